@@ -1,0 +1,58 @@
+# Everything runs in .venv, which is made on first use from whatever Python >= 3.11 is found; PYTHON=... chooses another.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint types diagrams clean
+
+PYTHONS := python3.13 python3.12 python3.11 python3
+BIN := .venv/bin
+RUNTIME := .venv/installed
+DEVELOPMENT := .venv/installed-development
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everything running
+	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
+
+test: lint types ## run every check
+	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python app.py diagram --check
+
+bench: $(DEVELOPMENT) ## measure
+	@$(BIN)/python -m tests.bench
+
+lint: $(DEVELOPMENT) ## check format, style and the direction of imports
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-logo
+
+types: $(DEVELOPMENT) ## check the type hints
+	@$(BIN)/mypy
+
+diagrams: $(RUNTIME) ## draw the machines anew
+	@$(BIN)/python app.py diagram --write
+
+clean: ## remove .venv and all that the tools left behind
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	@$(INSTALL) .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml | $(BIN)/python
+	@$(INSTALL) '.[dev]'
+	@touch $@ $(RUNTIME)
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	  $$python -m venv .venv && exit || { rm -rf .venv; exit 1; }; \
+	done; \
+	echo "Python 3.11 or newer is needed, none of these is it: $(or $(PYTHON),$(PYTHONS))" >&2; exit 1

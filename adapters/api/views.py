@@ -1,0 +1,151 @@
+"""What auditors see: the shapes of INTERFACE's `/api` answers, and how they are made from what is stored."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from workflow.journal.reads import StoredEntry, StoredTaskRow
+from workflow.money import Money
+from workflow.order import Attention, Order, Payment
+
+T = TypeVar("T")
+
+
+class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Base of the answers."""
+
+
+class Page(View, Generic[T], frozen=True, kw_only=True):
+    """A page of a list; `after` is the token of the next one, null on the last."""
+
+    data: list[T]
+    after: str | None
+
+
+class AttentionView(View, frozen=True, kw_only=True):
+    """Something that needs a person."""
+
+    code: str
+    since: str
+    detail: str
+    payment_intent_id: str
+
+
+class PaymentView(View, frozen=True, kw_only=True):
+    """A payment intent of an order; amounts as they count now."""
+
+    payment_intent_id: str
+    state: str
+    paid_amount: Money
+    tips_amount: Money
+    refunded_amount: Money
+
+
+class OrderView(View, frozen=True, kw_only=True):
+    """An order as an auditor sees it; no personal data. `machine` is the declaration in force."""
+
+    id: str
+    dojo_order_id: str | None
+    flow: str
+    state: str
+    status: str
+    reference: str | None
+    table_id: str | None
+    total_amount: Money
+    paid_amount: Money
+    tips_amount: Money
+    payable: bool
+    payments: list[PaymentView]
+    attention: list[AttentionView]
+    lock: None
+    order_seq: int
+    machine: str
+    created_at: str
+    updated_at: str
+
+
+class EntryView(View, frozen=True, kw_only=True, rename=None):
+    """An entry of the journal, columns as stored, `body` parsed."""
+
+    seq: int
+    order_id: str
+    order_seq: int
+    at: str
+    kind: str
+    machine: str
+    trigger: str
+    from_state: str
+    to_state: str
+    payment_intent_id: str
+    actor: str
+    cause: str
+    body: msgspec.Raw
+    prev_hash: str
+    hash: str
+
+
+class TaskView(View, frozen=True, kw_only=True):
+    """A task of the outbox; `next_at` is null unless it waits."""
+
+    id: str
+    effect: str
+    order_id: str
+    payment_intent_id: str
+    status: str
+    attempts: int
+    next_at: str | None
+    last_error: str
+    created_at: str
+    done_at: str | None
+
+
+def order_view(order: Order, machine: str) -> OrderView:
+    """The order as an auditor sees it."""
+    dine_in = order.bill.details.dine_in
+    return OrderView(
+        id=order.id,
+        dojo_order_id=order.dojo_order_id,
+        flow=order.flow,
+        state=order.state,
+        status=order.status,
+        reference=order.bill.reference,
+        table_id=dine_in.table_id if dine_in else None,
+        total_amount=order.total,
+        paid_amount=order.paid,
+        tips_amount=order.tips,
+        payable=order.is_payable,
+        payments=[_payment_view(payment, order.currency) for payment in order.payments.values()],
+        attention=[_attention_view(item) for item in order.attention],
+        lock=None,
+        order_seq=order.order_seq,
+        machine=machine,
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+    )
+
+
+def entry_view(stored: StoredEntry) -> EntryView:
+    """The entry as an auditor sees it."""
+    return EntryView(**{**stored._asdict(), "body": msgspec.Raw(stored.body.encode())})
+
+
+def task_view(row: StoredTaskRow) -> TaskView:
+    """The task as an auditor sees it."""
+    return TaskView(**row._asdict())
+
+
+def _payment_view(payment: Payment, currency: str) -> PaymentView:
+    paid, tips = payment.counted
+    return PaymentView(
+        payment_intent_id=payment.intent_id,
+        state=payment.state,
+        paid_amount=Money(paid, currency),
+        tips_amount=Money(tips, currency),
+        refunded_amount=Money(payment.refunded, currency),
+    )
+
+
+def _attention_view(item: Attention) -> AttentionView:
+    return AttentionView(code=item.code, since=item.since, detail=item.detail, payment_intent_id=item.payment_intent_id)

@@ -1,0 +1,9 @@
+"""The commands: data on stdout, messages on stderr, exit codes that mean something.
+
+`run` takes the `Program` that the composition root has built. As the commands start and inspect everything, this package alone
+may import the other adapters.
+"""
+
+from adapters.cli.commands import Program, run
+
+__all__ = ["Program", "run"]

@@ -1,0 +1,98 @@
+"""How commands speak: JSON where it was asked for, words otherwise; colour only on a terminal that wants it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import click
+import msgspec
+
+BAR_WIDTH = 30
+BAR_EVERY = 1_000
+
+
+class Exit(IntEnum):
+    """Exit codes, as INTERFACE §5 has them."""
+
+    FINE = 0
+    FOUND = 1
+    USAGE = 2
+    SETTINGS = 3
+    UNREACHABLE = 4
+    DAMAGED = 5
+
+
+class Failure(click.ClickException):
+    """A command that ends with a code and says what to do next."""
+
+    def __init__(self, code: Exit, message: str, next_command: str = "") -> None:
+        super().__init__(message)
+        self.code, self.next_command = code, next_command
+
+    def show(self, file: Any = None) -> None:
+        """Say it on stderr."""
+        click.echo(paint(f"Error: {self.message}", "red", sys.stderr), err=True)
+        if self.next_command:
+            click.echo(f"Next: {self.next_command}", err=True)
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click reads it; a class variable there.
+        """What the process ends with."""
+        return int(self.code)
+
+
+class Command(click.Command):
+    """A command whose help opens with an example."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example first, then click's help."""
+        formatter.write(f"Example: {self.example or ctx.command_path.replace('app.py', 'tillproof')}\n\n")
+        super().format_help(ctx, formatter)
+
+
+def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:
+    """Print `data` as JSON, or `lines`."""
+    if as_json:
+        click.echo(msgspec.json.encode(data).decode())
+    else:
+        for line in lines():
+            click.echo(line)
+
+
+def paint(text: str, colour: str, stream: Any = None) -> str:
+    """`text` in colour, where the stream is a terminal and NO_COLOR is not set."""
+    wants = (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR")
+    return click.style(text, fg=colour) if wants else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while something long runs; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+
+    def show(done: int) -> None:
+        if done % BAR_EVERY == 0 or done == total:
+            filled = BAR_WIDTH * done // max(total, 1)
+            sys.stderr.write(f"\r{what} [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}")
+            sys.stderr.flush()
+
+    yield show
+    sys.stderr.write("\r\x1b[K")

@@ -1,0 +1,22 @@
+"""Dojo's side as we call it: its REST API through `requests`, and the capabilities that we register there.
+
+It translates between Dojo's wire and `workflow.ports`; it decides nothing, tries nothing twice and knows no other destination.
+"""
+
+from adapters.dojo.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
+from adapters.dojo.client import Call, DojoClient, DojoSettings, parse_retry_after
+
+__all__ = [
+    "CAPABILITIES",
+    "SERVED",
+    "Call",
+    "Capability",
+    "Difference",
+    "DojoClient",
+    "DojoSettings",
+    "Registration",
+    "RestIntegration",
+    "difference",
+    "parse_retry_after",
+    "wanted",
+]

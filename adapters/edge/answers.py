@@ -1,0 +1,135 @@
+"""Error answers as Dojo publishes them (`EPOSError`), on every path by which Flask can fail, and the reading of bodies.
+
+`install` makes an application answer nothing but JSON; the adapters raise what went wrong and let it pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Mapping
+from typing import Literal, TypeVar, cast
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+
+from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, read_json
+from adapters.edge.wire import Answer, encode
+from workflow.errors import JournalUnavailable, Refused, UnknownOrder
+
+T = TypeVar("T")
+ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
+
+RETRY_AFTER_SECONDS = 5
+"""What a 503 asks callers to wait where the error has no wish of its own."""
+
+_CHUNK = 65_536
+_CUT_SHORT = "ended before it was complete"
+_UTF8 = frozenset({"utf-8", "utf8"})
+
+logger = logging.getLogger(__name__)
+
+
+class EposError(Answer, frozen=True, kw_only=True):
+    """The published `EPOSError`; `debug_message` holds no secrets and no personal data."""
+
+    error_type: ErrorType
+    debug_message: str
+    trace_id: str
+
+
+def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An `EPOSError` with the type that goes with `status`, and `headers` beside it."""
+    body = EposError(error_type=_error_type(status), debug_message=message, trace_id=trace_id)
+    return Response(encode(body), status, headers, mimetype="application/json")
+
+
+def trace_id() -> str:
+    """The present request's id: in every answer's `X-Trace-Id`, every error body and every log line about it."""
+    return cast(str, g.setdefault("trace_id", secrets.token_hex(8)))
+
+
+def install(app: Flask) -> None:
+    """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and `nosniff`.
+
+    BadInput is 400, BodyTooLarge 413, UnknownOrder 404, any other Refused 409, JournalUnavailable 503 with `Retry-After`.
+    Anything unforeseen is logged with its traceback and answered 500 without details.
+    """
+    app.after_request(_mark)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
+    app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
+    app.register_error_handler(UnknownOrder, lambda error: error_answer(404, str(error), trace_id()))
+    app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
+    app.register_error_handler(JournalUnavailable, _journal_unavailable)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def json_body(type_: type[T], *, max_body: int, max_depth: int) -> T:
+    """The present request's body as a `type_`.
+
+    Raises UnsupportedMediaType for anything but plain `application/json` in UTF-8, BodyTooLarge before more than
+    `max_body` + 1 bytes were read, and BadInput.
+    """
+    _refuse_other_content()
+    return convert(read_json(_raw_body(max_body), max_body=max_body, max_depth=max_depth), type_)
+
+
+def _error_type(status: int) -> ErrorType:
+    if status == 429 or status >= 500:
+        return "UnexpectedError"
+    types: dict[int, ErrorType] = {404: "NotFound", 409: "Conflict"}
+    return types.get(status, "InvalidRequest")
+
+
+def _mark(response: Response) -> Response:
+    response.headers["X-Trace-Id"] = trace_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    # Only texts given at the raise are repeated: the framework's own are prose for browsers.
+    message = str(vars(error).get("description", error.name.lower()))
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    return error_answer(error.code or 500, message, trace_id(), headers)
+
+
+def _journal_unavailable(error: JournalUnavailable) -> Response:
+    logger.warning("journal was unavailable", extra={"trace_id": trace_id()}, exc_info=error)
+    wait = RETRY_AFTER_SECONDS if error.after_seconds is None else math.ceil(error.after_seconds)
+    return error_answer(503, "the journal is unavailable, nothing was changed", trace_id(), {"Retry-After": str(wait)})
+
+
+def _unforeseen(error: Exception) -> Response:
+    logger.error("request failed", extra={"trace_id": trace_id()}, exc_info=error)
+    return error_answer(500, "unexpected error", trace_id())
+
+
+def _refuse_other_content() -> None:
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("expected Content-Type application/json")
+    if request.mimetype_params.get("charset", "utf-8").lower() not in _UTF8:
+        raise UnsupportedMediaType("expected charset utf-8")
+    if request.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("expected no Content-Encoding")
+
+
+def _raw_body(max_body: int) -> bytes:
+    if (request.content_length or 0) > max_body:
+        raise BodyTooLarge(max_body)
+    # A chunked body has no length: it is read to its end or one byte too far. A server that does not end such a stream
+    # itself (`wsgi.input_terminated`) gets an empty one from Werkzeug. A read may bring less than it was asked for.
+    pieces: list[bytes] = []
+    missing = max_body + 1
+    try:
+        while missing and (piece := request.stream.read(min(missing, _CHUNK))):
+            pieces.append(piece)
+            missing -= len(piece)
+    except (OSError, ValueError) as error:  # What servers raise for broken chunks and closed connections.
+        raise BadInput(BODY, _CUT_SHORT) from error
+    body = b"".join(pieces)
+    if len(body) < (request.content_length or 0):
+        raise BadInput(BODY, _CUT_SHORT)
+    return body

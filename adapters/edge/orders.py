@@ -1,0 +1,38 @@
+"""An order of ours as Dojo's published `Order`, and a request for one as a command's values; shared by Dojo's side and the till's."""
+
+from __future__ import annotations
+
+import secrets
+
+from adapters.edge.wire import OrderAnswer, PaymentAnswer, order_answer
+from workflow.bill import Personal
+from workflow.clock import Clock
+from workflow.money import Money
+from workflow.order import Order
+from workflow.ports import OrderId
+
+
+def answer(order: Order, personal: Personal) -> OrderAnswer:
+    """The order as it is now. Payments that count nothing are not listed (contract §8.4)."""
+    payments = [
+        PaymentAnswer(payment_intent_id=intent_id, paid_amount=Money(paid, order.currency), tips_amount=Money(tips, order.currency))
+        for intent_id, paid, tips in order.counted
+    ]
+    return order_answer(
+        id=order.id,
+        status=order.status,
+        bill=order.bill,
+        personal=personal,
+        paid=order.paid,
+        tips=order.tips,
+        payments=payments,
+        payable=order.is_payable,
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+    )
+
+
+def new_order_id(clock: Clock) -> OrderId:
+    """A new id that sorts by time (neighbours on disk, newest last) and cannot be guessed."""
+    milliseconds = int(clock.now().timestamp() * 1000)
+    return OrderId(f"tp_{milliseconds:011x}{secrets.token_hex(8)}")

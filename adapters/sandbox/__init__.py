@@ -1,0 +1,33 @@
+"""A Dojo on your desk: keeps payment intents, serves Dojo's API over HTTP, drives a POS through both flows, fails when told.
+
+It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`.
+"""
+
+from adapters.sandbox.basket import Basket, default_basket
+from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
+from adapters.sandbox.faults import Fault
+from adapters.sandbox.flow import FlowResult, Step
+from adapters.sandbox.intents import Intent, Intents
+from adapters.sandbox.registry import Pos
+from adapters.sandbox.sandbox import Sandbox, run_forever
+from adapters.sandbox.traffic import Message
+
+__all__ = [
+    "Basket",
+    "CapabilityMissing",
+    "EventUndelivered",
+    "Fault",
+    "FlowResult",
+    "Intent",
+    "IntentRefused",
+    "Intents",
+    "InvalidRequest",
+    "Message",
+    "Pos",
+    "Sandbox",
+    "SandboxError",
+    "Step",
+    "UnknownIntent",
+    "default_basket",
+    "run_forever",
+]

@@ -1,0 +1,68 @@
+"""The sandbox's own routes under `/sandbox/`: start flows, look at them, make things go wrong. They need the API key, no version."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Blueprint, Response
+from werkzeug.exceptions import NotFound
+
+from adapters.sandbox.faults import Fault, Faults
+from adapters.sandbox.flow import Request
+from adapters.sandbox.flows import FlowRunner
+from adapters.sandbox.intents import Intents
+from adapters.sandbox.server import answer, parsed
+from adapters.sandbox.traffic import Traffic
+from adapters.sandbox.wire import intent_body
+
+FAULT = msgspec.json.Decoder(Fault)
+REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+class Control:
+    """The views of whoever runs the sandbox."""
+
+    def __init__(self, *, flows: FlowRunner, intents: Intents, rules: Faults, traffic: Traffic) -> None:
+        self._flows = flows
+        self._intents = intents
+        self._rules = rules
+        self._traffic = traffic
+
+    def routes(self) -> Blueprint:
+        """Every control route."""
+        routes = Blueprint("control", __name__, url_prefix="/sandbox")
+        routes.add_url_rule("/flows", view_func=self.flows)
+        routes.add_url_rule("/flows", view_func=self.start_flow, methods=["POST"])
+        routes.add_url_rule("/flows/<flow_id>", view_func=self.flow)
+        routes.add_url_rule("/intents", view_func=self.intents)
+        routes.add_url_rule("/messages", view_func=self.messages)
+        routes.add_url_rule("/faults", view_func=self.add_fault, methods=["POST"])
+        return routes
+
+    def flows(self) -> Response:
+        """Every flow with its steps, newest first."""
+        return answer({"data": self._flows.results()})
+
+    def flow(self, flow_id: str) -> Response:
+        """One flow with its steps."""
+        for result in self._flows.results():
+            if result.id == flow_id:
+                return answer(result)
+        raise NotFound(f"no flow {flow_id}")
+
+    def start_flow(self) -> Response:
+        """`{"flow": "order-and-pay"}` or `{"flow": "pay-only", "tableId": …}`, with any option of the request's type beside it."""
+        return answer(self._flows.start(parsed(REQUEST)), 202)
+
+    def intents(self) -> Response:
+        """Every payment intent, newest first, cancelled ones included."""
+        return answer({"data": [intent_body(intent) for intent in self._intents.all()]})
+
+    def messages(self) -> Response:
+        """Every call in either direction, in the order of their beginnings."""
+        return answer({"data": self._traffic.messages()})
+
+    def add_fault(self) -> Response:
+        """From now on the next `times` matching calls go wrong."""
+        fault = parsed(FAULT)
+        self._rules.add(fault)
+        return answer(fault, 201)

@@ -1,0 +1,55 @@
+"""What the sandbox refuses, and why a flow ended early.
+
+SandboxError          root
+  InvalidRequest      the request is malformed or names an impossible value (400)
+  UnknownIntent       no payment intent has this id (404)
+  IntentRefused       Dojo does not allow this with the intent as it is (409)
+  CapabilityMissing   the POS has not registered what this needs (409)
+  StepFailed          a flow cannot go on; the text is the reason in its result
+    NotSeen           the POS did not do in time what the flow waited for
+    EventUndelivered  the POS took no 2xx with any of the attempts
+    Stopped           the sandbox is being stopped
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are not the JSON it was asked for: wrong, not UTF-8, nested without end."""
+
+
+class SandboxError(Exception):
+    """Root of the tree."""
+
+
+class InvalidRequest(SandboxError, ValueError):
+    """The request is malformed; mend it. A `ValueError` too, so that msgspec names the field when it was parsed."""
+
+
+class UnknownIntent(SandboxError):
+    """No payment intent has this id, or it is a cancelled one and they were not asked for."""
+
+
+class IntentRefused(SandboxError):
+    """The rules of contract §7.2 and §7.6 forbid it; the intent is unchanged."""
+
+
+class CapabilityMissing(SandboxError):
+    """Register the named capability with `PUT /epos/integrations/rest`; each PUT replaces the whole list."""
+
+
+class StepFailed(SandboxError):
+    """The flow ends here; read the step and its detail."""
+
+
+class NotSeen(StepFailed):
+    """The time of the step ran out."""
+
+
+class EventUndelivered(StepFailed):
+    """Every attempt was answered outside 2xx, or not at all; look at the POS's log."""
+
+
+class Stopped(StepFailed):
+    """The sandbox stops; nothing is wrong with the POS."""

@@ -1,0 +1,79 @@
+"""Failures on request: which call or event goes wrong, how, and how often."""
+
+from __future__ import annotations
+
+import threading
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from adapters.sandbox.errors import InvalidRequest
+
+EVENT = "EVENT"
+"""In place of a method: the rule is about events that Dojo sends, its pattern matches the event's name."""
+CLOSE = "close"
+LOST = "lost"
+TWICE = "twice"
+LATE = "late"
+DROPPED = "dropped"
+
+CALL_KINDS = {
+    CLOSE: "the connection is closed without an answer, and nothing is done",
+    LOST: "the call is done, its answer is lost",
+}
+EVENT_KINDS = {
+    TWICE: "the same event comes once more",
+    LATE: "the event comes `late_seconds` later, while the flow goes on",
+    DROPPED: "the event never comes",
+}
+ERROR_STATUSES = range(400, 600)
+MAX_LATE_SECONDS = 3_600.0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One rule: the next `times` matching calls or events go wrong as `kind` says.
+
+    `path` is a shell pattern over the path (`/payment-intents/*`). `kind` is a status of a call (`"500"`, `"429"` with
+    `retry_after_seconds`), or a key of `CALL_KINDS`; for events, a key of `EVENT_KINDS`.
+    """
+
+    method: str
+    path: str
+    kind: str
+    times: int = 1
+    retry_after_seconds: int = 1
+    late_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        kinds = EVENT_KINDS if self.method == EVENT else CALL_KINDS
+        if self.kind not in kinds and (self.method == EVENT or self.status not in ERROR_STATUSES):
+            raise InvalidRequest(f"no fault {self.kind!r} for {self.method}")
+        if self.times < 1 or self.retry_after_seconds < 0 or not 0 <= self.late_seconds <= MAX_LATE_SECONDS:
+            raise InvalidRequest("a fault happens at least once, and waits are not negative")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status to answer with; 0 where the kind is not a status."""
+        return int(self.kind) if self.kind.isascii() and self.kind.isdigit() else 0
+
+
+class Faults:
+    """The rules that still have times left."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: list[tuple[Fault, int]] = []
+
+    def add(self, fault: Fault) -> None:
+        """From now on; before all older rules."""
+        with self._lock:
+            self._rules.insert(0, (fault, fault.times))
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The newest rule that matches, counted as used once; None where all is well."""
+        with self._lock:
+            for index, (fault, left) in enumerate(self._rules):
+                if fault.method == method and fnmatchcase(path, fault.path):
+                    self._rules[index : index + 1] = [(fault, left - 1)] if left > 1 else []
+                    return fault
+        return None

@@ -1,0 +1,20 @@
+"""Ids as Dojo makes them: a prefix that says what it is, and something nobody guesses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+IdMaker = Callable[[str], str]
+"""Takes a prefix, answers a new id; tests pass their own to get the same ids each time."""
+
+INTENT = "pi_sandbox_"
+EVENT = "evt_"
+CAPTURE = "cp_"
+ORDER = "ord_"
+FLOW = "flow_"
+
+
+def random_id(prefix: str) -> str:
+    """`evt_` and 22 characters."""
+    return prefix + secrets.token_urlsafe(16)

@@ -1,0 +1,454 @@
+"""How the process serves: Dojo's side by Granian in one worker process, the venue's side by threads within that worker.
+
+The parent process holds the listening socket and nothing else; the worker owns the journal and ends when its parent does.
+Granian 2.8 has no public way to bind exclusively or to tell how a worker ended; what is overridden for that is all in `_OneWorker`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing.util
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cheroot import wsgi
+from cheroot.server import HTTPConnection
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+Address = tuple[str, int]
+
+EXIT_UNREACHABLE = 4
+EXIT_UNEXPECTED = 1
+SIGNAL_EXIT_BASE = 128
+"""A worker ended by signal 9 makes the exit code 137, as in a shell."""
+
+BLOCKING_THREADS = 256
+BACKLOG = 1_024
+CONNECTIONS = 1_024
+FILES_WANTED = 8_192
+"""Open files of the worker: every connection is one, and a flood of them must not keep the journal from opening its own."""
+HEADER_SECONDS = 10
+"""A connection that has not sent a whole header by then is closed, on either side."""
+DRAIN_SECONDS = 6.0
+"""From the order to stop: what is then still unfinished is a client that does not send, or a request beyond hope."""
+KILL_SECONDS = 8.0
+"""From the order to stop: the parent kills the worker. Between the two, `Running.stop` has its time."""
+EXIT_SECONDS = 1.0
+EXIT_POLL_SECONDS = 0.01
+PARENT_POLL_SECONDS = 0.2
+
+VENUE_THREADS = 32
+VENUE_STOP_SECONDS = 1.0
+QUEUED_REQUESTS = 1_024
+KEPT_ALIVE = 256
+HEADER_BYTES = 16_384
+REFUSABLE_BYTES = 2 * HEADER_BYTES
+"""Cheroot reads somewhat beyond the limit before it refuses a header, and would wait for that."""
+PEEKED_BYTES = 65_536
+HALF_SENT = 512
+"""At most this many half-sent requests wait on the venue's side; further ones are closed at once."""
+RECHECK_SECONDS = 0.05
+"""How often half-sent requests are looked at again."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PR_SET_PDEATHSIG = 1
+"""From Linux's prctl.h."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a worker serves. `stop` is called once, after the last answer, and has about a second and a half."""
+
+    app: WSGIApplication
+    stop: Callable[[], None]
+
+
+def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
+    """Serve Dojo's side at `address` until SIGTERM, SIGINT or SIGHUP, and return the exit code for the process.
+
+    `build` runs in the worker process and opens everything there; threads that it starts must be daemons. It must be picklable and
+    configure the log itself, since some platforms start the worker in a fresh interpreter. When it raises SystemExit, or the worker
+    ends in any other way, its exit code is returned; 4 when the address cannot be had. Call it from the main thread, before any
+    other thread is started.
+
+    On the order to stop, new connections are refused, accepted requests are answered, then `Running.stop` is called; clients that
+    have not sent their request within DRAIN_SECONDS are cut off. The whole ends within KILL_SECONDS.
+    """
+    logging.getLogger("_granian").addFilter(_is_no_thread_advice)
+    try:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        logger.critical("address not available", extra={"address": _text_of(address), "reason": error.strerror or str(error)})
+        return EXIT_UNREACHABLE
+    logger.info("address bound", extra={"address": _text_of(listener.getsockname())})
+    server = _OneWorker(listener)
+    with suppress(SystemExit):  # Granian's own code is always 1 when the worker ended by itself.
+        server.serve(target_loader=partial(_load, build, os.getpid()), wrap_loader=False)
+    return server.exit_code
+
+
+class _OneWorker(MPServer):
+    """Granian with one worker on a socket that nobody else can share."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        super().__init__(
+            "tillproof",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=1,
+            blocking_threads=BLOCKING_THREADS,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=CONNECTIONS,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1_000),
+            log_level=LogLevels.warning,
+            log_dictconfig=_KEEP_OUR_HANDLERS,
+            log_access=False,
+        )
+        self._listener = listener
+        self._parent = os.getpid()
+        self._hangup_ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self.exit_code = EXIT_UNEXPECTED
+
+    def _init_shared_socket(self) -> None:
+        # Granian would bind with SO_REUSEPORT: a second server could take half of Dojo's requests without anybody noticing.
+        self._listener.set_inheritable(True)
+        self._sso = self._listener
+        if sys.platform != "win32":  # There the worker makes its own from the socket.
+            self._shd = SocketHolder(self._listener.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """Stop; in a worker that was forked a moment ago, and has this handler from its parent, end at once."""
+        if os.getpid() != self._parent:
+            raise SystemExit(0)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
+        """On SIGHUP, stop unless started by nohup: Granian would start a second worker, which could not have the journal."""
+        if not self._hangup_ignored:
+            self.signal_handler_interrupt(*args, **kwargs)
+
+    def _stop_workers(self) -> None:
+        # Granian's own may take a worker that its watching thread has just collected for one that refuses to stop.
+        worker = self.wrks.pop()
+        worker.terminate()  # type: ignore[no-untyped-call]
+        if not _ends_within(KILL_SECONDS, worker.inner):
+            logger.error("worker killed", extra={"seconds": KILL_SECONDS})
+            worker.kill()  # type: ignore[no-untyped-call]
+            _ends_within(EXIT_SECONDS, worker.inner)
+        self.exit_code = _exit_code_of(worker.inner.exitcode, asked=self.interrupt_signal)
+
+
+_KEEP_OUR_HANDLERS: dict[str, Any] = {
+    "incremental": True,
+    "handlers": {},
+    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
+}
+
+
+def _ends_within(seconds: float, worker: multiprocessing.process.BaseProcess) -> bool:
+    deadline = time.monotonic() + seconds
+    while worker.exitcode is None and time.monotonic() < deadline:
+        time.sleep(EXIT_POLL_SECONDS)
+    return worker.exitcode is not None
+
+
+def _exit_code_of(ended: int | None, *, asked: bool) -> int:
+    if ended is None:
+        return EXIT_UNEXPECTED
+    if asked and ended == -signal.SIGTERM:  # It ended before it had anything to stop.
+        return 0
+    return ended if ended >= 0 else SIGNAL_EXIT_BASE - ended
+
+
+def _is_no_thread_advice(record: logging.LogRecord) -> bool:
+    """Granian advises against many threads; here they wait for the journal's one writer, and for bodies that have stalled."""
+    return "allows spawning up to" not in record.getMessage()
+
+
+def _text_of(address: tuple[Any, ...]) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _load(build: Callable[[], Running], parent: int) -> WSGIApplication:
+    """Start the worker; called by Granian in the worker's main thread."""
+    _end_with(parent)
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _leave)  # Until Granian has its own: whoever stops a server that still starts need not wait.
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # A terminal's hang-up reaches both processes; the parent decides.
+    _allow_many_files()
+    try:
+        running = build()
+    except Exception:  # The top of the worker: nothing above would log it.
+        logger.critical("worker not started", exc_info=True)
+        raise SystemExit(EXIT_UNEXPECTED) from None
+    stop = _once(running.stop)
+    multiprocessing.util.Finalize(None, stop, exitpriority=0)
+    _cut_off_after_order_to_stop(stop)
+    return running.app
+
+
+def _leave(signum: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+def _end_with(parent: int) -> None:
+    """See to it that this process is killed when `parent` dies, since nobody would stop it and it would keep the journal."""
+    kernel_told = sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
+    if not kernel_told:
+        threading.Thread(target=_watch_parent, args=(parent,), name="parent watch", daemon=True).start()
+    elif os.getppid() != parent:  # It died before the kernel was told.
+        os._exit(EXIT_UNEXPECTED)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_SECONDS)
+    os._exit(EXIT_UNEXPECTED)
+
+
+def _allow_many_files() -> None:
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; a sandbox may forbid it.
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _once(stop: Callable[[], None]) -> Callable[[], None]:
+    """`stop` for several callers: the first calls it, the others wait until it is done. An exception is logged."""
+    lock = threading.Lock()
+    waiting = [stop]
+
+    def stop_once() -> None:
+        with lock:
+            while waiting:
+                try:
+                    waiting.pop()()
+                except Exception:  # The top of the worker's end.
+                    logger.exception("stop failed")
+
+    return stop_once
+
+
+def _cut_off_after_order_to_stop(stop: Callable[[], None]) -> None:
+    """Bound the drain: Granian waits without end for a client that sent half of a request, until its parent kills it."""
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    # Granian installs its signal handlers later; the wake-up descriptor hears of the signal beside any handler.
+    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_cut_off, args=(receiver, sender, stop), name="drain limit", daemon=True).start()
+
+
+def _cut_off(receiver: socket.socket, sender: socket.socket, stop: Callable[[], None]) -> None:
+    with receiver, sender:
+        while receiver.recv(1)[0] not in STOP_SIGNALS:
+            pass
+        time.sleep(DRAIN_SECONDS)
+        logger.warning("unfinished requests cut off", extra={"seconds": DRAIN_SECONDS})
+        stop()
+        os._exit(0)
+
+
+class ThreadedServer:
+    """The venue's side: `app` at `address`, one thread a request, in the process that calls `start`.
+
+    A request gets a thread when its header has arrived; of those whose body is not there yet, at most half of the threads wait for
+    it. So slow clients cannot keep all threads from those who send at once.
+    """
+
+    def __init__(self, address: Address, app: WSGIApplication, *, threads: int = VENUE_THREADS) -> None:
+        self._server = _VenueServer(address, app, threads)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the real port, once started, where port 0 was asked for."""
+        host, port = self._server.bind_addr
+        return host, port
+
+    def start(self) -> None:
+        """Listen, and serve in threads that never hold up the end of the process. Raises OSError when the address cannot be had."""
+        listening: Future[None] = Future()
+        threading.Thread(target=self._run, args=(listening,), name="venue's side", daemon=True).start()
+        listening.result()
+
+    def stop(self) -> None:
+        """Refuse connections, let running requests end for VENUE_STOP_SECONDS, cut off the rest."""
+        stopping = threading.Thread(target=self._server.stop, name="venue's side stops", daemon=True)
+        stopping.start()
+        stopping.join(2 * VENUE_STOP_SECONDS)  # The library waits without end for a request that does not return.
+
+    def _run(self, listening: Future[None]) -> None:
+        try:
+            self._server.prepare()  # Its threads are daemons because this one is.
+        except OSError as error:
+            listening.set_exception(error)
+            return
+        listening.set_result(None)
+        self._server.serve()
+
+
+class _VenueConnection(HTTPConnection):
+    """One connection; `has_slot` while it may wait for its body in a thread."""
+
+    has_slot = False
+
+    def communicate(self) -> bool:
+        try:
+            return bool(super().communicate())  # type: ignore[no-untyped-call]
+        finally:
+            self._give_back_slot()
+
+    def close(self) -> None:
+        self._give_back_slot()
+        super().close()
+
+    def _give_back_slot(self) -> None:
+        if self.has_slot:
+            self.has_slot = False
+            self.server.slots.release()
+
+
+class _VenueServer(wsgi.Server):
+    """Cheroot, which gives every new connection a thread, behind a gate that looks whether there is anything to do.
+
+    The gate only peeks: the request stays in the kernel's buffer until a thread reads it.
+    """
+
+    ConnectionClass = _VenueConnection
+    keep_alive_conn_limit = KEPT_ALIVE
+    max_request_header_size = HEADER_BYTES
+
+    def __init__(self, address: Address, app: WSGIApplication, threads: int) -> None:
+        super().__init__(
+            address,
+            app,
+            numthreads=threads,
+            server_name="tillproof",
+            request_queue_size=BACKLOG,
+            timeout=HEADER_SECONDS,
+            shutdown_timeout=VENUE_STOP_SECONDS,  # type: ignore[arg-type]  # Seconds; the stub knows whole ones only.
+            accepted_queue_size=QUEUED_REQUESTS,
+            accepted_queue_timeout=0,  # A full queue answers 503 at once instead of stopping the loop that accepts.
+        )
+        self.slots = threading.BoundedSemaphore(max(1, threads // 2))
+        self._half_sent: dict[_VenueConnection, float] = {}
+
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
+        """Cheroot's own forgets to close a socket whose address is taken."""
+        listener = socket.create_server(self.bind_addr, family=family, backlog=self.request_queue_size)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # An answer goes out in two writes.
+        self.socket = listener
+        self.bind_addr = listener.getsockname()[:2]
+        return listener
+
+    def serve(self) -> None:
+        threading.Thread(target=self._recheck_half_sent, name="venue's gate", daemon=True).start()
+        super().serve()
+
+    def process_conn(self, conn: _VenueConnection) -> None:
+        """Cheroot's word for: this connection is new, or has something to read."""
+        if not self._passes(conn):
+            self._wait_for_rest(conn, time.monotonic() + HEADER_SECONDS)
+
+    def _wait_for_rest(self, conn: _VenueConnection, deadline: float) -> None:
+        if self.ready and len(self._half_sent) < HALF_SENT:
+            self._half_sent[conn] = deadline
+        else:
+            conn.close()
+
+    def _passes(self, conn: _VenueConnection) -> bool:
+        """Whether the connection was dealt with: given a thread, back to wait for its first byte, or closed."""
+        if conn.rfile.has_data():  # A pipelined request, read with the one before: how much of it is out of sight.
+            return self._enqueue_with_slot(conn)
+        try:
+            sent = _peek(conn.socket)
+        except BlockingIOError:
+            self.put_conn(conn)
+            return True
+        except OSError:
+            sent = b""
+        if not sent:
+            conn.close()
+            return True
+        if _is_whole(sent):
+            super().process_conn(conn)
+            return True
+        return _has_whole_header(sent) and self._enqueue_with_slot(conn)
+
+    def _enqueue_with_slot(self, conn: _VenueConnection) -> bool:
+        conn.has_slot = self.slots.acquire(blocking=False)
+        if conn.has_slot:
+            super().process_conn(conn)
+        return conn.has_slot
+
+    def _recheck_half_sent(self) -> None:
+        while self.ready:
+            time.sleep(RECHECK_SECONDS)
+            for conn in list(self._half_sent):
+                self._recheck(conn)
+        for conn in list(self._half_sent):
+            conn.close()
+
+    def _recheck(self, conn: _VenueConnection) -> None:
+        deadline = self._half_sent.pop(conn)  # First, since a thread that gets it may send it here again at once.
+        if time.monotonic() > deadline:
+            conn.close()
+        elif not self._passes(conn):
+            self._wait_for_rest(conn, deadline)
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        """Where Cheroot says what went wrong."""
+        logger.log(level, "venue's side: %s", msg, exc_info=traceback)
+
+
+def _peek(connection: socket.socket) -> bytes:
+    """What was sent so far, left where it is; b"" at the end. Raises BlockingIOError when nothing has come."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(PEEKED_BYTES, socket.MSG_PEEK)
+    finally:
+        connection.settimeout(HEADER_SECONDS)
+
+
+def _has_whole_header(sent: bytes) -> bool:
+    """Whether a thread can read the header without waiting, be it only to refuse it for its length."""
+    return b"\r\n\r\n" in sent or len(sent) >= REFUSABLE_BYTES
+
+
+def _is_whole(sent: bytes) -> bool:
+    """Whether header and body are there. A mistake costs time, not truth: the thread that reads has the last word."""
+    header, end, body = sent.partition(b"\r\n\r\n")
+    if not end or re.search(rb"(?i)\r\ntransfer-encoding[ \t]*:", header):
+        return False
+    length = re.search(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})", header)
+    return len(body) >= int(length[1]) if length else True

@@ -1,0 +1,475 @@
+"""Settings: `TILLPROOF_…` variables over `tillproof.toml` over defaults, each declared once, as a row.
+
+The rows are INTERFACE.md §2 as data: parsing, the origins, the help text and the masking of secrets all read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import ipaddress
+import re
+import tomllib
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+from urllib.parse import urlsplit
+
+PREFIX = "TILLPROOF_"
+FILE_SUFFIX = "_FILE"
+MASK = "***"
+SHOWN_CHARACTERS = 100
+"""Of a refused value, this much is repeated in the message."""
+PRODUCTION_KEY_PREFIX = "sk_prod_"
+NAME_CHARACTERS = 64
+"""Of the name in a token, at most this many."""
+ROLES = ("till", "auditor", "operator")
+
+Address = tuple[str, int]
+T = TypeVar("T")
+Origin = Literal["environment", "tillproof.toml", "default"]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the process ends with exit code 3. `problems` has one line for each fault, never a secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One bearer of the venue's side; `name` is journaled as the actor. Its repr hides the token."""
+
+    role: Literal["till", "auditor", "operator"]
+    name: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Token({self.role}:{self.name}:{MASK})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """Every setting, parsed; `ROWS` has the meanings. None and () mean not given.
+
+    `origins` maps each name (`LISTEN`) to where its value came from. The repr hides secrets.
+    """
+
+    listen: Address
+    public_url: str | None
+    console_listen: Address
+    journal: Path
+    witness: Path
+    signing_key: Path
+    dojo_url: str
+    dojo_api_key: str | None
+    dojo_version: str
+    software_house_id: str | None
+    reseller_id: str | None
+    account_ids: tuple[str, ...]
+    epos_username: str | None
+    epos_password: str | None
+    webhook_secrets: tuple[str, ...]
+    tokens: tuple[Token, ...]
+    till_url: str | None
+    till_secret: str | None
+    currency: str
+    timezone: zoneinfo.ZoneInfo
+    venue_name: str
+    bill_template: Path | None
+    order_and_pay_mode: Literal["event", "inline"]
+    retry_base_ms: int
+    retry_cap_ms: int
+    retry_horizon_s: int
+    outbound_workers: int
+    retry_rps: int
+    call_deadline_ms: int
+    lease_s: int
+    sweep_s: int
+    orphan_alarm_s: int
+    max_body: int
+    max_depth: int
+    env: Literal["production", "test"]
+    origins: Mapping[str, Origin]
+
+    def __repr__(self) -> str:
+        shown = (f"{row.field}={_masked(row, getattr(self, row.field))}" for row in ROWS)
+        return f"Settings({', '.join(shown)})"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret in clear, the encoded Basic credentials included: what a log must never show."""
+        found = [text for row in ROWS if row.secret for text in _texts(getattr(self, row.field))]
+        if self.epos_username and self.epos_password:
+            found.append(base64.b64encode(f"{self.epos_username}:{self.epos_password}".encode()).decode())
+        return tuple(found)
+
+    def problems_for_serving(self) -> list[str]:
+        """What keeps `serve` from starting although each value alone is good; a line each, with how to mend it."""
+        return [*self._credential_problems(), *self._exposure_problems()]
+
+    def _credential_problems(self) -> Iterator[str]:
+        if self.dojo_api_key is None:
+            yield f"{PREFIX}DOJO_API_KEY: required, but absent; payment intents cannot be read without it"
+        elif self.env == "test" and self.dojo_api_key.startswith(PRODUCTION_KEY_PREFIX):
+            yield f"{PREFIX}ENV: is test, but {PREFIX}DOJO_API_KEY is a production key ({PRODUCTION_KEY_PREFIX}…); use a sandbox key"
+        credentials = {"EPOS_USERNAME": self.epos_username, "EPOS_PASSWORD": self.epos_password}
+        absent = [name for name, value in credentials.items() if value is None]
+        if self.env == "production" or len(absent) == 1:
+            yield from (f"{PREFIX}{name}: required, but absent; Dojo must present it to us (only ENV=test does without)" for name in absent)
+        if self.till_url and self.till_secret is None:
+            yield f"{PREFIX}TILL_SECRET: required with {PREFIX}TILL_URL, but absent; what we send to the till is signed with it"
+
+    def _exposure_problems(self) -> Iterator[str]:
+        dojo = urlsplit(self.dojo_url)
+        if dojo.scheme == "http" and not (self.env == "test" and is_loopback(dojo.hostname or "")):
+            yield f"{PREFIX}DOJO_URL: plain http would show the API key; use https (http needs ENV=test and a loopback address)"
+        if not is_loopback(self.console_listen[0]) and not self.tokens:
+            yield f"{PREFIX}CONSOLE_LISTEN: {self.console_listen[0]} is beyond loopback; set {PREFIX}TOKENS, or listen on 127.0.0.1"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be this machine; a name other than localhost is not looked up and is not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a value must be: `expected` completes the sentence "expected …"; `parse` raises ValueError on anything else."""
+
+    expected: str
+    parse: Callable[[str], Any]
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting. A `default` of None means not given; `<journal>` in it stands for the journal's path."""
+
+    name: str
+    kind: Kind
+    default: str | None
+    meaning: str
+    secret: bool = False
+
+    @property
+    def field(self) -> str:
+        """The attribute of `Settings` that holds it."""
+        return self.name.lower()
+
+
+class Description(NamedTuple):
+    """One setting for people: documentation, `--help`, `doctor`."""
+
+    name: str
+    default: str
+    meaning: str
+    expected: str
+    secret: bool
+
+
+def describe() -> tuple[Description, ...]:
+    """Every setting in the order of the rows; a dash where there is no default."""
+    return tuple(Description(row.name, row.default or "–", row.meaning, row.kind.expected, row.secret) for row in ROWS)
+
+
+def read_settings(environ: Mapping[str, str], toml_path: Path | None) -> Settings:
+    """Settings from `environ`, then from the file at `toml_path` (which may be absent), then by default.
+
+    An empty variable counts as not given. Raises SettingsError with every fault found, not only the first.
+    """
+    problems: list[str] = []
+    given = {**_read_toml(toml_path, problems), **_read_environment(environ, problems)}
+    values: dict[str, Any] = {}
+    for row in ROWS:
+        values[row.field] = _value(row, given.get(row.name), str(values.get("journal")), problems)
+    if problems:
+        raise SettingsError(problems)
+    origins = {row.name: given[row.name].origin if row.name in given else "default" for row in ROWS}
+    return Settings(**values, origins=origins)
+
+
+class _Given(NamedTuple):
+    """A value as it was written; `label` is what its author called it."""
+
+    text: str
+    origin: Origin
+    label: str
+
+
+def _value(row: Row, given: _Given | None, journal: str, problems: list[str]) -> object:
+    if given is None and row.default is None:
+        return None
+    text = given.text if given else str(row.default).replace("<journal>", journal)
+    try:
+        return row.kind.parse(text)
+    except ValueError as error:
+        label = given.label if given else f"{PREFIX}{row.name} (default)"
+        entry = f" in entry {error.number}" if isinstance(error, _BadEntry) else ""
+        problems.append(f"{label}: expected {row.kind.expected}, got {_shown(row, text)}{entry}")
+        return None
+
+
+def _shown(row: Row, text: str) -> str:
+    if row.secret:
+        return "something else (a secret, not shown)"
+    safe = re.sub(r"//.*@", f"//{MASK}@", text)  # A URL may carry a password.
+    return repr(safe if len(safe) <= SHOWN_CHARACTERS else safe[:SHOWN_CHARACTERS] + "…")
+
+
+def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, _Given]:
+    ours = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    return _recognised(ours, "environment", lambda name: f"{PREFIX}{name}", problems)
+
+
+def _read_toml(path: Path | None, problems: list[str]) -> dict[str, _Given]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # ValueError: not TOML, or not UTF-8.
+        problems.append(f"{path}: cannot be read: {error}")
+        return {}
+    texts: dict[str, str] = {}
+    for key, value in document.items():
+        name = key.upper()
+        if name in texts:
+            problems.append(f"{key} in {path}: given twice, in capitals and in small letters")
+        texts[name] = _toml_text(name, value, f"{key} in {path}", problems)
+    return _recognised(texts, "tillproof.toml", lambda name: f"{name.lower()} in {path}", problems)
+
+
+def _toml_text(name: str, value: object, label: str, problems: list[str]) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    row = _ROW_OF.get(name)
+    if row and row.kind.is_list and isinstance(value, list) and all(isinstance(item, str) and "," not in item for item in value):
+        return ",".join(cast("list[str]", value))
+    if name in _KNOWN:
+        problems.append(f"{label}: expected {row.kind.expected if row else 'a path'}, got a TOML {type(value).__name__}")
+    return ""
+
+
+def _recognised(texts: Mapping[str, str], origin: Origin, label_of: Callable[[str], str], problems: list[str]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for name, text in texts.items():
+        label = label_of(name)
+        if name not in _KNOWN:
+            nearest = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.0)[0]
+            problems.append(f"{label}: there is no such setting; the nearest is {nearest}")
+        elif name in _ROW_OF and text:
+            given[name] = _Given(text, origin, label)
+        elif text and texts.get(name.removesuffix(FILE_SUFFIX)):
+            problems.append(f"{label}: {name.removesuffix(FILE_SUFFIX)} is given as well; keep one of the two")
+        elif text and (secret := _read_secret(Path(text), label, problems)):
+            given[name.removesuffix(FILE_SUFFIX)] = _Given(secret, origin, label)
+    return given
+
+
+def _read_secret(path: Path, label: str, problems: list[str]) -> str | None:
+    try:
+        text = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        problems.append(f"{label}: expected a file of UTF-8 text, got other bytes in {str(path)!r}")
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        problems.append(f"{label}: expected the path of a readable file, got {str(path)!r} ({reason})")
+        return None
+    if not text:
+        problems.append(f"{label}: expected a file with the secret in it, got an empty one: {str(path)!r}")
+    return text
+
+
+def _masked(row: Row, value: object) -> str:
+    return repr(MASK) if row.secret and value else repr(value)
+
+
+def _texts(value: str | tuple[str | Token, ...] | None) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in value if isinstance(value, tuple) else ():
+        yield item.token if isinstance(item, Token) else item
+
+
+def _refuse_unless(good: object) -> None:
+    if not good:
+        raise ValueError
+
+
+def _parse_address(text: str) -> Address:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", text)
+    _refuse_unless(match and int(match[2]) <= 65535)
+    return (match[1].strip("[]"), int(match[2])) if match else ("", 0)
+
+
+def _parse_url(text: str) -> str:
+    _refuse_unless(re.fullmatch(r"[!-~]+", text))
+    parts = urlsplit(text)
+    _refuse_unless(parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc)
+    _refuse_unless(not parts.query and not parts.fragment and parts.port != 0)
+    return text.rstrip("/")
+
+
+def _parse_path(text: str) -> Path:
+    _refuse_unless("\0" not in text and "://" not in text and text != ":memory:")
+    return Path(text)
+
+
+def _parse_template(text: str) -> Path:
+    path = _parse_path(text)
+    _refuse_unless(path.is_file())
+    return path
+
+
+def _parse_visible(text: str) -> str:
+    _refuse_unless(re.fullmatch(r"[!-~]+", text))
+    return text
+
+
+def _parse_printable(text: str) -> str:
+    _refuse_unless(text.isprintable() and text.strip() == text)
+    return text
+
+
+def _parse_username(text: str) -> str:
+    _refuse_unless(":" not in text)
+    return _parse_printable(text)
+
+
+class _BadEntry(ValueError):
+    """The entry of a comma list, counted from 1, that cannot be used."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _parse_entries(text: str, parse_entry: Callable[[str], T]) -> tuple[T, ...]:
+    parsed = []
+    for number, entry in enumerate(text.split(",") if text else (), start=1):
+        try:
+            parsed.append(parse_entry(entry.strip()))
+        except ValueError as error:
+            raise _BadEntry(number) from error
+    return tuple(parsed)
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return _parse_entries(text, _parse_visible)
+
+
+def _parse_tokens(text: str) -> tuple[Token, ...]:
+    tokens = _parse_entries(text, _parse_token)
+    _refuse_unless(len({token.token for token in tokens}) == len(tokens))  # One token cannot mean two people.
+    return tokens
+
+
+def _parse_token(text: str) -> Token:
+    role, _, rest = text.partition(":")
+    name, _, token = rest.partition(":")
+    _refuse_unless(role in ROLES and 0 < len(name) <= NAME_CHARACTERS)
+    return Token(cast("Literal['till', 'auditor', 'operator']", role), _parse_printable(name), _parse_visible(token))
+
+
+def _parse_zone(text: str) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:  # OSError: a directory of zones, such as "Europe".
+        raise ValueError from error
+
+
+def _matching(expected: str, pattern: str) -> Kind:
+    def parse(text: str) -> str:
+        _refuse_unless(re.fullmatch(pattern, text))
+        return text
+
+    return Kind(expected, parse)
+
+
+def _one_of(*words: str) -> Kind:
+    return _matching(" or ".join(words), "|".join(words))
+
+
+def _whole(low: int, high: int) -> Kind:
+    def parse(text: str) -> int:
+        _refuse_unless(re.fullmatch(r"[0-9]{1,15}", text) and low <= int(text) <= high)
+        return int(text)
+
+    return Kind(f"a whole number from {low} to {high}", parse)
+
+
+_ADDRESS = Kind("host:port with a port from 0 (any free one) to 65535", _parse_address)
+_URL = Kind("an http or https URL without user, query and fragment", _parse_url)
+_JOURNAL = Kind("a file's path (this version keeps its journal in SQLite; PostgreSQL is not served yet)", _parse_path)
+_PATH = Kind("a file's path", _parse_path)
+_TEMPLATE = Kind("the path of a file that exists", _parse_template)
+_HEADER = Kind("visible ASCII without spaces", _parse_visible)
+_TEXT = Kind("text without control characters and outer spaces", _parse_printable)
+_USERNAME = Kind("text without colon, control characters and outer spaces", _parse_username)
+_LIST = Kind("a comma list of visible ASCII", _parse_list, is_list=True)
+_TOKENS = Kind(f"a comma list of role:name:token, no token twice; roles {', '.join(ROLES)}", _parse_tokens, is_list=True)
+_ZONE = Kind("an IANA time zone such as Europe/London (on a machine without zone data: pip install tzdata)", _parse_zone)
+_CURRENCY = _matching("three capital letters (ISO 4217)", "[A-Z]{3}")
+_VERSION = _matching("a date such as 2026-02-27", "[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MODE = _one_of("event", "inline")
+_ENV = _one_of("production", "test")
+_MILLISECONDS = _whole(1, 3_600_000)
+_SECONDS = _whole(1, 86_400)
+_HORIZON = _whole(1, 31_536_000)
+_WORKERS = _whole(1, 256)
+_PACE = _whole(1, 1_000)
+_BODY = _whole(1_024, 16_777_216)
+_DEPTH = _whole(8, 256)
+
+# fmt: off
+ROWS = (
+    #   name                  kind           default                  meaning
+    Row("LISTEN",             _ADDRESS,      "127.0.0.1:8080",        "Dojo's side"),
+    Row("PUBLIC_URL",         _URL,          None,                    "where Dojo reaches LISTEN; what `caps register` registers"),
+    Row("CONSOLE_LISTEN",     _ADDRESS,      "127.0.0.1:8081",        "the venue's side: console, till API, auditors' API, metrics"),
+    Row("JOURNAL",            _JOURNAL,      "tillproof.db",          "the journal's database"),
+    Row("WITNESS",            _PATH,         "<journal>.witness",     "append-only file of checkpoints, kept outside the database"),
+    Row("SIGNING_KEY",        _PATH,         "<journal>.key",         "Ed25519 private key, PEM; made at first start, mode 0600"),
+    Row("DOJO_URL",           _URL,          "https://api.dojo.tech", "Dojo API"),
+    Row("DOJO_API_KEY",       _HEADER,       None,                    "key for the Dojo API", secret=True),
+    Row("DOJO_VERSION",       _VERSION,      "2026-02-27",            "`version` header of calls to Dojo"),
+    Row("SOFTWARE_HOUSE_ID",  _HEADER,       None,                    "`software-house-id` header of calls to Dojo"),
+    Row("RESELLER_ID",        _HEADER,       None,                    "`reseller-id` header of calls to Dojo"),
+    Row("ACCOUNT_IDS",        _LIST,         "",                      "accepted `accountId`s; any when none is given"),
+    Row("EPOS_USERNAME",      _USERNAME,     None,                    "Dojo presents it to us; required unless ENV=test"),
+    Row("EPOS_PASSWORD",      _TEXT,         None,                    "Dojo presents it to us; required unless ENV=test", secret=True),
+    Row("WEBHOOK_SECRETS",    _LIST,         "",                      "a webhook's signature by any of them is good", secret=True),
+    Row("TOKENS",             _TOKENS,       "",                      "who may use the venue's side; the name is journaled", secret=True),
+    Row("TILL_URL",           _URL,          None,                    "where to tell the till of new orders and payments"),
+    Row("TILL_SECRET",        _TEXT,         None,                    "signs what is sent to TILL_URL", secret=True),
+    Row("CURRENCY",           _CURRENCY,     "GBP",                   "of the venue"),
+    Row("TIMEZONE",           _ZONE,         "Europe/London",         "of the venue"),
+    Row("VENUE_NAME",         _TEXT,         "Venue",                 "of the venue"),
+    Row("BILL_TEMPLATE",      _TEMPLATE,     None,                    "TOML file with the bill's header and footer"),
+    Row("ORDER_AND_PAY_MODE", _MODE,         "event",                 "whether CreateOrder's payments are captured by event or inline"),
+    Row("RETRY_BASE_MS",      _MILLISECONDS, "500",                   "first back-off of the outbox"),
+    Row("RETRY_CAP_MS",       _MILLISECONDS, "900000",                "longest back-off of the outbox"),
+    Row("RETRY_HORIZON_S",    _HORIZON,      "259200",                "age at which an effect is no longer tried"),
+    Row("OUTBOUND_WORKERS",   _WORKERS,      "32",                    "parallel calls to Dojo"),
+    Row("RETRY_RPS",          _PACE,         "20",                    "pace of second and later attempts, a second"),
+    Row("CALL_DEADLINE_MS",   _MILLISECONDS, "10000",                 "total time of one call to Dojo, connect to last byte"),
+    Row("LEASE_S",            _SECONDS,      "30",                    "how long a worker may hold an effect"),
+    Row("SWEEP_S",            _SECONDS,      "60",                    "period of re-reading open payment intents"),
+    Row("ORPHAN_ALARM_S",     _SECONDS,      "300",                   "age at which an event without an order raises attention"),
+    Row("MAX_BODY",           _BODY,         "1048576",               "bytes of inbound JSON"),
+    Row("MAX_DEPTH",          _DEPTH,        "32",                    "nesting of inbound JSON"),
+    Row("ENV",                _ENV,          "production",            "test permits plain http on loopback and no EPOS credentials"),
+)
+# fmt: on
+
+_ROW_OF = {row.name: row for row in ROWS}
+_KNOWN = (*_ROW_OF, *(row.name + FILE_SUFFIX for row in ROWS if row.secret))

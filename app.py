@@ -1,0 +1,203 @@
+"""The composition root: reads settings, builds everything, starts it; no rules.
+
+`python app.py COMMAND` and `tillproof COMMAND` are the same program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import threading
+from functools import partial
+
+from flask import Flask
+
+from adapters import api, till
+from adapters.cli import Program, run
+from adapters.dojo.client import DojoClient, DojoSettings
+from adapters.edge import BasicCredentials, Tokens, install
+from adapters.edge.roles import install_tokens
+from adapters.epos.handlers import Handlers, HandlerSettings
+from adapters.epos.rest import RestSettings, make_app, make_closed_app
+from adapters.health import make_blueprint as health_blueprint
+from adapters.logs import configure
+from adapters.serving import Running, ThreadedServer, serve_in_worker
+from adapters.settings import Settings
+from workflow.clock import SystemClock
+from workflow.commands import EffectTaken, IntentRead
+from workflow.decisions import declared_machines
+from workflow.effects import OrderUpdated, ReadIntent, Task
+from workflow.engine import Engine, EngineSettings
+from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, WorkflowError
+from workflow.journal.keys import load_or_make_key
+from workflow.journal.reads import SqliteReads
+from workflow.journal.sqlite import SqliteJournal
+from workflow.outbox import Outbox, OutboxSettings, Sender
+from workflow.ports import IntentId, OrderId
+from workflow.retries import Pace
+
+EXIT_UNREACHABLE = 4
+EXIT_DAMAGED = 5
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run a command."""
+    run(Program(serve=serve, dojo=dojo_client))
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; the exit code. Everything is opened in the worker process."""
+    _log(settings)
+    return serve_in_worker(settings.listen, partial(_build, settings))
+
+
+def _log(settings: Settings) -> None:
+    configure(sys.stderr, logging.INFO, SystemClock(), secrets=settings.secrets())
+
+
+def _build(settings: Settings) -> Running:
+    """Open the journal and start everything; SystemExit with the code of INTERFACE §5 where that cannot be."""
+    _log(settings)
+    try:
+        return _start(settings)
+    except HeadRegressed as error:
+        return _start_closed(settings, error)
+    except JournalInUse as error:
+        logger.critical("journal in use", extra={"error": str(error)})
+        raise SystemExit(EXIT_UNREACHABLE) from error
+    except JournalDamaged as error:
+        logger.critical("journal refused", extra={"error": str(error)})
+        raise SystemExit(EXIT_DAMAGED) from error
+    except WorkflowError as error:
+        logger.critical("not started", extra={"error": str(error)})
+        raise SystemExit(3) from error
+
+
+def _start(settings: Settings) -> Running:
+    clock, machines = SystemClock(), declared_machines()
+    journal = SqliteJournal(settings.journal, settings.witness, load_or_make_key(settings.signing_key), clock)
+    engine = Engine(journal, machines, clock, _engine_settings(settings))
+    outbox = Outbox(engine, _senders(settings), clock, _outbox_settings(settings))
+    reads = SqliteReads(settings.journal)
+    venue = ThreadedServer(settings.console_listen, _venue_app(settings, engine, reads, machines["order"].ident, journal, outbox))
+    try:
+        venue.start()
+    except OSError as error:
+        journal.close()
+        logger.critical("address not available", extra={"address": str(settings.console_listen), "reason": str(error)})
+        raise SystemExit(EXIT_UNREACHABLE) from error
+    outbox.start()
+    threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
+    logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
+
+    def stop() -> None:
+        venue.stop()
+        outbox.stop()
+        journal.close()
+        logger.info("stopped")
+
+    app = make_app(_handlers(settings, engine, reads, clock), _rest_settings(settings))
+    return Running(app, stop)
+
+
+def _start_closed(settings: Settings, error: HeadRegressed) -> Running:
+    """The journal lost entries that were acknowledged: say so, and serve nothing from it."""
+    logger.critical("journal is behind its witness", extra={"error": str(error)})
+    app = Flask("tillproof.venue", static_folder=None)
+    install(app)
+    app.register_blueprint(health_blueprint(lambda: ["HEAD_REGRESSED"]))
+    venue = ThreadedServer(settings.console_listen, app)
+    venue.start()
+    return Running(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"), venue.stop)
+
+
+def _end_with_writer(journal: SqliteJournal) -> None:
+    """A process without its writer is half alive: end it, so that whoever watches it starts it again."""
+    journal.failed.wait()
+    logger.critical("ending: the journal's writer died")
+    os.kill(os.getppid(), signal.SIGTERM)
+    os._exit(1)
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    return EngineSettings(
+        sends=frozenset({ReadIntent.name, OrderUpdated.name}),
+        lease_ms=settings.lease_s * 1000,
+        account_ids=frozenset(settings.account_ids),
+        new_salt=lambda: secrets.token_hex(16),
+    )
+
+
+def _outbox_settings(settings: Settings) -> OutboxSettings:
+    pace = Pace(base_ms=settings.retry_base_ms, cap_ms=settings.retry_cap_ms, horizon_s=settings.retry_horizon_s)
+    return OutboxSettings(workers=settings.outbound_workers, pace=pace, later_attempts_per_second=settings.retry_rps, random=random.random)
+
+
+def dojo_client(settings: Settings) -> DojoClient:
+    """Dojo's API with this venue's key."""
+    return DojoClient(
+        DojoSettings(
+            url=settings.dojo_url,
+            api_key=settings.dojo_api_key or "",
+            version=settings.dojo_version,
+            software_house_id=settings.software_house_id,
+            reseller_id=settings.reseller_id,
+            deadline_ms=settings.call_deadline_ms,
+        )
+    )
+
+
+def _senders(settings: Settings) -> dict[str, Sender]:
+    dojo = dojo_client(settings)
+
+    def read_intent(task: Task) -> IntentRead:
+        return IntentRead(task=task, intent=dojo.read_intent(IntentId(task.intent_id)))
+
+    def order_updated(task: Task) -> EffectTaken:
+        dojo.send_order_updated(OrderId(task.order_id))
+        return EffectTaken(task=task)
+
+    return {ReadIntent.name: read_intent, OrderUpdated.name: order_updated}
+
+
+def _handlers(settings: Settings, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:
+    return Handlers(engine, reads, clock, HandlerSettings(currency=settings.currency, mode=settings.order_and_pay_mode))
+
+
+def _rest_settings(settings: Settings) -> RestSettings:
+    credentials = None
+    if settings.epos_username and settings.epos_password:
+        credentials = BasicCredentials(settings.epos_username, settings.epos_password)
+    return RestSettings(credentials=credentials, max_body=settings.max_body, max_depth=settings.max_depth)
+
+
+def _venue_app(settings: Settings, engine: Engine, reads: SqliteReads, machine: str, journal: SqliteJournal, outbox: Outbox) -> Flask:
+    app = Flask("tillproof.venue", static_folder=None)
+    install(app)
+    install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
+    limits = till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
+    app.register_blueprint(till.make_blueprint(engine, SystemClock(), limits))
+    app.register_blueprint(api.make_blueprint(reads, machine))
+    app.register_blueprint(health_blueprint(partial(_reasons, journal, outbox)))
+    return app
+
+
+def _reasons(journal: SqliteJournal, outbox: Outbox) -> list[str]:
+    """Why this process is not ready; Dojo being unreachable is no reason, since a restart would not help."""
+    reasons = []
+    if not journal.is_alive:
+        reasons.append("WRITER_DEAD")
+    elif not journal.is_writable():
+        reasons.append("JOURNAL_UNAVAILABLE")
+    if not outbox.is_alive:
+        reasons.append("OUTBOX_DEAD_THREAD")
+    return reasons
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Every error of the workflow, sorted by what the caller may do.
+
+WorkflowError              root; carries whatever ids are known
+  Refused                  rules or Dojo said no; the same again gets the same answer
+    TransitionRefused · TransitionNotDeclared · KeyReused · UnknownOrder · IntentNotFound · DojoRefusesUs
+  TryAgain                 certainly did not happen (refused connection, 429); same key, later
+    JournalUnavailable     nothing could be made durable
+  OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
+  JournalDamaged           replay and journal disagree; stop and call a person
+    JournalForeign · JournalTooNew · HeadRegressed
+  JournalInUse             another server owns the journal
+  DeclarationError         the declared machines contradict themselves; the program does not start
+"""
+
+from __future__ import annotations
+
+
+class WorkflowError(Exception):
+    """Root of the tree. The message holds the ids and the values that disagreed."""
+
+
+class Refused(WorkflowError):
+    """Rules or Dojo said no; repeating the same is pointless. Change the request, or ask a person."""
+
+
+class TransitionRefused(Refused):
+    """A declared transition exists, but its guard said no."""
+
+
+class TransitionNotDeclared(Refused):
+    """No row of the declaration leaves the present state with this trigger."""
+
+
+class KeyReused(Refused):
+    """An idempotency key came again with other content; find out which of the two the caller meant."""
+
+
+class UnknownOrder(Refused):
+    """No order has this id."""
+
+
+class IntentNotFound(Refused):
+    """Dojo does not know the payment intent, cancelled ones included; look it up in Dojo's portal."""
+
+
+class DojoRefusesUs(Refused):
+    """Dojo refuses our credentials (401, 403); check DOJO_API_KEY. Every call waits until it is mended."""
+
+
+class TryAgain(WorkflowError):
+    """It certainly did not happen; the same again later may work. `after_seconds` is Dojo's own wish, if it had one."""
+
+    def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+class JournalUnavailable(TryAgain):
+    """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk."""
+
+
+class OutcomeUnknown(WorkflowError):
+    """It may have happened (timeout, reset, 5xx, unreadable answer); repeat only what is harmless twice."""
+
+    def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+class JournalDamaged(WorkflowError):
+    """The journal is not what it was written as; serve nothing from it and call a person."""
+
+
+class JournalForeign(JournalDamaged):
+    """The file is not a Tillproof journal; check the JOURNAL setting."""
+
+
+class JournalTooNew(JournalDamaged):
+    """A newer version of Tillproof wrote this journal; run that version."""
+
+
+class HeadRegressed(JournalDamaged):
+    """The journal lacks entries that its witness has seen: an old copy, or a damaged WAL. Find the newer file."""
+
+
+class JournalInUse(WorkflowError):
+    """Another server owns this journal; stop it first, or send the request to it."""
+
+
+class DeclarationError(WorkflowError):
+    """A row of `lifecycle.py` is wrong; the message names the row."""

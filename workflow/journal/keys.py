@@ -1,0 +1,74 @@
+"""The key that signs checkpoints: an Ed25519 private key in a PEM file of its own, made at first start."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from workflow.errors import WorkflowError
+
+
+class UnusableKey(WorkflowError):
+    """The signing key cannot be read or made. Check SIGNING_KEY; restore the file, as earlier checkpoints need its key."""
+
+
+def load_or_make_key(path: Path) -> Ed25519PrivateKey:
+    """The key stored at `path`; where nothing is, a new one is first stored there, mode 0600.
+
+    A new file appears whole and is on disk before the return; of several processes that start at once all get one key. A
+    file that is there is never changed. Needs a file system with hard links. Raises UnusableKey.
+    """
+    try:
+        pem = _read_or_make(path)
+    except OSError as error:
+        raise UnusableKey(f"signing key {path}: {error}") from error
+    return _parse(path, pem)
+
+
+def _read_or_make(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        _make(path)
+        return path.read_bytes()
+
+
+def _make(path: Path) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    handle, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # O_EXCL, mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # Another process was first, and its key holds: a link never replaces.
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    if sys.platform != "win32":  # Windows opens no directories and writes names through.
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _parse(path: Path, pem: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UnusableKey(f"signing key {path}: not an unencrypted PEM private key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UnusableKey(f"signing key {path}: {type(key).__name__}, not an Ed25519 key")
+    return key

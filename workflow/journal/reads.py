@@ -1,0 +1,273 @@
+"""Questions to a SQLite journal: read-only connections of their own, short transactions, never the writer's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlite_utils import Database
+
+from workflow.bill import Personal
+from workflow.clock import from_text, to_text
+from workflow.entry import Entry
+from workflow.errors import JournalDamaged, JournalUnavailable
+from workflow.journal.driver import sqlite3
+from workflow.journal.sqlite import connect
+from workflow.order import Order
+
+_order_decoder = msgspec.json.Decoder(Order)
+_personal_decoder = msgspec.json.Decoder(Personal)
+
+ENTRY_COLUMNS = (
+    "seq, order_id, order_seq, at, kind, machine, trigger, from_state, to_state, payment_intent_id, actor, cause, body, prev_hash, hash"
+)
+
+
+class Position(NamedTuple):
+    """Where an order stands in the newest-first list: by time of creation, then by id."""
+
+    created_at: str
+    id: str
+
+
+class StoredEntry(NamedTuple):
+    """A row of the journal, as stored; `body` is the canonical JSON text."""
+
+    seq: int
+    order_id: str
+    order_seq: int
+    at: str
+    kind: str
+    machine: str
+    trigger: str
+    from_state: str
+    to_state: str
+    payment_intent_id: str
+    actor: str
+    cause: str
+    body: str
+    prev_hash: str
+    hash: str
+
+    def entry(self) -> Entry:
+        """The entry as it was decided. Raises JournalDamaged when the body is not JSON."""
+        try:
+            body = msgspec.json.decode(self.body)
+        except msgspec.DecodeError as error:
+            raise JournalDamaged(f"entry {self.seq}: the body is not JSON: {error}") from error
+        return Entry(
+            order_id=self.order_id,
+            order_seq=self.order_seq,
+            at=self.at,
+            kind=self.kind,
+            machine=self.machine,
+            trigger=self.trigger,
+            from_state=self.from_state,
+            to_state=self.to_state,
+            payment_intent_id=self.payment_intent_id,
+            actor=self.actor,
+            cause=self.cause,
+            body=body,
+        )
+
+
+class StoredTaskRow(NamedTuple):
+    """A task of the outbox as people see it; times are UTC text."""
+
+    id: str
+    effect: str
+    order_id: str
+    payment_intent_id: str
+    status: str
+    attempts: int
+    next_at: str | None
+    last_error: str
+    created_at: str
+    done_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders: every field that is set must match. `text` is a reference, table, order id, Dojo's order id or intent, whole."""
+
+    table_id: str | None = None
+    waiter_id: str | None = None
+    party_id: str | None = None
+    reservation_id: str | None = None
+    payable_only: bool = False
+    state: str | None = None
+    attention: bool = False
+    text: str | None = None
+
+
+class StoredOrder(NamedTuple):
+    """An order and the personal data kept beside the journal."""
+
+    order: Order
+    personal: Personal
+
+
+class SqliteReads:
+    """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def order(self, order_id: str) -> StoredOrder | None:
+        """The order as it is now."""
+        rows = self._rows(f"{_ORDER} WHERE orders.id = ?", (order_id,))
+        return _stored_order(rows[0]) if rows else None
+
+    def orders(
+        self, wanted: OrderFilter, limit: int, *, after: Position | None = None, before: Position | None = None
+    ) -> list[StoredOrder]:
+        """Up to `limit` orders, newest first: those behind `after`, or the nearest ones in front of `before`."""
+        conditions, values = _conditions(wanted)
+        direction = "DESC"
+        if after:
+            conditions.append("(orders.created_at, orders.id) < (?, ?)")
+            values += after
+        elif before:
+            conditions.append("(orders.created_at, orders.id) > (?, ?)")
+            values += before
+            direction = "ASC"
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"{_ORDER} {where} ORDER BY orders.created_at {direction}, orders.id {direction} LIMIT ?"
+        found = [_stored_order(row) for row in self._rows(sql, (*values, limit))]
+        return found[::-1] if before else found
+
+    def entries(self, *, order_id: str | None = None, after: int = 0, limit: int = -1) -> Iterator[StoredEntry]:
+        """Entries behind position `after`, oldest first; of one order, or of all. Streams; hold it only briefly on a live journal."""
+        condition, values = ("AND order_id = ?", (order_id,)) if order_id is not None else ("", ())
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq > ? {condition} ORDER BY seq LIMIT ?"
+        yield from map(StoredEntry._make, self._query(sql, (after, *values, limit)))
+
+    def last_entries(self, count: int) -> list[StoredEntry]:
+        """The newest `count` entries, oldest first."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
+        return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def size(self) -> int:
+        """How many entries there are."""
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM journal", ())[0][0])
+
+    def tasks(self, status: str | None, limit: int, *, after: Position | None = None) -> list[StoredTaskRow]:
+        """Up to `limit` tasks of the outbox, newest first, behind `after` (created_at, id)."""
+        conditions, values = list[str](), list[object]()
+        if status is not None:
+            conditions.append("status = ?")
+            values.append(status)
+        if after is not None:
+            conditions.append("(created_at_ms, id) < (?, ?)")
+            values += [_to_ms(after.created_at), after.id]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
+        return [_task_row(row) for row in self._rows(sql, (*values, limit))]
+
+    def newest_note(self) -> str | None:
+        """The newest signed checkpoint."""
+        rows = self._rows("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1", ())
+        return rows[0][0] if rows else None
+
+    def secret(self) -> bytes:
+        """Random bytes of this journal, for tokens that nobody else can make."""
+        return bytes.fromhex(self._rows("SELECT value FROM meta WHERE name = 'secret'", ())[0][0])
+
+    def has_seen(self, source: str, message_id: str) -> bool:
+        """A request with this key was answered with 2xx before."""
+        return bool(self._rows("SELECT 1 FROM inbox WHERE source = ? AND message_id = ?", (source, message_id)))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All questions of this thread inside see one state of the journal; keep it short on a live one."""
+        self._database().execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database().execute("COMMIT")
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Any other question of the journal's own modules (replay, verification), in SQL."""
+        return self._rows(sql, values)
+
+    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """As `rows`, one at a time."""
+        yield from self._query(sql, values)
+
+    def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        return list(self._query(sql, values))
+
+    def _query(self, sql: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._database().execute(sql, values)
+        except sqlite3.OperationalError as error:
+            raise JournalUnavailable(f"{self._path} cannot be read: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(f"{self._path} is damaged: {error}") from error
+
+    def _database(self) -> Database:
+        if not hasattr(self._local, "database"):
+            self._local.database = connect(self._path, read_only=True)
+        database: Database = self._local.database
+        return database
+
+
+_TASK = "id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at"
+
+
+def _task_row(row: tuple[Any, ...]) -> StoredTaskRow:
+    task_id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at = row
+    return StoredTaskRow(
+        id=task_id,
+        effect=effect,
+        order_id=order_id,
+        payment_intent_id=intent_id,
+        status=status,
+        attempts=attempts,
+        next_at=_from_ms(next_at_ms) if status == "pending" else None,
+        last_error=last_error,
+        created_at=_from_ms(created_at_ms),
+        done_at=done_at or None,
+    )
+
+
+def _from_ms(milliseconds: int) -> str:
+    return to_text(datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000))
+
+
+def _to_ms(text: str) -> int:
+    moment = from_text(text)
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+_ORDER = "SELECT orders.body, personal.data FROM orders LEFT JOIN personal ON personal.order_id = orders.id"
+
+
+def _stored_order(row: tuple[Any, ...]) -> StoredOrder:
+    return StoredOrder(_order_decoder.decode(row[0]), _personal_decoder.decode(row[1]) if row[1] else Personal())
+
+
+def _conditions(wanted: OrderFilter) -> tuple[list[str], list[object]]:
+    conditions, values = list[str](), list[object]()
+    for column in ("table_id", "waiter_id", "party_id", "reservation_id", "state"):
+        if (value := getattr(wanted, column)) is not None:
+            conditions.append(f"orders.{column} = ?")
+            values.append(value)
+    if wanted.payable_only:
+        conditions.append("orders.payable = 1")
+    if wanted.attention:
+        conditions.append("EXISTS (SELECT 1 FROM attention WHERE attention.order_id = orders.id)")
+    if wanted.text is not None:
+        conditions.append(
+            "(orders.id = ? OR orders.dojo_order_id = ? OR orders.reference = ? OR orders.table_id = ? "
+            "OR orders.id IN (SELECT order_id FROM payments WHERE intent_id = ?))"
+        )
+        values += [wanted.text] * 5
+    return conditions, values

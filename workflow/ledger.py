@@ -1,0 +1,288 @@
+"""What proves the journal: the hash of an entry, the Merkle tree over all entries, and signed checkpoints of that tree.
+
+Pure, and small enough for an auditor to write again: the tree is that of RFC 6962 §2.1, a checkpoint is a C2SP signed note
+(`signed-note`, `tlog-checkpoint`), and everything that is hashed is canonical JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from workflow.errors import JournalDamaged
+
+HASH_BYTES: Final = 32
+"""Length of a SHA-256."""
+
+ZERO_HASH: Final = "0" * (2 * HASH_BYTES)
+"""`prev_hash` of an order's first entry."""
+
+MAX_SIZE: Final = 2**63 - 1
+"""The largest tree that a checkpoint may state: SQLite's largest `seq`."""
+
+MAX_NOTE_CHARACTERS: Final = 131_072
+"""Longer notes are refused unread; the sixteen signatures that C2SP demands fit, even of 5 kB each."""
+
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_ORIGIN = re.compile(r"[!-*,-~]{1,255}")  # Visible ASCII without plus: C2SP allows key names no spaces and no plus.
+_SIGNATURE_LINE = re.compile("\u2014 ([^\\s+\x00-\x1f]+) (\\S+)")
+_ED25519_IN_NOTES = b"\x01"
+_KEY_ID_BYTES = 4
+
+# Not "deterministic": that leaves the fields of Structs and dataclasses in the order of their declaration.
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of `value`: keys sorted, no spaces, no ASCII escapes; equal values have equal texts everywhere.
+
+    Takes what JSON can say, msgspec Structs and dataclasses. Raises TypeError for a float, as the journal has none, and for
+    a key that is no string; ValueError for a lone surrogate, which UTF-8 cannot carry.
+    """
+    _refuse_floats((msgspec.to_builtins(value),))
+    return _encode(value).decode()
+
+
+def _refuse_floats(values: Iterable[object]) -> None:
+    for value in values:
+        if isinstance(value, str | int):
+            continue
+        if isinstance(value, float):
+            raise TypeError(f"canonical JSON has no floats, so {value!r} cannot be journaled")
+        if isinstance(value, dict):
+            _refuse_floats(value.values())
+        elif isinstance(value, list | tuple):
+            _refuse_floats(value)
+
+
+class HashedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a journal entry that its hash covers: all but `seq`, given by the log, and `hash` itself.
+
+    `body` is the stored text, not what it parses to. Columns that do not apply are `""`.
+    """
+
+    order_id: str
+    order_seq: int
+    at: str
+    kind: str
+    machine: str
+    trigger: str
+    from_state: str
+    to_state: str
+    payment_intent_id: str
+    actor: str
+    cause: str
+    body: str
+    prev_hash: str
+
+
+HASHED_COLUMNS: Final[tuple[str, ...]] = HashedEntry.__struct_fields__
+"""Names of the hashed columns, in the order of the table."""
+
+
+def entry_hash(entry: HashedEntry) -> str:
+    """SHA-256 of the canonical JSON of the entry's columns, as 64 lower-case hex digits."""
+    return hashlib.sha256(_encode(entry)).hexdigest()
+
+
+def leaf_hash(entry_hash_hex: str) -> bytes:
+    """The tree's leaf for an entry; the leaf data are the bytes that the hex stands for. Raises ValueError if it is no hex."""
+    return hashlib.sha256(b"\x00" + bytes.fromhex(entry_hash_hex)).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The inner node above two nodes of 32 bytes each."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Node(NamedTuple):
+    """A node that no later entry can change: the root of the `2**level` leaves from `index * 2**level` on."""
+
+    level: int
+    index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody asks of a node.
+    hash: bytes
+
+
+class Frontier:
+    """The right edge of a growing tree: all that appending and the root need, one hash for each set bit of `size`.
+
+    Not for two threads at once. A transaction that may be rolled back appends to a `copy()`.
+    """
+
+    __slots__ = ("_peaks", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []  # Roots of the complete subtrees, the largest and leftmost first.
+
+    @classmethod
+    def restore(cls, size: int, node: Callable[[int, int], bytes]) -> Frontier:
+        """The frontier of the first `size` entries, from stored nodes.
+
+        `node(level, index)` reads one node, level 0 being leaf hashes; it is asked for one node per set bit of `size`.
+        Nothing is checked: a damaged node shows in the root. Raises ValueError for a negative size.
+        """
+        if size < 0:
+            raise ValueError(f"a tree cannot have {size} leaves")
+        frontier = cls()
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                frontier._peaks.append(node(level, frontier.size >> level))
+                frontier.size += 1 << level
+        return frontier
+
+    def append(self, entry_hash_hex: str) -> list[Node]:
+        """Add an entry's leaf; returns the inner nodes (level 1 and above, lowest first) that it completes, to be stored.
+
+        Raises ValueError if `entry_hash_hex` is not hex; the frontier is then unchanged.
+        """
+        node = leaf_hash(entry_hash_hex)
+        level, index = 0, self.size
+        completed = []
+        while index & 1:
+            level, index = level + 1, index >> 1
+            node = node_hash(self._peaks.pop(), node)
+            completed.append(Node(level, index, node))
+        self._peaks.append(node)
+        self.size += 1
+        return completed
+
+    def root(self) -> bytes:
+        """The 32 bytes of the Merkle tree hash; of no entries, SHA-256 of nothing."""
+        if not self._peaks:
+            return hashlib.sha256(b"").digest()
+        root = self._peaks[-1]
+        for left in self._peaks[-2::-1]:
+            root = node_hash(left, root)
+        return root
+
+    def copy(self) -> Frontier:
+        """An independent frontier of the same entries."""
+        twin = Frontier()
+        twin.size, twin._peaks = self.size, self._peaks.copy()
+        return twin
+
+
+def tree_root(hashes: Iterable[str]) -> bytes:
+    """The root over these entry hashes, read once and never held together. Raises ValueError at one that is not hex."""
+    frontier = Frontier()
+    for entry_hash_hex in hashes:
+        frontier.append(entry_hash_hex)
+    return frontier.root()
+
+
+class BadCheckpoint(JournalDamaged):
+    """A checkpoint is malformed or its signature is not ours; compare it with the witness file and find who changed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A statement: the log named `origin` (`tillproof/<journal id>`) had `size` entries, and their tree the root `root`.
+
+    Raises ValueError on what the text of a checkpoint cannot carry.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+
+    def __post_init__(self) -> None:
+        if not _ORIGIN.fullmatch(self.origin):
+            raise ValueError(f"origin {self.origin!r:.100} is not 1 to 255 visible ASCII characters without plus")
+        if not 0 <= self.size <= MAX_SIZE:
+            raise ValueError(f"size {self.size} is not from 0 to {MAX_SIZE}")
+        if len(self.root) != HASH_BYTES:
+            raise ValueError(f"root has {len(self.root)} bytes, not {HASH_BYTES}")
+
+    def text(self) -> str:
+        """What is signed: origin, decimal size and base64 root, each line ended by a newline."""
+        return f"{self.origin}\n{self.size}\n{_to_base64(self.root)}\n"
+
+
+def sign_checkpoint(origin: str, size: int, root: bytes, key: Ed25519PrivateKey) -> str:
+    """The signed note of a tree's head, ended by a newline, with `origin` as the name of the key.
+
+    The caller sees to it that every checkpoint it signs extends all earlier ones. Raises ValueError as `Checkpoint` does.
+    """
+    text = Checkpoint(origin, size, root).text()
+    signature = _to_base64(_key_id(origin, key.public_key()) + key.sign(text.encode()))
+    return f"{text}\n\u2014 {origin} {signature}\n"
+
+
+def verify_checkpoint(note: str, public_key: Ed25519PublicKey) -> Checkpoint:
+    """What a note states, once its signature by `public_key` is verified; whether `origin` is the expected log is the caller's.
+
+    Signatures by other keys (witnesses may add theirs) are passed over. Extension lines are refused, as we write none.
+    Raises BadCheckpoint, naming the part that is wrong.
+    """
+    if len(note) > MAX_NOTE_CHARACTERS:
+        raise BadCheckpoint(f"checkpoint: {len(note)} characters, more than {MAX_NOTE_CHARACTERS}")
+    text, blank_line, signatures = note.rpartition("\n\n")
+    if not blank_line:
+        raise BadCheckpoint("checkpoint: no blank line between text and signatures")
+    try:
+        checkpoint = _parse_text(text)
+        _require_signature(checkpoint, signatures, public_key)
+    except ValueError as error:
+        raise BadCheckpoint(f"checkpoint: {error}") from error
+    return checkpoint
+
+
+def _parse_text(text: str) -> Checkpoint:
+    lines = text.split("\n")
+    if len(lines) != 3:
+        raise ValueError(f"text has {len(lines)} lines, not the three of origin, size and root")
+    origin, size, root = lines
+    if not _SIZE.fullmatch(size):
+        raise ValueError(f"size {size!r:.100} is not a plain decimal number")
+    return Checkpoint(origin, int(size), _from_base64("root", root))
+
+
+def _require_signature(checkpoint: Checkpoint, signatures: str, public_key: Ed25519PublicKey) -> None:
+    key_id = _key_id(checkpoint.origin, public_key)
+    *lines, rest = signatures.split("\n")
+    if rest:
+        raise ValueError(f"signature line {rest!r:.100} is not ended by a newline")
+    ours = [signature for name, by, signature in map(_parse_signature, lines) if (name, by) == (checkpoint.origin, key_id)]
+    if not ours:
+        raise ValueError(f"no signature line of {checkpoint.origin} with key id {key_id.hex()}")
+    for signature in ours:
+        try:
+            public_key.verify(signature, checkpoint.text().encode())
+        except InvalidSignature as error:
+            raise ValueError(f"signature of {checkpoint.origin} at size {checkpoint.size} does not verify") from error
+
+
+def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
+    match = _SIGNATURE_LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"signature line {line!r:.100} is not an em dash, a name and base64")
+    signed = _from_base64("signature", match[2])
+    return match[1], signed[:_KEY_ID_BYTES], signed[_KEY_ID_BYTES:]
+
+
+def _key_id(name: str, public_key: Ed25519PublicKey) -> bytes:
+    digest = hashlib.sha256(name.encode() + b"\n" + _ED25519_IN_NOTES + public_key.public_bytes_raw()).digest()
+    return digest[:_KEY_ID_BYTES]
+
+
+def _to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _from_base64(part: str, text: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(f"{part} {text!r:.100} is not base64") from error
+    if _to_base64(data) != text:  # Unused low bits may differ: two texts would stand for one signature.
+        raise ValueError(f"{part} {text!r:.100} is not canonical base64")
+    return data

@@ -1,0 +1,247 @@
+"""The declaration: every state, transition, message and policy of an order, of its payments and of the kitchen.
+
+Data and no logic. Messages move payments; the order follows by its guards; the kitchen is a separate axis. `machine.py` refuses to
+start the program on a contradiction; the diagrams, the property tests and `tillproof machine show` read these rows.
+A state is named here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from workflow.declaration import Declaration, Message, Policy, Row
+
+# fmt: off
+RULES = {
+    "D2.1":  "Contract §2.1, Order and Pay: pre-authorised, created here, captured, event, intent read, recorded, OrderUpdated, read back.",
+    "D2.2":  "Contract §2.2, Pay-only: the bill is found by search, paid, and the same events, check and record follow.",
+    "D2.3":  "Contract §2.3, the newer variant: the payment comes with CreateOrder and counts at once; a read confirms it.",
+    "D5.2":  "Contract §5.2: events come at least once, in any order; a late one never undoes a newer state.",
+    "D6":    "Contract §6: OrderUpdated is sent after any visible change; Dojo then reads the order.",
+    "D7.2":  "Contract §7.2: Created, Authorized, Captured, Reversed, Refunded, Canceled; a declined card leaves an intent at Created.",
+    "D7.5":  "Contract §7.5: an intent counts once it was read and its id, currency, sums and order agree.",
+    "D8.3":  "Contract §8.3: the kitchen's status goes forward only; Finalized only when paid in full; three statuses are terminal.",
+    "D8.4":  "Contract §8.4: several intents on one order are normal; an overpayment learnt from an event is recorded.",
+    "D8.7":  "Contract §8.7: Dojo may cancel an order; the till may say that it is too late.",
+    "D9":    "Contract §9: after an error answer to a payment the intent is watched until Dojo gave the money back.",
+    "A1":    "Assumed, Dojo does not say: money that arrives for a closed order is recorded and a person is called.",
+    "A2":    "Assumed: a bill opened at the till, or ordered to be paid later, is open again when a payment ends before it counted.",
+    "A3":    "Assumed: an order that was once paid in full is not offered for payment again after a refund.",
+    "A4":    "Assumed: of several ended payments a refund outweighs a reversal and a reversal an expiry, whatever came last.",
+    "A5":    "Assumed: a status that Dojo does not publish holds the payment and calls a person.",
+    "A6":    "Assumed: what Dojo told us in words counts until a read says that the money went back.",
+    "A7":    "Assumed: when the till cannot take a paid order its status becomes Failed and a person gives the money back.",
+}
+
+EFFECTS = {
+    "read_intent":   "Read the payment intent at Dojo; its answer comes back as a message.",
+    "order_updated": "Tell Dojo that the order changed, so that it reads it again.",
+    "tell_till":     "Tell the till that the order changed.",
+}
+
+ORDER = Declaration(
+    name="order",
+    states={
+        "created":    "The order is on the till; no money is held for it.",
+        "authorised": "Dojo holds the customer's money for this order.",
+        "captured":   "Dojo says that it took the money. Nobody has checked.",
+        "reconciled": "We read the payment intent and it agrees with the order.",
+        "updated":    "Dojo took the news of the money that was reconciled last.",
+        "cancelled":  "Cancelled before any money was taken.",
+        "reversed":   "Every payment was undone before or after its capture.",
+        "refunded":   "All the money went back to the customer.",
+        "expired":    "Every payment was given up or ran out before it counted.",
+        "failed":     "The till could not take the order.",
+    },
+    final="cancelled reversed refunded expired failed",
+    transitions=(
+        #   when           from                                              to            only if                      then send                    rule
+        Row("create",      "-",                                              "created",    "always",                    "nothing",                   "D2.1"),
+        Row("authorise",   "created reconciled updated",                     "authorised", "held",                      "nothing",                   "D2.1"),
+        Row("capture",     "authorised",                                     "captured",   "taken",                     "nothing",                   "D2.1"),
+        Row("unclaim",     "captured",                                       "authorised", "claim_was_denied",          "order_updated",             "D5.2"),
+        Row("reconcile",   "captured",                                       "reconciled", "everything_was_read",       "order_updated tell_till",   "D7.5"),
+        Row("update",      "reconciled",                                     "updated",    "dojo_knows",                "nothing",                   "D6"),
+        Row("release",     "authorised captured",                            "created",    "open_again",                "order_updated tell_till",   "A2"),
+        Row("settle_rest", "authorised",                                     "reconciled", "rest_is_settled",           "order_updated tell_till",   "D8.4"),
+        Row("adjust",      "reconciled updated",                             "reconciled", "counted_otherwise",         "order_updated tell_till",   "D7.2"),
+        Row("reopen",      "reconciled updated",                             "created",    "open_again",                "order_updated tell_till",   "A2"),
+        Row("refund",      "created authorised captured reconciled updated", "refunded",   "ended_by_refund",           "order_updated tell_till",   "A4"),
+        Row("reverse",     "created authorised captured reconciled updated", "reversed",   "ended_by_reversal",         "order_updated tell_till",   "A4"),
+        Row("expire",      "created authorised captured reconciled updated", "expired",    "ended_unpaid",              "order_updated tell_till",   "A4"),
+        Row("cancel",      "created authorised",                             "cancelled",  "nothing_taken",             "order_updated tell_till",   "D8.7"),
+        Row("fail",        "created authorised",                             "failed",     "nothing_taken",             "order_updated tell_till",   "A7"),
+    ),
+    messages=(
+        #       name              fires     then send   meaning
+        Message("create_order",   "create", "nothing",  "Dojo creates the order, or the till opens it."),
+        Message("cancel_order",   "cancel", "nothing",  "Dojo asks to cancel the order."),
+        Message("refuse_order",   "fail",   "nothing",  "The till cannot take the order."),
+    ),
+    policies=(
+        #      message         in state                                                                       outcome    rule
+        Policy("create_order", "created authorised captured reconciled updated",                              "note",    "D8.7"),
+        Policy("create_order", "cancelled reversed refunded expired failed",                                  "note",    "D8.7"),
+        Policy("cancel_order", "- created authorised captured reconciled updated reversed refunded expired failed", "refuse", "D8.7"),
+        Policy("cancel_order", "cancelled",                                                                   "note",    "D8.7"),
+        Policy("refuse_order", "- cancelled reversed refunded expired",                                       "refuse",  "A7"),
+        Policy("refuse_order", "created authorised captured reconciled updated",                              "attention", "A7"),
+        Policy("refuse_order", "failed",                                                                      "note",    "A7"),
+    ),
+    groups={
+        "open": "created authorised captured reconciled updated",
+    },
+    tells={
+        "reconcile": "order_reconciled", "settle_rest": "order_reconciled", "cancel": "order_cancelled", "reverse": "order_cancelled",
+        "expire": "order_cancelled", "fail": "order_failed",
+    },
+)
+
+PAYMENT = Declaration(
+    name="payment",
+    states={
+        "announced":  "Dojo made a payment intent for this order; nobody has paid it.",
+        "authorised": "Dojo holds the customer's money on this intent.",
+        "captured":   "Dojo says that it took this money. Nobody has checked.",
+        "reconciled": "We read the intent: the money was taken and agrees with the order.",
+        "reversed":   "Counted once, then undone in full.",
+        "refunded":   "Counted once, then given back in full.",
+        "released":   "Cancelled, expired or reversed before it counted.",
+        "refused":    "We answered 409: it counts nothing and is watched until Dojo gave the money back.",
+    },
+    final="reversed refunded released",
+    transitions=(
+        #   when         from                                to            only if              then send   rule
+        Row("announce",  "-",                                "announced",  "always",            "nothing",  "D2.2"),
+        Row("authorise", "announced",                        "authorised", "always",            "nothing",  "D7.2"),
+        Row("capture",   "authorised",                       "captured",   "always",            "nothing",  "D7.2"),
+        Row("unclaim",   "captured",                         "authorised", "not_told_in_words", "nothing",  "D5.2"),
+        Row("withdraw",  "authorised",                       "announced",  "not_told_in_words", "nothing",  "D7.2"),
+        Row("reconcile", "captured",                         "reconciled", "agrees",            "nothing",  "D7.5"),
+        Row("release",   "announced authorised captured",    "released",   "never_counted",     "nothing",  "D7.2"),
+        Row("reverse",   "captured reconciled",              "reversed",   "was_counted",       "nothing",  "D7.2"),
+        Row("refund",    "reconciled",                       "refunded",   "given_back_in_full", "nothing", "D7.2"),
+        Row("refuse",    "announced authorised captured",    "refused",    "never_counted",     "nothing",  "D9"),
+        Row("give_back", "refused",                          "released",   "always",            "nothing",  "D9"),
+    ),
+    messages=(
+        #       name               fires                                 then send      meaning
+        Message("declare",         "announce",                           "nothing",     "CreateOrder or record-payment names the intent, or a read finds its order."),
+        Message("told_authorised", "authorise",                          "nothing",     "CreateOrder says that the money is held; the event of its capture will ask for a read."),
+        Message("word_created",    "nothing",                            "read_intent", "An event says that the intent exists."),
+        Message("word_authorised", "authorise",                          "read_intent", "An event says that the money is held."),
+        Message("word_captured",   "authorise capture",                  "read_intent", "An event, or Dojo in words, says that the money was taken."),
+        Message("word_ended",      "nothing",                            "read_intent", "An event says reversed, refunded or cancelled, or a word that nobody published."),
+        Message("read_created",    "unclaim withdraw",                   "nothing",     "The read intent is unpaid."),
+        Message("read_authorised", "authorise unclaim",                  "nothing",     "The read intent holds money."),
+        Message("read_captured",   "authorise capture reconcile",        "nothing",     "The read intent took money, and agrees."),
+        Message("read_refunded",   "authorise capture reconcile refund give_back", "nothing", "The read intent gave everything back."),
+        Message("read_reversed",   "release reverse give_back",          "nothing",     "The read intent was undone."),
+        Message("read_cancelled",  "release reverse give_back",          "nothing",     "The read intent was given up before payment."),
+        Message("read_disagrees",  "nothing",                            "nothing",     "The read intent does not agree with the order, or has an unknown status."),
+        Message("payment_refused", "refuse",                             "read_intent", "We answered a payment with 409."),
+    ),
+    policies=(
+        #      message                                                       in state                                      outcome      rule
+        Policy("declare",         "announced authorised captured reconciled reversed refunded released refused",           "note",      "D8.4"),
+        Policy("word_created word_authorised word_captured word_ended",      "-",                                          "park",      "D5.2"),
+        Policy("read_created read_authorised read_captured read_refunded read_reversed read_cancelled read_disagrees", "-", "park",     "D7.5"),
+        Policy("payment_refused", "-",                                                                                     "refuse",    "D9"),
+        Policy("told_authorised", "-",                                                                                     "refuse",    "D2.1"),
+        Policy("told_authorised", "authorised captured reconciled reversed refunded released refused",                     "note",      "D5.2"),
+        Policy("word_created",    "announced authorised captured reconciled reversed refunded released refused",           "note",      "D5.2"),
+        Policy("word_authorised", "authorised captured reconciled reversed refunded released refused",                     "note",      "D5.2"),
+        Policy("word_captured",   "captured reconciled reversed refunded released refused",                                "note",      "D5.2"),
+        Policy("word_ended",      "announced authorised captured reconciled reversed refunded released refused",           "note",      "D5.2"),
+        Policy("read_created",    "announced authorised captured released refused",                                        "note",      "D7.2"),
+        Policy("read_created",    "reconciled reversed refunded",                                                          "attention", "A5"),
+        Policy("read_authorised", "authorised captured released refused",                                                  "note",      "A6"),
+        Policy("read_authorised", "reconciled reversed refunded",                                                          "attention", "A5"),
+        Policy("read_captured",   "captured",                                                                              "attention", "D7.5"),
+        Policy("read_captured",   "reconciled refused",                                                                    "note",      "D9"),
+        Policy("read_captured",   "reversed refunded released",                                                            "attention", "A1"),
+        Policy("read_refunded",   "captured",                                                                              "attention", "D7.5"),
+        Policy("read_refunded",   "reconciled reversed refunded released",                                                 "note",      "D7.2"),
+        Policy("read_reversed",   "announced authorised captured reconciled reversed refunded released",                   "note",      "D7.2"),
+        Policy("read_cancelled",  "announced authorised captured reconciled reversed refunded released",                   "note",      "D7.2"),
+        Policy("read_disagrees",  "announced authorised captured reconciled",                                              "attention", "D7.5"),
+        Policy("read_disagrees",  "reversed refunded released refused",                                                    "note",      "A1"),
+        Policy("payment_refused", "announced authorised captured reconciled reversed refunded released refused",           "note",      "D9"),
+    ),
+    groups={
+        "held":    "authorised captured",
+        "taken":   "captured",
+        "counted": "reconciled",
+        "unpaid":  "announced",
+        "ended":   "reversed refunded released",
+        "ignored": "refused",
+    },
+    tells={},
+)
+
+FULFILMENT = Declaration(
+    name="fulfilment",
+    states={
+        "Submitted": "Dojo handed the order to the till; nobody has confirmed it.",
+        "Confirmed": "The order is paid or taken; the kitchen has yet to accept it.",
+        "Accepted":  "Kitchen or staff took it.",
+        "Preparing": "It is being made.",
+        "Prepared":  "Made; to be served or collected.",
+        "Ready":     "Waiting for the customer or a runner.",
+        "Finalized": "Complete and paid in full.",
+        "Canceled":  "No longer active.",
+        "Failed":    "It could not be taken or made.",
+    },
+    final="Finalized Canceled Failed",
+    transitions=(
+        #   when       from                                                   to           only if          then send  rule
+        Row("submit",   "-",                                                  "Submitted", "always",        "nothing", "D2.1"),
+        Row("open",     "-",                                                  "Accepted",  "always",        "nothing", "D2.2"),
+        Row("confirm",  "Submitted",                                          "Confirmed", "always",        "nothing", "D8.3"),
+        Row("accept",   "Submitted Confirmed",                                "Accepted",  "always",        "nothing", "D8.3"),
+        Row("start",    "Submitted Confirmed Accepted",                       "Preparing", "always",        "nothing", "D8.3"),
+        Row("prepare",  "Submitted Confirmed Accepted Preparing",             "Prepared",  "always",        "nothing", "D8.3"),
+        Row("ready",    "Submitted Confirmed Accepted Preparing Prepared",    "Ready",     "always",        "nothing", "D8.3"),
+        Row("finalise", "Confirmed Accepted Preparing Prepared Ready",        "Finalized", "paid_in_full",  "nothing", "D8.3"),
+        Row("cancel",   "Submitted Confirmed Accepted Preparing Prepared Ready", "Canceled", "always",      "nothing", "D8.3"),
+        Row("fail",     "Submitted Confirmed Accepted Preparing Prepared Ready", "Failed", "always",        "nothing", "A7"),
+    ),
+    messages=(
+        #       name                fires       then send        meaning
+        Message("dojo_creates",     "submit",   "nothing",       "Dojo creates the order."),
+        Message("till_opens",       "open",     "nothing",       "The till opens the bill."),
+        Message("order_reconciled", "confirm",  "nothing",       "The order's money was reconciled."),
+        Message("order_cancelled",  "cancel",   "nothing",       "The order was cancelled, reversed or expired."),
+        Message("order_failed",     "fail",     "nothing",       "The till cannot take the order."),
+        Message("till_Confirmed",   "confirm",  "nothing",       "The till says Confirmed."),
+        Message("till_Accepted",    "accept",   "nothing",       "The till says Accepted."),
+        Message("till_Preparing",   "start",    "nothing",       "The till says Preparing."),
+        Message("till_Prepared",    "prepare",  "nothing",       "The till says Prepared."),
+        Message("till_Ready",       "ready",    "nothing",       "The till says Ready."),
+        Message("till_Finalized",   "finalise", "nothing",       "The till says Finalized."),
+    ),
+    policies=(
+        #      message                        in state                                                                                outcome   rule
+        Policy("dojo_creates till_opens",     "Submitted Confirmed Accepted Preparing Prepared Ready Finalized Canceled Failed",      "note",   "D8.3"),
+        Policy("order_reconciled",            "- Confirmed Accepted Preparing Prepared Ready Finalized Canceled Failed",              "note",   "D8.3"),
+        Policy("order_cancelled order_failed", "- Finalized Canceled Failed",                                                         "note",   "D8.3"),
+        Policy("till_Confirmed till_Accepted till_Preparing till_Prepared till_Ready till_Finalized", "- Canceled Failed",            "refuse", "D8.3"),
+        Policy("till_Confirmed",              "Confirmed",                                                                            "note",   "D8.3"),
+        Policy("till_Confirmed",              "Accepted Preparing Prepared Ready Finalized",                                          "refuse", "D8.3"),
+        Policy("till_Accepted",               "Accepted",                                                                             "note",   "D8.3"),
+        Policy("till_Accepted",               "Preparing Prepared Ready Finalized",                                                   "refuse", "D8.3"),
+        Policy("till_Preparing",              "Preparing",                                                                            "note",   "D8.3"),
+        Policy("till_Preparing",              "Prepared Ready Finalized",                                                             "refuse", "D8.3"),
+        Policy("till_Prepared",               "Prepared",                                                                             "note",   "D8.3"),
+        Policy("till_Prepared",               "Ready Finalized",                                                                      "refuse", "D8.3"),
+        Policy("till_Ready",                  "Ready",                                                                                "note",   "D8.3"),
+        Policy("till_Ready",                  "Finalized",                                                                            "refuse", "D8.3"),
+        Policy("till_Finalized",              "Submitted Confirmed Accepted Preparing Prepared Ready",                                "refuse", "D8.3"),
+        Policy("till_Finalized",              "Finalized",                                                                            "note",   "D8.3"),
+    ),
+    groups={
+        "closed": "Finalized Canceled Failed",
+    },
+    tells={},
+)
+
+DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
+# fmt: on

@@ -1,0 +1,44 @@
+"""Money: an integer of minor units and a currency, never a float.
+
+1250 GBP is 12.50 pounds. The published wire form is `{"value": 1250, "currencyCode": "GBP"}` and is the stored form too.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MAX_MINOR_UNITS = 2**53
+"""Larger amounts are refused at the edge: beyond it a JavaScript client of Dojo's loses pennies."""
+
+
+class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """An amount in minor units of one currency; adding two currencies raises `CurrencyMismatch`."""
+
+    value: int
+    currency: str = msgspec.field(name="currencyCode")
+
+    def __add__(self, other: Money) -> Money:
+        self._same_currency(other)
+        return Money(self.value + other.value, self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        self._same_currency(other)
+        return Money(self.value - other.value, self.currency)
+
+    def _same_currency(self, other: Money) -> None:
+        if self.currency != other.currency:
+            raise CurrencyMismatch(self.currency, other.currency)
+
+    def __str__(self) -> str:
+        """`GBP 12.50`, for people; both published currencies have two decimals."""
+        sign = "-" if self.value < 0 else ""
+        return f"{self.currency} {sign}{abs(self.value) // 100}.{abs(self.value) % 100:02d}"
+
+
+class CurrencyMismatch(ValueError):
+    """Two amounts of different currencies met in one sum: a programming error, since edges check currencies."""
+
+
+def zero(currency: str) -> Money:
+    """No money, in `currency`."""
+    return Money(0, currency)

@@ -1,0 +1,266 @@
+"""An order as its entries tell it: what `decide` looks at and what replay rebuilds.
+
+`evolve` is the only place where an order changes; the running service and replay both go through it, so they cannot differ in what
+an entry means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import msgspec
+
+from workflow.bill import Bill
+from workflow.entry import Entry, Facts
+from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
+from workflow.money import Money
+from workflow.ports import IntentId, OrderId
+
+HELD, TAKEN, COUNTED, UNPAID, ENDED, IGNORED = (
+    frozenset(PAYMENT.groups[name].split()) for name in ("held", "taken", "counted", "unpaid", "ended", "ignored")
+)
+CLOSED_STATUSES = frozenset(FULFILMENT.groups["closed"].split())
+FINAL_STATES = frozenset(ORDER.final.split())
+FLOWS = ("order_and_pay", "pay_later", "pay_only")
+REOPENABLE_FLOWS = frozenset({"pay_later", "pay_only"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """One payment intent of an order. Amounts are minor units of the order's currency.
+
+    `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
+    of the newest read, before refunds; `refunded` is absolute. `fate` says how an ended payment ended. `mismatch` is the code of the
+    difference that holds this payment back. `unread` means that a word came which no read has answered.
+    """
+
+    intent_id: IntentId
+    state: str = ""
+    told_paid: int | None = None
+    told_tips: int = 0
+    in_words: bool = False
+    paid: int = 0
+    tips: int = 0
+    was_read: bool = False
+    refunded: int = 0
+    fate: str = ""
+    mismatch: str = ""
+    mismatch_detail: str = ""
+    unread: bool = False
+
+    @property
+    def gross(self) -> tuple[int, int]:
+        """(paid, tips) that this payment brings once it counts: the read figures, or the told ones before any read."""
+        return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips)
+
+    @property
+    def was_counted(self) -> bool:
+        """Its money counts, or counted before a refund, a reversal or a mismatch."""
+        return self.state in COUNTED or (self.in_words and self.state in TAKEN)
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """(paid, tips) that count now: net of refunds, which reduce `paid` first; nothing while a mismatch holds it."""
+        if self.mismatch or not self.was_counted:
+            return 0, 0
+        paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips)
+        from_paid = min(self.refunded, paid)
+        return paid - from_paid, max(0, tips - (self.refunded - from_paid))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Something that needs a person: a code, since when, and a sentence with the values that disagreed."""
+
+    code: str
+    since: str
+    detail: str
+    payment_intent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order. `money_seq` is the entry that last changed counted money, `told_seq` the newest entry that Dojo was told of.
+
+    `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again.
+    `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
+    """
+
+    id: OrderId
+    flow: str
+    bill: Bill
+    dojo_order_id: str | None = None
+    personal_hash: str = ""
+    state: str = ""
+    status: str = ""
+    payments: Mapping[IntentId, Payment] = field(default_factory=dict)
+    attention: tuple[Attention, ...] = ()
+    order_seq: int = 0
+    money_seq: int = 0
+    told_seq: int = 0
+    settled: tuple[tuple[str, int, int], ...] = ()
+    paid_in_full_once: bool = False
+    created_at: str = ""
+    updated_at: str = ""
+
+    @property
+    def currency(self) -> str:
+        """The order's one currency."""
+        return self.bill.total_amount.currency
+
+    @property
+    def total(self) -> Money:
+        """What the bill comes to, service charge included, tips not."""
+        return self.bill.total_amount
+
+    @property
+    def is_final(self) -> bool:
+        """No transition leaves the present state."""
+        return self.state in FINAL_STATES
+
+    @property
+    def counted(self) -> tuple[tuple[str, int, int], ...]:
+        """(intent, paid, tips) of every payment that counts something now, by intent."""
+        rows = ((payment.intent_id, *payment.counted) for payment in self.payments.values())
+        return tuple(sorted(row for row in rows if row[1] or row[2]))
+
+    @property
+    def paid(self) -> Money:
+        """The sum counted, net of refunds, without tips."""
+        return Money(sum(payment.counted[0] for payment in self.payments.values()), self.currency)
+
+    @property
+    def tips(self) -> Money:
+        """The tips counted, net of refunds; in neither `paid` nor `total`."""
+        return Money(sum(payment.counted[1] for payment in self.payments.values()), self.currency)
+
+    @property
+    def reserved(self) -> int:
+        """Minor units that undisputed, held payments will bring if they count."""
+        return sum(p.gross[0] for p in self.undisputed() if p.state in HELD and not p.was_counted)
+
+    @property
+    def is_payable(self) -> bool:
+        """A customer may pay (the rest of) this order now. Source: contract §8.4, and rule A3."""
+        closed = self.is_final or self.status in CLOSED_STATUSES or self.paid_in_full_once
+        return not closed and self.total.value - self.paid.value - self.reserved > 0
+
+    @property
+    def is_reopenable(self) -> bool:
+        """The bill may be paid by another payment when one ends. Source: rules A2 and A3."""
+        return self.flow in REOPENABLE_FLOWS and self.status not in CLOSED_STATUSES and not self.paid_in_full_once
+
+    def undisputed(self) -> Iterator[Payment]:
+        """The payments that no mismatch holds back."""
+        return (payment for payment in self.payments.values() if not payment.mismatch)
+
+    def visible(self) -> tuple[object, ...]:
+        """What `GET /v1/orders/{id}` shows and may change; when it does, Dojo is told."""
+        return self.bill, self.status, self.counted, self.is_payable, self.personal_hash
+
+
+def evolve(order: Order | None, entry: Entry) -> Order:
+    """The order after `entry`; the first entry of an order begins it. Entries that concern no order are not for here."""
+    after = _begin(entry) if order is None else _apply(order, entry)
+    before = () if order is None else order.counted
+    changes: dict[str, object] = {"order_seq": entry.order_seq}
+    if after.counted != before:
+        changes["money_seq"] = entry.order_seq
+        changes["paid_in_full_once"] = after.paid_in_full_once or _is_paid_in_full(after)
+    if order is None or after.visible() != order.visible():
+        changes["updated_at"] = entry.at
+    return replace(after, **changes)  # type: ignore[arg-type]
+
+
+def _is_paid_in_full(order: Order) -> bool:
+    gross = sum(p.gross[0] for p in order.undisputed() if p.was_counted)
+    return gross >= order.total.value > 0
+
+
+def _begin(entry: Entry) -> Order:
+    facts = entry.body
+    return Order(
+        id=OrderId(entry.order_id),
+        flow=str(facts["flow"]),
+        bill=msgspec.convert(facts["bill"], Bill),
+        dojo_order_id=cast("str | None", facts.get("dojoOrderId")),
+        personal_hash=str(facts.get("personal", "")),
+        state=entry.to_state,
+        created_at=entry.at,
+    )
+
+
+def _apply(order: Order, entry: Entry) -> Order:
+    match entry.kind:
+        case "transition":
+            return _apply_transition(order, entry)
+        case "event":
+            return _with_payment(order, entry, unread=True)
+        case "check":
+            return _apply_check(order, entry)
+        case "attention":
+            return replace(order, attention=_apply_attention(order.attention, entry))
+        case "effect":
+            told = cast(int, entry.body.get("orderSeq", 0)) if entry.body.get("outcome") == "done" else 0
+            return replace(order, told_seq=max(order.told_seq, told))
+        case _:
+            return order
+
+
+def _apply_transition(order: Order, entry: Entry) -> Order:
+    match entry.machine_name:
+        case "order":
+            settled = order.counted if entry.to_state in _RECONCILED else order.settled
+            return replace(order, state=entry.to_state, settled=settled)
+        case "fulfilment":
+            return replace(order, status=entry.to_state)
+        case _:
+            return _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
+
+
+_RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "reconcile")
+
+
+def _payment_facts(facts: Facts) -> dict[str, object]:
+    """The facts that a payment's transition may carry: what was told in words, and how the payment ended."""
+    changes: dict[str, object] = {}
+    if "toldPaid" in facts:
+        changes |= {"told_paid": facts["toldPaid"], "told_tips": facts["toldTips"], "in_words": facts["inWords"]}
+    if "fate" in facts:
+        changes["fate"] = facts["fate"]
+    return changes
+
+
+def _apply_check(order: Order, entry: Entry) -> Order:
+    """A read: its figures replace older ones, unless they disagree with a payment that already counts by an earlier read."""
+    facts = entry.body
+    if "paid" not in facts:
+        return _with_payment(order, entry, unread=False, mismatch=facts["mismatch"], mismatch_detail=facts["detail"])
+    return _with_payment(
+        order,
+        entry,
+        unread=False,
+        was_read=True,
+        mismatch="",
+        mismatch_detail="",
+        paid=facts["paid"],
+        tips=facts["tips"],
+        refunded=facts["refunded"],
+    )
+
+
+def _with_payment(order: Order, entry: Entry, **changes: object) -> Order:
+    intent_id = IntentId(entry.payment_intent_id)
+    payment = order.payments.get(intent_id) or Payment(intent_id=intent_id)
+    payments = {**order.payments, intent_id: replace(payment, **changes)}  # type: ignore[arg-type]
+    return replace(order, payments=payments)
+
+
+def _apply_attention(attention: tuple[Attention, ...], entry: Entry) -> tuple[Attention, ...]:
+    code, intent_id = str(entry.body["code"]), entry.payment_intent_id
+    rest = tuple(item for item in attention if (item.code, item.payment_intent_id) != (code, intent_id))
+    if entry.trigger == "clear":
+        return rest
+    return (*rest, Attention(code=code, since=entry.at, detail=str(entry.body["detail"]), payment_intent_id=intent_id))

@@ -1,0 +1,145 @@
+"""A payment intent beside an order: agrees, with which figures, or which difference. Pure.
+
+Source of every check: contract §7.3 (amounts), §7.4 (link to the order), §7.5 (checks before recording).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from workflow.money import Money
+from workflow.order import Order, Payment
+from workflow.ports import OrderId, PaymentIntent
+
+AUTHORISATION_LIFETIME = timedelta(days=7)
+"""A Manual intent that is not captured within it is reversed by Dojo itself (contract §7.2)."""
+
+MESSAGES = {
+    "Created": "read_created",
+    "Authorized": "read_authorised",
+    "Captured": "read_captured",
+    "Refunded": "read_refunded",
+    "Reversed": "read_reversed",
+    "Canceled": "read_cancelled",
+}
+_GONE = {"Reversed", "Canceled"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a read means for a payment. `message` goes to the payment machine. Figures are minor units, None when nothing was compared.
+
+    `mismatch` is an attention code, "" when all agrees; `detail` holds the two values that disagreed.
+    """
+
+    message: str
+    paid: int | None = None
+    tips: int = 0
+    refunded: int = 0
+    fate: str = ""
+    mismatch: str = ""
+    detail: str = ""
+
+
+class _Differs(Exception):
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: frozenset[OrderId] = frozenset()) -> Verdict:
+    """Compare the read `intent` with `order`. `others` are further orders that the intent's links point at."""
+    message = MESSAGES.get(intent.status)
+    if message is None:
+        return _disagrees("UNKNOWN_STATUS", f"intent {intent.id} has status {intent.status[:40]!r}, which Dojo does not publish")
+    if intent.status in _GONE:
+        return Verdict(message=message, fate=_fate(intent))
+    try:
+        _check_link(intent, order, others)
+        _check_currency(intent, order)
+        _check_total(intent)
+        _check_told(intent, payment)
+    except _Differs as difference:
+        return _disagrees(difference.code, str(difference))
+    paid, tips = figures(intent)
+    if intent.refunded > 0:
+        return Verdict(message="read_refunded", paid=paid, tips=tips, refunded=intent.refunded, fate="refunded")
+    return Verdict(message=message, paid=paid, tips=tips)
+
+
+def figures(intent: PaymentIntent) -> tuple[int, int]:
+    """(paid, tips) that the intent brings: what was asked for, or the successful captures of a Manual intent that has any."""
+    asked, tips = _value(intent.amount) + _value(intent.service_charge), _value(intent.tips)
+    if intent.capture_mode != "Manual" or not intent.captures:
+        return asked, tips
+    good = [capture for capture in intent.captures if capture.status == "Successful"]
+    told = [capture.tips for capture in good if capture.tips is not None]
+    return sum(capture.amount for capture in good), sum(told) if told else tips
+
+
+def _disagrees(code: str, detail: str) -> Verdict:
+    return Verdict(message="read_disagrees", mismatch=code, detail=detail)
+
+
+def _value(money: Money | None) -> int:
+    return money.value if money else 0
+
+
+def _fate(intent: PaymentIntent) -> str:
+    """`expired` for an intent that was given up or whose hold ran out, `reversed` for one that somebody undid (rule A4)."""
+    if intent.status == "Canceled":
+        return "expired"
+    created, updated = _moment(intent.created_at), _moment(intent.updated_at)
+    ran_out = created and updated and intent.capture_mode == "Manual" and updated - created >= AUTHORISATION_LIFETIME
+    return "expired" if ran_out else "reversed"
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _check_link(intent: PaymentIntent, order: Order, others: frozenset[OrderId]) -> None:
+    """§7.4: a null `externalId` agrees; any other must be this order's id, in Dojo's book or in ours, and point at no second order."""
+    known = {order.id, order.dojo_order_id}
+    if intent.external_id is not None and intent.external_id not in known:
+        raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} belongs to order {intent.external_id[:80]!r}, not to {order.id}")
+    if None not in (intent.dojo_order_id, order.dojo_order_id) and intent.dojo_order_id != order.dojo_order_id:
+        raise _Differs(
+            "EXTERNAL_ID_MISMATCH", f"intent {intent.id} is of Dojo's order {intent.dojo_order_id!r}, not {order.dojo_order_id!r}"
+        )
+    if others - {order.id}:
+        raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} points at {order.id} and at {', '.join(sorted(others))}")
+
+
+def _check_currency(intent: PaymentIntent, order: Order) -> None:
+    parts = (intent.amount, intent.service_charge, intent.tips, intent.cashback, intent.total)
+    for money in parts:
+        if money is not None and money.currency != order.currency:
+            raise _Differs("CURRENCY_MISMATCH", f"intent {intent.id} is in {money.currency[:10]!r}, order {order.id} in {order.currency}")
+
+
+def _check_total(intent: PaymentIntent) -> None:
+    """§7.3: `totalAmount` is only plausible or not; what it contains is unpublished."""
+    if intent.amount is None:
+        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} has no amount")
+    base = intent.amount.value + _value(intent.service_charge)
+    with_tips = base + _value(intent.tips)
+    plausible = {intent.amount.value, base, with_tips, with_tips + _value(intent.cashback)}
+    if intent.total is not None and intent.total.value not in plausible:
+        raise _Differs(
+            "AMOUNT_MISMATCH", f"intent {intent.id} totals {intent.total.value}, its parts make {base} and with tips {with_tips}"
+        )
+
+
+def _check_told(intent: PaymentIntent, payment: Payment | None) -> None:
+    """§7.5 (5): what CreateOrder or record-payment declared is what the intent asks for; captures may be smaller (a part payment)."""
+    if payment is None or payment.told_paid is None:
+        return
+    asked = _value(intent.amount) + _value(intent.service_charge)
+    if asked != payment.told_paid:
+        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} is for {asked}, {payment.told_paid} was declared")

@@ -1,0 +1,288 @@
+"""Two questions an auditor asks of a journal: is it whole, and does it explain what is stored.
+
+`verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness. `replay` rebuilds every
+order, payment, attention and task from entries alone and compares. Both stream; both read only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from workflow.engine import VENUE
+from workflow.entry import Json
+from workflow.errors import JournalDamaged
+from workflow.journal.reads import SqliteReads, StoredEntry
+from workflow.journal.sqlite import attention_rows, order_row, payment_row
+from workflow.journal.witness import Head, read_head
+from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, canonical, entry_hash, verify_checkpoint
+from workflow.order import Attention, Order, evolve
+
+Progress = Callable[[int], None]
+MAX_MISMATCHES = 50
+"""Replay names this many differences, then only counts."""
+
+_HASHED = HashedEntry.__struct_fields__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The first entry that is wrong, and what is wrong with it; `seq` 0 concerns the journal as a whole."""
+
+    seq: int
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verification:
+    """What `verify` found. `checkpoint` and `witness` are the newest of each."""
+
+    entries: int = 0
+    orders: int = 0
+    checkpoint: Head | None = None
+    witness: Head | None = None
+    witness_ok: bool = True
+    first_bad: Fault | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return self.first_bad is None
+
+
+def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None) -> Verification:
+    """Check positions, chains, hashes, tree, checkpoints, signatures, witness and SQLite's own integrity; stop at the first fault."""
+    found = Verification(witness=read_head(witness))
+    try:
+        with reads.snapshot():  # After the witness was read: the journal may be ahead of it, never behind.
+            _verify_entries(reads, found, progress)
+            _verify_checkpoints(reads, found, public_key)
+            _verify_integrity(reads)
+    except _Bad as bad:
+        found.first_bad = bad.fault
+    except JournalDamaged as error:
+        found.first_bad = Fault(seq=0, reason=str(error))
+    return found
+
+
+class _Bad(Exception):
+    def __init__(self, seq: int, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = Fault(seq=seq, reason=reason)
+
+
+def _verify_entries(reads: SqliteReads, found: Verification, progress: Progress) -> None:
+    wanted = _roots_to_compare(reads, found)
+    heads: dict[str, tuple[int, str]] = {}
+    frontier = Frontier()
+    for stored in reads.entries():
+        _verify_entry(stored, frontier.size + 1, heads)
+        frontier.append(stored.hash)
+        for where, root in wanted.pop(frontier.size, ()):
+            if frontier.root().hex() != root:
+                found.witness_ok = found.witness_ok and where != "witness"
+                raise _Bad(stored.seq, f"the {where} at size {frontier.size} has another root: entries up to here were changed")
+        progress(frontier.size)
+    found.entries, found.orders = frontier.size, len(heads.keys() - {VENUE})
+    for size, claims in sorted(wanted.items()):
+        found.witness_ok = found.witness_ok and all(where != "witness" for where, _ in claims)
+        raise _Bad(found.entries + 1, f"the {claims[0][0]} saw {size} entries, the journal has {found.entries}: its tail is missing")
+
+
+def _roots_to_compare(reads: SqliteReads, found: Verification) -> dict[int, list[tuple[str, str]]]:
+    wanted: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for size, root in reads.rows("SELECT size, root FROM checkpoint ORDER BY size"):
+        wanted[size].append(("checkpoint", root))
+        found.checkpoint = Head(size, root)
+    if found.witness:
+        wanted[found.witness.size].append(("witness", found.witness.root))
+    return wanted
+
+
+def _verify_entry(stored: StoredEntry, position: int, heads: dict[str, tuple[int, str]]) -> None:
+    if stored.seq != position:
+        raise _Bad(position, f"entry {position} is missing: the next one is {stored.seq}")
+    order_seq, head = heads.get(stored.order_id, (0, ZERO_HASH))
+    if stored.order_seq != order_seq + 1:
+        raise _Bad(stored.seq, f"order_seq is {stored.order_seq}, the order's entry before it was {order_seq}")
+    if stored.prev_hash != head:
+        raise _Bad(stored.seq, "prev_hash is not the hash of the order's previous entry")
+    columns = stored._asdict()
+    if entry_hash(HashedEntry(**{name: columns[name] for name in _HASHED})) != stored.hash:
+        raise _Bad(stored.seq, "the hash is not that of the entry: it was changed")
+    if canonical(stored.entry().body) != stored.body:
+        raise _Bad(stored.seq, "the body is not canonical JSON")
+    heads[stored.order_id] = (stored.order_seq, stored.hash)
+
+
+def _verify_checkpoints(reads: SqliteReads, found: Verification, public_key: Ed25519PublicKey | None) -> None:
+    if public_key is None:
+        return
+    [(journal_id,)] = reads.rows("SELECT value FROM meta WHERE name = 'journal_id'")
+    for size, root, note in reads.stream("SELECT size, root, note FROM checkpoint ORDER BY size"):
+        try:
+            checkpoint = verify_checkpoint(note, public_key)
+        except BadCheckpoint as error:
+            raise _Bad(size, f"the checkpoint at size {size}: {error}") from error
+        if (checkpoint.origin, checkpoint.size, checkpoint.root.hex()) != (f"tillproof/{journal_id}", size, root):
+            raise _Bad(size, f"the checkpoint at size {size} is signed for something else: {checkpoint.origin} {checkpoint.size}")
+
+
+def _verify_integrity(reads: SqliteReads) -> None:
+    [(answer,), *_] = reads.rows("PRAGMA integrity_check(1)")
+    if answer != "ok":
+        raise _Bad(0, f"SQLite's integrity check: {answer}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Replayed:
+    """Everything that entries alone say. `tasks` maps a task's id to open, done or dead."""
+
+    entries: int = 0
+    orders: dict[str, Order] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    tasks: dict[str, str] = field(default_factory=dict)
+    venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """What `replay` found: the digest of equal histories is equal."""
+
+    entries: int
+    orders: int
+    mismatches: list[str]
+    digest: str
+
+    @property
+    def ok(self) -> bool:
+        """What is stored is what the entries say."""
+        return not self.mismatches
+
+
+def head(reads: SqliteReads) -> Head:
+    """How many entries there are and the root of their tree, from the hashes as stored."""
+    frontier = Frontier()
+    for (hash_,) in reads.stream("SELECT hash FROM journal ORDER BY seq"):
+        frontier.append(hash_)
+    return Head(frontier.size, frontier.root().hex())
+
+
+def replay(reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None) -> Replay:
+    """Rebuild everything from the entries up to position `until`; without it, compare with what is stored as well."""
+    with reads.snapshot():
+        rebuilt = rebuild(reads, until=until, progress=progress)
+        mismatches = [] if until is not None else list(_mismatches(reads, rebuilt))
+    return Replay(entries=rebuilt.entries, orders=len(rebuilt.orders), mismatches=mismatches[:MAX_MISMATCHES], digest=digest(rebuilt))
+
+
+def rebuild(reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None) -> Replayed:
+    """Fold the entries up to position `until`. Raises JournalDamaged on one that cannot be explained."""
+    rebuilt = Replayed()
+    for stored in reads.entries(limit=-1 if until is None else until):
+        entry = stored.entry()
+        try:
+            if entry.order_id == VENUE:
+                _apply_venue(rebuilt, stored)
+            else:
+                rebuilt.orders[entry.order_id] = evolve(rebuilt.orders.get(entry.order_id), entry)
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+            raise JournalDamaged(f"entry {stored.seq} cannot be explained: {error!r}") from error
+        rebuilt.hashes[entry.order_id] = stored.hash
+        _apply_tasks(rebuilt.tasks, entry.body)
+        rebuilt.entries = stored.seq
+        progress(stored.seq)
+    return rebuilt
+
+
+def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
+    if stored.kind != "attention":
+        return
+    facts = stored.entry().body
+    key = (str(facts["code"]), stored.payment_intent_id)
+    if stored.trigger == "clear":
+        rebuilt.venue_attention.pop(key, None)
+    else:
+        rebuilt.venue_attention[key] = (stored.at, str(facts["detail"]))
+
+
+def _apply_tasks(tasks: dict[str, str], facts: dict[str, Json]) -> None:
+    for task in cast("list[dict[str, str]]", facts.get("tasks", [])):
+        tasks.setdefault(task["id"], "open")
+    if "task" in facts:
+        tasks[str(facts["task"])] = str(facts["outcome"])
+
+
+def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
+    """Stored rows that the entries do not explain, and the other way round."""
+    orders = {(order.id,): order_row(order, rebuilt.hashes[order.id]) for order in rebuilt.orders.values()}
+    yield from _compare(reads, "orders", "SELECT * FROM orders", orders, 1)
+    payments = {(intent,): payment_row(order, intent) for order in rebuilt.orders.values() for intent in order.payments}
+    yield from _compare(reads, "payments", "SELECT * FROM payments", payments, 1)
+    attention = {row[:3]: row for order in rebuilt.orders.values() for row in attention_rows(order)}
+    attention |= {(VENUE, code, intent): (VENUE, code, intent, *rest) for (code, intent), rest in rebuilt.venue_attention.items()}
+    yield from _compare(reads, "attention", "SELECT * FROM attention", attention, 3)
+    tasks = {(task,): (task, status) for task, status in rebuilt.tasks.items()}
+    status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
+    yield from _compare(reads, "outbox", f"SELECT id, {status} FROM outbox", tasks, 1)
+
+
+def _compare(reads: SqliteReads, table: str, sql: str, expected: dict[Any, tuple[Any, ...]], key_columns: int) -> Iterator[str]:
+    unseen = dict(expected)
+    for row in reads.stream(sql):
+        key = tuple(row[:key_columns])
+        wanted = unseen.pop(key, None)
+        if wanted is None:
+            yield f"{table} {'/'.join(map(str, key))}: stored, but no entry tells of it"
+        elif tuple(row) != tuple(wanted):
+            yield f"{table} {'/'.join(map(str, key))}: {_first_difference(row, wanted)}"
+    yield from (f"{table} {'/'.join(map(str, key))}: entries tell of it, but it is not stored" for key in unseen)
+
+
+def _first_difference(row: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
+    stored, replayed = next((a, b) for a, b in zip(row, wanted, strict=True) if a != b)
+    return f"stored {str(stored)[:200]!r}, replayed {str(replayed)[:200]!r}"
+
+
+def digest(rebuilt: Replayed) -> str:
+    """SHA-256 of orders, payments and open attention, without positions, times, hashes and tasks: equal for equal histories."""
+    orders = [_digested(order) for _, order in sorted(rebuilt.orders.items())]
+    attention: list[Json] = [{"code": code, "intent": intent} for code, intent in sorted(rebuilt.venue_attention)]
+    content: dict[str, Json] = {"orders": cast("list[Json]", orders), "attention": attention}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def _digested(order: Order) -> dict[str, Json]:
+    payments = [
+        {
+            "intent": str(payment.intent_id),
+            "state": payment.state,
+            "paid": payment.counted[0],
+            "tips": payment.counted[1],
+            "refunded": payment.refunded,
+            "mismatch": payment.mismatch,
+        }
+        for _, payment in sorted(order.payments.items())
+    ]
+    return {
+        "id": str(order.id),
+        "dojoOrderId": order.dojo_order_id,
+        "flow": order.flow,
+        "state": order.state,
+        "status": order.status,
+        "bill": cast(Json, msgspec.to_builtins(order.bill)),
+        "payments": cast("list[Json]", payments),
+        "attention": [{"code": item.code, "intent": item.payment_intent_id} for item in sorted(order.attention, key=_by_code)],
+        "locks": [],
+    }
+
+
+def _by_code(item: Attention) -> tuple[str, str]:
+    return item.code, item.payment_intent_id
