@@ -27,9 +27,9 @@ from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.serving import Running, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
+from workflow.case import declared_machines
 from workflow.clock import SystemClock
 from workflow.commands import EffectTaken, IntentRead
-from workflow.decisions import declared_machines
 from workflow.effects import OrderUpdated, ReadIntent, Task
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, WorkflowError

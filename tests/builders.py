@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from workflow.bill import Bill, Details, DineIn, Personal
+from workflow.case import declared_machines
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
-from workflow.decisions import declared_machines
 from workflow.effects import Task
 from workflow.engine import Engine, EngineSettings
 from workflow.journal.keys import load_or_make_key

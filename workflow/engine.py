@@ -14,6 +14,7 @@ from typing import assert_never
 
 from workflow import decisions
 from workflow.bill import Personal
+from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
 from workflow.commands import (
     AttemptFailed,
@@ -26,7 +27,6 @@ from workflow.commands import (
     Request,
     Result,
 )
-from workflow.decisions import Decision, Machines
 from workflow.effects import Effect, ReadIntent, Task
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused

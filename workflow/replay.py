@@ -20,7 +20,7 @@ from workflow.engine import VENUE
 from workflow.entry import Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
-from workflow.journal.sqlite import attention_rows, order_row, payment_row
+from workflow.journal.transaction import attention_rows, order_row, payment_row
 from workflow.journal.witness import Head, read_head
 from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, canonical, entry_hash, verify_checkpoint
 from workflow.order import Attention, Order, evolve

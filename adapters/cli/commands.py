@@ -23,7 +23,7 @@ from adapters.dojo.client import DojoClient
 from adapters.sandbox import Sandbox, SandboxError, run_forever
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow import diagrams, replay
-from workflow.decisions import declared_machines
+from workflow.case import declared_machines
 from workflow.declaration import state_name, words
 from workflow.errors import (
     DojoRefusesUs,
@@ -36,9 +36,9 @@ from workflow.errors import (
     UnknownOrder,
     WorkflowError,
 )
+from workflow.journal.connection import reading
 from workflow.journal.keys import UnusableKey, load_or_make_key
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
-from workflow.journal.sqlite import reading
 from workflow.lifecycle import DECLARATIONS
 
 TAIL_SECONDS = 0.5

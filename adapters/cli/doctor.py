@@ -12,9 +12,9 @@ from adapters.dojo.capabilities import difference, wanted
 from adapters.dojo.client import DojoClient
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.errors import DojoRefusesUs, JournalDamaged, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
+from workflow.journal.connection import reading
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
-from workflow.journal.sqlite import reading
 from workflow.journal.witness import read_head
 
 SAFE_SQLITE = (3, 51, 3)

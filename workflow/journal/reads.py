@@ -17,8 +17,8 @@ from workflow.bill import Personal
 from workflow.clock import from_text, to_text
 from workflow.entry import Entry
 from workflow.errors import JournalDamaged, JournalUnavailable
+from workflow.journal.connection import connect
 from workflow.journal.driver import sqlite3
-from workflow.journal.sqlite import connect
 from workflow.order import Order
 
 _order_decoder = msgspec.json.Decoder(Order)

@@ -1,4 +1,4 @@
-"""The journal in one SQLite file: one writer thread with group commit, and readers that only read.
+"""The journal in one SQLite file: one writer thread with group commit.
 
 The writer takes every command that waits, runs each in a savepoint under one `BEGIN IMMEDIATE`, commits once, writes the witness
 line, and only then lets the callers answer: sixteen clients share one fsync.
@@ -11,87 +11,36 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlite_utils import Database
 
-from workflow.bill import Personal
 from workflow.clock import Clock, to_text
 from workflow.declaration import declaration_hash, declaration_text
-from workflow.effects import Task
-from workflow.entry import Entry
-from workflow.errors import HeadRegressed, JournalDamaged, JournalForeign, JournalTooNew, JournalUnavailable
+from workflow.errors import HeadRegressed, JournalDamaged, JournalForeign, JournalUnavailable
+from workflow.journal.connection import check_header, connect
 from workflow.journal.driver import sqlite3
 from workflow.journal.lock import FileLock
-from workflow.journal.port import ParkedLinks, Seen, StoredTask, Transaction
+from workflow.journal.port import Transaction
 from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from workflow.journal.transaction import SqliteTransaction
 from workflow.journal.witness import Witness
-from workflow.ledger import ZERO_HASH, Frontier, HashedEntry, Node, canonical, entry_hash, leaf_hash, sign_checkpoint
+from workflow.ledger import Frontier, Node, leaf_hash, sign_checkpoint
 from workflow.lifecycle import DECLARATIONS
-from workflow.order import Order
-from workflow.ports import IntentId, OrderId
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH_COMMANDS = 128
 """The most commands under one commit: bounds how long the first of them waits."""
-BUSY_TIMEOUT_S = 5
 CHECKPOINT_INTERVAL_S = 1.0
-STATEMENT_CACHE = 256
 QUEUE_COMMANDS = 10_000
 """More waiting commands than this are turned away with JournalUnavailable."""
-
-_order_decoder = msgspec.json.Decoder(Order)
-_personal_decoder = msgspec.json.Decoder(Personal)
-_encode = msgspec.json.Encoder().encode
-
-
-class _Rollback(Exception):
-    """Carries what a command raised out of its savepoint."""
-
-
-def connect(path: Path, *, read_only: bool) -> Database:
-    """A connection of our making: autocommit, no implicit transactions; a reader cannot write. Raises JournalUnavailable."""
-    try:
-        if read_only:
-            connection = sqlite3.connect(
-                f"file:{_quoted(path)}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=STATEMENT_CACHE,
-            )
-            connection.execute("PRAGMA query_only = ON")
-        else:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENT_CACHE)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-        return Database(connection, recursive_triggers=False)
-    except sqlite3.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
-
-
-def _quoted(path: Path) -> str:
-    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def check_header(database: Database, path: Path) -> None:
-    """Refuse what is not a journal of ours, or a newer one. Raises JournalForeign, JournalTooNew, JournalDamaged."""
-    try:
-        application = database.execute("PRAGMA application_id").fetchone()[0]
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise JournalForeign(f"{path} is not a SQLite database: {error}") from error
-    if application != APPLICATION_ID:
-        raise JournalForeign(f"{path} is a database of another program")
-    if version > SCHEMA_VERSION:
-        raise JournalTooNew(f"{path} has schema {version}, this version knows {SCHEMA_VERSION}")
 
 
 class SqliteJournal:
@@ -361,286 +310,3 @@ def _register_machines(database: Database, clock: Clock) -> None:
     """Keep the declarations in force for ever: an old journal explains itself."""
     rows = [(d.name, declaration_hash(d), declaration_text(d), to_text(clock.now())) for d in DECLARATIONS]
     database.conn.executemany("INSERT OR IGNORE INTO machines(name, hash, declaration, first_at) VALUES (?, ?, ?, ?)", rows)
-
-
-class SqliteTransaction:
-    """The unit of work on the writer's connection; see `port.Transaction`. Hot statements are plain SQL, prepared once."""
-
-    def __init__(self, connection: sqlite3.Connection, secret: bytes, size: int) -> None:
-        self._connection, self._size = connection, size
-        self.secret = secret
-        self.hashes: list[str] = []
-        self.after_commit: list[Callable[[], None]] = []
-        self._last_hash: dict[str, str] = {}
-
-    def mark(self) -> tuple[int, int]:
-        """Where a savepoint begins."""
-        self._last_hash.clear()
-        return len(self.hashes), len(self.after_commit)
-
-    def return_to(self, mark: tuple[int, int]) -> None:
-        """Forget what came after the mark."""
-        del self.hashes[mark[0] :], self.after_commit[mark[1] :]
-        self._last_hash.clear()
-
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
-        return cast("tuple[Any, ...] | None", self._connection.execute(sql, values).fetchone())
-
-    def order(self, order_id: str) -> Order | None:
-        row = self._one("SELECT body FROM orders WHERE id = ?", order_id)
-        return _order_decoder.decode(row[0]) if row else None
-
-    def order_of_intent(self, intent_id: str) -> OrderId | None:
-        row = self._one("SELECT order_id FROM payments WHERE intent_id = ?", intent_id)
-        return OrderId(row[0]) if row else None
-
-    def order_of_dojo_id(self, dojo_order_id: str) -> OrderId | None:
-        row = self._one("SELECT id FROM orders WHERE dojo_order_id = ?", dojo_order_id)
-        return OrderId(row[0]) if row else None
-
-    def save(self, order: Order, before: Order | None) -> None:
-        last_hash = self._last_hash[order.id]
-        if before is None:
-            self._connection.execute(INSERT_ORDER, order_row(order, last_hash))
-        else:
-            self._connection.execute(UPDATE_ORDER, (*order_row(order, last_hash)[1:], order.id))
-        old = before.payments if before else {}
-        for row in (payment_row(order, intent_id) for intent_id, payment in order.payments.items() if old.get(intent_id) != payment):
-            self._connection.execute(UPSERT_PAYMENT, row)
-            self._connection.execute("DELETE FROM parked WHERE intent_id = ?", row[:1])
-        if order.attention != (before.attention if before else ()):
-            self._connection.execute("DELETE FROM attention WHERE order_id = ?", (order.id,))
-            self._connection.executemany("INSERT INTO attention VALUES (?, ?, ?, ?, ?)", attention_rows(order))
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        rows = []
-        for entry in entries:
-            prev_hash = self._previous_hash(entry)
-            hashed = hashed_entry(entry, prev_hash)
-            hash_ = entry_hash(hashed)
-            self.hashes.append(hash_)
-            self._last_hash[entry.order_id] = hash_
-            rows.append((self._size + len(self.hashes), *msgspec.structs.astuple(hashed), hash_))
-        self._connection.executemany(INSERT_ENTRY, rows)
-
-    def _previous_hash(self, entry: Entry) -> str:
-        if entry.order_seq == 1:
-            return ZERO_HASH
-        if known := self._last_hash.get(entry.order_id):
-            return known
-        row = self._one("SELECT hash FROM journal WHERE order_id = ? AND order_seq = ?", entry.order_id, entry.order_seq - 1)
-        if row is None:
-            raise JournalDamaged(f"order {entry.order_id!r} has no entry {entry.order_seq - 1}")
-        return str(row[0])
-
-    def last_venue_seq(self) -> int:
-        row = self._one("SELECT order_seq FROM journal WHERE order_id = '' ORDER BY order_seq DESC LIMIT 1")
-        return int(row[0]) if row else 0
-
-    def seen(self, source: str, message_id: str) -> Seen | None:
-        row = self._one("SELECT fingerprint, order_id FROM inbox WHERE source = ? AND message_id = ?", source, message_id)
-        return Seen(*row) if row else None
-
-    def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
-        self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.fingerprint, seen.order_id, at))
-
-    def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:
-        self._connection.execute("INSERT INTO personal VALUES (?, ?, ?)", (order_id, salt, _encode(personal).decode()))
-
-    def personal(self, order_id: str) -> Personal:
-        row = self._one("SELECT data FROM personal WHERE order_id = ?", order_id)
-        return _personal_decoder.decode(row[0]) if row else Personal()
-
-    def park(self, intent_id: str, at: str) -> None:
-        self._connection.execute("INSERT OR IGNORE INTO parked(intent_id, since) VALUES (?, ?)", (intent_id, at))
-
-    def note_links(self, intent_id: str, links: ParkedLinks) -> None:
-        self._connection.execute(
-            "UPDATE parked SET external_id = ?, dojo_order_id = ? WHERE intent_id = ?",
-            (links.external_id, links.dojo_order_id, intent_id),
-        )
-
-    def parked_for(self, order: Order | None, order_id: str, dojo_order_id: str | None, intents: Sequence[str]) -> tuple[IntentId, ...]:
-        named = [intent for intent in intents if self._one("SELECT 1 FROM parked WHERE intent_id = ?", intent)]
-        linked = self._connection.execute(
-            "SELECT intent_id FROM parked WHERE external_id IN (?, ?) OR dojo_order_id = ?",
-            (order_id, dojo_order_id, dojo_order_id),
-        ).fetchall()
-        return tuple(dict.fromkeys(IntentId(intent) for intent in (*named, *(row[0] for row in linked))))
-
-    def raise_venue_attention(self, code: str, intent_id: str, at: str, detail: str) -> bool:
-        row = ("", code, intent_id, at, detail)
-        return self._connection.execute("INSERT OR IGNORE INTO attention VALUES (?, ?, ?, ?, ?)", row).rowcount == 1
-
-    def task(self, task_id: str) -> StoredTask | None:
-        return _stored_task(self._one(f"SELECT {TASK_COLUMNS} FROM outbox WHERE id = ?", task_id))
-
-    def waiting_task(self, lane: str, effect: str, intent_id: str) -> StoredTask | None:
-        sql = f"SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status = 'pending' AND effect = ? AND intent_id = ?"
-        return _stored_task(self._one(sql, lane, effect, intent_id))
-
-    def lane_is_busy(self, lane: str) -> bool:
-        return self._one("SELECT 1 FROM outbox WHERE lane = ? AND status = 'leased'", lane) is not None
-
-    def next_in_lane(self, lane: str, now_ms: int) -> StoredTask | None:
-        return _stored_task(self._one(NEXT_IN_LANE, lane, now_ms))
-
-    def due_tasks(self, now_ms: int, limit: int) -> list[StoredTask]:
-        rows = self._connection.execute(DUE_TASKS, (now_ms, now_ms, limit)).fetchall()
-        tasks = (cast(StoredTask, _stored_task(row)) for row in rows)
-        return list({stored.lane: stored for stored in reversed(list(tasks))}.values())[::-1]
-
-    def next_due_ms(self) -> int | None:
-        row = self._one(NEXT_DUE)
-        return cast("int | None", row[0]) if row else None
-
-    def release_leases(self, now_ms: int) -> None:
-        self._connection.execute("UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'leased'", (now_ms,))
-
-    def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
-        task = stored.task
-        self._connection.execute(
-            PUT_TASK,
-            (
-                task.id, stored.lane, task.effect, task.order_id, task.intent_id, task.order_seq, stored.status, task.attempts, task.fence,
-                task.lease_until_ms, stored.next_at_ms, last_error, task.created_at_ms, done_at,
-            ),
-        )  # fmt: skip
-
-    def touch(self) -> None:
-        """Write something that changes nothing, to learn whether anything can be made durable."""
-        self._connection.execute("UPDATE meta SET value = value WHERE name = 'made_at'")
-
-    def on_commit(self, then: Callable[[], None]) -> None:
-        self.after_commit.append(then)
-
-
-TASK_COLUMNS = "id, effect, order_id, intent_id, order_seq, attempts, fence, created_at_ms, lease_until_ms, lane, status, next_at_ms"
-INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
-_ORDER_COLUMNS = [
-    "id",
-    "dojo_order_id",
-    "flow",
-    "state",
-    "status",
-    "table_id",
-    "waiter_id",
-    "party_id",
-    "reservation_id",
-    "reference",
-    "payable",
-    "currency",
-    "total",
-    "paid",
-    "tips",
-    "order_seq",
-    "last_hash",
-    "created_at",
-    "updated_at",
-    "body",
-]
-INSERT_ORDER = f"INSERT INTO orders({', '.join(_ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(_ORDER_COLUMNS))})"
-UPDATE_ORDER = f"UPDATE orders SET {', '.join(f'{name} = ?' for name in _ORDER_COLUMNS[1:])} WHERE id = ?"
-UPSERT_PAYMENT = (
-    "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(intent_id) DO UPDATE SET state = excluded.state, paid = excluded.paid, "
-    "tips = excluded.tips, refunded = excluded.refunded, mismatch = excluded.mismatch WHERE order_id = excluded.order_id"
-)
-PUT_TASK = (
-    "INSERT INTO outbox(id, lane, effect, order_id, intent_id, order_seq, status, attempts, fence, lease_until_ms, next_at_ms, last_error, "
-    "created_at_ms, done_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT(id) DO UPDATE SET order_seq = excluded.order_seq, "
-    "status = excluded.status, attempts = excluded.attempts, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms, "
-    "next_at_ms = excluded.next_at_ms, last_error = excluded.last_error, done_at = excluded.done_at"
-)
-NEXT_IN_LANE = f"""
-SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status = 'pending' AND next_at_ms <= ? ORDER BY created_at_ms, rowid LIMIT 1
-"""
-NEXT_DUE = """
-SELECT min(CASE status WHEN 'leased' THEN lease_until_ms ELSE next_at_ms END) FROM outbox AS task
-WHERE status = 'leased' OR (status = 'pending' AND NOT EXISTS
-        (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
-"""
-DUE_TASKS = f"""
-SELECT {TASK_COLUMNS} FROM outbox AS task
-WHERE (status = 'pending' AND next_at_ms <= ? AND NOT EXISTS
-        (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
-   OR (status = 'leased' AND lease_until_ms <= ?)
-ORDER BY created_at_ms, rowid LIMIT ?
-"""
-
-
-def _stored_task(row: tuple[Any, ...] | None) -> StoredTask | None:
-    if row is None:
-        return None
-    names = ("id", "effect", "order_id", "intent_id", "order_seq", "attempts", "fence", "created_at_ms", "lease_until_ms")
-    return StoredTask(Task(**dict(zip(names, row, strict=False))), lane=row[9], status=row[10], next_at_ms=row[11])
-
-
-def hashed_entry(entry: Entry, prev_hash: str) -> HashedEntry:
-    """The hashed columns of an entry."""
-    return HashedEntry(
-        order_id=entry.order_id,
-        order_seq=entry.order_seq,
-        at=entry.at,
-        kind=entry.kind,
-        machine=entry.machine,
-        trigger=entry.trigger,
-        from_state=entry.from_state,
-        to_state=entry.to_state,
-        payment_intent_id=entry.payment_intent_id,
-        actor=entry.actor,
-        cause=entry.cause,
-        body=canonical(entry.body),
-        prev_hash=prev_hash,
-    )
-
-
-def order_row(order: Order, last_hash: str) -> tuple[object, ...]:
-    """The row of `orders`: columns to search by, and the whole order in `body`."""
-    dine_in = order.bill.details.dine_in
-    return (
-        order.id,
-        order.dojo_order_id,
-        order.flow,
-        order.state,
-        order.status,
-        dine_in.table_id if dine_in else None,
-        dine_in.waiter_id if dine_in else None,
-        dine_in.party_id if dine_in else None,
-        dine_in.reservation_id if dine_in else None,
-        order.bill.reference,
-        int(order.is_payable),
-        order.currency,
-        order.total.value,
-        order.paid.value,
-        order.tips.value,
-        order.order_seq,
-        last_hash,
-        order.created_at,
-        order.updated_at,
-        _encode(order).decode(),
-    )
-
-
-def payment_row(order: Order, intent_id: IntentId) -> tuple[object, ...]:
-    """The row of `payments`; `paid` and `tips` are what counts now."""
-    payment = order.payments[intent_id]
-    return (intent_id, order.id, payment.state, *payment.counted, payment.refunded, payment.mismatch)
-
-
-def attention_rows(order: Order) -> list[tuple[str, ...]]:
-    """The rows of `attention` for one order."""
-    return [(order.id, item.code, item.payment_intent_id, item.since, item.detail) for item in order.attention]
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[Database]:
-    """A read-only connection for one job of a command; checks the header first."""
-    if not path.exists():
-        raise JournalUnavailable(f"there is no journal at {path}")
-    database = connect(path, read_only=True)
-    try:
-        check_header(database, path)
-        yield database
-    finally:
-        database.close()

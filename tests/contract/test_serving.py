@@ -1,0 +1,481 @@
+"""The servers under orders to stop, sudden deaths and slow clients: real processes, real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from adapters import serving
+from adapters.serving import ThreadedServer
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 20.0
+"""Seconds after which a test gives up; no test takes nearly as long."""
+
+PROGRAM = '''
+"""Serves as the arguments say: NAME=VALUE replaces a limit of `adapters.serving`; other words choose what goes wrong."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+from adapters import logs, serving
+from workflow.clock import SystemClock
+
+limits = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
+port = int(limits.pop("port", "0"))
+answered = []
+
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        logging.getLogger("test").info("request begun")
+        time.sleep(1)
+    if path == "/raise":
+        raise ValueError("from the application")
+    if path == "/die":
+        os._exit(5)
+    body = environ["wsgi.input"].read()
+    answered.append(path)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} {os.getppid()} {len(body)}".encode()]
+
+
+def stop():
+    logging.getLogger("test").info("stop called", extra={"answered": ",".join(answered)})
+
+
+def build():
+    logs.configure(sys.stderr, "INFO", SystemClock())
+    logging.getLogger("test").info("build begun")
+    if "refuse" in sys.argv:
+        raise SystemExit(5)
+    if "break" in sys.argv:
+        raise RuntimeError("from build")
+    while "dawdle" in sys.argv:
+        time.sleep(0.01)
+    return serving.Running(app, stop)
+
+
+if __name__ == "__main__":
+    for name, value in limits.items():
+        setattr(serving, name, float(value) if "." in value else int(value))
+    if "spawn" in sys.argv:
+        multiprocessing.set_start_method("spawn")
+    if "nohup" in sys.argv:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logs.configure(sys.stderr, "INFO", SystemClock())
+    sys.exit(serving.serve_in_worker(("127.0.0.1", port), build))
+'''
+
+
+class Served:
+    """A started program and the lines of its log, which must be JSON, each of them."""
+
+    def __init__(self, directory, *words):
+        program = directory / "program.py"
+        program.write_text(PROGRAM)
+        self.process = subprocess.Popen(
+            [sys.executable, str(program), *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        self.lines.extend(json.loads(line) for line in self.process.stderr)
+
+    def line(self, event):
+        """The first log line of that event, waited for."""
+        return wait_for(lambda: next((line for line in list(self.lines) if line["event"] == event), None))
+
+    @property
+    def address(self):
+        host, _, port = self.line("address bound")["address"].rpartition(":")
+        return host, int(port)
+
+    def ended(self):
+        """The exit code, once nobody writes to the log any more: neither the process nor its worker is left."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), "the worker outlived its parent"
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.ended()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    with contextlib.ExitStack() as started:
+
+        def start(*words):
+            served = Served(tmp_path, *words)
+            started.callback(served.close)
+            return served
+
+        yield start
+
+
+def wait_for(claim):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := claim()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return found
+
+
+def connect(address):
+    return socket.create_connection(address, timeout=PATIENCE)
+
+
+def send(address, data):
+    connection = connect(address)
+    connection.sendall(data)
+    return connection
+
+
+def everything_from(connection):
+    received = b""
+    with connection, contextlib.suppress(ConnectionResetError):
+        while more := connection.recv(65_536):
+            received += more
+    return received
+
+
+def get(address, path="/"):
+    return everything_from(send(address, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()))
+
+
+def body_of(answer):
+    assert answer.startswith(b"HTTP/1.1 200"), answer
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def refuses(address):
+    try:
+        connect(address).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+# Dojo's side: one worker process.
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_request_in_flight_at_the_order_to_stop_is_answered_before_stop_is_called(serve, signum):
+    served = serve()
+    waiting = send(served.address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    served.line("request begun")
+    served.process.send_signal(signum)
+    ordered = time.monotonic()
+    wait_for(lambda: refuses(served.address))
+    body_of(everything_from(waiting))
+    assert served.ended() == 0
+    assert time.monotonic() - ordered < 5
+    assert served.line("stop called")["answered"] == "/slow"
+    assert [line["event"] for line in served.lines if line["level"] != "INFO"] == []
+
+
+@pytest.mark.parametrize(
+    "unfinished",
+    [b"GET / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"],
+    ids=["header", "body"],
+)
+def test_a_client_that_does_not_finish_its_request_holds_up_the_stop_only_for_the_drain(serve, unfinished):
+    served = serve("DRAIN_SECONDS=0.5")
+    body_of(get(served.address))
+    with send(served.address, unfinished):
+        body_of(get(served.address))
+        served.process.send_signal(signal.SIGTERM)
+        assert served.ended() == 0
+    assert served.line("stop called")
+    assert served.line("unfinished requests cut off")
+
+
+def test_stop_is_called_once(serve):
+    served = serve("DRAIN_SECONDS=0.0")
+    body_of(get(served.address))
+    served.process.send_signal(signal.SIGTERM)
+    served.ended()
+    assert [line["event"] for line in served.lines].count("stop called") == 1
+
+
+def test_a_server_that_still_starts_stops_at_once(serve):
+    served = serve("dawdle")
+    served.line("build begun")
+    served.process.send_signal(signal.SIGTERM)
+    ordered = time.monotonic()
+    assert served.ended() == 0
+    assert time.monotonic() - ordered < 2
+
+
+@pytest.mark.parametrize(("words", "code"), [(["refuse"], 5), (["break"], 1)])
+def test_a_build_that_refuses_gives_its_exit_code_promptly(serve, words, code):
+    served = serve(*words)
+    served.line("build begun")
+    began = time.monotonic()
+    assert served.ended() == code
+    assert time.monotonic() - began < 2
+
+
+def test_a_build_that_breaks_says_so_in_one_line(serve):
+    served = serve("break")
+    assert served.line("worker not started")["exception"].endswith("RuntimeError: from build")
+
+
+def test_a_worker_that_ends_itself_gives_its_exit_code_promptly(serve):
+    served = serve()
+    get(served.address, "/die")
+    began = time.monotonic()
+    assert served.ended() == 5
+    assert time.monotonic() - began < 2
+
+
+def test_a_killed_worker_is_told_by_the_exit_code(serve):
+    served = serve()
+    worker = int(body_of(get(served.address)).split()[0])
+    os.kill(worker, signal.SIGKILL)
+    assert served.ended() == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("words", [[], ["PR_SET_PDEATHSIG=-1"]], ids=["by the kernel", "by watching"])
+def test_the_worker_ends_when_its_parent_is_killed(serve, words):
+    served = serve(*words)
+    worker, parent, _ = map(int, body_of(get(served.address)).split())
+    assert worker != parent == served.process.pid
+    os.kill(parent, signal.SIGKILL)
+    assert served.ended() == -signal.SIGKILL
+    assert refuses(served.address)
+
+
+def test_an_address_in_use_is_told_and_ends_with_code_4(serve):
+    first = serve()
+    address = first.address
+    second = serve(f"port={address[1]}")
+    assert second.ended() == 4
+    line = second.line("address not available")
+    assert line["address"] == f"127.0.0.1:{address[1]}"
+    assert os.strerror(errno.EADDRINUSE) in line["reason"]
+    body_of(get(address))
+
+
+def test_an_exception_of_the_application_is_answered_and_logged_in_one_line(serve):
+    served = serve()
+    assert get(served.address, "/raise").startswith(b"HTTP/1.1 500")
+    wait_for(lambda: any("from the application" in str(line) for line in list(served.lines)))
+
+
+def test_a_fresh_interpreter_serves_as_well_as_a_forked_one(serve):
+    served = serve("spawn")
+    body_of(get(served.address))
+    served.process.send_signal(signal.SIGTERM)
+    assert served.ended() == 0
+    assert served.line("stop called")
+
+
+def test_a_hang_up_is_ignored_under_nohup(serve):
+    served = serve("nohup")
+    body_of(get(served.address))
+    served.process.send_signal(signal.SIGHUP)
+    body_of(get(served.address))
+    assert served.process.poll() is None
+
+
+def test_slow_clients_of_dojos_side_do_not_keep_others_waiting(serve):
+    address = serve("HEADER_SECONDS=3").address
+    with contextlib.ExitStack() as slow:
+        for _ in range(100):
+            slow.enter_context(send(address, b"GET / HTTP/1.1\r\nHo"))
+            slow.enter_context(send(address, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"))
+        began = time.monotonic()
+        body_of(get(address))
+        assert time.monotonic() - began < 2
+
+
+def test_a_header_that_does_not_end_is_closed_after_its_time(serve):
+    served = serve("HEADER_SECONDS=1")
+    assert everything_from(send(served.address, b"GET / HTTP/1.1\r\nHo")) == b""
+    assert everything_from(connect(served.address)) == b""
+
+
+# The venue's side: threads.
+
+
+class Venue:
+    """An application that answers the length of the body; `/held` begins, then waits for `release`."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.release = threading.Event()
+
+    def __call__(self, environ, start_response):
+        if environ["PATH_INFO"] == "/held":
+            self.begun.set()
+            self.release.wait(PATIENCE)
+        if environ["PATH_INFO"] == "/raise":
+            raise ValueError("from the application")
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        answer = str(len(body)).encode()
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+        return [answer]
+
+
+@pytest.fixture
+def venue():
+    return Venue()
+
+
+@pytest.fixture
+def start(venue):
+    """Starts a server of the venue with so many threads and says where."""
+    with contextlib.ExitStack() as started:
+
+        def start(threads=serving.VENUE_THREADS):
+            server = ThreadedServer(("127.0.0.1", 0), venue, threads=threads)
+            server.start()
+            started.callback(server.stop)
+            started.callback(venue.release.set)
+            return server
+
+        yield start
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+
+
+def test_the_threaded_server_answers_at_its_real_port_without_a_version(start):
+    server = start()
+    assert server.address[1] != 0
+    answer = get(server.address)
+    assert body_of(answer) == b"0"
+    assert b"\r\nServer: tillproof\r\n" in answer
+
+
+def test_a_body_that_follows_its_header_later_is_read(start):
+    connection = send(start().address, POST)
+    connection.sendall(b"hello")
+    assert body_of(everything_from(connection)) == b"5"
+
+
+def test_a_kept_connection_serves_one_request_after_the_other(start):
+    with contextlib.closing(http.client.HTTPConnection(*start().address, timeout=PATIENCE)) as connection:
+        sockets = set()
+        for _ in range(3):
+            connection.request("POST", "/", body=b"hello")
+            sockets.add(connection.sock)
+            assert connection.getresponse().read() == b"5"
+    assert len(sockets) == 1
+
+
+def test_two_requests_in_one_packet_are_both_answered(start):
+    connection = send(start().address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + POST + b"hello")
+    assert everything_from(connection).count(b"HTTP/1.1 200 OK") == 2
+
+
+@pytest.mark.parametrize(
+    "unfinished",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHo",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHo",
+    ],
+    ids=["idle", "header", "body", "long body", "chunked body", "pipelined"],
+)
+def test_slow_clients_of_the_venues_side_do_not_keep_others_waiting(start, unfinished):
+    address = start().address
+    with contextlib.ExitStack() as slow:
+        for _ in range(100):
+            slow.enter_context(send(address, unfinished))
+        for request in (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", POST + b"hello"):
+            began = time.monotonic()
+            body_of(everything_from(send(address, request)))
+            assert time.monotonic() - began < 2
+
+
+def test_a_request_without_a_thread_to_wait_in_is_answered_once_it_is_whole(start):
+    address = start(threads=2).address
+    with send(address, POST):  # Holds the one place for waiting.
+        connection = send(address, POST)
+        body_of(get(address))
+        connection.sendall(b"hello")
+        assert body_of(everything_from(connection)) == b"5"
+
+
+@pytest.mark.parametrize("unfinished", [b"", b"GET / HTTP/1.1\r\nHo"], ids=["idle", "header"])
+def test_a_connection_of_the_venues_side_that_sends_no_header_is_closed_after_its_time(start, monkeypatch, unfinished):
+    monkeypatch.setattr(serving, "HEADER_SECONDS", 1)
+    assert everything_from(send(start().address, unfinished)) == b""
+
+
+def test_a_header_beyond_the_limit_is_refused(start):
+    header = b"GET / HTTP/1.1\r\nX: " + b"x" * serving.REFUSABLE_BYTES
+    assert everything_from(send(start().address, header)).startswith(b"HTTP/1.1 413")
+
+
+def test_half_sent_requests_beyond_the_limit_are_closed_at_once(start, monkeypatch):
+    monkeypatch.setattr(serving, "HALF_SENT", 1)
+    address = start().address
+    with send(address, b"GET / HT"):
+        body_of(get(address))  # So the first one was seen.
+        assert everything_from(send(address, b"GET / HT")) == b""
+
+
+def test_a_running_request_is_answered_while_the_venues_side_stops(start, venue):
+    server = start()
+    connection = send(server.address, b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+    venue.begun.wait(PATIENCE)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    wait_for(lambda: refuses(server.address))
+    venue.release.set()
+    assert body_of(everything_from(connection)) == b"0"
+    stopping.join(PATIENCE)
+
+
+def test_a_request_that_never_ends_does_not_hold_up_the_stop(start, venue):
+    server = start()
+    with send(server.address, b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"):
+        venue.begun.wait(PATIENCE)
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 2 * serving.VENUE_STOP_SECONDS + 1
+    assert refuses(server.address)
+
+
+def test_an_exception_of_the_venues_application_is_answered_and_logged_once(start, caplog):
+    assert get(start().address, "/raise").startswith(b"HTTP/1.1 500")
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert str(record.exc_info[1]) == "from the application"
+
+
+def test_an_address_in_use_is_an_error_of_start(start, venue):
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        ThreadedServer(start().address, venue).start()

@@ -1,0 +1,181 @@
+"""One decision under way: the order, its machines, and what piles up until the decision is closed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from workflow.effects import Effect, OrderUpdated, effect_named
+from workflow.entry import Entry, Facts
+from workflow.errors import DeclarationError, Refused, TransitionRefused
+from workflow.guards import GUARDS, Subject
+from workflow.lifecycle import DECLARATIONS, EFFECTS, ORDER, PAYMENT, RULES
+from workflow.machine import Machine
+from workflow.order import ENDED, Order, evolve
+from workflow.ports import IntentId, OrderId
+
+Machines = Mapping[str, Machine]
+
+MISMATCHES = ("AMOUNT_MISMATCH", "CURRENCY_MISMATCH", "EXTERNAL_ID_MISMATCH", "UNKNOWN_STATUS", "INTENT_NOT_FOUND")
+STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED"})
+"""Attention codes that follow from the order as it is: raised while true, cleared by themselves."""
+
+MAX_STEPS = 20
+"""An order never needs more transitions for one message; the property walk shows that none loops."""
+
+
+def declared_machines() -> Machines:
+    """The machines of `lifecycle.py`, checked. Raises DeclarationError."""
+    return {declaration.name: Machine(declaration, GUARDS, EFFECTS, RULES) for declaration in DECLARATIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is to be stored and sent: all of it in one transaction, or nothing. `refusal` is the caller's answer where there is one."""
+
+    order: Order | None
+    entries: tuple[Entry, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    refusal: Refused | None = None
+
+
+class Case:
+    """One decision under way: entries pile up, and the order moves with each of them through `evolve`."""
+
+    def __init__(self, machines: Machines, order: Order | None, *, at: str, actor: str, cause: str) -> None:
+        self.machines, self.order, self.before = machines, order, order
+        self._at, self._actor, self._cause = at, actor, cause
+        self._entries: list[Entry] = []
+        self._effects: dict[Effect, None] = {}
+
+    @property
+    def the_order(self) -> Order:
+        """The order so far; there is one as soon as it was begun."""
+        assert self.order is not None
+        return self.order
+
+    def want(self, effect: Effect) -> None:
+        """Ask for an effect; asked twice, it is sent once."""
+        self._effects[effect] = None
+
+    def record(self, kind: str, facts: Facts, *, intent_id: str = "", trigger: str = "") -> None:
+        """Note a fact that is no transition."""
+        self._append(self._entry(kind, trigger=trigger, payment_intent_id=intent_id, body=facts))
+
+    def begin(self, order_id: OrderId, facts: Facts) -> None:
+        """The first entry of a new order."""
+        row = ORDER.transitions[0]
+        self._move(self.machines["order"], row.when, "", row.target, order_id=order_id, body=facts)
+
+    def tell(self, name: str, message: str, intent_id: str = "", *, facts: Facts | None = None, fate: str = "") -> str:
+        """Give a message to a machine; the outcome is `moved`, or what its policy says. The order follows each step of a payment."""
+        machine = self.machines[name]
+        moved, start = False, self._state(name, intent_id)
+        for effect in machine.asks(message):
+            self.want(effect_named(effect, IntentId(intent_id)))
+        for trigger in machine.fires(message):
+            body = {**(facts or {}), **({"fate": fate} if fate and _ends(machine, trigger) else {})}
+            if self._try(machine, trigger, intent_id, body):
+                moved = True
+                if name == PAYMENT.name:
+                    self.follow()
+        return "moved" if moved else machine.policy(message, start)
+
+    def follow(self) -> None:
+        """Offer the order its triggers, top to bottom, until no guard passes."""
+        machine = self.machines["order"]
+        for _ in range(MAX_STEPS):
+            if not any(self._try(machine, trigger) for trigger in machine.offered(self.the_order.state)):
+                return
+        raise DeclarationError(f"order {self.the_order.id} does not come to rest: {self.the_order.state} after {MAX_STEPS} steps")
+
+    def attend(self, code: str, detail: str, intent_id: str = "") -> None:
+        """Raise attention once."""
+        if not any((item.code, item.payment_intent_id) == (code, intent_id) for item in self.the_order.attention):
+            self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="raise")
+
+    def close(self, *, caller_sees: bool = False, refusal: Refused | None = None) -> Decision:
+        """The finished decision: standing attention brought up to date, and Dojo told if what it reads changed.
+
+        `caller_sees`: the caller is Dojo and has the order in the reply.
+        """
+        self._stand()
+        changed = self.before is None or self.before.visible() != self.the_order.visible()
+        if changed and not caller_sees:
+            self.want(OrderUpdated())
+        return Decision(order=self.order, entries=tuple(self._entries), effects=tuple(self._effects), refusal=refusal)
+
+    def _state(self, name: str, intent_id: str) -> str:
+        if self.order is None:
+            return ""
+        if name == PAYMENT.name:
+            payment = self.order.payments.get(IntentId(intent_id))
+            return payment.state if payment else ""
+        return self.order.state if name == ORDER.name else self.order.status
+
+    def _try(self, machine: Machine, trigger: str, intent_id: str = "", body: Facts | None = None) -> bool:
+        """Fire the trigger if a row leaves the present state and its guard passes."""
+        state = self._state(machine.name, intent_id)
+        if not machine.leaves(trigger, state):
+            return False
+        payment = self.the_order.payments.get(IntentId(intent_id)) if intent_id else None
+        try:
+            target = machine.fire(trigger, Subject(state, self.order, payment))
+        except TransitionRefused:
+            return False
+        self._move(machine, trigger, state, target, intent_id=intent_id, body=body)
+        return True
+
+    def _move(
+        self,
+        machine: Machine,
+        trigger: str,
+        state: str,
+        target: str,
+        *,
+        order_id: str | None = None,
+        intent_id: str = "",
+        body: Facts | None = None,
+    ) -> None:
+        entry = self._entry("transition", trigger=trigger, payment_intent_id=intent_id, body=body or {}, order_id=order_id)
+        self._append(replace(entry, machine=machine.ident, from_state=state, to_state=target))
+        for effect in machine.effects(trigger, state):
+            self.want(effect_named(effect, IntentId(intent_id)))
+        if message := machine.declaration.tells.get(trigger):
+            self.tell("fulfilment", message)
+
+    def _entry(self, kind: str, *, trigger: str, payment_intent_id: str, body: Facts, order_id: str | None = None) -> Entry:
+        return Entry(
+            order_id=order_id or self.the_order.id,
+            order_seq=self.order.order_seq + 1 if self.order else 1,
+            at=self._at,
+            kind=kind,
+            trigger=trigger,
+            payment_intent_id=payment_intent_id,
+            actor=self._actor,
+            cause=self._cause,
+            body=body,
+        )
+
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self.order = evolve(self.order, entry)
+
+    def _stand(self) -> None:
+        """Raise what follows from the order as it is, clear what no longer does."""
+        order = self.the_order
+        wanted = {(p.mismatch, str(p.intent_id)): p.mismatch_detail for p in order.payments.values() if p.mismatch}
+        if order.paid.value > order.total.value:
+            wanted["OVERPAID", ""] = f"{order.paid} is paid on a bill of {order.total}"
+        if order.is_final and order.counted:
+            wanted["PAID_BUT_CLOSED", ""] = f"{order.paid} counts on an order that is {order.state}"
+        for item in order.attention:
+            if item.code in STANDING and (item.code, item.payment_intent_id) not in wanted:
+                facts: Facts = {"code": item.code, "detail": "no longer so"}
+                self.record("attention", facts, intent_id=item.payment_intent_id, trigger="clear")
+        for (code, intent_id), detail in wanted.items():
+            self.attend(code, detail, intent_id)
+
+
+def _ends(machine: Machine, trigger: str) -> bool:
+    return any(row.when == trigger and row.target in ENDED for row in machine.declaration.transitions)

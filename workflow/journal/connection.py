@@ -1,0 +1,66 @@
+"""Connections to a journal file, and the header that tells our file from another program's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from workflow.errors import JournalForeign, JournalTooNew, JournalUnavailable
+from workflow.journal.driver import sqlite3
+from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION
+
+BUSY_TIMEOUT_S = 5
+STATEMENT_CACHE = 256
+
+
+def connect(path: Path, *, read_only: bool) -> Database:
+    """A connection of our making: autocommit, no implicit transactions; a reader cannot write. Raises JournalUnavailable."""
+    try:
+        if read_only:
+            connection = sqlite3.connect(
+                f"file:{_quoted(path)}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENT_CACHE,
+            )
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENT_CACHE)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        return Database(connection, recursive_triggers=False)
+    except sqlite3.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def _quoted(path: Path) -> str:
+    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def check_header(database: Database, path: Path) -> None:
+    """Refuse what is not a journal of ours, or a newer one. Raises JournalForeign, JournalTooNew, JournalDamaged."""
+    try:
+        application = database.execute("PRAGMA application_id").fetchone()[0]
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise JournalForeign(f"{path} is not a SQLite database: {error}") from error
+    if application != APPLICATION_ID:
+        raise JournalForeign(f"{path} is a database of another program")
+    if version > SCHEMA_VERSION:
+        raise JournalTooNew(f"{path} has schema {version}, this version knows {SCHEMA_VERSION}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Database]:
+    """A read-only connection for one job of a command; checks the header first."""
+    if not path.exists():
+        raise JournalUnavailable(f"there is no journal at {path}")
+    database = connect(path, read_only=True)
+    try:
+        check_header(database, path)
+        yield database
+    finally:
+        database.close()
