@@ -38,10 +38,12 @@ from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
+from workflow.proof import Prover
 from workflow.retries import Pace
 
 EXIT_UNREACHABLE = 4
 EXIT_DAMAGED = 5
+PROBE_MS = 60_000
 logger = logging.getLogger(__name__)
 
 
@@ -128,6 +130,9 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         sends=frozenset({ReadIntent.name, OrderUpdated.name}),
         lease_ms=settings.lease_s * 1000,
+        probe_ms=_probe_ms(settings),
+        sweep_ms=settings.sweep_s * 1000,
+        orphan_alarm_ms=settings.orphan_alarm_s * 1000,
         account_ids=frozenset(settings.account_ids),
         new_salt=lambda: secrets.token_hex(16),
     )
@@ -135,7 +140,19 @@ def _engine_settings(settings: Settings) -> EngineSettings:
 
 def _outbox_settings(settings: Settings) -> OutboxSettings:
     pace = Pace(base_ms=settings.retry_base_ms, cap_ms=settings.retry_cap_ms, horizon_s=settings.retry_horizon_s)
-    return OutboxSettings(workers=settings.outbound_workers, pace=pace, later_attempts_per_second=settings.retry_rps, random=random.random)
+    return OutboxSettings(
+        workers=settings.outbound_workers,
+        pace=pace,
+        later_attempts_per_second=settings.retry_rps,
+        random=random.random,
+        probe_ms=_probe_ms(settings),
+        sweep_seconds=settings.sweep_s,
+    )
+
+
+def _probe_ms(settings: Settings) -> int:
+    """A destination that refuses our credentials is asked again each minute, or sooner where every retry comes sooner."""
+    return min(PROBE_MS, settings.retry_cap_ms)
 
 
 def dojo_client(settings: Settings) -> DojoClient:
@@ -173,7 +190,9 @@ def _rest_settings(settings: Settings) -> RestSettings:
     credentials = None
     if settings.epos_username and settings.epos_password:
         credentials = BasicCredentials(settings.epos_username, settings.epos_password)
-    return RestSettings(credentials=credentials, max_body=settings.max_body, max_depth=settings.max_depth)
+    return RestSettings(
+        credentials=credentials, max_body=settings.max_body, max_depth=settings.max_depth, webhook_secrets=settings.webhook_secrets
+    )
 
 
 def _venue_app(settings: Settings, engine: Engine, reads: SqliteReads, machine: str, journal: SqliteJournal, outbox: Outbox) -> Flask:
@@ -181,8 +200,8 @@ def _venue_app(settings: Settings, engine: Engine, reads: SqliteReads, machine: 
     install(app)
     install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
     limits = till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
-    app.register_blueprint(till.make_blueprint(engine, SystemClock(), limits))
-    app.register_blueprint(api.make_blueprint(reads, machine))
+    app.register_blueprint(till.TillApi(engine, reads, SystemClock(), limits, journal.wait_for_more).blueprint())
+    app.register_blueprint(api.Api(engine, reads, machine, Prover(reads, journal)).blueprint())
     app.register_blueprint(health_blueprint(partial(_reasons, journal, outbox)))
     return app
 

@@ -75,7 +75,15 @@ class Venue:
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"
         self.journal = SqliteJournal(folder / "tillproof.db", self.witness, self.key, self.clock)
-        settings = EngineSettings(sends=sends, lease_ms=30_000, account_ids=account_ids, new_salt=lambda: "salt")
+        settings = EngineSettings(
+            sends=sends,
+            lease_ms=30_000,
+            probe_ms=60_000,
+            sweep_ms=60_000,
+            orphan_alarm_ms=300_000,
+            account_ids=account_ids,
+            new_salt=lambda: "salt",
+        )
         self.engine = Engine(self.journal, MACHINES, self.clock, settings)
         self.tasks: deque[Task] = deque()
         self.engine.hand_over = self.tasks.append

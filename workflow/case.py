@@ -9,16 +9,18 @@ from workflow.effects import Effect, OrderUpdated, effect_named
 from workflow.entry import Entry, Facts
 from workflow.errors import DeclarationError, Refused, TransitionRefused
 from workflow.guards import GUARDS, Subject
-from workflow.lifecycle import DECLARATIONS, EFFECTS, ORDER, PAYMENT, RULES
+from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, FULFILMENT, ORDER, PAYMENT, RULES
 from workflow.machine import Machine
-from workflow.order import ENDED, Order, evolve
+from workflow.order import ENDED, HELD, Order, evolve
 from workflow.ports import IntentId, OrderId
 
 Machines = Mapping[str, Machine]
 
 MISMATCHES = ("AMOUNT_MISMATCH", "CURRENCY_MISMATCH", "EXTERNAL_ID_MISMATCH", "UNKNOWN_STATUS", "INTENT_NOT_FOUND")
-STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED"})
+STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED", "PAID_BUT_REFUSED", "CANCEL_PENDING_REVERSAL"})
 """Attention codes that follow from the order as it is: raised while true, cleared by themselves."""
+
+FAILED = next(row.target for row in FULFILMENT.transitions if row.when == "fail")
 
 MAX_STEPS = 20
 """An order never needs more transitions for one message; the property walk shows that none loops."""
@@ -90,9 +92,14 @@ class Case:
         raise DeclarationError(f"order {self.the_order.id} does not come to rest: {self.the_order.state} after {MAX_STEPS} steps")
 
     def attend(self, code: str, detail: str, intent_id: str = "") -> None:
-        """Raise attention once."""
+        """Raise attention once. Raises KeyError for a code that is not declared."""
+        ATTENTION[code]
         if not any((item.code, item.payment_intent_id) == (code, intent_id) for item in self.the_order.attention):
             self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="raise")
+
+    def relieve(self, code: str, intent_id: str, detail: str) -> None:
+        """Clear attention."""
+        self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="clear")
 
     def close(self, *, caller_sees: bool = False, refusal: Refused | None = None) -> Decision:
         """The finished decision: standing attention brought up to date, and Dojo told if what it reads changed.
@@ -164,17 +171,26 @@ class Case:
     def _stand(self) -> None:
         """Raise what follows from the order as it is, clear what no longer does."""
         order = self.the_order
-        wanted = {(p.mismatch, str(p.intent_id)): p.mismatch_detail for p in order.payments.values() if p.mismatch}
-        if order.paid.value > order.total.value:
-            wanted["OVERPAID", ""] = f"{order.paid} is paid on a bill of {order.total}"
-        if order.is_final and order.counted:
-            wanted["PAID_BUT_CLOSED", ""] = f"{order.paid} counts on an order that is {order.state}"
+        wanted = {key: detail for key, detail in _standing(order).items() if order.acknowledged.get(key[0]) != order.paid.value}
         for item in order.attention:
             if item.code in STANDING and (item.code, item.payment_intent_id) not in wanted:
-                facts: Facts = {"code": item.code, "detail": "no longer so"}
-                self.record("attention", facts, intent_id=item.payment_intent_id, trigger="clear")
+                self.relieve(item.code, item.payment_intent_id, "no longer so")
         for (code, intent_id), detail in wanted.items():
             self.attend(code, detail, intent_id)
+
+
+def _standing(order: Order) -> dict[tuple[str, str], str]:
+    """(code, intent) → detail of everything that is wrong with the order as it is."""
+    wanted = {(p.mismatch, str(p.intent_id)): p.mismatch_detail for p in order.payments.values() if p.mismatch}
+    if order.paid.value > order.total.value:
+        wanted["OVERPAID", ""] = f"{order.paid} is paid on a bill of {order.total}"
+    if order.is_final and order.counted:
+        wanted["PAID_BUT_CLOSED", ""] = f"{order.paid} counts on an order that is {order.state}"
+    if order.status == FAILED and not order.is_final:
+        wanted["PAID_BUT_REFUSED", ""] = f"the till refused an order on which {order.paid} is paid"
+    if order.is_final and any(payment.state in HELD for payment in order.payments.values()):
+        wanted["CANCEL_PENDING_REVERSAL", ""] = f"the order is {order.state}, and Dojo holds money for it"
+    return wanted
 
 
 def _ends(machine: Machine, trigger: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from workflow.bill import Bill, Personal
 from workflow.effects import Task
+from workflow.entry import Json
 from workflow.ports import IdempotencyKey, IntentId, OrderId, PaymentIntent
 
 
@@ -82,6 +83,116 @@ class ReceiveEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    """Dojo cancels the order."""
+
+    order_id: OrderId
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockOrder:
+    """Dojo wants to write alone until `expires_at` (UTC text)."""
+
+    order_id: OrderId
+    lock_id: str
+    expires_at: str
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendLock:
+    """The holder of the lock wants it until `expires_at` (UTC text)."""
+
+    order_id: OrderId
+    lock_id: str
+    expires_at: str
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLock:
+    """The holder of the lock lets it go."""
+
+    order_id: OrderId
+    lock_id: str
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendOrder:
+    """The till replaces what is on the bill."""
+
+    order_id: OrderId
+    bill: Bill
+    personal: Personal
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportProgress:
+    """The till reports the kitchen's status, in Dojo's word."""
+
+    order_id: OrderId
+    status: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseOrder:
+    """The till cannot take the order."""
+
+    order_id: OrderId
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOrder:
+    """An operator settles attention: all that the action is for, or that of one intent."""
+
+    order_id: OrderId
+    action: str
+    reason: str
+    actor: str
+    intent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVenue:
+    """The till says how the venue is: `name` is `taking_orders`, `areas` or `tables`; `value` is what JSON can say."""
+
+    name: str
+    value: Json
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequeueTask:
+    """An operator has a dead task tried again."""
+
+    task_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Re-read up to `limit` intents that are open for too long: a lost event costs delay, never money."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseDestination:
+    """Dojo refused our credentials on this task: everything for Dojo waits and is probed at `probe_at_ms`."""
+
+    task: Task
+    error: str
+    probe_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRead:
     """The outbox read a payment intent."""
 
@@ -106,6 +217,8 @@ class AttemptFailed:
     code: str = "OUTBOX_DEAD"
 
 
-Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed
+Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed | PauseDestination
 Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
-Command: TypeAlias = Request | Result
+OrderRequest: TypeAlias = CancelOrder | LockOrder | ExtendLock | ReleaseLock | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
+VenueRequest: TypeAlias = SetVenue | RequeueTask | Sweep
+Command: TypeAlias = Request | OrderRequest | VenueRequest | Result

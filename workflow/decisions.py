@@ -113,6 +113,8 @@ def _check_facts(intent: PaymentIntent, verdict: Verdict, *, holds: bool) -> Fac
     }
     if verdict.paid is not None:
         facts |= {"paid": verdict.paid, "tips": verdict.tips, "refunded": verdict.refunded}
+    if holds and verdict.differing is not None:
+        facts["differing"] = list(verdict.differing)
     return facts
 
 

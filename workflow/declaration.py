@@ -51,6 +51,21 @@ class Policy(NamedTuple):
     rule: str
 
 
+class Attention(NamedTuple):
+    """Something that needs a person, in sentences: what is wrong, and what to do next."""
+
+    why: str
+    next: str
+
+
+class Resolution(NamedTuple):
+    """What a person may do about attention, always with a reason; `codes` are the attention that it is for."""
+
+    action: str
+    codes: str
+    meaning: str
+
+
 class Declaration(NamedTuple):
     """A machine: its states with a sentence each, the final ones, its rows, messages, policies and named groups of states.
 

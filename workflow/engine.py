@@ -1,59 +1,56 @@
 """Command in, decision out, written in one transaction; effects are handed over after the commit.
 
-Dojo's requests, events, the till's requests and the outbox's results all come through `handle`; recovery after a crash is the same
-loop. What is decided is in `decisions.py`; here it is stored.
+Everybody's commands come through `handle`: Dojo's requests and events, the till's, an operator's, the outbox's results, the sweep.
+Recovery after a crash is the same loop. What is decided is in `decisions.py` and `requests.py`, how it is stored in `unit.py`.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import assert_never
 
-from workflow import decisions
+from workflow import decisions, requests, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
-from workflow.clock import Clock, to_text
+from workflow.clock import Clock
 from workflow.commands import (
+    AmendOrder,
     AttemptFailed,
+    CancelOrder,
     Command,
     CreateOrder,
     EffectTaken,
+    ExtendLock,
     IntentRead,
+    LockOrder,
     OpenOrder,
+    OrderRequest,
+    PauseDestination,
     ReceiveEvent,
+    RefuseOrder,
+    ReleaseLock,
+    ReportProgress,
     Request,
+    ResolveOrder,
     Result,
+    VenueRequest,
 )
-from workflow.effects import Effect, ReadIntent, Task
-from workflow.entry import Entry, Facts, Json
+from workflow.effects import ReadIntent, Task
+from workflow.entry import Facts
 from workflow.errors import Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
 from workflow.ledger import canonical
 from workflow.order import Order
 from workflow.ports import OrderId, PaymentIntent
-
-VENUE = ""
-"""The order id of entries that concern no order."""
+from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What the caller answers with: the order as it is now, its personal data, and the refusal where there is one."""
+class EngineSettings(UnitSettings):
+    """What the engine needs to know beside what writing does: whose events count (empty: anybody's), and random salts."""
 
-    order: Order | None = None
-    personal: Personal = Personal()
-    refusal: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """What the engine needs to know: the effects that somebody sends, the lease, whose events count, and random salts."""
-
-    sends: frozenset[str]
-    lease_ms: int
     account_ids: frozenset[str]
     new_salt: Callable[[], str]
 
@@ -69,14 +66,14 @@ class Engine:
     def handle(self, command: Command) -> Outcome:
         """Decide one command and store the decision, durable on return; send nothing.
 
-        The same idempotency key again changes nothing and returns the order as it is now. Raises JournalUnavailable; the order
-        is then unchanged. A refusal is a decision like any other and comes back in the outcome.
+        The same idempotency key again changes nothing and returns the order as it is now. Raises UnknownOrder, UnknownTask,
+        JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and comes back in the outcome.
         """
-        return self._journal.write(partial(self._handle, command))
+        return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
 
     def claim_due(self, limit: int) -> list[Task]:
-        """Lease up to `limit` tasks that are due, one a lane, oldest first: retries, and tasks whose lease ran out."""
-        return self._journal.write(partial(self._claim_due, limit))
+        """Lease up to `limit` tasks that are due, one a lane, oldest first: retries, probes, and tasks whose lease ran out."""
+        return self._journal.write(lambda transaction: _claim_due(self._unit(transaction), limit))
 
     def next_due_ms(self) -> int | None:
         """When the next waiting task is due, or a lease runs out; None where nothing waits."""
@@ -84,136 +81,186 @@ class Engine:
 
     def recover_leases(self) -> None:
         """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
-        self._journal.write(lambda transaction: transaction.release_leases(self._now_ms()))
+        self._journal.write(lambda transaction: transaction.release_leases(self._unit(transaction).now_ms))
 
-    def _handle(self, command: Command, transaction: Transaction) -> Outcome:
-        at = to_text(self._clock.now())
+    def _unit(self, transaction: Transaction) -> Unit:
+        return Unit(transaction, self._machines, self._clock, self._settings, hand_over=self.hand_over, wake=self.wake)
+
+    def _handle(self, command: Command, unit: Unit) -> Outcome:
+        if isinstance(command, Result):
+            return self._result(command, unit)
+        if isinstance(command, OrderRequest):
+            return self._order_request(command, unit)
+        if isinstance(command, VenueRequest):
+            return venue.handle(command, unit)
+        return self._request(command, unit)
+
+    # -- requests with a key: the same key again changes nothing
+
+    def _request(self, command: Request, unit: Unit) -> Outcome:
+        fingerprint = _fingerprint(command, unit.transaction.secret)
+        seen = unit.transaction.seen(command.source, command.idempotency_key)
+        if seen:
+            return self._again(command, seen, fingerprint, unit)
+        if isinstance(command, ReceiveEvent):
+            outcome, order_id = Outcome(), self._event(command, unit)
+        else:
+            outcome, order_id = self._begin(command, unit), command.order_id
+        if outcome.refusal is None:
+            unit.transaction.remember(command.source, command.idempotency_key, Seen(fingerprint, order_id), unit.at)
+        return outcome
+
+    def _again(self, command: Request, seen: Seen, fingerprint: str, unit: Unit) -> Outcome:
+        if isinstance(command, ReceiveEvent):
+            return Outcome()
+        order = unit.order(seen.order_id)
+        if not hmac.compare_digest(seen.fingerprint, fingerprint):
+            cause = f"{command.source}:{command.idempotency_key}"
+            decision = decisions.refuse_reused_key(self._machines, order, at=unit.at, actor=command.actor, cause=cause)
+        elif isinstance(command, CreateOrder):
+            if taken := self._taken_intent(command, order.id, unit):
+                return taken
+            decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
+        else:
+            decision = Decision(order=order)
+        return unit.store(decision, order)
+
+    def _begin(self, command: CreateOrder | OpenOrder, unit: Unit) -> Outcome:
+        if isinstance(command, CreateOrder):
+            if not venue.is_taking_orders(unit):
+                return Outcome(refusal=Refused("the venue is not taking orders now"))
+            if taken := self._taken_intent(command, command.order_id, unit):
+                return taken
+        personal_hash = self._keep_personal(command.order_id, command.personal, unit)
+        if isinstance(command, CreateOrder):
+            intents = [told.intent_id for told in command.payments]
+            parked = unit.transaction.parked_for(command.order_id, command.dojo_order_id, intents)
+            decision = decisions.create_order(self._machines, command, at=unit.at, personal_hash=personal_hash, parked=parked)
+        else:
+            parked = unit.transaction.parked_for(command.order_id, None, ())
+            decision = decisions.open_order(self._machines, command, at=unit.at, personal_hash=personal_hash, parked=parked)
+        return unit.store(decision, None)
+
+    def _keep_personal(self, order_id: str, personal: Personal, unit: Unit) -> str:
+        """Keep personal data beside the journal; its salted hash, "" where there is none."""
+        if personal == Personal():
+            return ""
+        salt = self._settings.new_salt()
+        unit.transaction.keep_personal(order_id, salt, personal)
+        return hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
+
+    def _taken_intent(self, command: CreateOrder, order_id: OrderId, unit: Unit) -> Outcome | None:
+        """The refusal, where a payment of the order already pays another one."""
+        for told in command.payments:
+            owner_id = unit.transaction.order_of_intent(told.intent_id)
+            if owner_id is not None and owner_id != order_id:
+                owner, cause = unit.order(owner_id), f"create_order:{command.dojo_order_id}"
+                decision = decisions.refuse_taken_intent(
+                    self._machines, owner, told.intent_id, at=unit.at, actor=command.actor, cause=cause
+                )
+                return replace(unit.store(decision, owner), order=None)
+        return None
+
+    def _event(self, command: ReceiveEvent, unit: Unit) -> str:
+        """Apply the event to its order, or park it; the id of the order."""
+        order_id = unit.transaction.order_of_intent(command.intent_id)
+        ours = not self._settings.account_ids or command.account_id in self._settings.account_ids
+        if order_id and ours:
+            order = unit.order(order_id)
+            unit.store(decisions.receive_event(self._machines, order, command, at=unit.at), order)
+            return order_id
+        if ours:
+            unit.transaction.park(command.intent_id, unit.at, unit.now_ms + self._settings.sweep_ms, self._settings.sweep_ms)
+        unit.note(
+            "event",
+            decisions.event_facts(command),
+            cause=f"event:{command.event_id}",
+            actor=command.actor,
+            intent_id=command.intent_id,
+            effects=(ReadIntent(command.intent_id),) if ours else (),
+        )
+        return VENUE
+
+    # -- requests to an order that is there: idempotent by its state
+
+    def _order_request(self, command: OrderRequest, unit: Unit) -> Outcome:
+        order = unit.order(command.order_id)
+        return unit.store(self._decide_request(command, order, unit), order)
+
+    def _decide_request(self, command: OrderRequest, order: Order, unit: Unit) -> Decision:
+        machines, at = self._machines, unit.at
         match command:
-            case IntentRead() | EffectTaken() | AttemptFailed():
-                return self._result(command, transaction, at)
-            case CreateOrder() | OpenOrder() | ReceiveEvent():
-                return self._request(command, transaction, at)
+            case CancelOrder():
+                return requests.cancel_order(machines, order, command, at=at)
+            case LockOrder():
+                return requests.lock_order(machines, order, command, at=at)
+            case ExtendLock():
+                return requests.extend_lock(machines, order, command, at=at)
+            case ReleaseLock():
+                return requests.release_lock(machines, order, command, at=at)
+            case AmendOrder():
+                return self._amend(command, order, unit)
+            case ReportProgress():
+                return requests.report_progress(machines, order, command, at=at)
+            case RefuseOrder():
+                return requests.refuse_order(machines, order, command, at=at)
+            case ResolveOrder():
+                return requests.resolve_order(machines, order, command, at=at)
             case _:
                 assert_never(command)
 
-    # -- requests: each has a key, and the same key again changes nothing
-
-    def _request(self, command: Request, transaction: Transaction, at: str) -> Outcome:
-        fingerprint = _fingerprint(command, transaction.secret)
-        seen = transaction.seen(command.source, command.idempotency_key)
-        if seen:
-            return self._again(command, seen, fingerprint, transaction, at)
-        match command:
-            case ReceiveEvent():
-                order_id = self._event(command, transaction, at)
-                outcome = Outcome()
-            case _:
-                outcome = self._begin(command, transaction, at)
-                order_id = command.order_id
-        if outcome.refusal is None:
-            transaction.remember(command.source, command.idempotency_key, Seen(fingerprint, order_id), at)
-        return outcome
-
-    def _again(self, command: Request, seen: Seen, fingerprint: str, transaction: Transaction, at: str) -> Outcome:
-        if isinstance(command, ReceiveEvent):
-            return Outcome()
-        order = _stored(transaction, seen.order_id)
-        if not hmac.compare_digest(seen.fingerprint, fingerprint):
-            cause = f"{command.source}:{command.idempotency_key}"
-            decision = decisions.refuse_reused_key(self._machines, order, at=at, actor=command.actor, cause=cause)
-        elif isinstance(command, CreateOrder):
-            taken = self._taken_intent(command, transaction, order.id, at)
-            if taken:
-                return taken
-            decision = decisions.repeat_order(self._machines, order, command, at=at)
-        else:
-            decision = Decision(order=order)
-        return self._store(decision, order, transaction)
-
-    def _begin(self, command: CreateOrder | OpenOrder, transaction: Transaction, at: str) -> Outcome:
-        personal, personal_hash = command.personal, ""
-        if personal != Personal():
-            salt = self._settings.new_salt()
-            personal_hash = hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
-            transaction.keep_personal(command.order_id, salt, personal)
-        if isinstance(command, CreateOrder):
-            if taken := self._taken_intent(command, transaction, command.order_id, at):
-                return taken
-            intents = [told.intent_id for told in command.payments]
-            parked = transaction.parked_for(None, command.order_id, command.dojo_order_id, intents)
-            decision = decisions.create_order(self._machines, command, at=at, personal_hash=personal_hash, parked=parked)
-        else:
-            parked = transaction.parked_for(None, command.order_id, None, ())
-            decision = decisions.open_order(self._machines, command, at=at, personal_hash=personal_hash, parked=parked)
-        return replace(self._store(decision, None, transaction), personal=personal)
-
-    def _taken_intent(self, command: CreateOrder, transaction: Transaction, order_id: OrderId, at: str) -> Outcome | None:
-        """The refusal, where a payment of the order already pays another one."""
-        for told in command.payments:
-            owner = transaction.order_of_intent(told.intent_id)
-            if owner not in (None, order_id):
-                other = _stored(transaction, owner)
-                cause = f"create_order:{command.dojo_order_id}"
-                decision = decisions.refuse_taken_intent(self._machines, other, told.intent_id, at=at, actor=command.actor, cause=cause)
-                return replace(self._store(decision, other, transaction), order=None)
-        return None
-
-    def _event(self, command: ReceiveEvent, transaction: Transaction, at: str) -> str:
-        """Apply the event to its order, or park it; the id of the order."""
-        order_id = transaction.order_of_intent(command.intent_id)
-        ours = not self._settings.account_ids or command.account_id in self._settings.account_ids
-        if order_id and ours:
-            order = _stored(transaction, order_id)
-            self._store(decisions.receive_event(self._machines, order, command, at=at), order, transaction)
-            return order_id
-        effects = (ReadIntent(command.intent_id),) if ours else ()
-        if ours:
-            transaction.park(command.intent_id, at)
-        facts = decisions.event_facts(command)
-        self._venue(transaction, at, "event", command.intent_id, f"event:{command.event_id}", facts, actor=command.actor, effects=effects)
-        return VENUE
+    def _amend(self, command: AmendOrder, order: Order, unit: Unit) -> Decision:
+        kept = unit.transaction.personal(order.id) if order.personal_hash else Personal()
+        same = command.personal in (kept, Personal())
+        trial = requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=order.personal_hash)
+        if same or trial.refusal:
+            return trial
+        personal_hash = self._keep_personal(order.id, command.personal, unit)
+        return requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=personal_hash)
 
     # -- results of the outbox: fenced, and in one transaction with the end of their task
 
-    def _result(self, command: Result, transaction: Transaction, at: str) -> Outcome:
+    def _result(self, command: Result, unit: Unit) -> Outcome:
         task = command.task
-        stored = transaction.task(task.id)
+        stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
-        if isinstance(command, AttemptFailed) and command.next_at_ms is not None:
-            self._put_back(stored, command.next_at_ms, command.error, transaction)
+        if isinstance(command, PauseDestination):
+            venue.pause(command, stored, unit)
+        elif isinstance(command, AttemptFailed) and command.next_at_ms is not None:
+            unit.put_back(stored, command.next_at_ms, command.error)
         else:
-            status, error = ("dead", command.error) if isinstance(command, AttemptFailed) else ("done", "")
-            transaction.put_task(stored._replace(status=status), last_error=error, done_at=at)
-            self._apply_result(command, transaction, at)
-        self._lease_next(stored.lane, transaction)
+            self._end_task(command, stored, unit)
+        unit.lease_next(stored.lane)
         return Outcome()
 
-    def _put_back(self, stored: StoredTask, next_at_ms: int, error: str, transaction: Transaction) -> None:
-        transaction.put_task(stored._replace(status="pending", next_at_ms=next_at_ms), last_error=error)
-        transaction.on_commit(partial(self.wake, next_at_ms))
-
-    def _apply_result(self, command: Result, transaction: Transaction, at: str) -> None:
+    def _end_task(self, command: Result, stored: StoredTask, unit: Unit) -> None:
+        failed = isinstance(command, AttemptFailed)
+        error = command.error if isinstance(command, AttemptFailed) else ""
+        unit.transaction.put_task(stored._replace(status="dead" if failed else "done"), last_error=error, done_at=unit.at)
+        if not failed:
+            venue.resume(stored, unit)
+        task = command.task
         match command:
             case IntentRead():
-                self._intent_read(command, transaction, at)
+                self._intent_read(command, unit)
             case EffectTaken():
-                order = _stored(transaction, command.task.order_id)
-                self._store(decisions.effect_taken(self._machines, order, command, at=at), order, transaction)
-            case AttemptFailed() if command.task.order_id != VENUE:
-                order = _stored(transaction, command.task.order_id)
-                self._store(decisions.effect_dead(self._machines, order, command, at=at), order, transaction)
+                order = unit.order(task.order_id)
+                unit.store(decisions.effect_taken(self._machines, order, command, at=unit.at), order)
+            case AttemptFailed() if task.order_id != VENUE:
+                order = unit.order(task.order_id)
+                unit.store(decisions.effect_dead(self._machines, order, command, at=unit.at), order)
             case AttemptFailed():
-                self._venue_dead(command, transaction, at)
+                venue.task_died(command, unit)
 
-    def _intent_read(self, command: IntentRead, transaction: Transaction, at: str) -> None:
-        if found := resolve(command.intent, transaction):
-            order = _stored(transaction, found[0])
-            self._store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=at), order, transaction)
+    def _intent_read(self, command: IntentRead, unit: Unit) -> None:
+        if found := resolve(command.intent, unit.transaction):
+            order = unit.order(found[0])
+            unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
+            unit.relieve("ORPHAN_EVENT", f"it pays order {order.id}", cause=f"read:{command.intent.id}", intent_id=command.intent.id)
             return
         intent = command.intent
-        links = ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id)
-        transaction.note_links(intent.id, links)
+        unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,
             "outcome": "done",
@@ -221,121 +268,12 @@ class Engine:
             "externalId": intent.external_id and intent.external_id[:255],
             "dojoOrderId": intent.dojo_order_id and intent.dojo_order_id[:255],
         }
-        self._venue(transaction, at, "check", intent.id, f"read:{intent.id}", facts)
+        unit.note("check", facts, cause=f"read:{intent.id}", intent_id=intent.id)
 
-    def _venue_dead(self, command: AttemptFailed, transaction: Transaction, at: str) -> None:
-        task = command.task
-        cause = f"{task.effect}:{task.id}"
-        facts: Facts = {
-            "task": task.id,
-            "effect": task.effect,
-            "outcome": "dead",
-            "attempts": task.attempts,
-            "error": command.error,
-        }
-        self._venue(transaction, at, "effect", task.intent_id, cause, facts)
-        detail = f"{task.effect} was given up after {task.attempts} attempts: {command.error}"
-        if transaction.raise_venue_attention(command.code, task.intent_id, at, detail):
-            self._venue(transaction, at, "attention", task.intent_id, cause, {"code": command.code, "detail": detail}, trigger="raise")
 
-    # -- storing
-
-    def _store(self, decision: Decision, before: Order | None, transaction: Transaction) -> Outcome:
-        """Write the decision's entries, state and tasks; the outcome carries the order as it is now."""
-        order = decision.order
-        assert order is not None
-        if decision.entries:
-            transaction.append(self._with_tasks(decision.entries, decision.effects, transaction))
-            transaction.save(order, before)
-        personal = transaction.personal(order.id) if order.personal_hash else Personal()
-        return Outcome(order=order, personal=personal, refusal=decision.refusal)
-
-    def _venue(
-        self,
-        transaction: Transaction,
-        at: str,
-        kind: str,
-        intent_id: str,
-        cause: str,
-        facts: Facts,
-        *,
-        actor: str = "outbox",
-        trigger: str = "",
-        effects: Sequence[Effect] = (),
-    ) -> None:
-        """Append an entry that concerns no order."""
-        entry = Entry(
-            order_id=VENUE,
-            order_seq=transaction.last_venue_seq() + 1,
-            at=at,
-            kind=kind,
-            trigger=trigger,
-            payment_intent_id=intent_id,
-            actor=actor,
-            cause=cause,
-            body=facts,
-        )
-        transaction.append(self._with_tasks((entry,), effects, transaction))
-
-    def _with_tasks(self, entries: tuple[Entry, ...], effects: Sequence[Effect], transaction: Transaction) -> tuple[Entry, ...]:
-        """Enqueue the effects; the last entry names the task that serves each, so that replay can rebuild the outbox."""
-        last = entries[-1]
-        wanted = [effect for effect in effects if effect.name in self._settings.sends]
-        if not wanted:
-            return entries
-        tasks: list[Json] = []
-        for number, effect in enumerate(wanted):
-            task = self._enqueue(effect, last, number, transaction)
-            tasks.append(decisions.task_facts(task))
-        return (*entries[:-1], replace(last, body={**last.body, "tasks": tasks}))
-
-    def _enqueue(self, effect: Effect, entry: Entry, number: int, transaction: Transaction) -> Task:
-        """A new task, born leased where its lane is free; or the waiting one for the same effect, which then speaks of this entry too."""
-        lane = entry.order_id or f"intent:{effect.intent_id}"
-        if waiting := transaction.waiting_task(lane, effect.name, effect.intent_id):
-            merged = waiting._replace(task=replace(waiting.task, order_seq=entry.order_seq))
-            transaction.put_task(merged)
-            return merged.task
-        now = self._now_ms()
-        task = Task(
-            id=f"{entry.order_id or 'venue'}.{entry.order_seq}.{number}",
-            effect=effect.name,
-            order_id=entry.order_id,
-            intent_id=effect.intent_id,
-            order_seq=entry.order_seq,
-            attempts=0,
-            fence=0,
-            created_at_ms=now,
-            lease_until_ms=0,
-        )
-        stored = StoredTask(task, lane=lane, status="pending", next_at_ms=now)
-        if transaction.lane_is_busy(lane):
-            transaction.put_task(stored)
-        else:
-            self._lease(stored, transaction)
-        return task
-
-    def _lease(self, stored: StoredTask, transaction: Transaction) -> Task:
-        """Count the attempt, raise the fence, and hand the task over once this is durable."""
-        task = replace(
-            stored.task,
-            attempts=stored.task.attempts + 1,
-            fence=stored.task.fence + 1,
-            lease_until_ms=self._now_ms() + self._settings.lease_ms,
-        )
-        transaction.put_task(stored._replace(task=task, status="leased"))
-        transaction.on_commit(partial(self.hand_over, task))
-        return task
-
-    def _lease_next(self, lane: str, transaction: Transaction) -> None:
-        if not transaction.lane_is_busy(lane) and (waiting := transaction.next_in_lane(lane, self._now_ms())):
-            self._lease(waiting, transaction)
-
-    def _claim_due(self, limit: int, transaction: Transaction) -> list[Task]:
-        return [self._lease(stored, transaction) for stored in transaction.due_tasks(self._now_ms(), limit)]
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
+def _claim_due(unit: Unit, limit: int) -> list[Task]:
+    due = unit.transaction.due_probes(unit.now_ms) if unit.is_paused() else unit.transaction.due_tasks(unit.now_ms, limit)
+    return [unit.lease(stored) for stored in due]
 
 
 def resolve(intent: PaymentIntent, transaction: Transaction) -> list[OrderId]:
@@ -359,12 +297,6 @@ def resolve(intent: PaymentIntent, transaction: Transaction) -> list[OrderId]:
 
 def _known(transaction: Transaction, order_id: str) -> OrderId | None:
     return OrderId(order_id) if transaction.order(order_id) else None
-
-
-def _stored(transaction: Transaction, order_id: str | None) -> Order:
-    order = transaction.order(order_id or "")
-    assert order is not None, f"order {order_id} is named by a row of this journal"
-    return order
 
 
 def _fingerprint(command: Request, secret: bytes) -> str:

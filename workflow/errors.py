@@ -2,7 +2,8 @@
 
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
-    TransitionRefused · TransitionNotDeclared · KeyReused · UnknownOrder · IntentNotFound · DojoRefusesUs
+    TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
+        IntentNotFound · DojoRefusesUs
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
@@ -35,8 +36,20 @@ class KeyReused(Refused):
     """An idempotency key came again with other content; find out which of the two the caller meant."""
 
 
+class OrderLocked(Refused):
+    """Dojo's lock is live and somebody else's; wait for its expiry, or ask the waiter with the card machine."""
+
+
 class UnknownOrder(Refused):
     """No order has this id."""
+
+
+class LockUnknown(Refused):
+    """The order never had this lock, or it was released."""
+
+
+class UnknownTask(Refused):
+    """No task of the outbox has this id."""
 
 
 class IntentNotFound(Refused):

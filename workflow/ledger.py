@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -177,6 +177,59 @@ def tree_root(hashes: Iterable[str]) -> bytes:
     for entry_hash_hex in hashes:
         frontier.append(entry_hash_hex)
     return frontier.root()
+
+
+def inclusion_proof(index: int, size: int, node: Callable[[int, int], bytes]) -> list[bytes]:
+    """The audit path of leaf `index` in the tree over `size` leaves, RFC 6962 §2.1.1; reads O(log² n) stored nodes.
+
+    Raises ValueError for a leaf that the tree does not have.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"no leaf {index} in a tree of {size}")
+    path: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append(_subtree(middle, end, node))
+            end = middle
+        else:
+            path.append(_subtree(start, middle, node))
+            start = middle
+    return path[::-1]
+
+
+def root_from_inclusion(entry_hash_hex: str, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that the audit path leads to from an entry's hash; RFC 9162 §2.1.3.2. Raises ValueError for a path of wrong length."""
+    node, position, last = leaf_hash(entry_hash_hex), index, size - 1
+    for sibling in path:
+        if last == 0:
+            raise ValueError("the path is too long")
+        if position % 2 or position == last:
+            node = node_hash(sibling, node)
+            while position and not position % 2:
+                position, last = position >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        position, last = position >> 1, last >> 1
+    if last:
+        raise ValueError("the path is too short")
+    return node
+
+
+def _split(leaves: int) -> int:
+    """The largest power of two below `leaves`."""
+    return 1 << (leaves - 1).bit_length() - 1
+
+
+def _subtree(start: int, end: int, node: Callable[[int, int], bytes]) -> bytes:
+    """The root over leaves `start` to `end`: a stored node where it is complete."""
+    leaves = end - start
+    if leaves & (leaves - 1) == 0 and start % leaves == 0:
+        level = leaves.bit_length() - 1
+        return node(level, start >> level)
+    middle = start + _split(leaves)
+    return node_hash(_subtree(start, middle, node), _subtree(middle, end, node))
 
 
 class BadCheckpoint(JournalDamaged):

@@ -7,7 +7,7 @@ A state is named here and nowhere else.
 
 from __future__ import annotations
 
-from workflow.declaration import Declaration, Message, Policy, Row
+from workflow.declaration import Attention, Declaration, Message, Policy, Resolution, Row
 
 # fmt: off
 RULES = {
@@ -28,6 +28,9 @@ RULES = {
     "A4":    "Assumed: of several ended payments a refund outweighs a reversal and a reversal an expiry, whatever came last.",
     "A5":    "Assumed: a status that Dojo does not publish holds the payment and calls a person.",
     "A6":    "Assumed: what Dojo told us in words counts until a read says that the money went back.",
+    "D9L":   "Contract §9: one live lock an order; Dojo alone writes while it lives; a terminal order is not locked.",
+    "A9":    "Assumed: a person may take an intent off an order only while it counts nothing there.",
+    "A8":    "Assumed: a bill is not amended while a payment of it is under way, nor after its end.",
     "A7":    "Assumed: when the till cannot take a paid order its status becomes Failed and a person gives the money back.",
 }
 
@@ -75,6 +78,8 @@ ORDER = Declaration(
         Message("create_order",   "create", "nothing",  "Dojo creates the order, or the till opens it."),
         Message("cancel_order",   "cancel", "nothing",  "Dojo asks to cancel the order."),
         Message("refuse_order",   "fail",   "nothing",  "The till cannot take the order."),
+        Message("amend_order",    "nothing", "nothing", "The till changes what is on the bill."),
+        Message("lock_order",     "nothing", "nothing", "Dojo wants to be the only one who writes."),
     ),
     policies=(
         #      message         in state                                                                       outcome    rule
@@ -85,6 +90,10 @@ ORDER = Declaration(
         Policy("refuse_order", "- cancelled reversed refunded expired",                                       "refuse",  "A7"),
         Policy("refuse_order", "created authorised captured reconciled updated",                              "attention", "A7"),
         Policy("refuse_order", "failed",                                                                      "note",    "A7"),
+        Policy("amend_order",  "created reconciled updated",                                                  "take",    "A8"),
+        Policy("amend_order",  "- authorised captured cancelled reversed refunded expired failed",            "refuse",  "A8"),
+        Policy("lock_order",   "created authorised captured reconciled updated",                              "take",    "D9L"),
+        Policy("lock_order",   "- cancelled reversed refunded expired failed",                                "refuse",  "D9L"),
     ),
     groups={
         "open": "created authorised captured reconciled updated",
@@ -120,6 +129,7 @@ PAYMENT = Declaration(
         Row("reverse",   "captured reconciled",              "reversed",   "was_counted",       "nothing",  "D7.2"),
         Row("refund",    "reconciled",                       "refunded",   "given_back_in_full", "nothing", "D7.2"),
         Row("refuse",    "announced authorised captured",    "refused",    "never_counted",     "nothing",  "D9"),
+        Row("detach",    "announced authorised captured",    "released",   "never_counted",     "nothing",  "A9"),
         Row("give_back", "refused",                          "released",   "always",            "nothing",  "D9"),
     ),
     messages=(
@@ -137,6 +147,7 @@ PAYMENT = Declaration(
         Message("read_reversed",   "release reverse give_back",          "nothing",     "The read intent was undone."),
         Message("read_cancelled",  "release reverse give_back",          "nothing",     "The read intent was given up before payment."),
         Message("read_disagrees",  "nothing",                            "nothing",     "The read intent does not agree with the order, or has an unknown status."),
+        Message("detached",        "detach",                             "nothing",     "A person says that the intent does not belong to this order."),
         Message("payment_refused", "refuse",                             "read_intent", "We answered a payment with 409."),
     ),
     policies=(
@@ -164,6 +175,8 @@ PAYMENT = Declaration(
         Policy("read_cancelled",  "announced authorised captured reconciled reversed refunded released",                   "note",      "D7.2"),
         Policy("read_disagrees",  "announced authorised captured reconciled",                                              "attention", "D7.5"),
         Policy("read_disagrees",  "reversed refunded released refused",                                                    "note",      "A1"),
+        Policy("detached",        "- announced authorised captured reconciled reversed refunded refused",                  "refuse",    "A9"),
+        Policy("detached",        "released",                                                                              "note",      "A9"),
         Policy("payment_refused", "announced authorised captured reconciled reversed refunded released refused",           "note",      "D9"),
     ),
     groups={
@@ -244,4 +257,32 @@ FULFILMENT = Declaration(
 )
 
 DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
+
+ATTENTION = {
+    #          code                       why (a sentence for a person)                                   what to do next
+    "PAID_BUT_REFUSED":         Attention("The customer has paid, but the till refused the order.",          "Give the money back in Dojo's portal, then resolve with mark_given_back."),
+    "PAID_BUT_CLOSED":          Attention("Money counts on an order that is closed.",                        "Give the money back in Dojo's portal, then resolve with mark_given_back."),
+    "CANCEL_PENDING_REVERSAL":  Attention("The order ended, but Dojo still holds the customer's money.",     "Wait for Dojo to reverse it; after an hour, call Dojo."),
+    "AMOUNT_MISMATCH":          Attention("Dojo's payment and this order disagree about the amount.",        "Compare both; read_again, accept_difference or detach_payment."),
+    "CURRENCY_MISMATCH":        Attention("Dojo's payment is in another currency than this order.",          "Find out whose payment it is; then detach_payment."),
+    "EXTERNAL_ID_MISMATCH":     Attention("Dojo's payment says that it belongs to another order.",           "Find out whose payment it is; accept_difference or detach_payment."),
+    "INTENT_NOT_FOUND":         Attention("Dojo does not know the payment that this order was told of.",     "Look it up in Dojo's portal; read_again or detach_payment."),
+    "UNKNOWN_STATUS":           Attention("Dojo's payment has a status that was never published.",           "Ask Dojo what it means; then read_again."),
+    "STATUS_LIE":               Attention("What Dojo said and what it says now do not go together.",         "Look the payment up in Dojo's portal; then read_again."),
+    "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
+    "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till."),
+    "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
+    "OUTBOX_DEAD":              Attention("A message was given up after many attempts.",                     "Mend the cause, then requeue it with a reason."),
+    "PAYMENT_CONFLICT":         Attention("Another order named a payment that pays this one.",               "Find out which order the customer paid; then acknowledge."),
+    "KEY_REUSE":                Attention("Dojo or the till sent the same order id with other content.",     "Check that the first content is right; then acknowledge."),
+}
+
+RESOLUTIONS = (
+    #          action               for attention                                                            what it does
+    Resolution("accept_difference", "AMOUNT_MISMATCH EXTERNAL_ID_MISMATCH",                                  "Count what the intent says, although it differs."),
+    Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL", "Read the intent at Dojo once more."),
+    Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
+    Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID",                             "A person gave the money back; stop asking."),
+    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE OUTBOX_DEAD",                     "A person looked; nothing is to be changed."),
+)
 # fmt: on

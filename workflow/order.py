@@ -33,7 +33,8 @@ class Payment:
 
     `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
     of the newest read, before refunds; `refunded` is absolute. `fate` says how an ended payment ended. `mismatch` is the code of the
-    difference that holds this payment back. `unread` means that a word came which no read has answered.
+    difference that holds this payment back. `unread` means that a word came which no read has answered. `status` is Dojo's word in
+    the newest read, `differing` the (paid, tips, refunded) of one that disagreed, `accepted` the mismatch that a person accepted.
     """
 
     intent_id: IntentId
@@ -49,11 +50,19 @@ class Payment:
     mismatch: str = ""
     mismatch_detail: str = ""
     unread: bool = False
+    status: str = ""
+    differing: tuple[int, int, int] | None = None
+    accepted: str = ""
 
     @property
     def gross(self) -> tuple[int, int]:
         """(paid, tips) that this payment brings once it counts: the read figures, or the told ones before any read."""
         return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips)
+
+    @property
+    def is_open(self) -> bool:
+        """Dojo may still change it without telling us: the sweep looks after it."""
+        return self.state in HELD | IGNORED or (self.state not in ENDED and (self.unread or bool(self.mismatch)))
 
     @property
     def was_counted(self) -> bool:
@@ -71,6 +80,19 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Dojo's write lock, the last one taken; it lives until `expires_at` (UTC text) unless it was released before."""
+
+    lock_id: str
+    expires_at: str
+    released: bool = False
+
+    def is_live(self, at: str) -> bool:
+        """Nobody else may write at the moment `at`; texts of one form compare as times do."""
+        return not self.released and at < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """Something that needs a person: a code, since when, and a sentence with the values that disagreed."""
 
@@ -85,6 +107,7 @@ class Order:
     """One order. `money_seq` is the entry that last changed counted money, `told_seq` the newest entry that Dojo was told of.
 
     `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again.
+    `acknowledged` maps attention that a person settled to the sum that counted then: another sum raises it again.
     `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
     """
 
@@ -97,6 +120,8 @@ class Order:
     status: str = ""
     payments: Mapping[IntentId, Payment] = field(default_factory=dict)
     attention: tuple[Attention, ...] = ()
+    acknowledged: Mapping[str, int] = field(default_factory=dict)
+    lock: Lock | None = None
     order_seq: int = 0
     money_seq: int = 0
     told_seq: int = 0
@@ -157,7 +182,7 @@ class Order:
         return (payment for payment in self.payments.values() if not payment.mismatch)
 
     def visible(self) -> tuple[object, ...]:
-        """What `GET /v1/orders/{id}` shows and may change; when it does, Dojo is told."""
+        """What `GET /v1/orders/{id}` shows and may change; when it does, Dojo is told. A lock is not shown."""
         return self.bill, self.status, self.counted, self.is_payable, self.personal_hash
 
 
@@ -205,6 +230,45 @@ def _apply(order: Order, entry: Entry) -> Order:
         case "effect":
             told = cast(int, entry.body.get("orderSeq", 0)) if entry.body.get("outcome") == "done" else 0
             return replace(order, told_seq=max(order.told_seq, told))
+        case "lock":
+            return _apply_lock(order, entry)
+        case "operator":
+            return _apply_operator(order, entry)
+        case _:
+            return order
+
+
+def _apply_lock(order: Order, entry: Entry) -> Order:
+    facts = entry.body
+    lock = Lock(lock_id=str(facts["lockId"]), expires_at=str(facts["expiresAt"]), released=entry.trigger == "release")
+    return replace(order, lock=lock)
+
+
+def _apply_operator(order: Order, entry: Entry) -> Order:
+    """What a person did: amended the bill, or settled something that needed attention."""
+    facts = entry.body
+    match entry.trigger:
+        case "amend":
+            after = replace(order, bill=msgspec.convert(facts["bill"], Bill), personal_hash=str(facts.get("personal", "")))
+            return replace(after, paid_in_full_once=_is_paid_in_full(after))
+        case "accept_difference":
+            paid, tips, refunded = cast("tuple[int, int, int]", (facts["paid"], facts["tips"], facts["refunded"]))
+            return _with_payment(
+                order,
+                entry,
+                paid=paid,
+                tips=tips,
+                refunded=refunded,
+                was_read=True,
+                accepted=facts["code"],
+                mismatch="",
+                mismatch_detail="",
+                differing=None,
+            )
+        case "detach_payment":
+            return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False)
+        case "mark_given_back":
+            return replace(order, acknowledged={**order.acknowledged, str(facts["code"]): order.paid.value})
         case _:
             return order
 
@@ -236,19 +300,14 @@ def _payment_facts(facts: Facts) -> dict[str, object]:
 def _apply_check(order: Order, entry: Entry) -> Order:
     """A read: its figures replace older ones, unless they disagree with a payment that already counts by an earlier read."""
     facts = entry.body
-    if "paid" not in facts:
-        return _with_payment(order, entry, unread=False, mismatch=facts["mismatch"], mismatch_detail=facts["detail"])
-    return _with_payment(
-        order,
-        entry,
-        unread=False,
-        was_read=True,
-        mismatch="",
-        mismatch_detail="",
-        paid=facts["paid"],
-        tips=facts["tips"],
-        refunded=facts["refunded"],
-    )
+    changes: dict[str, object] = {"unread": False, "status": facts["status"]}
+    if "paid" in facts:
+        figures = {"paid": facts["paid"], "tips": facts["tips"], "refunded": facts["refunded"]}
+        changes |= figures | {"was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}
+    else:
+        differing = cast("list[int] | None", facts.get("differing"))
+        changes |= {"mismatch": facts["mismatch"], "mismatch_detail": facts["detail"], "differing": differing and tuple(differing)}
+    return _with_payment(order, entry, **changes)
 
 
 def _with_payment(order: Order, entry: Entry, **changes: object) -> Order:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from workflow.clock import Clock
-from workflow.commands import AttemptFailed, Result
+from workflow.commands import AttemptFailed, PauseDestination, Result, Sweep
 from workflow.effects import Task
 from workflow.engine import Engine
 from workflow.errors import IntentNotFound, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
@@ -25,18 +25,22 @@ Sender = Callable[[Task], Result]
 ERROR_CHARACTERS = 300
 """An error text is cut to this before it is stored."""
 UNAVAILABLE_PAUSE_MS = 1000
+SWEEP_LIMIT = 100
+"""The most intents that one sweep has read; the next one goes on."""
 STOP_SECONDS = 5.0
 """How long `stop` waits for calls under way; what is not finished then is sent again after the restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSettings:
-    """How many calls at once, how to try again, and how many later attempts a second."""
+    """How many calls at once, how to try again, how many later attempts a second, when to probe a destination that refuses us."""
 
     workers: int
     pace: Pace
     later_attempts_per_second: int
     random: Callable[[], float]
+    probe_ms: int
+    sweep_seconds: float
 
 
 class Outbox:
@@ -46,6 +50,7 @@ class Outbox:
         self._engine, self._senders, self._clock, self._settings = engine, senders, clock, settings
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._timer = _Timer(engine, clock, settings)
+        self._sweeper = _Sweeper(engine, settings.sweep_seconds)
         self._threads = [
             threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True) for number in range(1, settings.workers + 1)
         ]
@@ -57,9 +62,11 @@ class Outbox:
         for thread in self._threads:
             thread.start()
         self._timer.start()
+        self._sweeper.start()
 
     def stop(self) -> None:
         """Finish the calls under way, within a limit; leave the rest where it is."""
+        self._sweeper.stop()
         self._timer.stop()
         for _ in self._threads:
             self._tasks.put(None)
@@ -70,7 +77,7 @@ class Outbox:
     @property
     def is_alive(self) -> bool:
         """Every thread runs."""
-        return self._timer.is_alive and all(thread.is_alive() for thread in self._threads)
+        return self._timer.is_alive and self._sweeper.is_alive and all(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -102,9 +109,13 @@ class Outbox:
             logger.exception("result not applied", extra={"order_id": task.order_id, "task": task.id})
             self._engine.handle(self._failed(task, OutcomeUnknown(f"the answer could not be applied: {type(error).__name__}")))
 
-    def _failed(self, task: Task, error: Failure) -> AttemptFailed:
-        next_at_ms = None
-        if judge(error, task.effect, task.attempts) is not Verdict.DEAD:
+    def _failed(self, task: Task, error: Failure) -> AttemptFailed | PauseDestination:
+        next_at_ms, verdict = None, judge(error, task.effect, task.attempts)
+        if verdict is Verdict.STOP:
+            logger.error("destination paused", extra={"order_id": task.order_id, "task": task.id, "error": str(error)})
+            probe_at_ms = _now_ms(self._clock) + self._settings.probe_ms
+            return PauseDestination(task=task, error=str(error)[:ERROR_CHARACTERS], probe_at_ms=probe_at_ms)
+        if verdict is not Verdict.DEAD:
             next_at_ms = next_attempt_at(
                 now_ms=_now_ms(self._clock),
                 created_at_ms=task.created_at_ms,
@@ -117,6 +128,34 @@ class Outbox:
         logger.warning("effect failed" if next_at_ms is not None else "effect given up", extra=facts)
         code = "INTENT_NOT_FOUND" if isinstance(error, IntentNotFound) else "OUTBOX_DEAD"
         return AttemptFailed(task=task, error=str(error)[:ERROR_CHARACTERS], next_at_ms=next_at_ms, code=code)
+
+
+class _Sweeper:
+    """Every so often has intents read that stay open."""
+
+    def __init__(self, engine: Engine, seconds: float) -> None:
+        self._engine, self._seconds = engine, seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox-sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            try:
+                self._engine.handle(Sweep(limit=SWEEP_LIMIT))
+            except JournalUnavailable as error:
+                logger.warning("sweep put off", extra={"error": str(error)})
 
 
 class _Timer:

@@ -30,7 +30,8 @@ _GONE = {"Reversed", "Canceled"}
 class Verdict:
     """What a read means for a payment. `message` goes to the payment machine. Figures are minor units, None when nothing was compared.
 
-    `mismatch` is an attention code, "" when all agrees; `detail` holds the two values that disagreed.
+    `mismatch` is an attention code, "" when all agrees; `detail` holds the two values that disagreed, `differing` the intent's (paid,
+    tips, refunded), which a person may accept.
     """
 
     message: str
@@ -40,6 +41,7 @@ class Verdict:
     fate: str = ""
     mismatch: str = ""
     detail: str = ""
+    differing: tuple[int, int, int] | None = None
 
 
 class _Differs(Exception):
@@ -61,7 +63,8 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
         _check_total(intent)
         _check_told(intent, payment)
     except _Differs as difference:
-        return _disagrees(difference.code, str(difference))
+        if payment is None or payment.accepted != difference.code:
+            return _disagrees(difference.code, str(difference), (*figures(intent), intent.refunded))
     paid, tips = figures(intent)
     if intent.refunded > 0:
         return Verdict(message="read_refunded", paid=paid, tips=tips, refunded=intent.refunded, fate="refunded")
@@ -78,8 +81,8 @@ def figures(intent: PaymentIntent) -> tuple[int, int]:
     return sum(capture.amount for capture in good), sum(told) if told else tips
 
 
-def _disagrees(code: str, detail: str) -> Verdict:
-    return Verdict(message="read_disagrees", mismatch=code, detail=detail)
+def _disagrees(code: str, detail: str, differing: tuple[int, int, int] | None = None) -> Verdict:
+    return Verdict(message="read_disagrees", mismatch=code, detail=detail, differing=differing)
 
 
 def _value(money: Money | None) -> int:

@@ -16,14 +16,14 @@ from typing import Any, cast
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from workflow.engine import VENUE
 from workflow.entry import Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
-from workflow.journal.transaction import attention_rows, order_row, payment_row
+from workflow.journal.transaction import attention_rows, lock_row, order_row, payment_row
 from workflow.journal.witness import Head, read_head
 from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, canonical, entry_hash, verify_checkpoint
 from workflow.order import Attention, Order, evolve
+from workflow.unit import VENUE
 
 Progress = Callable[[int], None]
 MAX_MISMATCHES = 50
@@ -150,6 +150,7 @@ class Replayed:
     hashes: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, str] = field(default_factory=dict)
     venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    venue: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -203,9 +204,11 @@ def rebuild(reads: SqliteReads, *, until: int | None = None, progress: Progress 
 
 
 def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
+    facts = stored.entry().body
+    if stored.trigger == "set_venue":
+        rebuilt.venue[str(facts["name"])] = canonical(facts["value"])
     if stored.kind != "attention":
         return
-    facts = stored.entry().body
     key = (str(facts["code"]), stored.payment_intent_id)
     if stored.trigger == "clear":
         rebuilt.venue_attention.pop(key, None)
@@ -216,6 +219,8 @@ def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
 def _apply_tasks(tasks: dict[str, str], facts: dict[str, Json]) -> None:
     for task in cast("list[dict[str, str]]", facts.get("tasks", [])):
         tasks.setdefault(task["id"], "open")
+    if "requeued" in facts:
+        tasks[str(facts["requeued"])] = "open"
     if "task" in facts:
         tasks[str(facts["task"])] = str(facts["outcome"])
 
@@ -226,9 +231,12 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     yield from _compare(reads, "orders", "SELECT * FROM orders", orders, 1)
     payments = {(intent,): payment_row(order, intent) for order in rebuilt.orders.values() for intent in order.payments}
     yield from _compare(reads, "payments", "SELECT * FROM payments", payments, 1)
+    locks = {(order.id,): lock_row(order) for order in rebuilt.orders.values() if order.lock}
+    yield from _compare(reads, "locks", "SELECT * FROM locks", locks, 1)
     attention = {row[:3]: row for order in rebuilt.orders.values() for row in attention_rows(order)}
     attention |= {(VENUE, code, intent): (VENUE, code, intent, *rest) for (code, intent), rest in rebuilt.venue_attention.items()}
     yield from _compare(reads, "attention", "SELECT * FROM attention", attention, 3)
+    yield from _compare(reads, "venue", "SELECT * FROM venue", {(name,): (name, value) for name, value in rebuilt.venue.items()}, 1)
     tasks = {(task,): (task, status) for task, status in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
     yield from _compare(reads, "outbox", f"SELECT id, {status} FROM outbox", tasks, 1)
@@ -280,7 +288,7 @@ def _digested(order: Order) -> dict[str, Json]:
         "bill": cast(Json, msgspec.to_builtins(order.bill)),
         "payments": cast("list[Json]", payments),
         "attention": [{"code": item.code, "intent": item.payment_intent_id} for item in sorted(order.attention, key=_by_code)],
-        "locks": [],
+        "lock": cast(Json, msgspec.to_builtins(order.lock)),
     }
 
 

@@ -1,5 +1,5 @@
-"""Auditors' and operators' JSON: what is in the journal, read only."""
+"""Auditors' and operators' JSON: what is in the journal, and what a person decides about it."""
 
-from adapters.api.routes import make_blueprint
+from adapters.api.routes import Api
 
-__all__ = ["make_blueprint"]
+__all__ = ["Api"]

@@ -1,85 +1,158 @@
-"""`GET /api/…` for auditors: orders, entries and tasks as they are stored."""
+"""`/api/…` for auditors and operators: orders, entries, tasks and attention as they are stored, and what a person decides about them."""
 
 from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Annotated, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 
-from adapters.api.views import OrderView, Page, TaskView, entry_view, order_view, task_view
+from adapters.api.views import OrderView, Page, TaskView, attention_views, entry_view, order_view, task_view
+from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
+from adapters.edge.wire import Request, WireId
+from workflow.commands import RequeueTask, ResolveOrder
+from workflow.engine import Engine
 from workflow.errors import UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.schema import TASK_STATUSES
-from workflow.lifecycle import ORDER
+from workflow.lifecycle import ATTENTION, ORDER, RESOLUTIONS
+from workflow.ports import OrderId
+from workflow.proof import Prover
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 SEARCH_CHARACTERS = 255
+REASON_CHARACTERS = 1_000
+MAX_BODY = 65_536
+MAX_DEPTH = 8
+"""An operator's request is small."""
+ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def make_blueprint(reads: SqliteReads, machine: str) -> Blueprint:
-    """The routes below `/api`; `machine` is the order machine in force (`order@hash`)."""
-    blueprint = Blueprint("api", __name__, url_prefix="/api")
-    cursors = Cursors(reads.secret())
+class ReasonRequest(Request, frozen=True, kw_only=True):
+    """Why a person does it."""
 
-    @blueprint.before_request
-    def authorise() -> None:
-        require("auditor")
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_CHARACTERS)]
 
-    def one(order_id: str) -> OrderView:
-        stored = reads.order(order_id)
-        if stored is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
-        return order_view(stored.order, machine)
 
-    @blueprint.get("/orders")
-    def orders() -> Response:
+class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
+    """What a person does about attention; of one intent, or of all that the action is for."""
+
+    action: Literal[ACTIONS]  # type: ignore[valid-type]
+    payment_intent_id: WireId = ""
+
+
+class Api:
+    """The routes below `/api`, and what they do. `machine` is the order machine in force (`order@hash`)."""
+
+    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover) -> None:
+        self._engine, self._reads, self._machine, self._prover = engine, reads, machine, prover
+        self._cursors = Cursors(reads.secret())
+
+    def blueprint(self) -> Blueprint:
+        """The Flask blueprint: everything is for auditors, what changes something for operators alone."""
+        blueprint = Blueprint("api", __name__, url_prefix="/api")
+        blueprint.before_request(_authorise)
+        for method, rule, view in (
+            ("GET", "/orders", self.orders),
+            ("GET", "/orders/<order_id>", self.order),
+            ("GET", "/orders/<order_id>/journal", self.order_journal),
+            ("GET", "/orders/<order_id>/proof", self.order_proof),
+            ("POST", "/orders/<order_id>/resolve", self.resolve),
+            ("GET", "/attention", self.attention),
+            ("GET", "/outbox", self.outbox),
+            ("POST", "/outbox/<task_id>/requeue", self.requeue),
+            ("GET", "/checkpoint", self.checkpoint),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    def orders(self) -> Response:
+        """Orders, newest first, a page at a time."""
         wanted, limit = _order_filter(), _limit()
-        after = cursors.position(request.args.get("after"), wanted, "after")
-        found = [stored.order for stored in reads.orders(wanted, limit + 1, after=after)]
+        after = self._cursors.position(request.args.get("after"), wanted, "after")
+        found = [stored.order for stored in self._reads.orders(wanted, limit + 1, after=after)]
         last = found[limit - 1] if len(found) > limit else None
-        token = cursors.token(Position(last.created_at, last.id), wanted) if last else None
-        return _json(Page[OrderView](data=[order_view(order, machine) for order in found[:limit]], after=token))
+        token = self._cursors.token(Position(last.created_at, last.id), wanted) if last else None
+        return _json(Page[OrderView](data=[order_view(order, self._machine) for order in found[:limit]], after=token))
 
-    @blueprint.get("/orders/<order_id>")
-    def order(order_id: str) -> Response:
-        return _json(one(order_id))
+    def order(self, order_id: str) -> Response:
+        """One order."""
+        return _json(self._view(order_id))
 
-    @blueprint.get("/orders/<order_id>/journal")
-    def order_journal(order_id: str) -> Response:
-        one(order_id)
-        return _json([entry_view(stored) for stored in reads.entries(order_id=order_id)])
+    def order_journal(self, order_id: str) -> Response:
+        """The order's entries, oldest first."""
+        self._view(order_id)
+        return _json([entry_view(stored) for stored in self._reads.entries(order_id=order_id)])
 
-    @blueprint.get("/outbox")
-    def outbox() -> Response:
-        status, limit = _one_of("status", TASK_STATUSES), _limit()
-        after = cursors.position(request.args.get("after"), status, "after")
-        found = reads.tasks(status, limit + 1, after=after)
+    def order_proof(self, order_id: str) -> Response:
+        """All that proves the order without us."""
+        return _json(self._prover.prove(order_id))
+
+    def resolve(self, order_id: str) -> Response:
+        """A person settles attention, with a reason."""
+        actor, asked = require("operator"), json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        command = ResolveOrder(
+            order_id=OrderId(order_id), action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id
+        )
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json(self._view(order_id))
+
+    def attention(self) -> Response:
+        """Everything that needs a person, the gravest first."""
+        return _json({"data": attention_views(self._reads.attention(_one_of("code", ATTENTION, ATTENTION)))})
+
+    def outbox(self) -> Response:
+        """Tasks, newest first, a page at a time."""
+        status, limit = _one_of("status", TASK_STATUSES, TASK_STATUSES), _limit()
+        after = self._cursors.position(request.args.get("after"), status, "after")
+        found = self._reads.tasks(status, limit + 1, after=after)
         last = found[limit - 1] if len(found) > limit else None
-        token = cursors.token(Position(last.created_at, last.id), status) if last else None
+        token = self._cursors.token(Position(last.created_at, last.id), status) if last else None
         return _json(Page[TaskView](data=[task_view(row) for row in found[:limit]], after=token))
 
-    @blueprint.get("/checkpoint")
-    def checkpoint() -> Response:
-        return Response(reads.newest_note() or "", mimetype="text/plain")
+    def requeue(self, task_id: str) -> Response:
+        """A person has a dead task tried again, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.handle(RequeueTask(task_id=task_id, reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json({"id": task_id, "status": "pending"})
 
-    return blueprint
+    def checkpoint(self) -> Response:
+        """The newest signed checkpoint, text."""
+        newest = self._reads.newest_checkpoint()
+        return Response(newest[2] if newest else "", mimetype="text/plain")
+
+    def _view(self, order_id: str) -> OrderView:
+        stored = self._reads.order(order_id)
+        if stored is None:
+            raise UnknownOrder(f"no order {order_id[:80]}")
+        return order_view(stored.order, self._machine)
+
+
+def _authorise() -> None:
+    require("auditor")
 
 
 def _order_filter() -> OrderFilter:
     text = request.args.get("search") or None
     if text and len(text) > SEARCH_CHARACTERS:
         raise BadInput("search", f"expected at most {SEARCH_CHARACTERS} characters")
-    return OrderFilter(state=_one_of("state", ORDER.states), attention=_switch("attention"), text=text)
+    return OrderFilter(state=_one_of("state", ORDER.states, ORDER.states), attention=_switch("attention"), text=text)
 
 
-def _one_of(name: str, known: object) -> str | None:
+def _one_of(name: str, known: Container[str], listed: Iterable[str]) -> str | None:
     value = request.args.get(name)
-    if value is not None and value not in known:  # type: ignore[operator]
-        raise BadInput(name, f"expected one of {', '.join(known)}, got {shown(value)}")  # type: ignore[arg-type]
+    if value is not None and value not in known:
+        raise BadInput(name, f"expected one of {', '.join(listed)}, got {shown(value)}")
     return value
 
 

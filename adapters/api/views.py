@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from workflow.journal.reads import StoredEntry, StoredTaskRow
+from workflow.journal.reads import StoredAttention, StoredEntry, StoredTaskRow
+from workflow.lifecycle import ATTENTION
 from workflow.money import Money
 from workflow.order import Attention, Order, Payment
 
@@ -33,6 +34,14 @@ class AttentionView(View, frozen=True, kw_only=True):
     payment_intent_id: str
 
 
+class OpenAttention(AttentionView, frozen=True, kw_only=True):
+    """The same with its order (empty for the service itself), and sentences for a person."""
+
+    order_id: str
+    why: str
+    next: str
+
+
 class PaymentView(View, frozen=True, kw_only=True):
     """A payment intent of an order; amounts as they count now."""
 
@@ -41,6 +50,13 @@ class PaymentView(View, frozen=True, kw_only=True):
     paid_amount: Money
     tips_amount: Money
     refunded_amount: Money
+
+
+class LockView(View, frozen=True, kw_only=True):
+    """The lock that Dojo holds until `expires_at`, or held until then without releasing it."""
+
+    lock_id: str
+    expires_at: str
 
 
 class OrderView(View, frozen=True, kw_only=True):
@@ -59,7 +75,7 @@ class OrderView(View, frozen=True, kw_only=True):
     payable: bool
     payments: list[PaymentView]
     attention: list[AttentionView]
-    lock: None
+    lock: LockView | None
     order_seq: int
     machine: str
     created_at: str
@@ -101,6 +117,24 @@ class TaskView(View, frozen=True, kw_only=True):
     done_at: str | None
 
 
+def attention_views(rows: list[StoredAttention]) -> list[OpenAttention]:
+    """What needs a person, the gravest first, with why and what next in sentences."""
+    gravity = {code: number for number, code in enumerate(ATTENTION)}
+    rows = sorted(rows, key=lambda row: (gravity[row.code], row.since))
+    return [
+        OpenAttention(
+            code=row.code,
+            since=row.since,
+            detail=row.detail,
+            order_id=row.order_id,
+            payment_intent_id=row.payment_intent_id,
+            why=ATTENTION[row.code].why,
+            next=ATTENTION[row.code].next,
+        )
+        for row in rows
+    ]
+
+
 def order_view(order: Order, machine: str) -> OrderView:
     """The order as an auditor sees it."""
     dine_in = order.bill.details.dine_in
@@ -118,12 +152,17 @@ def order_view(order: Order, machine: str) -> OrderView:
         payable=order.is_payable,
         payments=[_payment_view(payment, order.currency) for payment in order.payments.values()],
         attention=[_attention_view(item) for item in order.attention],
-        lock=None,
+        lock=_lock_view(order),
         order_seq=order.order_seq,
         machine=machine,
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
+
+
+def _lock_view(order: Order) -> LockView | None:
+    held = order.lock
+    return None if held is None or held.released else LockView(lock_id=held.lock_id, expires_at=held.expires_at)
 
 
 def entry_view(stored: StoredEntry) -> EntryView:

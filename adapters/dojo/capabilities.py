@@ -53,11 +53,17 @@ CAPABILITIES = (
 SERVED = (
     "CreateOrder",
     "GetOrderById",
+    "CancelOrderById",
     "SearchOrders",
     "HandleEvent:payment_intent.created",
     "HandleEvent:payment_intent.status_updated",
+    "CreateOrderLock",
+    "ExtendOrderLock",
+    "DeleteOrderLock",
+    "ListAreas",
+    "SearchTables",
 )
-"""What this version answers and therefore registers: all that Order and Pay and Pay-only require."""
+"""What this version answers and therefore registers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,13 +209,16 @@ class DojoClient:
 
     def _body(self, response: requests.Response) -> bytes:
         """The bytes as they came, and at most one more than allowed: enough to see that there are too many."""
+        body, enough = bytearray(), self._settings.max_answer_bytes + 1
         try:
-            body: bytes = response.raw.read(self._settings.max_answer_bytes + 1, decode_content=False)
+            # Until nothing comes: only the read after the last bytes tells a whole body from a truncated one.
+            while len(body) < enough and (piece := response.raw.read(enough - len(body), decode_content=False)):
+                body += piece
         except _LIBRARY_ERRORS:
             if response.status_code // 100 == 2:
                 raise
             return b""  # The status of an error says enough without its words.
-        return body
+        return bytes(body)
 
     def _json(self, answer: _Answer) -> JsonValue:
         if answer.status == http.HTTPStatus.NO_CONTENT:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, read_json
 from adapters.edge.wire import Answer, encode
-from workflow.errors import JournalUnavailable, Refused, UnknownOrder
+from workflow.errors import JournalUnavailable, LockUnknown, Refused, UnknownOrder, UnknownTask
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -53,14 +53,16 @@ def trace_id() -> str:
 def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and `nosniff`.
 
-    BadInput is 400, BodyTooLarge 413, UnknownOrder 404, any other Refused 409, JournalUnavailable 503 with `Retry-After`.
+    BadInput is 400, BodyTooLarge 413, UnknownOrder, LockUnknown and UnknownTask 404, any other Refused 409, JournalUnavailable 503
+    with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
     app.after_request(_mark)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
-    app.register_error_handler(UnknownOrder, lambda error: error_answer(404, str(error), trace_id()))
+    for unknown in (UnknownOrder, LockUnknown, UnknownTask):
+        app.register_error_handler(unknown, lambda error: error_answer(404, str(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
     app.register_error_handler(JournalUnavailable, _journal_unavailable)
     app.register_error_handler(Exception, _unforeseen)
@@ -72,8 +74,7 @@ def json_body(type_: type[T], *, max_body: int, max_depth: int) -> T:
     Raises UnsupportedMediaType for anything but plain `application/json` in UTF-8, BodyTooLarge before more than
     `max_body` + 1 bytes were read, and BadInput.
     """
-    _refuse_other_content()
-    return convert(read_json(_raw_body(max_body), max_body=max_body, max_depth=max_depth), type_)
+    return convert(read_json(raw_body(max_body), max_body=max_body, max_depth=max_depth), type_)
 
 
 def _error_type(status: int) -> ErrorType:
@@ -116,7 +117,9 @@ def _refuse_other_content() -> None:
         raise UnsupportedMediaType("expected no Content-Encoding")
 
 
-def _raw_body(max_body: int) -> bytes:
+def raw_body(max_body: int) -> bytes:
+    """The present request's JSON body as it came. Raises UnsupportedMediaType, BodyTooLarge, BadInput where it is cut short."""
+    _refuse_other_content()
     if (request.content_length or 0) > max_body:
         raise BodyTooLarge(max_body)
     # A chunked body has no length: it is read to its end or one byte too far. A server that does not end such a stream

@@ -170,6 +170,45 @@ class SearchOrdersRequest(Request, frozen=True, kw_only=True):
     cursor: Cursor = Cursor()
 
 
+class CreateOrderLockRequest(Request, frozen=True, kw_only=True):
+    """Dojo's wish for a lock; `to_moment` reads `expiry`."""
+
+    lock_id: WireId
+    expiry: Annotated[str, msgspec.Meta(max_length=MOMENT_LENGTH)]
+
+
+class ExtendOrderLockRequest(Request, frozen=True, kw_only=True):
+    """Dojo's wish for more time."""
+
+    expiry: Annotated[str, msgspec.Meta(max_length=MOMENT_LENGTH)]
+
+
+class SearchTablesRequest(Request, frozen=True, kw_only=True):
+    """Which tables: those of an area, of a waiter, or both."""
+
+    area_id: WireId | None = None
+    waiter_id: WireId | None = None
+    cursor: Cursor = Cursor()
+
+
+class AreaBody(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """The published `Area`, as the till gives it and Dojo gets it."""
+
+    id: WireId
+    name: WireId
+    waiter_ids: Annotated[tuple[WireId, ...], msgspec.Meta(max_length=MAX_LINES)] = ()
+
+
+class TableBody(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """The published `Table`, as the till gives it and Dojo gets it."""
+
+    id: WireId
+    name: WireId
+    max_covers: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    area_id: WireId | None = None
+    waiter_ids: Annotated[tuple[WireId, ...], msgspec.Meta(max_length=MAX_LINES)] = ()
+
+
 class Answer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Base of what we answer: a field without a default is always sent, an unset one never."""
 
@@ -209,6 +248,14 @@ class PagedOrders(Answer, frozen=True, kw_only=True):
     """The published `PagedOrdersResponse`; a token is left out where there is no such page."""
 
     data: tuple[OrderAnswer, ...]
+    before: str | UnsetType = UNSET
+    after: str | UnsetType = UNSET
+
+
+class PagedTables(Answer, frozen=True, kw_only=True):
+    """The published `PagedTablesResponse`."""
+
+    data: tuple[TableBody, ...]
     before: str | UnsetType = UNSET
     after: str | UnsetType = UNSET
 

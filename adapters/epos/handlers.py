@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import msgspec
 
 from adapters.edge.cursors import Cursors
 from adapters.edge.orders import answer, new_order_id
+from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import (
     Answer,
+    AreaBody,
+    CreateOrderLockRequest,
     CreateOrderRequest,
     EventRequestBody,
+    ExtendOrderLockRequest,
     OrderAnswer,
     PagedOrders,
+    PagedTables,
     PaymentRequest,
     SearchOrdersRequest,
+    SearchTablesRequest,
+    TableBody,
     check_bill,
     check_payments,
     to_bill,
+    to_moment,
     to_personal,
 )
-from workflow.clock import Clock
-from workflow.commands import CreateOrder, ReceiveEvent, ToldPayment
+from workflow.clock import Clock, to_text
+from workflow.commands import (
+    CancelOrder,
+    CreateOrder,
+    ExtendLock,
+    LockOrder,
+    OrderRequest,
+    ReceiveEvent,
+    ReleaseLock,
+    ToldPayment,
+)
 from workflow.engine import Engine
 from workflow.errors import UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
-from workflow.ports import IntentId
+from workflow.ports import IntentId, OrderId
+
+MAX_LOCK = timedelta(hours=24)
+"""A lock that is asked for longer is cut to this: a lost release must not close a bill for good."""
 
 Channel = Literal["capability", "webhook"]
 
@@ -69,6 +90,65 @@ class Handlers:
             raise outcome.refusal
         assert outcome.order is not None
         return answer(outcome.order, outcome.personal)
+
+    def cancel_order(self, order_id: str) -> OrderAnswer:
+        """CancelOrderById: the cancelled order, twice is once; 409 when money was taken. Raises UnknownOrder, Refused."""
+        return self._asked(CancelOrder(order_id=OrderId(order_id)))
+
+    def lock_order(self, order_id: str, request: CreateOrderLockRequest) -> OrderAnswer:
+        """CreateOrderLock (contract §9). Raises UnknownOrder, OrderLocked, Refused, BadInput for an expiry in the past."""
+        return self._asked(LockOrder(order_id=OrderId(order_id), lock_id=request.lock_id, expires_at=self._expiry(request.expiry)))
+
+    def extend_lock(self, order_id: str, lock_id: str, request: ExtendOrderLockRequest) -> Nothing:
+        """ExtendOrderLock: exactly `{}`. Raises UnknownOrder, LockUnknown, OrderLocked, BadInput."""
+        self._asked(ExtendLock(order_id=OrderId(order_id), lock_id=lock_id, expires_at=self._expiry(request.expiry)))
+        return Nothing()
+
+    def release_lock(self, order_id: str, lock_id: str) -> OrderAnswer:
+        """DeleteOrderLock: twice is once. Raises UnknownOrder, LockUnknown, OrderLocked."""
+        return self._asked(ReleaseLock(order_id=OrderId(order_id), lock_id=lock_id))
+
+    def list_areas(self) -> list[AreaBody]:
+        """ListAreas: what the till last said."""
+        return msgspec.convert(self._reads.venue("areas") or [], list[AreaBody])
+
+    def search_tables(self, request: SearchTablesRequest) -> list[PagedTables]:
+        """SearchTables: a list of one page, by name (contract §16, 14). Raises BadInput."""
+        tables = msgspec.convert(self._reads.venue("tables") or [], list[TableBody])
+        wanted = [
+            table
+            for table in tables
+            if request.area_id in (None, table.area_id) and (request.waiter_id is None or request.waiter_id in table.waiter_ids)
+        ]
+        scope = (request.area_id, request.waiter_id)
+        after = self._cursors.position(request.cursor.after, scope, "cursor.after")
+        before = self._cursors.position(request.cursor.before, scope, "cursor.before")
+        keyed = sorted((Position(table.name, table.id), table) for table in wanted)
+        rest = [pair for pair in keyed if (after is None or pair[0] > after) and (before is None or pair[0] < before)]
+        page = rest[-request.cursor.limit :] if before else rest[: request.cursor.limit]
+        has_before = bool(page) and page[0][0] > keyed[0][0]
+        has_after = bool(page) and page[-1][0] < keyed[-1][0]
+        return [
+            PagedTables(
+                data=tuple(table for _, table in page),
+                before=self._cursors.token(page[0][0], scope) if has_before else msgspec.UNSET,
+                after=self._cursors.token(page[-1][0], scope) if has_after else msgspec.UNSET,
+            )
+        ]
+
+    def _asked(self, command: OrderRequest) -> OrderAnswer:
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        assert outcome.order is not None
+        return answer(outcome.order, outcome.personal)
+
+    def _expiry(self, text: str) -> str:
+        """The moment until which a lock is asked for, at most MAX_LOCK from now."""
+        now, moment = self._clock.now(), to_moment(text, "expiry")
+        if moment <= now:
+            raise BadInput("expiry", f"expected a moment to come, got {shown(text)}")
+        return to_text(min(moment, now + MAX_LOCK))
 
     def get_order(self, order_id: str) -> OrderAnswer:
         """GetOrderById. Raises UnknownOrder."""

@@ -5,18 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from flask import Flask, Response, request
+from werkzeug.exceptions import Unauthorized
 
 from adapters.edge import BasicCredentials, error_answer, install, json_body, trace_id
-from adapters.edge.wire import CreateOrderRequest, EventRequestBody, SearchOrdersRequest, encode
+from adapters.edge.answers import raw_body
+from adapters.edge.strict_json import convert, read_json
+from adapters.edge.wire import (
+    CreateOrderLockRequest,
+    CreateOrderRequest,
+    EventRequestBody,
+    ExtendOrderLockRequest,
+    SearchOrdersRequest,
+    SearchTablesRequest,
+)
 from adapters.epos.handlers import Handlers
+from adapters.epos.signature import is_signed
 
 T = TypeVar("T")
-OPEN_ENDPOINTS = frozenset({"healthz"})
+OPEN_ENDPOINTS = frozenset({"healthz", "webhook"})
+"""Neither takes credentials: the one needs none, the other is signed."""
+
 _SLASHES = re.compile("/{2,}")
+
+
+class Body(Protocol):
+    """Reads the present request's body as a wire type."""
+
+    def __call__(self, type_: type[T]) -> T:
+        """The body. Raises BadInput, BodyTooLarge, UnsupportedMediaType."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +46,7 @@ class RestSettings:
     credentials: BasicCredentials | None
     max_body: int
     max_depth: int
+    webhook_secrets: tuple[str, ...] = ()
 
 
 def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
@@ -38,6 +59,16 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
     def body(type_: type[T]) -> T:
         return json_body(type_, max_body=settings.max_body, max_depth=settings.max_depth)
 
+    _route_orders(app, handlers, body)
+    _route_locks(app, handlers, body)
+    _route_places(app, handlers, body)
+    _route_events(app, handlers, settings)
+    app.add_url_rule("/healthz", "healthz", _healthz)
+    app.wsgi_app = _Slashes(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def _route_orders(app: Flask, handlers: Handlers, body: Body) -> None:
     @app.post("/v1/orders")
     def create_order() -> Response:
         return _json(handlers.create_order(body(CreateOrderRequest)))
@@ -46,20 +77,66 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
     def get_order(order_id: str) -> Response:
         return _json(handlers.get_order(order_id))
 
+    @app.delete("/v1/orders/<order_id>")
+    def cancel_order(order_id: str) -> Response:
+        return _json(handlers.cancel_order(order_id))
+
     @app.post("/v1/orders/search")
     def search_orders() -> Response:
         return _json(handlers.search_orders(body(SearchOrdersRequest)))
 
+
+def _route_locks(app: Flask, handlers: Handlers, body: Body) -> None:
+    @app.post("/v1/orders/<order_id>/lock")
+    def lock_order(order_id: str) -> Response:
+        return _json(handlers.lock_order(order_id, body(CreateOrderLockRequest)))
+
+    @app.put("/v1/orders/<order_id>/locks/<lock_id>")
+    def extend_lock(order_id: str, lock_id: str) -> Response:
+        return _json(handlers.extend_lock(order_id, lock_id, body(ExtendOrderLockRequest)))
+
+    @app.delete("/v1/orders/<order_id>/locks/<lock_id>")
+    def release_lock(order_id: str, lock_id: str) -> Response:
+        return _json(handlers.release_lock(order_id, lock_id))
+
+
+def _route_places(app: Flask, handlers: Handlers, body: Body) -> None:
+    @app.get("/v1/areas")
+    def list_areas() -> Response:
+        return _json(handlers.list_areas())
+
+    @app.post("/v1/tables/search")
+    def search_tables() -> Response:
+        return _json(handlers.search_tables(body(SearchTablesRequest)))
+
+
+def _route_events(app: Flask, handlers: Handlers, settings: RestSettings) -> None:
     @app.post("/v1/events")
     def handle_event() -> Response:
-        return _json(handlers.handle_event(body(EventRequestBody), "capability"))
+        """Credentials were checked; a signature is only where Dojo sends one, and must then be good (contract §5.3)."""
+        raw, signature = raw_body(settings.max_body), request.headers.get("dojo-signature")
+        if signature is not None and settings.webhook_secrets:
+            _check_signature(raw, settings)
+        return _json(handlers.handle_event(_event(raw, settings), "capability"))
 
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+    @app.post("/webhooks/dojo")
+    def webhook() -> Response:
+        raw = raw_body(settings.max_body)
+        _check_signature(raw, settings)
+        return _json(handlers.handle_event(_event(raw, settings), "webhook"))
 
-    app.wsgi_app = _Slashes(app.wsgi_app)  # type: ignore[method-assign]
-    return app
+
+def _check_signature(raw: bytes, settings: RestSettings) -> None:
+    if not is_signed(raw, request.headers.get("dojo-signature"), settings.webhook_secrets):
+        raise Unauthorized("the signature is missing, or is not by a secret of this venue")
+
+
+def _event(raw: bytes, settings: RestSettings) -> EventRequestBody:
+    return convert(read_json(raw, max_body=settings.max_body, max_depth=settings.max_depth), EventRequestBody)
+
+
+def _healthz() -> Response:
+    return Response("ok\n", mimetype="text/plain")
 
 
 def make_closed_app(reason: str) -> Flask:
@@ -67,9 +144,7 @@ def make_closed_app(reason: str) -> Flask:
     app = Flask("tillproof.closed", static_folder=None)
     install(app)
 
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+    app.add_url_rule("/healthz", "healthz", _healthz)
 
     @app.before_request
     def refuse() -> Response | None:
@@ -86,8 +161,8 @@ def _authenticate(credentials: BasicCredentials | None) -> Response | None:
     )
 
 
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(encode(answer), mimetype="application/json")
+def _json(answer: object) -> Response:
+    return Response(msgspec.json.encode(answer), mimetype="application/json")
 
 
 class _Slashes:

@@ -1,5 +1,5 @@
 """The venue's till: its API. Authenticates by token, parses, hands over, answers."""
 
-from adapters.till.api import TillSettings, make_blueprint
+from adapters.till.api import TillApi, TillSettings
 
-__all__ = ["TillSettings", "make_blueprint"]
+__all__ = ["TillApi", "TillSettings"]

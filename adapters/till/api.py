@@ -1,19 +1,35 @@
-"""What a till can ask of us: open a bill that a customer will pay."""
+"""What a till can ask of us: open and amend bills, report the kitchen, refuse orders, say how the venue is, follow what changes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
-from flask import Blueprint, Response
+import msgspec
+from flask import Blueprint, Response, request
 
-from adapters.edge import json_body
+from adapters.edge import BadInput, json_body
 from adapters.edge.orders import answer, new_order_id
 from adapters.edge.roles import require
-from adapters.edge.wire import OpenOrderRequest, check_bill, encode, to_bill, to_personal
+from adapters.edge.strict_json import shown
+from adapters.edge.wire import AreaBody, OpenOrderRequest, OrderAnswer, OrderStatus, Request, TableBody, check_bill, to_bill, to_personal
 from workflow.clock import Clock
-from workflow.commands import OpenOrder
+from workflow.commands import AmendOrder, OpenOrder, OrderRequest, RefuseOrder, ReportProgress, SetVenue
 from workflow.engine import Engine
+from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ports import OrderId
+from workflow.unit import Outcome
+
+T = TypeVar("T")
+FEED_LIMIT = 100
+FEED_MAX_LIMIT = 500
+FEED_MAX_WAIT_S = 30
+"""A long poll holds a thread of the venue's side: longer waits are cut to this."""
+FEED_WAITERS = 8
+"""At most this many tills wait at once; further ones are answered at once and ask again."""
+MAX_PLACES = 10_000
+REASON_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,27 +41,178 @@ class TillSettings:
     max_depth: int
 
 
-def make_blueprint(engine: Engine, clock: Clock, settings: TillSettings) -> Blueprint:
-    """The routes below `/till`."""
-    blueprint = Blueprint("till", __name__, url_prefix="/till")
+class StatusRequest(Request, frozen=True, kw_only=True):
+    """The kitchen's status of an order, in Dojo's word."""
 
-    @blueprint.post("/orders")
-    def open_order() -> Response:
-        actor = require("till")
-        request = json_body(OpenOrderRequest, max_body=settings.max_body, max_depth=settings.max_depth)
-        bill = to_bill(request)
-        check_bill(bill, settings.currency)
-        command = OpenOrder(
-            order_id=OrderId(request.id) if request.id else new_order_id(clock),
-            key=request.id or "",
-            bill=bill,
-            personal=to_personal(request),
-            actor=actor,
+    status: OrderStatus
+
+
+class RefuseRequest(Request, frozen=True, kw_only=True):
+    """Why the till cannot take an order."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_CHARACTERS)]
+
+
+class StateRequest(Request, frozen=True, kw_only=True):
+    """Whether the venue takes orders."""
+
+    taking_orders: bool
+
+
+class FeedItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Something that changed: an entry of the journal, and the order as it is now."""
+
+    seq: int
+    at: str
+    order_id: str
+    machine: str
+    trigger: str
+    from_state: str
+    to_state: str
+    payment_intent_id: str
+    order: OrderAnswer
+
+
+class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed since, oldest first; asking for what follows `after` acknowledges all of it."""
+
+    data: list[FeedItem]
+    after: int
+
+
+class TillApi:
+    """The routes below `/till`, and what they do. `wait` returns when the journal is longer than a size, or after some seconds."""
+
+    def __init__(
+        self, engine: Engine, reads: SqliteReads, clock: Clock, settings: TillSettings, wait: Callable[[int, float], None]
+    ) -> None:
+        self._engine, self._reads, self._clock, self._settings, self._wait = engine, reads, clock, settings, wait
+
+    def blueprint(self) -> Blueprint:
+        """The Flask blueprint."""
+        blueprint = Blueprint("till", __name__, url_prefix="/till")
+        for method, rule, view in (
+            ("POST", "/orders", self.open_order),
+            ("PUT", "/orders/<order_id>", self.amend_order),
+            ("POST", "/orders/<order_id>/status", self.report_progress),
+            ("POST", "/orders/<order_id>/refuse", self.refuse_order),
+            ("PUT", "/state", self.set_state),
+            ("PUT", "/areas", self.set_areas),
+            ("PUT", "/tables", self.set_tables),
+            ("GET", "/feed", self.feed),
+        ):
+            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        return blueprint
+
+    def open_order(self) -> Response:
+        """A new bill that a customer will pay; the same id and body again is the same order."""
+        actor, asked = require("till"), self._body(OpenOrderRequest)
+        bill = to_bill(asked)
+        check_bill(bill, self._settings.currency)
+        order_id = OrderId(asked.id) if asked.id else new_order_id(self._clock)
+        command = OpenOrder(order_id=order_id, key=asked.id or "", bill=bill, personal=to_personal(asked), actor=actor)
+        return _order(self._engine.handle(command))
+
+    def amend_order(self, order_id: str) -> Response:
+        """Replace what is on the bill; 409 while Dojo holds the lock or a payment is under way."""
+        actor, asked = require("till"), self._body(OpenOrderRequest)
+        if asked.id not in (None, order_id):
+            raise BadInput("id", f"expected {order_id!r} as in the path, or nothing, got {shown(asked.id)}")
+        bill = to_bill(asked)
+        check_bill(bill, self._settings.currency)
+        return self._ask(AmendOrder(order_id=OrderId(order_id), bill=bill, personal=to_personal(asked), actor=actor))
+
+    def report_progress(self, order_id: str) -> Response:
+        """The kitchen's status; 409 for an illegal jump, naming the legal ones."""
+        actor, asked = require("till"), self._body(StatusRequest)
+        return self._ask(ReportProgress(order_id=OrderId(order_id), status=asked.status, actor=actor))
+
+    def refuse_order(self, order_id: str) -> Response:
+        """The till cannot take the order."""
+        actor, asked = require("till"), self._body(RefuseRequest)
+        return self._ask(RefuseOrder(order_id=OrderId(order_id), reason=asked.reason, actor=actor))
+
+    def set_state(self) -> Response:
+        """Whether CreateOrder is answered with 409."""
+        actor, asked = require("till"), self._body(StateRequest)
+        self._engine.handle(SetVenue(name="taking_orders", value=asked.taking_orders, actor=actor))
+        return _json({"takingOrders": asked.taking_orders})
+
+    def set_areas(self) -> Response:
+        """The whole list of areas, replacing the last."""
+        return self._set_places("areas", list[AreaBody])
+
+    def set_tables(self) -> Response:
+        """The whole list of tables, replacing the last."""
+        return self._set_places("tables", list[TableBody])
+
+    def feed(self) -> Response:
+        """What changed since `after`, oldest first; waits up to `wait` seconds for something."""
+        require("till")
+        after, limit = _number("after", 0, 0, 2**62), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
+        page = self._feed_page(after, limit)
+        if not page.data and (seconds := _number("wait", 0, 0, 3600)):
+            self._wait(max(after, page.after), min(seconds, FEED_MAX_WAIT_S))
+            page = self._feed_page(after, limit)
+        return _json(page)
+
+    def _feed_page(self, after: int, limit: int) -> FeedPage:
+        entries = self._reads.changes(after, limit)
+        orders: dict[str, OrderAnswer] = {}
+        for entry in entries:
+            if entry.order_id not in orders and (stored := self._reads.order(entry.order_id)):
+                orders[entry.order_id] = answer(stored.order, stored.personal)
+        return FeedPage(
+            data=[_feed_item(entry, orders[entry.order_id]) for entry in entries],
+            after=entries[-1].seq if entries else after,
         )
-        outcome = engine.handle(command)
-        if outcome.refusal:
-            raise outcome.refusal
-        assert outcome.order is not None
-        return Response(encode(answer(outcome.order, outcome.personal)), mimetype="application/json")
 
-    return blueprint
+    def _set_places(self, name: str, type_: type[list[AreaBody]] | type[list[TableBody]]) -> Response:
+        actor = require("till")
+        places: list[AreaBody] | list[TableBody] = self._body(type_)
+        if len(places) > MAX_PLACES:
+            raise BadInput(name, f"expected at most {MAX_PLACES}, got {len(places)}")
+        if len({place.id for place in places}) < len(places):
+            raise BadInput("id", "comes twice in the list")
+        self._engine.handle(SetVenue(name=name, value=msgspec.to_builtins(places), actor=actor))
+        return _json({name: len(places)})
+
+    def _body(self, type_: type[T]) -> T:
+        return json_body(type_, max_body=self._settings.max_body, max_depth=self._settings.max_depth)
+
+    def _ask(self, command: OrderRequest) -> Response:
+        return _order(self._engine.handle(command))
+
+
+def _order(outcome: Outcome) -> Response:
+    if outcome.refusal:
+        raise outcome.refusal
+    assert outcome.order is not None
+    return _json(answer(outcome.order, outcome.personal))
+
+
+def _feed_item(entry: StoredEntry, order: OrderAnswer) -> FeedItem:
+    return FeedItem(
+        seq=entry.seq,
+        at=entry.at,
+        order_id=entry.order_id,
+        machine=entry.machine.partition("@")[0],
+        trigger=entry.trigger,
+        from_state=entry.from_state,
+        to_state=entry.to_state,
+        payment_intent_id=entry.payment_intent_id,
+        order=order,
+    )
+
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
+        raise BadInput(name, f"expected a number from {least} to {most}, got {shown(text)}")
+    return int(text)
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), mimetype="application/json")

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from workflow.bill import Personal
 from workflow.effects import Task
-from workflow.entry import Entry
+from workflow.entry import Entry, Json
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
 
@@ -29,6 +29,23 @@ class StoredTask(NamedTuple):
     lane: str
     status: str
     next_at_ms: int
+
+
+class Parked(NamedTuple):
+    """An intent that no order of ours explains. `names_an_order` is what its read named, "" for nothing."""
+
+    intent_id: str
+    since_ms: int
+    interval_ms: int
+    names_an_order: str
+
+
+class Watch(NamedTuple):
+    """A payment that the sweep reads again, and after how long once more."""
+
+    intent_id: str
+    order_id: str
+    interval_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +93,44 @@ class Transaction(Protocol):
     def personal(self, order_id: str) -> Personal:
         """The personal data of an order; empty where there is none."""
 
-    def park(self, intent_id: str, at: str) -> None:
-        """Remember an intent that no order of ours explains yet."""
+    def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
+        """Remember an intent that no order of ours explains yet; the sweep reads it again from `next_at_ms` on."""
+
+    def park_again(self, intent_id: str, next_at_ms: int, interval_ms: int) -> None:
+        """When the sweep reads a parked intent next."""
 
     def note_links(self, intent_id: str, links: ParkedLinks) -> None:
-        """What a read told about the order of a parked intent."""
+        """What a read told about the order of a parked intent; one that names none is not read again."""
 
-    def parked_for(self, order: Order | None, order_id: str, dojo_order_id: str | None, intents: Sequence[str]) -> tuple[IntentId, ...]:
+    def parked_for(self, order_id: str, dojo_order_id: str | None, intents: Sequence[str]) -> tuple[IntentId, ...]:
         """Parked intents among `intents`, or whose links name the order."""
+
+    def due_parked(self, now_ms: int, limit: int) -> list[Parked]:
+        """Parked intents that the sweep reads again now."""
+
+    def watch(self, intent_id: str, order_id: str, next_at_ms: int, interval_ms: int) -> None:
+        """Have the sweep read a payment at `next_at_ms`."""
+
+    def unwatch(self, intent_id: str) -> None:
+        """Nothing of this payment is open any more."""
+
+    def due_watches(self, now_ms: int, limit: int) -> list[Watch]:
+        """Payments that the sweep reads again now."""
 
     def raise_venue_attention(self, code: str, intent_id: str, at: str, detail: str) -> bool:
         """Raise attention that concerns no order; False where it stands already."""
+
+    def clear_venue_attention(self, code: str, intent_id: str) -> bool:
+        """Clear attention that concerns no order; False where there is none."""
+
+    def has_venue_attention(self, code: str) -> bool:
+        """Attention with this code stands, whatever it is about."""
+
+    def venue(self, name: str) -> Json:
+        """What the till last said about the venue; None where it never did."""
+
+    def set_venue(self, name: str, value: Json) -> None:
+        """Keep what the till said about the venue."""
 
     def task(self, task_id: str) -> StoredTask | None:
         """The task as stored."""
@@ -102,6 +146,15 @@ class Transaction(Protocol):
 
     def due_tasks(self, now_ms: int, limit: int) -> list[StoredTask]:
         """Pending tasks that are due and leased ones whose lease ran out, one a lane at the most, oldest first."""
+
+    def due_probes(self, now_ms: int) -> list[StoredTask]:
+        """The oldest paused task, if its time has come and nothing is under way; or leased ones whose lease ran out."""
+
+    def pause_pending(self, probe_at_ms: int) -> None:
+        """Pause everything that waits, until `probe_at_ms`."""
+
+    def resume_paused(self, now_ms: int) -> None:
+        """Make everything that is paused pending and due."""
 
     def next_due_ms(self) -> int | None:
         """When the next pending task is due, or a lease runs out."""

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from sqlite_utils import Database
 
 from workflow.bill import Personal
 from workflow.clock import from_text, to_text
-from workflow.entry import Entry
+from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.connection import connect
 from workflow.journal.driver import sqlite3
+from workflow.ledger import leaf_hash
 from workflow.order import Order
 
 _order_decoder = msgspec.json.Decoder(Order)
@@ -75,6 +76,16 @@ class StoredEntry(NamedTuple):
             cause=self.cause,
             body=body,
         )
+
+
+class StoredAttention(NamedTuple):
+    """Something that needs a person; `order_id` is "" for what concerns no order."""
+
+    order_id: str
+    code: str
+    payment_intent_id: str
+    since: str
+    detail: str
 
 
 class StoredTaskRow(NamedTuple):
@@ -149,6 +160,15 @@ class SqliteReads:
         sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq > ? {condition} ORDER BY seq LIMIT ?"
         yield from map(StoredEntry._make, self._query(sql, (after, *values, limit)))
 
+    def changes(self, after: int, limit: int) -> list[StoredEntry]:
+        """Up to `limit` entries behind `after` that change what a till shows: moves of orders, payments and the kitchen, amended bills."""
+        sql = f"""
+            SELECT {ENTRY_COLUMNS} FROM journal
+            WHERE seq > ? AND order_id <> '' AND (kind = 'transition' OR (kind = 'operator' AND trigger = 'amend'))
+            ORDER BY seq LIMIT ?
+        """
+        return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]
+
     def last_entries(self, count: int) -> list[StoredEntry]:
         """The newest `count` entries, oldest first."""
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
@@ -175,6 +195,31 @@ class SqliteReads:
         """The newest signed checkpoint."""
         rows = self._rows("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1", ())
         return rows[0][0] if rows else None
+
+    def venue(self, name: str) -> Json:
+        """What the till last said about the venue; None where it never did."""
+        rows = self._rows("SELECT value FROM venue WHERE name = ?", (name,))
+        return cast(Json, msgspec.json.decode(rows[0][0])) if rows else None
+
+    def attention(self, code: str | None = None) -> list[StoredAttention]:
+        """Everything that needs a person, oldest first; of the venue itself with an empty order id."""
+        sql = "SELECT order_id, code, payment_intent_id, since, detail FROM attention WHERE ? IS NULL OR code = ? ORDER BY since, order_id"
+        return [StoredAttention._make(row) for row in self._rows(sql, (code, code))]
+
+    def newest_checkpoint(self) -> tuple[int, str, str] | None:
+        """(size, root, note) of the newest signed checkpoint."""
+        rows = self._rows("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1", ())
+        return rows[0] if rows else None
+
+    def tree_node(self, level: int, index: int) -> bytes:
+        """A stored node of the Merkle tree; level 0 is the leaf hash of the entry at `index` + 1. Raises JournalDamaged."""
+        if level == 0:
+            rows = self._rows("SELECT hash FROM journal WHERE seq = ?", (index + 1,))
+        else:
+            rows = self._rows("SELECT hash FROM tree_node WHERE level = ? AND position = ?", (level, index))
+        if not rows:
+            raise JournalDamaged(f"{self._path}: the Merkle tree lacks node {level}/{index}")
+        return leaf_hash(rows[0][0]) if level == 0 else bytes(rows[0][0])
 
     def secret(self) -> bytes:
         """Random bytes of this journal, for tokens that nobody else can make."""

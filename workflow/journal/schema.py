@@ -80,7 +80,15 @@ CREATE TABLE attention(
   order_id TEXT NOT NULL, code TEXT NOT NULL, payment_intent_id TEXT NOT NULL, since TEXT NOT NULL, detail TEXT NOT NULL,
   PRIMARY KEY (order_id, code, payment_intent_id)
 ) STRICT;
-CREATE TABLE parked(intent_id TEXT PRIMARY KEY, since TEXT NOT NULL, external_id TEXT, dojo_order_id TEXT) STRICT;
+CREATE TABLE parked(
+  intent_id TEXT PRIMARY KEY, since TEXT NOT NULL, since_ms INTEGER NOT NULL,
+  external_id TEXT, dojo_order_id TEXT, next_at_ms INTEGER, interval_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX parked_due ON parked(next_at_ms) WHERE next_at_ms IS NOT NULL;
+CREATE TABLE watch(intent_id TEXT PRIMARY KEY, order_id TEXT NOT NULL, next_at_ms INTEGER NOT NULL, interval_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX watch_due ON watch(next_at_ms);
+CREATE TABLE locks(order_id TEXT PRIMARY KEY, lock_id TEXT NOT NULL, expires_at TEXT NOT NULL, released INTEGER NOT NULL) STRICT;
+CREATE TABLE venue(name TEXT PRIMARY KEY, value TEXT NOT NULL CHECK (json_valid(value))) STRICT;
 CREATE INDEX parked_by_links ON parked(external_id, dojo_order_id);
 CREATE TABLE inbox(
   source TEXT NOT NULL, message_id TEXT NOT NULL, fingerprint TEXT NOT NULL, order_id TEXT NOT NULL, at TEXT NOT NULL,
@@ -94,7 +102,7 @@ CREATE TABLE outbox(
   lease_until_ms INTEGER NOT NULL, next_at_ms INTEGER NOT NULL,
   last_error TEXT NOT NULL, created_at_ms INTEGER NOT NULL, done_at TEXT NOT NULL
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox(lane, created_at_ms) WHERE status IN ('pending', 'leased');
+CREATE INDEX outbox_waiting ON outbox(lane, created_at_ms) WHERE status IN ('pending', 'leased', 'paused');
 CREATE INDEX outbox_due ON outbox(next_at_ms) WHERE status = 'pending';
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlite_utils import Database
 
 from workflow.clock import Clock, to_text
@@ -66,6 +66,7 @@ class SqliteJournal:
         self._sealed_size = self._frontier.size
         self._closing = False
         self._unavailable = False
+        self._grown = threading.Condition()
         self.failed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
@@ -76,9 +77,23 @@ class SqliteJournal:
         return self._journal_id
 
     @property
+    def public_key(self) -> Ed25519PublicKey:
+        """What checks this journal's checkpoints."""
+        return self._key.public_key()
+
+    @property
     def is_alive(self) -> bool:
         """The writer thread runs."""
         return self._thread.is_alive()
+
+    def wait_for_more(self, size: int, seconds: float) -> None:
+        """Return once there are more than `size` entries, or after `seconds`."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._closing or self._frontier.size > size, timeout=seconds)
+
+    def seal(self) -> None:
+        """Sign a checkpoint of everything that is stored, now."""
+        self.write(lambda transaction: transaction.on_commit(self._seal))
 
     def is_writable(self) -> bool:
         """The newest commit worked; an empty transaction is tried where it did not."""
@@ -103,6 +118,8 @@ class SqliteJournal:
         if self._closing:
             return
         self._closing = True
+        with self._grown:
+            self._grown.notify_all()
         self._queue.put(None)
         self._thread.join()
         self._database.close()
@@ -198,6 +215,9 @@ class SqliteJournal:
             then()
         for answer in answers:
             answer()
+        if transaction.hashes:
+            with self._grown:
+                self._grown.notify_all()
 
     def _run_one(self, transaction: SqliteTransaction, work: Callable[[Transaction], Any], future: Future[Any]) -> Callable[[], None]:
         """Run one command in its savepoint; the returned function lets its caller answer."""

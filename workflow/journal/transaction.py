@@ -9,10 +9,10 @@ import msgspec
 
 from workflow.bill import Personal
 from workflow.effects import Task
-from workflow.entry import Entry
+from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import ParkedLinks, Seen, StoredTask
+from workflow.journal.port import Parked, ParkedLinks, Seen, StoredTask, Watch
 from workflow.ledger import ZERO_HASH, HashedEntry, canonical, entry_hash
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
@@ -67,6 +67,8 @@ class SqliteTransaction:
         for row in (payment_row(order, intent_id) for intent_id, payment in order.payments.items() if old.get(intent_id) != payment):
             self._connection.execute(UPSERT_PAYMENT, row)
             self._connection.execute("DELETE FROM parked WHERE intent_id = ?", row[:1])
+        if order.lock and order.lock != (before.lock if before else None):
+            self._connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?)", lock_row(order))
         if order.attention != (before.attention if before else ()):
             self._connection.execute("DELETE FROM attention WHERE order_id = ?", (order.id,))
             self._connection.executemany("INSERT INTO attention VALUES (?, ?, ?, ?, ?)", attention_rows(order))
@@ -104,38 +106,84 @@ class SqliteTransaction:
         self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.fingerprint, seen.order_id, at))
 
     def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:
-        self._connection.execute("INSERT INTO personal VALUES (?, ?, ?)", (order_id, salt, _encode(personal).decode()))
+        self._connection.execute("INSERT OR REPLACE INTO personal VALUES (?, ?, ?)", (order_id, salt, _encode(personal).decode()))
 
     def personal(self, order_id: str) -> Personal:
         row = self._one("SELECT data FROM personal WHERE order_id = ?", order_id)
         return _personal_decoder.decode(row[0]) if row else Personal()
 
-    def park(self, intent_id: str, at: str) -> None:
-        self._connection.execute("INSERT OR IGNORE INTO parked(intent_id, since) VALUES (?, ?)", (intent_id, at))
-
-    def note_links(self, intent_id: str, links: ParkedLinks) -> None:
+    def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         self._connection.execute(
-            "UPDATE parked SET external_id = ?, dojo_order_id = ? WHERE intent_id = ?",
-            (links.external_id, links.dojo_order_id, intent_id),
+            "INSERT INTO parked(intent_id, since, since_ms, next_at_ms, interval_ms) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT(intent_id) DO UPDATE SET next_at_ms = excluded.next_at_ms, interval_ms = excluded.interval_ms",
+            (intent_id, at, next_at_ms - interval_ms, next_at_ms, interval_ms),
         )
 
-    def parked_for(self, order: Order | None, order_id: str, dojo_order_id: str | None, intents: Sequence[str]) -> tuple[IntentId, ...]:
+    def park_again(self, intent_id: str, next_at_ms: int, interval_ms: int) -> None:
+        self._connection.execute(
+            "UPDATE parked SET next_at_ms = ?, interval_ms = ? WHERE intent_id = ?", (next_at_ms, interval_ms, intent_id)
+        )
+
+    def note_links(self, intent_id: str, links: ParkedLinks) -> None:
+        named = links.external_id or links.dojo_order_id
+        self._connection.execute(
+            "UPDATE parked SET external_id = ?, dojo_order_id = ?, next_at_ms = iif(?, next_at_ms, NULL) WHERE intent_id = ?",
+            (links.external_id, links.dojo_order_id, bool(named), intent_id),
+        )
+
+    def parked_for(self, order_id: str, dojo_order_id: str | None, intents: Sequence[str]) -> tuple[IntentId, ...]:
         named = [intent for intent in intents if self._one("SELECT 1 FROM parked WHERE intent_id = ?", intent)]
         linked = self._connection.execute(
-            "SELECT intent_id FROM parked WHERE external_id IN (?, ?) OR dojo_order_id = ?",
-            (order_id, dojo_order_id, dojo_order_id),
+            "SELECT intent_id FROM parked WHERE external_id IN (?, ?) OR dojo_order_id = ?", (order_id, dojo_order_id, dojo_order_id)
         ).fetchall()
         return tuple(dict.fromkeys(IntentId(intent) for intent in (*named, *(row[0] for row in linked))))
+
+    def due_parked(self, now_ms: int, limit: int) -> list[Parked]:
+        sql = (
+            "SELECT intent_id, since_ms, interval_ms, coalesce(external_id, dojo_order_id, '') FROM parked "
+            "WHERE next_at_ms <= ? ORDER BY next_at_ms LIMIT ?"
+        )
+        return [Parked._make(row) for row in self._connection.execute(sql, (now_ms, limit)).fetchall()]
+
+    def watch(self, intent_id: str, order_id: str, next_at_ms: int, interval_ms: int) -> None:
+        self._connection.execute(
+            "INSERT INTO watch(intent_id, order_id, next_at_ms, interval_ms) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT(intent_id) DO UPDATE SET next_at_ms = excluded.next_at_ms, interval_ms = excluded.interval_ms",
+            (intent_id, order_id, next_at_ms, interval_ms),
+        )
+
+    def unwatch(self, intent_id: str) -> None:
+        self._connection.execute("DELETE FROM watch WHERE intent_id = ?", (intent_id,))
+
+    def due_watches(self, now_ms: int, limit: int) -> list[Watch]:
+        sql = "SELECT intent_id, order_id, interval_ms FROM watch WHERE next_at_ms <= ? ORDER BY next_at_ms LIMIT ?"
+        return [Watch._make(row) for row in self._connection.execute(sql, (now_ms, limit)).fetchall()]
 
     def raise_venue_attention(self, code: str, intent_id: str, at: str, detail: str) -> bool:
         row = ("", code, intent_id, at, detail)
         return self._connection.execute("INSERT OR IGNORE INTO attention VALUES (?, ?, ?, ?, ?)", row).rowcount == 1
 
+    def clear_venue_attention(self, code: str, intent_id: str) -> bool:
+        sql = "DELETE FROM attention WHERE order_id = '' AND code = ? AND payment_intent_id = ?"
+        return self._connection.execute(sql, (code, intent_id)).rowcount == 1
+
+    def has_venue_attention(self, code: str) -> bool:
+        return self._one("SELECT 1 FROM attention WHERE order_id = '' AND code = ?", code) is not None
+
+    def venue(self, name: str) -> Json:
+        row = self._one("SELECT value FROM venue WHERE name = ?", name)
+        return cast(Json, msgspec.json.decode(row[0])) if row else None
+
+    def set_venue(self, name: str, value: Json) -> None:
+        self._connection.execute(
+            "INSERT INTO venue VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, canonical(value))
+        )
+
     def task(self, task_id: str) -> StoredTask | None:
         return _stored_task(self._one(f"SELECT {TASK_COLUMNS} FROM outbox WHERE id = ?", task_id))
 
     def waiting_task(self, lane: str, effect: str, intent_id: str) -> StoredTask | None:
-        sql = f"SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status = 'pending' AND effect = ? AND intent_id = ?"
+        sql = f"SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status IN ('pending', 'paused') AND effect = ? AND intent_id = ?"
         return _stored_task(self._one(sql, lane, effect, intent_id))
 
     def lane_is_busy(self, lane: str) -> bool:
@@ -148,6 +196,18 @@ class SqliteTransaction:
         rows = self._connection.execute(DUE_TASKS, (now_ms, now_ms, limit)).fetchall()
         tasks = (cast(StoredTask, _stored_task(row)) for row in rows)
         return list({stored.lane: stored for stored in reversed(list(tasks))}.values())[::-1]
+
+    def due_probes(self, now_ms: int) -> list[StoredTask]:
+        rows = self._connection.execute(DUE_PROBES, (now_ms, now_ms)).fetchall()
+        return [cast(StoredTask, _stored_task(row)) for row in rows]
+
+    def pause_pending(self, probe_at_ms: int) -> None:
+        self._connection.execute(
+            "UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status IN ('pending', 'paused')", (probe_at_ms,)
+        )
+
+    def resume_paused(self, now_ms: int) -> None:
+        self._connection.execute("UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'paused'", (now_ms,))
 
     def next_due_ms(self) -> int | None:
         row = self._one(NEXT_DUE)
@@ -216,8 +276,15 @@ SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status = 'pending' AND next
 """
 NEXT_DUE = """
 SELECT min(CASE status WHEN 'leased' THEN lease_until_ms ELSE next_at_ms END) FROM outbox AS task
-WHERE status = 'leased' OR (status = 'pending' AND NOT EXISTS
-        (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
+WHERE status = 'leased'
+   OR (status = 'pending' AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
+   OR (status = 'paused' AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased'))
+"""
+DUE_PROBES = f"""
+SELECT {TASK_COLUMNS} FROM outbox
+WHERE (status = 'leased' AND lease_until_ms <= ?)
+   OR (status = 'paused' AND next_at_ms <= ? AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased'))
+ORDER BY created_at_ms, rowid LIMIT 1
 """
 DUE_TASKS = f"""
 SELECT {TASK_COLUMNS} FROM outbox AS task
@@ -285,6 +352,12 @@ def payment_row(order: Order, intent_id: IntentId) -> tuple[object, ...]:
     """The row of `payments`; `paid` and `tips` are what counts now."""
     payment = order.payments[intent_id]
     return (intent_id, order.id, payment.state, *payment.counted, payment.refunded, payment.mismatch)
+
+
+def lock_row(order: Order) -> tuple[object, ...]:
+    """The row of `locks`: the last lock that was taken."""
+    assert order.lock is not None
+    return (order.id, order.lock.lock_id, order.lock.expires_at, int(order.lock.released))
 
 
 def attention_rows(order: Order) -> list[tuple[str, ...]]:

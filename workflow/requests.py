@@ -1,0 +1,190 @@
+"""What Dojo, the till and operators ask of an order that is there: cancel, lock, amend, report, refuse, resolve. Pure, as `decisions.py`.
+
+Every answer comes from a row or a policy of the declaration; a refusal is journaled and is the caller's 409.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from workflow.case import Case, Decision, Machines
+from workflow.commands import (
+    AmendOrder,
+    CancelOrder,
+    ExtendLock,
+    LockOrder,
+    RefuseOrder,
+    ReleaseLock,
+    ReportProgress,
+    ResolveOrder,
+)
+from workflow.declaration import words
+from workflow.effects import ReadIntent
+from workflow.entry import Facts
+from workflow.errors import LockUnknown, OrderLocked, Refused
+from workflow.lifecycle import RESOLUTIONS
+from workflow.order import HELD, Order
+from workflow.ports import IntentId
+from workflow.reconcile import MESSAGES
+
+
+def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str) -> Decision:
+    """Dojo cancels: before any money was taken, or 409. The held money stays watched until Dojo gave it back (R7, R8)."""
+    case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
+    if case.tell("order", "cancel_order") == "refuse":
+        return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
+    _watch_held(case)
+    return case.close(caller_sees=True)
+
+
+def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str) -> Decision:
+    """Dojo wants to be the only one who writes until `expires_at`; the same lock again takes the new expiry (contract §9)."""
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
+    if case.tell("order", "lock_order") == "refuse":
+        return _refused(case, f"order {order.id} is {order.state}: there is nothing left to lock")
+    held = order.lock
+    if held and held.is_live(at) and held.lock_id != command.lock_id:
+        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+    if held and not held.released and held.lock_id == command.lock_id and held.expires_at == command.expires_at:
+        return Decision(order=order)
+    trigger = "take_over" if held and not held.released and held.lock_id != command.lock_id else "take"
+    case.record("lock", {"lockId": command.lock_id, "expiresAt": command.expires_at}, trigger=trigger)
+    return case.close(caller_sees=True)
+
+
+def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: str) -> Decision:
+    """The holder wants more time; also after the expiry, where nobody took the lock over."""
+    held = order.lock
+    if held is None or held.released:
+        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+    if held.lock_id != command.lock_id:
+        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+    if held.expires_at == command.expires_at:
+        return Decision(order=order)
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
+    case.record("lock", {"lockId": command.lock_id, "expiresAt": command.expires_at}, trigger="extend")
+    return case.close(caller_sees=True)
+
+
+def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: str) -> Decision:
+    """The holder lets go; twice is once. Another's live lock is 409, a lock that never was 404 (X6)."""
+    held = order.lock
+    if held is None:
+        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+    if held.lock_id != command.lock_id and held.is_live(at):
+        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+    if held.released or held.lock_id != command.lock_id:
+        return Decision(order=order)
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
+    case.record("lock", {"lockId": held.lock_id, "expiresAt": held.expires_at}, trigger="release")
+    return case.close(caller_sees=True)
+
+
+def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: str, personal_hash: str) -> Decision:
+    """The till changes what is on the bill; 409 while Dojo holds the lock or a payment is under way."""
+    case = Case(machines, order, at=at, actor=command.actor, cause="amend_order")
+    if order.lock and order.lock.is_live(at):
+        return _refused(case, _held_by(order), OrderLocked)
+    if case.tell("order", "amend_order") == "refuse":
+        return _refused(case, f"order {order.id} is {order.state}: its bill cannot be amended now")
+    if command.bill == order.bill and personal_hash == order.personal_hash:
+        return Decision(order=order)
+    facts: Facts = {"bill": msgspec.to_builtins(command.bill)}
+    case.record("operator", facts | ({"personal": personal_hash} if personal_hash else {}), trigger="amend")
+    case.follow()
+    return case.close()
+
+
+def report_progress(machines: Machines, order: Order, command: ReportProgress, *, at: str) -> Decision:
+    """The kitchen's status goes forward; an illegal jump is 409 and names the legal ones (contract §8.3)."""
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"status:{command.status}")
+    kitchen, message = machines["fulfilment"], f"till_{command.status}"
+    if not kitchen.knows(message) or case.tell("fulfilment", message) == "refuse":
+        legal = [name for name in kitchen.declaration.states if kitchen.knows(f"till_{name}") and _leads(case, f"till_{name}")]
+        advice = f"possible now: {', '.join(legal)}" if legal else "nothing can follow"
+        return _refused(case, f"order {order.id} is {order.status}, which cannot become {command.status}; {advice}")
+    return case.close()
+
+
+def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: str) -> Decision:
+    """The till cannot take the order: it fails before money was taken; afterwards the kitchen's status fails and a person is called."""
+    case = Case(machines, order, at=at, actor=command.actor, cause="refuse_order")
+    outcome = case.tell("order", "refuse_order")
+    if outcome == "refuse":
+        return _refused(case, f"order {order.id} is {order.state}: there is nothing left to refuse")
+    if outcome == "attention":
+        case.tell("fulfilment", "order_failed")
+    if case.the_order != order:
+        case.record("operator", {"reason": command.reason}, trigger="refuse")
+        _watch_held(case)
+    return case.close()
+
+
+def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at: str) -> Decision:
+    """A person settles attention, with a reason; 409 where no attention of the order is for the action."""
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"resolve:{command.action}")
+    codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
+    items = [item for item in order.attention if item.code in codes and command.intent_id in ("", item.payment_intent_id)]
+    if not items:
+        open_codes = ", ".join(sorted({item.code for item in order.attention})) or "nothing"
+        return _refused(case, f"{command.action} settles {', '.join(codes)}; order {order.id} has {open_codes}")
+    for item in items:
+        _resolve(case, command, item.code, IntentId(item.payment_intent_id))
+    case.follow()
+    return case.close()
+
+
+def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: str, cause: str, intent_id: str) -> Decision:
+    """A person has a dead task of the order tried again."""
+    case = Case(machines, order, at=at, actor=actor, cause=cause)
+    case.record("operator", facts, trigger="requeue", intent_id=intent_id)
+    if any((item.code, item.payment_intent_id) == ("OUTBOX_DEAD", intent_id) for item in order.attention):
+        case.relieve("OUTBOX_DEAD", intent_id, str(facts["reason"]))
+    return case.close(caller_sees=True)
+
+
+def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) -> None:
+    facts: Facts = {"reason": command.reason, "code": code}
+    payment = case.the_order.payments.get(intent_id)
+    match command.action:
+        case "read_again":
+            case.record("operator", facts, trigger=command.action, intent_id=intent_id)
+            for wanted in [intent_id] if intent_id else _held(case.the_order):
+                case.want(ReadIntent(wanted))
+            return
+        case "accept_difference" if payment and payment.differing:
+            paid, tips, refunded = payment.differing
+            case.record("operator", facts | {"paid": paid, "tips": tips, "refunded": refunded}, trigger=command.action, intent_id=intent_id)
+            case.tell("payment", MESSAGES[payment.status], intent_id)
+        case "detach_payment" if payment:
+            case.record("operator", facts, trigger=command.action, intent_id=intent_id)
+            case.tell("payment", "detached", intent_id, fate="expired")
+        case _:
+            case.record("operator", facts, trigger=command.action, intent_id=intent_id)
+    if any((item.code, item.payment_intent_id) == (code, intent_id) for item in case.the_order.attention):
+        case.relieve(code, intent_id, f"{command.action}: {command.reason}")
+
+
+def _refused(case: Case, message: str, kind: type[Refused] = Refused) -> Decision:
+    """A refusal is a decision like any other: it is journaled, and the reply is the 409."""
+    case.record("system", {"refused": message}, trigger="refuse")
+    return case.close(caller_sees=True, refusal=kind(message))
+
+
+def _leads(case: Case, message: str) -> bool:
+    kitchen = case.machines["fulfilment"]
+    return any(kitchen.leaves(trigger, case.the_order.status) for trigger in kitchen.fires(message))
+
+
+def _held(order: Order) -> list[IntentId]:
+    return [payment.intent_id for payment in order.payments.values() if payment.state in HELD]
+
+
+def _watch_held(case: Case) -> None:
+    for intent_id in _held(case.the_order):
+        case.want(ReadIntent(intent_id))
+
+
+def _held_by(order: Order) -> str:
+    assert order.lock is not None
+    return f"order {order.id} is locked by Dojo's session {order.lock.lock_id[:80]} until {order.lock.expires_at}"

@@ -1,0 +1,211 @@
+"""One transaction's writing: a decision's entries, the order as they leave it, and the tasks that its effects become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from workflow.bill import Personal
+from workflow.case import Decision, Machines
+from workflow.clock import Clock, to_text
+from workflow.effects import Effect, ReadIntent, Task
+from workflow.entry import Entry, Facts, Json
+from workflow.errors import Refused, UnknownOrder
+from workflow.journal.port import StoredTask, Transaction
+from workflow.order import Order
+
+VENUE = ""
+"""The order id of entries that concern no order."""
+
+PAUSE_CODE = "DOJO_AUTH"
+"""While this attention stands, nothing is sent to Dojo but a probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the caller answers with: the order as it is now, its personal data, and the refusal where there is one."""
+
+    order: Order | None = None
+    personal: Personal = Personal()
+    refusal: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSettings:
+    """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep."""
+
+    sends: frozenset[str]
+    lease_ms: int
+    probe_ms: int
+    sweep_ms: int
+    orphan_alarm_ms: int
+
+
+class Unit:
+    """The writing of one command. `hand_over` gets tasks that were leased, `wake` the time of one that waits, both after the commit."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        machines: Machines,
+        clock: Clock,
+        settings: UnitSettings,
+        *,
+        hand_over: Callable[[Task], None],
+        wake: Callable[[int], None],
+    ) -> None:
+        self.transaction, self.machines, self.settings = transaction, machines, settings
+        now = clock.now()
+        self.at, self.now_ms = to_text(now), int(now.timestamp() * 1000)
+        self._hand_over, self._wake = hand_over, wake
+
+    def order(self, order_id: str) -> Order:
+        """The order as stored. Raises UnknownOrder."""
+        order = self.transaction.order(order_id)
+        if order is None:
+            raise UnknownOrder(f"no order {order_id[:80]}")
+        return order
+
+    def store(self, decision: Decision, before: Order | None) -> Outcome:
+        """Write the decision; the outcome carries the order as it is now."""
+        order = decision.order
+        assert order is not None
+        if decision.entries:
+            self.transaction.append(self._with_tasks(decision.entries, decision.effects))
+            self.transaction.save(order, before)
+            self._watch(order, before)
+        personal = self.transaction.personal(order.id) if order.personal_hash else Personal()
+        return Outcome(order=order, personal=personal, refusal=decision.refusal)
+
+    def note(
+        self,
+        kind: str,
+        facts: Facts,
+        *,
+        cause: str,
+        actor: str = "outbox",
+        trigger: str = "",
+        intent_id: str = "",
+        effects: Sequence[Effect] = (),
+    ) -> None:
+        """Append an entry that concerns no order."""
+        entry = Entry(
+            order_id=VENUE,
+            order_seq=self.transaction.last_venue_seq() + 1,
+            at=self.at,
+            kind=kind,
+            trigger=trigger,
+            payment_intent_id=intent_id,
+            actor=actor,
+            cause=cause,
+            body=facts,
+        )
+        self.transaction.append(self._with_tasks((entry,), effects))
+
+    def attend(self, code: str, detail: str, *, cause: str, intent_id: str = "") -> None:
+        """Raise attention that concerns no order, once."""
+        if self.transaction.raise_venue_attention(code, intent_id, self.at, detail):
+            self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="raise", intent_id=intent_id)
+
+    def relieve(self, code: str, detail: str, *, cause: str, intent_id: str = "", actor: str = "outbox") -> None:
+        """Clear attention that concerns no order."""
+        if self.transaction.clear_venue_attention(code, intent_id):
+            self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="clear", intent_id=intent_id, actor=actor)
+
+    def is_paused(self) -> bool:
+        """Dojo refuses our credentials: what is for Dojo waits."""
+        return self.transaction.has_venue_attention(PAUSE_CODE)
+
+    def lease(self, stored: StoredTask) -> Task:
+        """Count the attempt, raise the fence, and hand the task over once this is durable."""
+        task = replace(
+            stored.task,
+            attempts=stored.task.attempts + 1,
+            fence=stored.task.fence + 1,
+            lease_until_ms=self.now_ms + self.settings.lease_ms,
+        )
+        self.transaction.put_task(stored._replace(task=task, status="leased"))
+        self.transaction.on_commit(partial(self._hand_over, task))
+        return task
+
+    def lease_next(self, lane: str) -> None:
+        """Lease the oldest waiting task of a lane that has become free."""
+        if not self.transaction.lane_is_busy(lane) and (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
+            self.lease(waiting)
+
+    def put_back(self, stored: StoredTask, at_ms: int, error: str, *, status: str = "pending") -> None:
+        """Let the task wait until `at_ms`."""
+        status = "paused" if self.is_paused() else status
+        self.transaction.put_task(stored._replace(status=status, next_at_ms=at_ms), last_error=error)
+        self.transaction.on_commit(partial(self._wake, at_ms))
+
+    def wake(self, at_ms: int) -> None:
+        """Something is due at `at_ms`."""
+        self.transaction.on_commit(partial(self._wake, at_ms))
+
+    def _with_tasks(self, entries: tuple[Entry, ...], effects: Sequence[Effect]) -> tuple[Entry, ...]:
+        """Enqueue the effects; the last entry names the task that serves each, so that replay can rebuild the outbox."""
+        last = entries[-1]
+        wanted = [effect for effect in effects if effect.name in self.settings.sends]
+        if not wanted:
+            return entries
+        tasks: list[Json] = []
+        for number, effect in enumerate(wanted):
+            task = self._enqueue(effect, last, number)
+            tasks.append({"id": task.id, "effect": task.effect, "intent": task.intent_id})
+        return (*entries[:-1], replace(last, body={**last.body, "tasks": tasks}))
+
+    def _enqueue(self, effect: Effect, entry: Entry, number: int) -> Task:
+        """A new task, born leased where its lane is free; or the waiting one for the same effect, which then speaks of this entry too."""
+        lane = entry.order_id or f"intent:{effect.intent_id}"
+        if waiting := self.transaction.waiting_task(lane, effect.name, effect.intent_id):
+            merged = waiting._replace(task=replace(waiting.task, order_seq=entry.order_seq))
+            self.transaction.put_task(merged)
+            return merged.task
+        task = Task(
+            id=f"{entry.order_id or 'venue'}.{entry.order_seq}.{number}",
+            effect=effect.name,
+            order_id=entry.order_id,
+            intent_id=effect.intent_id,
+            order_seq=entry.order_seq,
+            attempts=0,
+            fence=0,
+            created_at_ms=self.now_ms,
+            lease_until_ms=0,
+        )
+        stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
+        if self.is_paused():
+            self.transaction.put_task(stored._replace(status="paused"))
+        elif self.transaction.lane_is_busy(lane):
+            self.transaction.put_task(stored)
+        else:
+            self.lease(stored)
+        return task
+
+    def _watch(self, order: Order, before: Order | None) -> None:
+        """Have the sweep look after payments that are open, and leave alone those that are not any more."""
+        old = before.payments if before else {}
+        for intent_id, payment in order.payments.items():
+            if payment != old.get(intent_id) or (before and before.is_final != order.is_final):
+                if payment.is_open:
+                    self.transaction.watch(intent_id, order.id, self.now_ms + self.settings.sweep_ms, self.settings.sweep_ms)
+                else:
+                    self.transaction.unwatch(intent_id)
+
+    def read_intent_of(self, order: Order, intent_id: str) -> None:
+        """Have an intent of the order read, as the sweep wants it."""
+        entry = Entry(
+            order_id=order.id,
+            order_seq=order.order_seq + 1,
+            at=self.at,
+            kind="system",
+            trigger="sweep",
+            payment_intent_id=intent_id,
+            actor="sweep",
+            cause="sweep",
+            body={},
+        )
+        effect = ReadIntent(order.payments[intent_id].intent_id)  # type: ignore[index]
+        self.transaction.append(self._with_tasks((entry,), (effect,)))
+        self.transaction.save(replace(order, order_seq=entry.order_seq), order)

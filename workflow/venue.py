@@ -1,0 +1,107 @@
+"""What concerns no single order: the venue's state, requeued tasks, the sweep, and a destination that refuses us."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workflow import requests
+from workflow.commands import AttemptFailed, PauseDestination, RequeueTask, SetVenue, Sweep, VenueRequest
+from workflow.effects import ReadIntent
+from workflow.entry import Facts
+from workflow.errors import Refused, UnknownTask
+from workflow.journal.port import StoredTask
+from workflow.ports import IntentId
+from workflow.unit import PAUSE_CODE, VENUE, Outcome, Unit
+
+SWEEP_CAP_MS = 6 * 3_600_000
+"""The longest interval between two reads of an intent that stays open."""
+
+
+def handle(command: VenueRequest, unit: Unit) -> Outcome:
+    """Store a command that concerns no single order."""
+    match command:
+        case SetVenue():
+            return _set(command, unit)
+        case RequeueTask():
+            return _requeue(command, unit)
+        case Sweep():
+            return _sweep(command, unit)
+
+
+def is_taking_orders(unit: Unit) -> bool:
+    """The till has not said that it takes none."""
+    return unit.transaction.venue("taking_orders") is not False
+
+
+def _set(command: SetVenue, unit: Unit) -> Outcome:
+    if unit.transaction.venue(command.name) != command.value:
+        unit.transaction.set_venue(command.name, command.value)
+        facts: Facts = {"name": command.name, "value": command.value}
+        unit.note("operator", facts, cause=f"set:{command.name}", actor=command.actor, trigger="set_venue")
+    return Outcome()
+
+
+def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
+    """Have a dead task tried again: it keeps its id and its order, and begins to count its attempts and its age anew."""
+    stored = unit.transaction.task(command.task_id)
+    if stored is None:
+        raise UnknownTask(f"no task {command.task_id[:80]}")
+    if stored.status != "dead":
+        return Outcome(refusal=Refused(f"task {stored.task.id} is {stored.status}, only a dead one is requeued"))
+    task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms)
+    fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms)
+    unit.transaction.put_task(fresh)
+    facts: Facts = {"reason": command.reason, "requeued": task.id}
+    cause = f"requeue:{task.id}"
+    if task.order_id == VENUE:
+        unit.note("operator", facts, cause=cause, actor=command.actor, trigger="requeue", intent_id=task.intent_id)
+        unit.relieve("OUTBOX_DEAD", command.reason, cause=cause, intent_id=task.intent_id, actor=command.actor)
+    else:
+        order = unit.order(task.order_id)
+        unit.store(
+            requests.requeued(unit.machines, order, facts, at=unit.at, actor=command.actor, cause=cause, intent_id=task.intent_id), order
+        )
+    if not unit.transaction.lane_is_busy(stored.lane):
+        unit.lease(fresh)
+    return Outcome()
+
+
+def _sweep(command: Sweep, unit: Unit) -> Outcome:
+    """Have intents read that stay open, at intervals that double with age."""
+    for intent_id, order_id, interval_ms in unit.transaction.due_watches(unit.now_ms, command.limit):
+        unit.transaction.watch(intent_id, order_id, unit.now_ms + interval_ms, min(2 * interval_ms, SWEEP_CAP_MS))
+        unit.read_intent_of(unit.order(order_id), intent_id)
+    for parked in unit.transaction.due_parked(unit.now_ms, command.limit):
+        interval_ms = min(2 * parked.interval_ms, SWEEP_CAP_MS)
+        unit.transaction.park_again(parked.intent_id, unit.now_ms + interval_ms, interval_ms)
+        if parked.names_an_order and unit.now_ms - parked.since_ms >= unit.settings.orphan_alarm_ms:
+            detail = f"intent {parked.intent_id} names order {parked.names_an_order}, which is not here"
+            unit.attend("ORPHAN_EVENT", detail, cause="sweep", intent_id=parked.intent_id)
+        effects = (ReadIntent(IntentId(parked.intent_id)),)
+        unit.note("system", {}, cause="sweep", actor="sweep", trigger="sweep", intent_id=parked.intent_id, effects=effects)
+    return Outcome()
+
+
+def pause(command: PauseDestination, stored: StoredTask, unit: Unit) -> None:
+    """Dojo refuses our credentials: nothing dies, everything for Dojo waits, and one task probes (U4)."""
+    unit.put_back(stored, command.probe_at_ms, command.error, status="paused")
+    unit.transaction.pause_pending(command.probe_at_ms)
+    unit.attend(PAUSE_CODE, command.error, cause=f"{command.task.effect}:{command.task.id}")
+
+
+def resume(stored: StoredTask, unit: Unit) -> None:
+    """A call to Dojo worked: whatever was paused is due."""
+    if unit.is_paused():
+        unit.relieve(PAUSE_CODE, "Dojo accepts our key again", cause=f"{stored.task.effect}:{stored.task.id}")
+        unit.transaction.resume_paused(unit.now_ms)
+        unit.wake(unit.now_ms)
+
+
+def task_died(command: AttemptFailed, unit: Unit) -> None:
+    """A task that concerns no order will not be tried again without a person."""
+    task = command.task
+    cause = f"{task.effect}:{task.id}"
+    facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
+    unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
+    detail = f"{task.effect} was given up after {task.attempts} attempts: {command.error}"
+    unit.attend(command.code, detail, cause=cause, intent_id=task.intent_id)
