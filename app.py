@@ -12,27 +12,32 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from adapters import api, till
 from adapters.cli import Program, run
-from adapters.dojo.client import DojoClient, DojoSettings
+from adapters.cli.operator import Operator
+from adapters.dojo.client import Call, DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.roles import install_tokens
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app, make_closed_app
 from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
+from adapters.metrics import Metrics
 from adapters.serving import Running, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
-from workflow.commands import EffectTaken, IntentRead
+from workflow.commands import EffectTaken, IntentRead, RequeueTask
 from workflow.effects import OrderUpdated, ReadIntent, Task
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, WorkflowError
+from workflow.journal.connection import refuse_foreign
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
@@ -49,13 +54,28 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a command."""
-    run(Program(serve=serve, dojo=dojo_client))
+    run(Program(serve=serve, dojo=dojo_client, ask=ask))
 
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; the exit code. Everything is opened in the worker process."""
     _log(settings)
     return serve_in_worker(settings.listen, partial(_build, settings))
+
+
+def ask(settings: Settings, command: RequeueTask) -> None:
+    """Give an operator's command: over HTTP to the server that has the journal, or alone under its lock. Raises Refused, JournalInUse."""
+    try:
+        journal = SqliteJournal(settings.journal, settings.witness, load_or_make_key(settings.signing_key), SystemClock())
+    except JournalInUse:
+        Operator(settings.console_listen, settings.tokens).requeue(command.task_id, command.reason)
+        return
+    try:
+        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), lease_ms=0))
+        if refusal := engine.handle(command).refusal:
+            raise refusal
+    finally:
+        journal.close()
 
 
 def _log(settings: Settings) -> None:
@@ -82,29 +102,47 @@ def _build(settings: Settings) -> Running:
 
 def _start(settings: Settings) -> Running:
     clock, machines = SystemClock(), declared_machines()
+    if os.path.lexists(settings.journal):
+        refuse_foreign(settings.journal)  # Before a key is made beside a file that is not ours.
     journal = SqliteJournal(settings.journal, settings.witness, load_or_make_key(settings.signing_key), clock)
-    engine = Engine(journal, machines, clock, _engine_settings(settings))
-    outbox = Outbox(engine, _senders(settings), clock, _outbox_settings(settings))
-    reads = SqliteReads(settings.journal)
-    venue = ThreadedServer(settings.console_listen, _venue_app(settings, engine, reads, machines["order"].ident, journal, outbox))
+    engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
+    metrics = Metrics(reads, clock)
+    dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
+    outbox = Outbox(engine, _senders(dojo), clock, _outbox_settings(settings))
+    dojo_side = make_app(_handlers(settings, engine, reads, clock), _rest_settings(settings))
+    metrics.watch(dojo_side, "dojo")
+    blueprints = (
+        till.TillApi(engine, reads, clock, _till_settings(settings), journal.wait_for_more).blueprint(),
+        api.Api(engine, reads, machines["order"].ident, Prover(reads, journal)).blueprint(),
+        health_blueprint(partial(_reasons, journal, outbox)),
+        metrics.blueprint(),
+    )
+    venue = ThreadedServer(settings.console_listen, _venue_app(settings, blueprints, metrics))
+    _listen(venue, settings, journal)
+    outbox.start()
+    threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
+    logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
+    return Running(dojo_side, partial(_stop, venue, outbox, journal))
+
+
+def _listen(venue: ThreadedServer, settings: Settings, journal: SqliteJournal) -> None:
     try:
         venue.start()
     except OSError as error:
         journal.close()
         logger.critical("address not available", extra={"address": str(settings.console_listen), "reason": str(error)})
         raise SystemExit(EXIT_UNREACHABLE) from error
-    outbox.start()
-    threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
-    logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
 
-    def stop() -> None:
-        venue.stop()
-        outbox.stop()
-        journal.close()
-        logger.info("stopped")
 
-    app = make_app(_handlers(settings, engine, reads, clock), _rest_settings(settings))
-    return Running(app, stop)
+def _stop(venue: ThreadedServer, outbox: Outbox, journal: SqliteJournal) -> None:
+    venue.stop()
+    outbox.stop()
+    journal.close()
+    logger.info("stopped")
+
+
+def _count_call(metrics: Metrics, call: Call) -> None:
+    metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
 
 
 def _start_closed(settings: Settings, error: HeadRegressed) -> Running:
@@ -155,23 +193,20 @@ def _probe_ms(settings: Settings) -> int:
     return min(PROBE_MS, settings.retry_cap_ms)
 
 
-def dojo_client(settings: Settings) -> DojoClient:
-    """Dojo's API with this venue's key."""
-    return DojoClient(
-        DojoSettings(
-            url=settings.dojo_url,
-            api_key=settings.dojo_api_key or "",
-            version=settings.dojo_version,
-            software_house_id=settings.software_house_id,
-            reseller_id=settings.reseller_id,
-            deadline_ms=settings.call_deadline_ms,
-        )
+def dojo_client(settings: Settings, *, on_call: Callable[[Call], None] | None = None) -> DojoClient:
+    """Dojo's API with this venue's key; `on_call` hears of every call."""
+    found = DojoSettings(
+        url=settings.dojo_url,
+        api_key=settings.dojo_api_key or "",
+        version=settings.dojo_version,
+        software_house_id=settings.software_house_id,
+        reseller_id=settings.reseller_id,
+        deadline_ms=settings.call_deadline_ms,
     )
+    return DojoClient(found, on_call=on_call)
 
 
-def _senders(settings: Settings) -> dict[str, Sender]:
-    dojo = dojo_client(settings)
-
+def _senders(dojo: DojoClient) -> dict[str, Sender]:
     def read_intent(task: Task) -> IntentRead:
         return IntentRead(task=task, intent=dojo.read_intent(IntentId(task.intent_id)))
 
@@ -195,14 +230,17 @@ def _rest_settings(settings: Settings) -> RestSettings:
     )
 
 
-def _venue_app(settings: Settings, engine: Engine, reads: SqliteReads, machine: str, journal: SqliteJournal, outbox: Outbox) -> Flask:
+def _till_settings(settings: Settings) -> till.TillSettings:
+    return till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
+
+
+def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
     app = Flask("tillproof.venue", static_folder=None)
     install(app)
     install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
-    limits = till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
-    app.register_blueprint(till.TillApi(engine, reads, SystemClock(), limits, journal.wait_for_more).blueprint())
-    app.register_blueprint(api.Api(engine, reads, machine, Prover(reads, journal)).blueprint())
-    app.register_blueprint(health_blueprint(partial(_reasons, journal, outbox)))
+    metrics.watch(app, "venue")
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
     return app
 
 

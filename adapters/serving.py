@@ -95,6 +95,8 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     On the order to stop, new connections are refused, accepted requests are answered, then `Running.stop` is called; clients that
     have not sent their request within DRAIN_SECONDS are cut off. The whole ends within KILL_SECONDS.
     """
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _leave)  # Until Granian has its own.
     logging.getLogger("_granian").addFilter(_is_no_thread_advice)
     try:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -104,9 +106,12 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
         return EXIT_UNREACHABLE
     logger.info("address bound", extra={"address": _text_of(listener.getsockname())})
     server = _OneWorker(listener)
-    with suppress(SystemExit):  # Granian's own code is always 1 when the worker ended by itself.
+    try:
         server.serve(target_loader=partial(_load, build, os.getpid()), wrap_loader=False)
-    return server.exit_code
+    except SystemExit as left:
+        if left.code == 0:  # Told to stop before Granian listened to signals; a worker, if there is one, ends with us.
+            return 0
+    return server.exit_code  # Granian's own code is always 1 when the worker ended by itself.
 
 
 class _OneWorker(MPServer):

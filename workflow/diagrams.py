@@ -1,39 +1,112 @@
-"""State diagrams from the declaration: nothing in them is written by hand, so they cannot lie.
+"""Diagrams from the declaration: nothing in them is written by hand, so they cannot lie.
 
-Mermaid renders on GitHub and in most editors. Each file carries the hash of what it was drawn from; a check fails when it is stale.
+Mermaid renders on GitHub and in most editors, dot is for Graphviz, SVG is laid out here without any system package. With the entries
+of one order the path taken is numbered and the present state marked. Each file carries the hash of what it was drawn from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workflow.declaration import Declaration, Row, declaration_hash, state_name, words
+from workflow.entry import Entry
 from workflow.lifecycle import DECLARATIONS, EFFECTS, RULES
+from workflow.svg import Picture, draw
 
 TITLES = {"order": "An order", "payment": "A payment intent of an order", "fulfilment": "The kitchen"}
+FORMATS = ("mermaid", "dot", "svg")
+ENDINGS = {"mermaid": "mmd", "dot": "dot", "svg": "svg"}
+START, END = "[*]", "[*]"
 
 
-def mermaid(declaration: Declaration) -> str:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The way that one order took: the steps (from, to) in order, numbered from 1, and where it is now."""
+
+    steps: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    state: str = ""
+
+
+def path_taken(entries: Sequence[Entry], machine: str, intent_id: str = "") -> Taken:
+    """The way through `machine` that the entries tell; of one payment intent for the payment machine."""
+    moves = [e for e in entries if e.kind == "transition" and e.machine_name == machine and intent_id in ("", e.payment_intent_id)]
+    steps: dict[tuple[str, str], list[int]] = {}
+    for number, entry in enumerate(moves, start=1):
+        steps.setdefault((entry.from_state, entry.to_state), []).append(number)
+    return Taken(steps, moves[-1].to_state if moves else "")
+
+
+def render(declaration: Declaration, form: str, taken: Taken | None = None) -> str:
+    """The machine in one of FORMATS."""
+    return {"mermaid": mermaid, "dot": dot, "svg": svg}[form](declaration, taken)
+
+
+def mermaid(declaration: Declaration, taken: Taken | None = None) -> str:
     """The machine as a Mermaid state diagram: every edge of the declaration once, with its triggers."""
     lines = [f"%% drawn from {declaration.name}@{declaration_hash(declaration)}", "stateDiagram-v2"]
     lines += [f"    {state} : {state}" for state in declaration.states]
-    for (source, target), triggers in _edges(declaration).items():
-        lines.append(f"    {source or '[*]'} --> {target} : {' / '.join(triggers)}")
-    lines += [f"    {state} --> [*]" for state in words(declaration.final)]
+    for (source, target), triggers in edges(declaration).items():
+        lines.append(f"    {source or START} --> {target} : {_label(triggers, source, target, taken)}")
+    lines += [f"    {state} --> {END}" for state in words(declaration.final)]
+    if taken and taken.state:
+        lines += ["    classDef now fill:#1d4ed8,color:#ffffff,stroke-width:3px", f"    class {taken.state} now"]
     return "\n".join(lines) + "\n"
 
 
-def _edges(declaration: Declaration) -> dict[tuple[str, str], list[str]]:
-    edges: dict[tuple[str, str], list[str]] = {}
+def dot(declaration: Declaration, taken: Taken | None = None) -> str:
+    """The machine for Graphviz; final states have a double border."""
+    final = words(declaration.final)
+    lines = [
+        f"// drawn from {declaration.name}@{declaration_hash(declaration)}",
+        f"digraph {declaration.name} {{",
+        '    rankdir=LR; node [shape=box, style="rounded", fontname="sans-serif"]; edge [fontname="sans-serif", fontsize=10];',
+        '    "" [shape=point];',
+    ]
+    for state in declaration.states:
+        marks = ["peripheries=2"] * (state in final)
+        if taken and taken.state == state:
+            marks += ['style="rounded,filled,bold"', 'fillcolor="#1d4ed8"', 'fontcolor="white"', f'label="{state} (now)"']
+        lines.append(f'    "{state}" [{", ".join(marks)}];')
+    for (source, target), triggers in edges(declaration).items():
+        bold = ", penwidth=2.5" if taken and (source, target) in taken.steps else ""
+        lines.append(f'    "{source}" -> "{target}" [label="{_label(triggers, source, target, taken)}"{bold}];')
+    return "\n".join([*lines, "}", ""])
+
+
+def svg(declaration: Declaration, taken: Taken | None = None) -> str:
+    """The machine as a picture of its own, without Graphviz."""
+    steps = taken.steps if taken else {}
+    return draw(
+        Picture(
+            title=f"{declaration.name}@{declaration_hash(declaration)}",
+            nodes=["", *declaration.states],
+            final=frozenset(words(declaration.final)),
+            edges={edge: _label(triggers, *edge, taken) for edge, triggers in edges(declaration).items()},
+            taken=frozenset(steps),
+            now=taken.state if taken else "",
+        )
+    )
+
+
+def edges(declaration: Declaration) -> dict[tuple[str, str], list[str]]:
+    """(from, to) → the triggers of that step, in the order of the declaration."""
+    found: dict[tuple[str, str], list[str]] = {}
     for row in declaration.transitions:
         for source in words(row.source):
-            edges.setdefault((state_name(source), row.target), []).append(row.when)
-    return edges
+            found.setdefault((state_name(source), row.target), []).append(row.when)
+    return found
+
+
+def _label(triggers: list[str], source: str, target: str, taken: Taken | None) -> str:
+    numbers = taken.steps.get((source, target), []) if taken else []
+    return " / ".join(triggers) + (f" ({', '.join(map(str, numbers))})" if numbers else "")
 
 
 def files() -> dict[str, str]:
-    """Everything in `diagrams/`, by file name."""
-    drawn = {f"{declaration.name}.mmd": mermaid(declaration) for declaration in DECLARATIONS}
+    """Everything in `diagrams/` that is drawn from the declaration, by file name."""
+    drawn = {f"{d.name}.{ENDINGS[form]}": render(d, form) for d in DECLARATIONS for form in FORMATS}
     return {**drawn, "README.md": _readme()}
 
 
@@ -56,22 +129,18 @@ def _readme() -> str:
         "",
         "Drawn from `workflow/lifecycle.py` by `tillproof diagram --write`; `make test` fails when this page is stale.",
         "Messages move payments; the order follows by its guards; the kitchen is a separate axis.",
+        "Each machine is here as Mermaid (below), as `.svg` and as `.dot`.",
     ]
     for declaration in DECLARATIONS:
         parts += ["", f"## {TITLES[declaration.name]}", "", "```mermaid", mermaid(declaration).rstrip(), "```", ""]
+        parts += [f"The same as [a picture]({declaration.name}.svg) and [for Graphviz]({declaration.name}.dot).", ""]
         parts += ["| state | meaning |", "|---|---|"]
         parts += [f"| `{state}`{_final_mark(declaration, state)} | {meaning} |" for state, meaning in declaration.states.items()]
         parts += ["", "| when | from | to | only if | then send | rule |", "|---|---|---|---|---|---|"]
         parts += [_row_line(row) for row in declaration.transitions]
     parts += ["", "## What is sent", "", *(f"- `{name}`: {meaning}" for name, meaning in EFFECTS.items())]
-    parts += [
-        "",
-        "## Rules",
-        "",
-        "D cites Dojo's contract, A admits an assumption.",
-        "",
-        *(f"- **{name}** {text}" for name, text in RULES.items()),
-    ]
+    rules = (f"- **{name}** {text}" for name, text in RULES.items())
+    parts += ["", "## Rules", "", "D cites Dojo's contract, A admits an assumption.", "", *rules]
     return "\n".join(parts) + "\n"
 
 

@@ -131,6 +131,9 @@ class Engine:
                 return Outcome(refusal=Refused("the venue is not taking orders now"))
             if taken := self._taken_intent(command, command.order_id, unit):
                 return taken
+        if (other := unit.transaction.order(command.order_id)) is not None:  # An id that the till chose, and Dojo's order has.
+            cause = f"{command.source}:{command.idempotency_key}"
+            return unit.store(decisions.refuse_reused_key(self._machines, other, at=unit.at, actor=command.actor, cause=cause), other)
         personal_hash = self._keep_personal(command.order_id, command.personal, unit)
         if isinstance(command, CreateOrder):
             intents = [told.intent_id for told in command.payments]

@@ -96,7 +96,7 @@ ORDER = Declaration(
         Policy("lock_order",   "- cancelled reversed refunded expired failed",                                "refuse",  "D9L"),
     ),
     groups={
-        "open": "created authorised captured reconciled updated",
+        "unsettled": "authorised captured reconciled",
     },
     tells={
         "reconcile": "order_reconciled", "settle_rest": "order_reconciled", "cancel": "order_cancelled", "reverse": "order_cancelled",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from workflow.errors import UnknownOrder
+from workflow.errors import JournalUnavailable, UnknownOrder
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ledger import inclusion_proof
+
+SEAL_SECONDS = 3.0
+SEAL_POLL_SECONDS = 0.05
 
 
 class Sealer(Protocol):
@@ -23,6 +27,23 @@ class Sealer(Protocol):
     @property
     def public_key(self) -> Ed25519PublicKey:
         """What checks the signature."""
+
+
+class Waiting:
+    """For whoever may not write: the running server signs within a second of the newest entry, so wait for it."""
+
+    def __init__(self, reads: SqliteReads, public_key: Ed25519PublicKey) -> None:
+        self._reads, self.public_key = reads, public_key
+
+    def seal(self) -> None:
+        """Wait until a checkpoint covers everything. Raises JournalUnavailable when none comes: nobody serves this journal."""
+        size, deadline = self._reads.size(), time.monotonic() + SEAL_SECONDS
+        while time.monotonic() < deadline:
+            newest = self._reads.newest_checkpoint()
+            if newest and newest[0] >= size:
+                return
+            time.sleep(SEAL_POLL_SECONDS)
+        raise JournalUnavailable(f"no checkpoint covers all {size} entries; start the server once, it signs one")
 
 
 class ProvenEntry(msgspec.Struct, frozen=True, kw_only=True):

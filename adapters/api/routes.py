@@ -14,6 +14,7 @@ from adapters.edge.cursors import Cursors
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import Request, WireId
+from workflow import export
 from workflow.commands import RequeueTask, ResolveOrder
 from workflow.engine import Engine
 from workflow.errors import UnknownOrder
@@ -68,6 +69,7 @@ class Api:
             ("GET", "/outbox", self.outbox),
             ("POST", "/outbox/<task_id>/requeue", self.requeue),
             ("GET", "/checkpoint", self.checkpoint),
+            ("GET", "/export", self.export),
         ):
             blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
         return blueprint
@@ -131,6 +133,13 @@ class Api:
         newest = self._reads.newest_checkpoint()
         return Response(newest[2] if newest else "", mimetype="text/plain")
 
+    def export(self) -> Response:
+        """The journal's entries from one position to another, as JSON Lines or CSV."""
+        form = _one_of("format", export.FORMATS, export.FORMATS) or "jsonl"
+        first, last = _position("from") or 1, _position("to")
+        kind = "text/csv" if form == "csv" else "application/x-ndjson"
+        return Response(export.lines(self._reads, form, first, last), mimetype=kind)
+
     def _view(self, order_id: str) -> OrderView:
         stored = self._reads.order(order_id)
         if stored is None:
@@ -161,6 +170,13 @@ def _switch(name: str) -> bool:
     if value not in _SWITCH:
         raise BadInput(name, f"expected true or false, got {shown(value)}")
     return _SWITCH[value]
+
+
+def _position(name: str) -> int | None:
+    text = request.args.get(name)
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
+        raise BadInput(name, f"expected a position in the journal, from 1 on, got {shown(text)}")
+    return int(text) if text else None
 
 
 def _limit() -> int:

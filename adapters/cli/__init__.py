@@ -4,6 +4,7 @@
 may import the other adapters.
 """
 
-from adapters.cli.commands import Program, run
+from adapters.cli.commands import run
+from adapters.cli.context import Program
 
 __all__ = ["Program", "run"]

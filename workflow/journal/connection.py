@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION
 
 BUSY_TIMEOUT_S = 5
 STATEMENT_CACHE = 256
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
+VERSION_OFFSET, APPLICATION_OFFSET = 60, 68
+"""Where SQLite's header keeps `user_version` and `application_id`."""
 
 
 def connect(path: Path, *, read_only: bool) -> Database:
@@ -40,13 +45,21 @@ def _quoted(path: Path) -> str:
     return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def check_header(database: Database, path: Path) -> None:
-    """Refuse what is not a journal of ours, or a newer one. Raises JournalForeign, JournalTooNew, JournalDamaged."""
+def refuse_foreign(path: Path) -> None:
+    """Refuse what is not a journal that this version can serve, by its header alone, and leave it as it is.
+
+    Raises JournalForeign, JournalTooNew, JournalUnavailable. SQLite itself would leave its own files beside a foreign database.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise JournalForeign(f"{path} is not a plain file")
     try:
-        application = database.execute("PRAGMA application_id").fetchone()[0]
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise JournalForeign(f"{path} is not a SQLite database: {error}") from error
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise JournalUnavailable(f"cannot read {path}: {error.strerror}") from error
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        raise JournalForeign(f"{path} is not a SQLite database")
+    version, application = (int.from_bytes(header[offset : offset + 4], "big") for offset in (VERSION_OFFSET, APPLICATION_OFFSET))
     if application != APPLICATION_ID:
         raise JournalForeign(f"{path} is a database of another program")
     if version > SCHEMA_VERSION:
@@ -56,11 +69,11 @@ def check_header(database: Database, path: Path) -> None:
 @contextmanager
 def reading(path: Path) -> Iterator[Database]:
     """A read-only connection for one job of a command; checks the header first."""
-    if not path.exists():
+    if not os.path.lexists(path):
         raise JournalUnavailable(f"there is no journal at {path}")
+    refuse_foreign(path)
     database = connect(path, read_only=True)
     try:
-        check_header(database, path)
         yield database
     finally:
         database.close()

@@ -22,8 +22,8 @@ from sqlite_utils import Database
 
 from workflow.clock import Clock, to_text
 from workflow.declaration import declaration_hash, declaration_text
-from workflow.errors import HeadRegressed, JournalDamaged, JournalForeign, JournalUnavailable
-from workflow.journal.connection import check_header, connect
+from workflow.errors import HeadRegressed, JournalDamaged, JournalUnavailable
+from workflow.journal.connection import connect, refuse_foreign
 from workflow.journal.driver import sqlite3
 from workflow.journal.lock import FileLock
 from workflow.journal.port import Transaction
@@ -122,6 +122,8 @@ class SqliteJournal:
             self._grown.notify_all()
         self._queue.put(None)
         self._thread.join()
+        with suppress(sqlite3.Error):  # A reader may still be there; the next start finds the rest in the WAL.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._database.close()
         self._witness.close()
         self._lock.release()
@@ -286,12 +288,10 @@ class SqliteJournal:
 
 
 def _open_or_make(path: Path, clock: Clock) -> Database:
-    if not path.exists():
+    if not os.path.lexists(path):
         _make(path, clock)
-    if not path.is_file() or path.is_symlink():
-        raise JournalForeign(f"{path} is not a plain file")
+    refuse_foreign(path)
     database = connect(path, read_only=False)
-    check_header(database, path)
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA synchronous = FULL")
     _register_machines(database, clock)

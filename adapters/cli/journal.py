@@ -1,0 +1,133 @@
+"""`tillproof journal`: prove, replay and read the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from adapters.api.views import entry_view
+from adapters.cli.context import json_option, open_journal
+from adapters.cli.orders import entry_lines
+from adapters.cli.output import Command, Exit, emit, paint, progress
+from workflow import export, replay
+from workflow.journal.keys import load_or_make_key
+from workflow.journal.reads import StoredEntry
+from workflow.proof import Prover, Waiting
+
+TAIL_SECONDS = 0.5
+"""How often `journal tail -f` looks for more."""
+
+
+@click.group()
+def journal() -> None:
+    """Prove, replay and read the journal."""
+
+
+@journal.command("verify", cls=Command, example="tillproof journal verify")
+@json_option
+def journal_verify(as_json: bool) -> None:
+    """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault."""
+    with open_journal() as (found, reads):
+        key = load_or_make_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        with progress("verify", reads.size()) as show:
+            result = replay.verify(reads, found.witness, key, show)
+    data = {
+        "ok": result.ok,
+        "entries": result.entries,
+        "orders": result.orders,
+        "checkpoint": result.checkpoint._asdict() if result.checkpoint else None,
+        "witness": {"size": result.witness.size if result.witness else 0, "ok": result.witness_ok},
+        "first_bad": asdict(result.first_bad) if result.first_bad else None,
+    }
+
+    def lines() -> Iterator[str]:
+        if result.first_bad:
+            yield paint(f"NOT WHOLE: entry {result.first_bad.seq}: {result.first_bad.reason}", "red")
+            return
+        yield paint("The journal is whole.", "green")
+        yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained"
+        if result.checkpoint:
+            yield f"  newest checkpoint: {result.checkpoint.size} {result.checkpoint.root}"
+        yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
+        yield f"  witness at {result.witness.size}" if result.witness else "  no witness file: a lost tail could not be noticed"
+
+    emit(as_json, data, lines)
+    raise SystemExit(Exit.FINE if result.ok else Exit.FOUND)
+
+
+@journal.command("replay", cls=Command, example="tillproof journal replay")
+@click.option("--until", type=click.IntRange(min=0), help="Only the entries up to this position; nothing is compared then.")
+@json_option
+def journal_replay(until: int | None, as_json: bool) -> None:
+    """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference."""
+    with open_journal() as (_, reads), progress("replay", until or reads.size()) as show:
+        result = replay.replay(reads, until=until, progress=show)
+
+    def lines() -> Iterator[str]:
+        if result.ok:
+            yield paint("Replay equals what is stored." if until is None else f"Replayed up to entry {result.entries}.", "green")
+        yield from (paint(f"DIFFERS: {mismatch}", "red") for mismatch in result.mismatches)
+        yield f"  {result.entries:,} entries, {result.orders:,} orders, digest {result.digest}"
+
+    emit(as_json, {**asdict(result), "ok": result.ok}, lines)
+    raise SystemExit(Exit.FINE if result.ok else Exit.FOUND)
+
+
+@journal.command("head", cls=Command, example="tillproof journal head")
+@json_option
+def journal_head(as_json: bool) -> None:
+    """Print how many entries there are and the root of their tree: `SIZE ROOT`."""
+    with open_journal() as (_, reads):
+        head = replay.head(reads)
+    emit(as_json, head._asdict(), lambda: iter([f"{head.size} {head.root}"]))
+
+
+@journal.command("tail", cls=Command, example="tillproof journal tail -f")
+@click.option("-n", "count", default=20, show_default=True, type=click.IntRange(0, 100_000), help="How many of the newest entries.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as new ones come, until Ctrl-C.")
+@json_option
+def journal_tail(count: int, follow: bool, as_json: bool) -> None:
+    """Print the newest entries, oldest first; one JSON object a line with --json."""
+    with open_journal() as (_, reads):
+        entries = reads.last_entries(count)
+        last = reads.size() if not entries else entries[-1].seq
+        _print_entries(entries, as_json)
+        while follow:
+            time.sleep(TAIL_SECONDS)
+            entries = list(reads.entries(after=last))
+            last = entries[-1].seq if entries else last
+            _print_entries(entries, as_json)
+
+
+def _print_entries(entries: list[StoredEntry], as_json: bool) -> None:
+    if as_json:
+        for entry in entries:
+            emit(True, entry_view(entry), lambda: iter(()))
+    else:
+        emit(False, None, lambda: entry_lines(entries))
+
+
+@journal.command("export", cls=Command, example="tillproof journal export --format csv")
+@click.option("--format", "form", type=click.Choice(export.FORMATS), default="jsonl", show_default=True)
+@click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="First position.")
+@click.option("--to", "last", type=click.IntRange(min=1), help="Last position; without it, to the end.")
+def journal_export(form: str, first: int, last: int | None) -> None:
+    """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere."""
+    with open_journal() as (_, reads), progress("export", (last or reads.size()) - first + 1) as show:
+        for number, line in enumerate(export.lines(reads, form, first, last)):
+            click.echo(line, nl=False)
+            show(number)
+
+
+@journal.command("proof", cls=Command, example="tillproof journal proof tp_019ab2c4d5e6")
+@click.argument("order_id")
+@click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
+def journal_proof(order_id: str, as_json: bool) -> None:
+    """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key."""
+    with open_journal() as (found, reads):
+        key = load_or_make_key(found.signing_key).public_key()
+        proof = Prover(reads, Waiting(reads, key)).prove(order_id)
+    emit(True, proof, lambda: iter(()))

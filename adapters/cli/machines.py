@@ -1,0 +1,87 @@
+"""`tillproof machine` and `tillproof diagram`: the declared machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from adapters.cli.context import json_option, open_journal
+from adapters.cli.output import Command, Exit, Failure, emit, paint, table
+from workflow import diagrams
+from workflow.case import declared_machines
+from workflow.declaration import state_name, words
+from workflow.entry import Entry
+from workflow.errors import (
+    UnknownOrder,
+)
+from workflow.lifecycle import DECLARATIONS
+
+
+@click.group()
+def machine() -> None:
+    """The declared machines."""
+
+
+@machine.command("show", cls=Command, example="tillproof machine show")
+@json_option
+def machine_show(as_json: bool) -> None:
+    """Show states and transitions as declared."""
+    emit(as_json, {"machines": [_machine_view(name) for name in declared_machines()]}, _machine_lines)
+
+
+def _machine_view(name: str) -> dict[str, object]:
+    found = declared_machines()[name]
+    return {
+        "name": found.name,
+        "hash": found.hash,
+        "states": [{"name": state, "final": state in found.final, "meaning": text} for state, text in found.declaration.states.items()],
+        "transitions": [
+            {"trigger": row.when, "from": state_name(source), "to": row.target, "only_if": row.only_if, "sends": list(words(row.then_send))}
+            for row in found.declaration.transitions
+            for source in words(row.source)
+        ],
+    }
+
+
+def _machine_lines() -> Iterator[str]:
+    for found in declared_machines().values():
+        yield paint(f"{found.ident}", "cyan")
+        for state, meaning in found.declaration.states.items():
+            yield f"  {state:<11} {'final ' if state in found.final else '      '} {meaning}"
+        rows = [(row.when, row.source.replace("-", "(new)"), row.target, row.only_if) for row in found.declaration.transitions]
+        yield from ("  " + line for line in table(("when", "from", "to", "only if"), rows))
+        yield ""
+
+
+@click.command(cls=Command, example="tillproof diagram --machine order --format svg")
+@click.option("--machine", "name", type=click.Choice([declaration.name for declaration in DECLARATIONS]), help="Only this machine.")
+@click.option("--order", "order_id", help="Number the path that this order took, and mark its present state.")
+@click.option("--format", "form", type=click.Choice(diagrams.FORMATS), default="mermaid", show_default=True)
+@click.option("--check", is_flag=True, help="Exit 1 when diagrams/ does not show what is declared.")
+@click.option("--write", is_flag=True, help="Draw diagrams/ anew.")
+def diagram(name: str | None, order_id: str | None, form: str, check: bool, write: bool) -> None:
+    """Draw the declared machines, or the way of one order through them."""
+    folder = Path(__file__).resolve().parents[2] / "diagrams"
+    if write:
+        diagrams.write(folder)
+        click.echo(f"drawn: {', '.join(diagrams.files())}", err=True)
+    elif check:
+        if stale := diagrams.stale(folder):
+            raise Failure(Exit.FOUND, f"stale in diagrams/: {', '.join(stale)}", "tillproof diagram --write")
+        click.echo("diagrams/ shows what is declared.", err=True)
+    else:
+        entries = _entries_of(order_id) if order_id else []
+        for declaration in DECLARATIONS:
+            if name == declaration.name or (name is None and (not order_id or declaration.name == "order")):
+                taken = diagrams.path_taken(entries, declaration.name) if order_id else None
+                click.echo(diagrams.render(declaration, form, taken), nl=False)
+
+
+def _entries_of(order_id: str) -> list[Entry]:
+    with open_journal() as (_, reads):
+        entries = [stored.entry() for stored in reads.entries(order_id=order_id)]
+        if not entries:
+            raise UnknownOrder(f"no order {order_id}")
+        return entries

@@ -1,0 +1,94 @@
+"""`tillproof orders`: the orders of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from adapters.api.views import OrderView, order_view
+from adapters.cli.context import json_option, open_journal
+from adapters.cli.output import Command, emit, paint, table
+from workflow.case import declared_machines
+from workflow.errors import (
+    UnknownOrder,
+)
+from workflow.journal.reads import OrderFilter, StoredEntry
+from workflow.lifecycle import DECLARATIONS
+
+
+@click.group()
+def orders() -> None:
+    """The orders of the journal."""
+
+
+@orders.command("list", cls=Command, example="tillproof orders list --limit 20")
+@click.option(
+    "--state", type=click.Choice([state for d in DECLARATIONS if d.name == "order" for state in d.states]), help="Only in this state."
+)
+@click.option("--attention", is_flag=True, help="Only orders that need a person.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -> None:
+    """List orders, newest first."""
+    with open_journal() as (_, reads):
+        found = [stored.order for stored in reads.orders(OrderFilter(state=state, attention=attention), limit)]
+    machine = declared_machines()["order"].ident
+    header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
+
+    def lines() -> Iterator[str]:
+        rows = [
+            (
+                str(order.id),
+                order.bill.reference or "-",
+                (order.bill.details.dine_in.table_id if order.bill.details.dine_in else None) or "-",
+                order.state,
+                order.status,
+                str(order.total),
+                str(order.paid),
+                str(order.tips),
+                ", ".join(item.code for item in order.attention) or "-",
+            )
+            for order in found
+        ]
+        yield from table(header, rows) if rows else iter(["No orders."])
+
+    emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
+
+
+@orders.command("show", cls=Command, example="tillproof orders show tp_019ab2c4d5e6")
+@click.argument("order_id")
+@json_option
+def orders_show(order_id: str, as_json: bool) -> None:
+    """Show one order: its state, its payments, what needs a person, and its entries."""
+    with open_journal() as (_, reads):
+        stored = reads.order(order_id)
+        if stored is None:
+            raise UnknownOrder(f"no order {order_id}")
+        entries = list(reads.entries(order_id=order_id))
+    view = order_view(stored.order, declared_machines()["order"].ident)
+    emit(as_json, view, lambda: _order_lines(view, entries))
+
+
+def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
+    yield f"{view.id}  {view.flow}  {view.reference or ''}  table {view.table_id or '-'}"
+    yield f"state    {view.state}   kitchen {view.status}   payable {'yes' if view.payable else 'no'}"
+    yield f"money    {view.total_amount} total, {view.paid_amount} paid, {view.tips_amount} tips"
+    for payment in view.payments:
+        refunded = f", {payment.refunded_amount} refunded" if payment.refunded_amount.value else ""
+        yield f"payment  {payment.payment_intent_id}  {payment.state}  {payment.paid_amount} + {payment.tips_amount} tip{refunded}"
+    for item in view.attention:
+        yield paint(f"needs a person: {item.code} since {item.since}: {item.detail}", "red")
+    yield ""
+    yield from entry_lines(entries)
+
+
+def entry_lines(entries: list[StoredEntry]) -> Iterator[str]:
+    """One line an entry, for people."""
+    for entry in entries:
+        step = f"{entry.from_state or '*'} -> {entry.to_state}" if entry.kind == "transition" else ""
+        machine = entry.machine.partition("@")[0]
+        what = f"{machine} {entry.trigger} {step}".strip() or f"{entry.kind} {entry.trigger}".strip()
+        whose = f"{entry.order_id or '-'} #{entry.order_seq}"
+        why = f"[{entry.actor}; {entry.cause}]"
+        yield f"{entry.seq:>7}  {entry.at}  {whose}  {what}  {entry.payment_intent_id}  {why}"

@@ -1,0 +1,59 @@
+"""`tillproof outbox`: messages on their way to Dojo."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+
+import click
+
+from adapters.api.views import task_view
+from adapters.cli.context import Program, failures, json_option, open_journal, settings
+from adapters.cli.output import Command, emit, table
+from workflow.commands import RequeueTask
+from workflow.journal.schema import TASK_STATUSES
+
+
+@click.group()
+def outbox() -> None:
+    """Messages on their way to Dojo, and those that were given up."""
+
+
+@outbox.command("list", cls=Command, example="tillproof outbox list --status dead")
+@click.option("--status", type=click.Choice(TASK_STATUSES), help="Only tasks that are so.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@json_option
+def outbox_list(status: str | None, limit: int, as_json: bool) -> None:
+    """List tasks, newest first."""
+    with open_journal() as (_, reads):
+        tasks = [task_view(row) for row in reads.tasks(status, limit)]
+
+    def lines() -> Iterator[str]:
+        rows = [
+            (
+                task.id,
+                task.effect,
+                task.payment_intent_id or "-",
+                task.status,
+                str(task.attempts),
+                task.next_at or "-",
+                task.last_error or "-",
+            )
+            for task in tasks
+        ]
+        yield from table(("task", "effect", "intent", "status", "attempts", "next", "last error"), rows) if rows else iter(["No tasks."])
+
+    emit(as_json, {"data": tasks}, lines)
+
+
+@outbox.command("requeue", cls=Command, example='tillproof outbox requeue tp_019ab2c4d5e6.12.0 --reason "Dojo is back"')
+@click.argument("task_id")
+@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@json_option
+@click.pass_obj
+def outbox_requeue(program: Program, task_id: str, reason: str, as_json: bool) -> None:
+    """Have a dead task tried again: through the running server where there is one, else the next start sends it."""
+    found = settings()
+    with failures():
+        program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=f"operator:{getpass.getuser()}"))
+    emit(as_json, {"id": task_id, "status": "pending"}, lambda: iter([f"{task_id} will be tried again."]))

@@ -1,0 +1,105 @@
+"""`/metrics` for Prometheus: what the journal says at the moment of the scrape, and what this process has counted. Never ids as labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Flask, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from workflow.clock import Clock, from_text
+from workflow.journal.reads import SqliteReads
+from workflow.lifecycle import ORDER
+
+
+class Metrics:
+    """The counters of one process; `observe_call` is called from any thread."""
+
+    def __init__(self, reads: SqliteReads, clock: Clock) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "tillproof_attempts", "Calls to Dojo by what was called and how it answered", ["target", "result"], registry=self.registry
+        )
+        self._requests = Histogram(
+            "tillproof_http_request_duration_seconds",
+            "Requests by side, method and status",
+            ["side", "method", "status"],
+            registry=self.registry,
+        )
+        self.registry.register(_JournalCollector(reads, clock))
+
+    def observe_call(self, target: str, result: str) -> None:
+        """A call to Dojo ended; `result` is the status, or `none` without an answer."""
+        self._calls.labels(target, result).inc()
+
+    def watch(self, app: Flask, side: str) -> None:
+        """Time every request of an application; `side` is `dojo` or `venue`."""
+
+        @app.before_request
+        def begin() -> None:
+            g.began = time.perf_counter()
+
+        @app.after_request
+        def end(response: Response) -> Response:
+            began = g.get("began")
+            if began is not None:
+                self._requests.labels(side, request.method, str(response.status_code)).observe(time.perf_counter() - began)
+            return response
+
+    def blueprint(self) -> Blueprint:
+        """`GET /metrics`."""
+        blueprint = Blueprint("metrics", __name__)
+
+        @blueprint.get("/metrics")
+        def metrics() -> Response:
+            return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST)
+
+        return blueprint
+
+
+class _JournalCollector:
+    """Gauges that are read from the journal when they are asked for."""
+
+    def __init__(self, reads: SqliteReads, clock: Clock) -> None:
+        self._reads, self._clock = reads, clock
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: registering must not read the journal."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges, as they are now."""
+        yield self._by("tillproof_orders", "Orders by flow and state", ["flow", "state"], _ORDERS)
+        yield self._by("tillproof_events", "Events kept, by what Dojo said", ["status"], _EVENTS)
+        yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
+        yield self._by("tillproof_attention", "What needs a person, by code", ["code"], _ATTENTION)
+        yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
+        yield self._one("tillproof_parked_intents", "Intents that no order explains", "SELECT count(*) FROM parked")
+        yield self._one("tillproof_journal_rows", "Entries of the journal", "SELECT coalesce(max(seq), 0) FROM journal")
+        yield self._age("tillproof_oldest_unsettled_seconds", "Age of the oldest order whose money is on its way", _OLDEST)
+        yield self._age("tillproof_last_event_age_seconds", "Since Dojo's last event", _LAST_EVENT)
+
+    def _by(self, name: str, text: str, labels: list[str], sql: str) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for *values, count in self._reads.rows(sql):
+            family.add_metric([str(value) for value in values], count)
+        return family
+
+    def _one(self, name: str, text: str, sql: str) -> Metric:
+        return GaugeMetricFamily(name, text, value=self._reads.rows(sql)[0][0])
+
+    def _age(self, name: str, text: str, sql: str) -> Metric:
+        at = self._reads.rows(sql)[0][0]
+        age = max(0.0, (self._clock.now() - from_text(at)).total_seconds()) if at else 0.0
+        return GaugeMetricFamily(name, text, value=age)
+
+
+_ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
+_TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
+_ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
+_EVENTS = "SELECT json_extract(body, '$.status'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1"
+_UNSETTLED = ", ".join(f"'{state}'" for state in ORDER.groups["unsettled"].split())
+_OLDEST = f"SELECT min(updated_at) FROM orders WHERE state IN ({_UNSETTLED})"
+_LAST_EVENT = "SELECT max(at) FROM (SELECT at FROM journal WHERE kind = 'event' ORDER BY seq DESC LIMIT 1)"

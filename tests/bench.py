@@ -1,0 +1,538 @@
+"""What the service can do on this machine, beside what its web server and its database do alone, in the same run.
+
+`make bench`. The service is the real program in a process of its own, with a real journal. Beside it runs the null route: the same
+server, as many threads, an answer of two bytes. Dojo is played by a fast stub of a few lines, made for load only: every intent that
+it is asked for is captured. The clients are processes with raw sockets that are kept open; each connection sends its next request
+when the last is answered. Nothing is asserted: the figures are for reading side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters import serving
+from workflow.clock import SystemClock
+from workflow.entry import Entry
+from workflow.journal.driver import sqlite3
+from workflow.journal.keys import load_or_make_key
+from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads
+from workflow.journal.schema import TABLES
+from workflow.journal.sqlite import SqliteJournal
+
+ROOT = Path(__file__).resolve().parents[1]
+CONNECTIONS = (1, 16, 64)
+ROUNDS = 2
+ROUND_SECONDS = 1.2
+ORDERS_SECONDS = 4.0
+ORDERS_CONNECTIONS = 16
+ORDERS_ALONE = 40
+CLIENT_PROCESSES = 2
+WAIT_SECONDS = 20.0
+"""After this the benchmark gives up: a server that does not start, an order that does not settle."""
+POLL_SECONDS = 0.005
+APPENDED = 4_000
+APPEND_SIZES = (10, 1_000)
+FSYNCS = 100
+
+USERNAME, PASSWORD = "epos-bench", "bench-password"
+AUTHORISATION = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+TOTAL = 4_900
+
+
+# -- the requests
+
+
+def post(path: str, body: dict) -> bytes:
+    raw = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {AUTHORISATION}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw
+
+
+def gbp(value: int) -> dict:
+    return {"value": value, "currencyCode": "GBP"}
+
+
+def create_order(name: str) -> bytes:
+    """CreateOrder of two lines with one authorised payment."""
+    items = [
+        {"plu": "FIS-02", "name": "Fish & chips", "quantity": 2, "amountPerItem": gbp(1_650)},
+        {"plu": "WIN-11", "name": "House red 250ml", "quantity": 2, "amountPerItem": gbp(800)},
+    ]
+    body = {
+        "dojoOrderId": f"ord_{name}",
+        "reference": "T-17",
+        "displayName": "Table 9",
+        "details": {"orderType": "DineIn", "dineIn": {"tableId": "tbl_9", "waiterId": "42"}},
+        "items": items,
+        "totalAmount": gbp(TOTAL),
+        "payments": [{"paymentIntentId": f"pi_{name}", "paidAmount": gbp(TOTAL)}],
+    }
+    return post("/v1/orders", body)
+
+
+def captured(name: str) -> bytes:
+    """The event that says: this order's payment was captured."""
+    body = {
+        "id": f"evt_{name}",
+        "accountId": "acc_bench",
+        "event": "payment_intent.status_updated",
+        "createdAt": "2026-03-14T12:00:00Z",
+        "data": {"paymentIntentId": f"pi_{name}", "paymentStatus": "Captured"},
+    }
+    return post("/v1/events", body)
+
+
+def creates(prefix: str):
+    """One request an order."""
+    return (create_order(f"{prefix}-{number}") for number in itertools.count())
+
+
+def whole_orders(prefix: str):
+    """Two requests an order; the rest is between the service and Dojo."""
+    for number in itertools.count():
+        yield create_order(f"{prefix}-{number}")
+        yield captured(f"{prefix}-{number}")
+
+
+# -- the clients
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one client process does: `each` requests belong together, and none is begun after `seconds`."""
+
+    address: tuple[str, int]
+    requests: str
+    each: int
+    prefix: str
+    connections: int
+    begin: float
+    seconds: float
+
+
+class Connection:
+    """One open connection with its own row of requests."""
+
+    def __init__(self, load: Load, number: int) -> None:
+        self.socket = socket.create_connection(load.address, timeout=WAIT_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.requests = globals()[load.requests](f"{load.prefix}-{number}")
+        self.sent_at = 0.0
+        self.sent = 0
+        self._received = b""
+
+    def send_next(self) -> None:
+        self.sent_at = time.perf_counter()
+        self.sent += 1
+        self.socket.sendall(next(self.requests))
+
+    def has_answer(self) -> bool:
+        """Read what came; whether that completes an answer. Anything but 200 ends the benchmark."""
+        piece = self.socket.recv(65_536)
+        self._received += piece
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not piece or (found and not head.startswith(b"HTTP/1.1 200")):
+            raise SystemExit(f"bench: the server answered {self._received[:400]!r}")
+        _, _, length = head.lower().partition(b"content-length: ")
+        if not found or len(body) < int(length.split(b"\r\n")[0]):
+            return False
+        self._received = b""
+        return True
+
+
+def run_load(load: Load) -> list[float]:
+    """The seconds that each answer took, of those that came in time."""
+    connections = [Connection(load, number) for number in range(load.connections)]
+    took: list[float] = []
+    time.sleep(max(0.0, load.begin - time.time()))
+    end = time.perf_counter() + load.seconds
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            connection.send_next()
+        while selector.get_map():
+            for key, _ in selector.select(WAIT_SECONDS):
+                _take(key.data, took, end, load.each, selector)
+    return took
+
+
+def _take(connection: Connection, took: list[float], end: float, each: int, selector: selectors.BaseSelector) -> None:
+    if not connection.has_answer():
+        return
+    now = time.perf_counter()
+    if now <= end:
+        took.append(now - connection.sent_at)
+    if now > end and connection.sent % each == 0:
+        selector.unregister(connection.socket)
+        connection.socket.close()
+    else:
+        connection.send_next()
+
+
+class Clients:
+    """The client processes, started once."""
+
+    def __init__(self) -> None:
+        self._pool = ProcessPoolExecutor(CLIENT_PROCESSES, mp_context=multiprocessing.get_context("spawn"))
+        self._runs = itertools.count()
+        list(self._pool.map(time.sleep, [0.5] * CLIENT_PROCESSES))  # Both are started, not one twice.
+
+    def run(self, port: int, requests: str, connections: int, seconds: float, *, each: int = 1) -> list[float]:
+        """All the answers' times, in seconds."""
+        processes = min(CLIENT_PROCESSES, connections)
+        begin, run = time.time() + 0.1, next(self._runs)
+        loads = [
+            Load(
+                address=("127.0.0.1", port),
+                requests=requests,
+                each=each,
+                prefix=f"{run}-{number}",
+                connections=connections // processes,
+                begin=begin,
+                seconds=seconds,
+            )
+            for number in range(processes)
+        ]
+        return [seconds for took in self._pool.map(run_load, loads) for seconds in took]
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+# -- the servers, each a process: `python -m tests.bench NAME`
+
+
+class DojoStub(asyncio.Protocol):
+    """Reads of payment intents and `POST /epos/events`, kept alive; every intent is captured in full."""
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (cut := self._end_of_request()) is not None:
+            request, self._received = self._received[:cut], self._received[cut:]
+            self._transport.write(self._answer(request))
+
+    def _end_of_request(self) -> int | None:
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        _, _, length = head.lower().partition(b"content-length: ")
+        size = int(length.split(b"\r\n")[0]) if length else 0
+        return len(head) + 4 + size if found and len(body) >= size else None
+
+    def _answer(self, request: bytes) -> bytes:
+        method, target, _ = request.split(b" ", 2)
+        intent_id = target.partition(b"?")[0].rpartition(b"/")[2].decode()
+        intent = {"id": intent_id, "status": "Captured", "captureMode": "Auto", "amount": gbp(TOTAL), "totalAmount": gbp(TOTAL)}
+        body = json.dumps(intent if method == b"GET" else {}).encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def serve_dojo() -> None:
+    server = await asyncio.get_running_loop().create_server(DojoStub, "127.0.0.1", 0)
+    print(json.dumps({"address": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"}), file=sys.stderr, flush=True)
+    await server.serve_forever()
+
+
+def build_null() -> serving.Running:
+    from flask import Flask
+
+    app = Flask("null")
+    app.post("/v1/orders")(lambda: b"{}")
+    return serving.Running(app, lambda: None)
+
+
+def serve_null() -> None:
+    from adapters import logs
+
+    logs.configure(sys.stderr, "INFO", SystemClock())
+    sys.exit(serving.serve_in_worker(("127.0.0.1", 0), build_null))
+
+
+@contextmanager
+def server(*command: str, log: Path, environment: dict[str, str] | None = None):
+    """A started server's port, which its first log line with an address tells."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TILLPROOF_")}
+    with log.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=own | (environment or {}), stdout=stream, stderr=stream)
+    try:
+        yield _port(process, log)
+    finally:
+        process.terminate()
+        process.wait(WAIT_SECONDS)
+
+
+def _port(process: subprocess.Popen, log: Path) -> int:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text("utf-8").splitlines():
+            if '"address"' in line:
+                return int(json.loads(line)["address"].rpartition(":")[2])
+        time.sleep(POLL_SECONDS)
+    raise SystemExit(f"bench: a server did not start:\n{log.read_text('utf-8')}")
+
+
+@contextmanager
+def service(folder: Path, dojo_port: int):
+    """The real program with an empty journal in `folder`; its port."""
+    folder.mkdir()
+    environment = {
+        "TILLPROOF_LISTEN": "127.0.0.1:0",
+        "TILLPROOF_CONSOLE_LISTEN": "127.0.0.1:0",
+        "TILLPROOF_JOURNAL": str(folder / "tillproof.db"),
+        "TILLPROOF_DOJO_URL": f"http://127.0.0.1:{dojo_port}",
+        "TILLPROOF_DOJO_API_KEY": "sk_sandbox_bench",
+        "TILLPROOF_EPOS_USERNAME": USERNAME,
+        "TILLPROOF_EPOS_PASSWORD": PASSWORD,
+        "TILLPROOF_ENV": "test",
+    }
+    with server("app", "serve", log=folder / "service.log", environment=environment) as port:
+        yield port
+
+
+# -- what is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Requests a second of the null route and of CreateOrder, and how long the slowest of a hundred CreateOrders took."""
+
+    connections: int
+    null: float
+    created: float
+    p50_ms: float
+    p99_ms: float
+
+
+def measure_creates(clients: Clients, null_port: int, port: int) -> list[Created]:
+    """Both by turns, so that what else the machine does falls upon both."""
+    for each in (null_port, port):
+        clients.run(each, "creates", max(CONNECTIONS), 0.5)  # Threads are started, statements prepared.
+    return [_measure_creates(clients, null_port, port, connections) for connections in CONNECTIONS]
+
+
+def _measure_creates(clients: Clients, null_port: int, port: int, connections: int) -> Created:
+    null: list[float] = []
+    created: list[float] = []
+    for _ in range(ROUNDS):
+        null += clients.run(null_port, "creates", connections, ROUND_SECONDS)
+        created += clients.run(port, "creates", connections, ROUND_SECONDS)
+    seconds = ROUNDS * ROUND_SECONDS
+    cuts = statistics.quantiles(created, n=100)
+    return Created(connections, len(null) / seconds, len(created) / seconds, cuts[49] * 1_000, cuts[98] * 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole orders: how many, in which time, and what the journal and its witness grew by."""
+
+    orders: int
+    seconds: float
+    entries: int
+    commits: int
+    checkpoints: int
+
+    @property
+    def a_second(self) -> float:
+        return self.orders / self.seconds
+
+
+def measure_orders(clients: Clients, folder: Path, port: int) -> Whole:
+    """Create, event, read and OrderUpdated, over many connections, until every order is `updated`."""
+    began = time.monotonic()
+    clients.run(port, "whole_orders", ORDERS_CONNECTIONS, ORDERS_SECONDS, each=2)
+    seconds = await_updated(folder) - began
+    return _whole(folder, seconds)
+
+
+def measure_orders_alone(folder: Path, port: int) -> Whole:
+    """The same one order after the other, so that no commit is shared."""
+    load = Load(("127.0.0.1", port), "whole_orders", 2, "alone", 1, 0.0, 0.0)
+    connection = Connection(load, 0)
+    began = ended = time.monotonic()
+    for _ in range(2 * ORDERS_ALONE):
+        connection.send_next()
+        while not connection.has_answer():
+            pass
+        if connection.sent % load.each == 0:
+            ended = await_updated(folder)
+    connection.socket.close()
+    return _whole(folder, ended - began)
+
+
+def await_updated(folder: Path) -> float:
+    """Wait until every order of the journal is `updated`; the moment when that was seen."""
+    reads = SqliteReads(folder / "tillproof.db")
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if not reads.rows("SELECT 1 FROM orders WHERE state <> 'updated' LIMIT 1"):
+            return time.monotonic()
+        time.sleep(POLL_SECONDS)
+    raise SystemExit(f"bench: orders are not updated after {WAIT_SECONDS:.0f} s; see {folder}/service.log")
+
+
+def _whole(folder: Path, seconds: float) -> Whole:
+    reads = SqliteReads(folder / "tillproof.db")
+    counts = (reads.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("orders", "journal", "checkpoint"))
+    orders, entries, checkpoints = counts
+    commits = len((folder / "tillproof.db.witness").read_bytes().splitlines())  # One line a commit.
+    return Whole(orders, seconds, entries, commits, checkpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Entries a second: through the journal, and the same finished rows by bare `executemany`."""
+
+    entries_a_commit: int
+    journal: float
+    bare: float
+
+
+def measure_append(folder: Path, size: int) -> Appended:
+    """`size` entries a commit, one caller."""
+    path = folder / f"append-{size}.db"
+    journal = SqliteJournal(path, Path(f"{path}.witness"), load_or_make_key(Path(f"{path}.key")), SystemClock())
+    batches = [[_entry(number) for number in range(first, first + size)] for first in range(1, APPENDED + 1, size)]
+    began = time.perf_counter()
+    for batch in batches:
+        journal.write(lambda transaction, batch=batch: transaction.append(batch))
+    through_journal = time.perf_counter() - began
+    journal.close()
+    rows = SqliteReads(path).rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq")
+    return Appended(size, APPENDED / through_journal, APPENDED / _append_bare(folder / f"bare-{size}.db", rows, size))
+
+
+def _entry(order_seq: int) -> Entry:
+    return Entry(
+        order_id="o1",
+        order_seq=order_seq,
+        at="2026-03-14T12:00:00.000Z",
+        kind="event",
+        payment_intent_id="pi_1",
+        actor="dojo",
+        cause=f"event:evt_{order_seq}",
+        body={"event": "payment_intent.status_updated", "id": f"evt_{order_seq}", "channel": "capability", "status": "Captured"},
+    )
+
+
+def _append_bare(path: Path, rows: list[tuple], size: int) -> float:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(TABLES)
+    insert = f"INSERT INTO journal VALUES ({', '.join('?' * len(rows[0]))})"
+    began = time.perf_counter()
+    for first in range(0, len(rows), size):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(insert, rows[first : first + size])
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - began
+    connection.close()
+    return seconds
+
+
+def measure_fsync(folder: Path) -> float:
+    """Milliseconds of one write of a page and its fsync."""
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(FSYNCS):
+            file.write(b"x" * 4_096)
+            os.fsync(file.fileno())
+        return (time.perf_counter() - began) / FSYNCS * 1_000
+
+
+# -- the table
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        print("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def print_creates(rows: list[Created]) -> None:
+    print("\nCreateOrder beside the null route, requests a second")
+    header = ("connections", "null route", "CreateOrder", "ratio", "p50 ms", "p99 ms")
+    cells = [
+        (f"{r.connections}", f"{r.null:,.0f}", f"{r.created:,.0f}", f"{r.created / r.null:.3f}", f"{r.p50_ms:.1f}", f"{r.p99_ms:.1f}")
+        for r in rows
+    ]
+    table(header, cells)
+
+
+def print_orders(rows: dict[str, Whole], null: float) -> None:
+    print("\nWhole orders: create, event, read, OrderUpdated, until updated; ratio to the null route over 16 connections")
+    header = ("", "orders", "orders/s", "ratio", "entries/order", "commits/order", "checkpoints")
+    cells = [
+        (
+            name,
+            f"{row.orders:,}",
+            f"{row.a_second:,.0f}",
+            f"{row.a_second / null:.3f}",
+            f"{row.entries / row.orders:.1f}",
+            f"{row.commits / row.orders:.2f}",
+            f"{row.checkpoints}",
+        )
+        for name, row in rows.items()
+    ]
+    table(header, cells)
+
+
+def print_appends(rows: list[Appended]) -> None:
+    print("\nJournal entries a second, one caller, beside bare executemany of the same rows")
+    header = ("entries/commit", "journal", "bare", "ratio")
+    table(header, [(f"{r.entries_a_commit:,}", f"{r.journal:,.0f}", f"{r.bare:,.0f}", f"{r.journal / r.bare:.3f}") for r in rows])
+
+
+def main() -> None:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tillproof-bench-") as name:
+        folder = Path(name)
+        print(
+            f"Tillproof bench: {os.cpu_count()} processors, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+            f"a page and its fsync {measure_fsync(folder):.2f} ms, {serving.BLOCKING_THREADS} threads a server"
+        )
+        clients = Clients()
+        with server("tests.bench", "dojo", log=folder / "dojo.log") as dojo:
+            with server("tests.bench", "null", log=folder / "null.log") as null, service(folder / "creates", dojo) as port:
+                created = measure_creates(clients, null, port)
+            print_creates(created)
+            with service(folder / "alone", dojo) as port:
+                alone = measure_orders_alone(folder / "alone", port)
+            with service(folder / "orders", dojo) as port:
+                together = measure_orders(clients, folder / "orders", port)
+        clients.close()
+        null_route = next(row.null for row in created if row.connections == ORDERS_CONNECTIONS)
+        print_orders({"one after the other": alone, f"{ORDERS_CONNECTIONS} connections": together}, null_route)
+        print_appends([measure_append(folder, size) for size in APPEND_SIZES])
+        print(f"\n{time.monotonic() - began:.0f} s in all")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["dojo"]:
+            asyncio.run(serve_dojo())
+        case ["null"]:
+            serve_null()
+        case _:
+            main()

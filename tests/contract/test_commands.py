@@ -1,0 +1,657 @@
+"""Every command as a person or a script runs it: its help, its JSON, its exit code, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from contextlib import closing
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import app
+from adapters.cli.commands import cli
+from adapters.sandbox import Sandbox
+from tests.contract.running import KEY, PATIENCE, Service, an_order, environment, eventually, free_port, register, sqlite, whole_copy
+from workflow.money import Money
+
+HEX = re.compile("[0-9a-f]{64}")
+DEMO_SECONDS = 10.0
+ID = "ORDER"
+"""Stands for the id of the order that was paid."""
+
+
+Ended = namedtuple("Ended", "returncode stdout stderr")
+
+
+def run_process(folder, *words, **settings):
+    """Run a command to its end as a process of its own: no traceback and no colour, whatever it finds."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", *words],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "\x1b" not in ended.stdout + ended.stderr
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def program():
+    """What the composition root gives to the commands."""
+    given = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "run", given.append)
+        app.main()
+    return given[0]
+
+
+@pytest.fixture
+def run(program, monkeypatch):
+    """Runs a command in this process, which saves the start of another: otherwise as `run_process`."""
+
+    def run(folder, *words, **settings):
+        monkeypatch.chdir(folder)
+        others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
+        given = {f"TILLPROOF_{name}": str(value) for name, value in settings.items()}
+        result = CliRunner().invoke(cli, words, obj=program, prog_name="tillproof", env=others | given, color=True)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert "\x1b" not in result.output
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory):
+    """The journal of a service that played both flows and was stopped; the sandbox still runs and knows it."""
+    sandbox = Sandbox(api_key=KEY, step_seconds=10)
+    sandbox.start()
+    service = Service(tmp_path_factory.mktemp("commands"), sandbox.url)
+    try:
+        service.start()
+        register(service, sandbox)
+        paid = sandbox.order_and_pay(tips=Money(300, "GBP"))
+        service.dojo.post("/v1/orders", an_order("unpaid"))
+        service.dojo.post("/v1/orders", an_order("unpaid", total=1))
+        assert paid.ok
+        service.await_state(paid.order_id, "updated")
+        service.await_rest()
+        assert service.stop() == 0
+        yield SimpleNamespace(service=service, sandbox=sandbox, order_id=paid.order_id, folder=service.folder)
+    finally:
+        service.kill()
+        sandbox.stop()
+
+
+@pytest.fixture
+def ask(venue, run):
+    """Runs a command with the settings of the venue."""
+    return lambda *words, **settings: run(
+        venue.folder, *(venue.order_id if word == ID else word for word in words), **venue.service.settings | settings
+    )
+
+
+@pytest.fixture
+def tampered(venue, tmp_path, ask):
+    """Runs a command on a copy of the journal in which somebody ran SQL."""
+
+    def after(words, *statements):
+        copy = whole_copy(venue.service.journal, tmp_path / "copy.db")
+        triggers = sqlite(copy, "SELECT name FROM sqlite_master WHERE type = 'trigger'")[0]
+        sqlite(copy, *(f"DROP TRIGGER {name}" for (name,) in triggers), *statements)
+        return ask(*words, JOURNAL=copy, WITNESS=venue.service.witness, SIGNING_KEY=f"{venue.service.journal}.key")
+
+    return after
+
+
+# Help
+
+
+def commands(group, path=()):
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands(cli))
+
+
+def test_every_command_of_the_interface_that_is_built_is_there():
+    expected = "demo serve sandbox doctor version diagram"
+    groups = {"caps": "list diff register", "orders": "list show", "journal": "verify replay head tail", "machine": "show"}
+    wanted = {(name,) for name in expected.split()} | {(group, name) for group, names in groups.items() for name in names.split()}
+
+    assert wanted <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+def test_the_help_of_every_command_opens_with_an_example_of_it(words):
+    shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="tillproof")
+
+    assert shown.exit_code == 0
+    assert shown.output.startswith(f"Example: tillproof {' '.join(words)}")
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+def test_the_example_of_every_command_is_one_that_it_understands(words):
+    example = shlex.split(COMMANDS[words].example)[1:]
+    context = COMMANDS[words].make_context("tillproof", example[len(words) :], resilient_parsing=False)
+
+    assert tuple(example[: len(words)]) == words
+    context.close()
+
+
+def test_help_runs_without_settings_and_without_a_journal(run, tmp_path):
+    for words in ([], ["--help"], ["journal"], ["journal", "verify", "--help"], ["-h"]):
+        ended = run(tmp_path, *words)
+        assert (ended.returncode in {0, 2}, "Usage: tillproof" in ended.stdout + ended.stderr) == (True, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+# JSON
+
+
+def parsed(ended, code=0):
+    assert (ended.returncode, ended.stderr) == (code, "")
+    return json.loads(ended.stdout)
+
+
+def test_journal_verify_has_the_shape_of_the_interface(ask):
+    found = parsed(ask("journal", "verify", "--json"))
+
+    assert found.keys() >= {"ok", "entries", "orders", "checkpoint", "witness", "first_bad"}
+    assert (found["ok"], found["first_bad"], found["orders"]) == (True, None, 2)
+    assert found["checkpoint"].keys() == {"size", "root"}
+    assert found["checkpoint"]["size"] == found["entries"] > 10
+    assert HEX.fullmatch(found["checkpoint"]["root"])
+    assert found["witness"] == {"size": found["entries"], "ok": True}
+
+
+def test_journal_replay_has_the_shape_of_the_interface_and_a_digest_that_stays(ask):
+    first, second = (parsed(ask("journal", "replay", "--json")) for _ in range(2))
+
+    assert first.keys() >= {"ok", "entries", "orders", "mismatches", "digest"}
+    assert (first["ok"], first["mismatches"], first["orders"]) == (True, [], 2)
+    assert HEX.fullmatch(first["digest"])
+    assert first == second
+
+
+def test_journal_replay_until_a_position_says_how_it_was_then(ask):
+    found = parsed(ask("journal", "replay", "--until", "1", "--json"))
+
+    assert (found["ok"], found["entries"], found["orders"]) == (True, 1, 1)
+    assert found["digest"] != parsed(ask("journal", "replay", "--json"))["digest"]
+
+
+def test_journal_head_is_a_size_and_the_root_that_the_checkpoint_signs(ask):
+    shown = ask("journal", "head")
+
+    checkpoint = parsed(ask("journal", "verify", "--json"))["checkpoint"]
+    assert (shown.returncode, shown.stdout) == (0, f"{checkpoint['size']} {checkpoint['root']}\n")
+    assert parsed(ask("journal", "head", "--json")) == checkpoint
+
+
+def test_journal_tail_prints_the_newest_entries_oldest_first_one_object_a_line(ask):
+    shown = ask("journal", "tail", "-n", "3", "--json")
+
+    entries = [json.loads(line) for line in shown.stdout.splitlines()]
+    size = parsed(ask("journal", "head", "--json"))["size"]
+    assert [entry["seq"] for entry in entries] == [size - 2, size - 1, size]
+    assert entries[0].keys() >= {"order_id", "order_seq", "at", "kind", "machine", "trigger", "from_state", "to_state", "body", "hash"}
+
+
+def test_journal_tail_follows_a_journal_that_grows(venue, tmp_path):
+    copy = Service(tmp_path, JOURNAL=whole_copy(venue.service.journal, tmp_path / "live.db"))
+    copy.start()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "app", "journal", "tail", "-n", "0", "-f", "--json"],
+            cwd=tmp_path,
+            env=copy.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as following:
+            made = iter(range(1_000_000))
+            lines = []
+
+            def more():
+                copy.dojo.post("/v1/orders", an_order(f"followed-{next(made)}"))
+                os.set_blocking(following.stdout.fileno(), False)
+                lines.extend(following.stdout.readlines())
+                return lines
+
+            eventually(more)
+            following.send_signal(signal.SIGINT)
+            _, complaints = following.communicate(timeout=PATIENCE)
+        assert json.loads(lines[0])["kind"] == "transition"
+        assert "Traceback" not in complaints
+    finally:
+        copy.kill()
+
+
+def test_orders_list_has_every_order_newest_first(ask, venue):
+    found = parsed(ask("orders", "list", "--json"))["data"]
+
+    assert found[0]["dojoOrderId"] == "unpaid"
+    assert [order["id"] for order in found][1:] == [venue.order_id]
+    assert [order["id"] for order in parsed(ask("orders", "list", "--state", "updated", "--json"))["data"]] == [venue.order_id]
+    assert [order["dojoOrderId"] for order in parsed(ask("orders", "list", "--attention", "--json"))["data"]] == ["unpaid"]
+    assert len(parsed(ask("orders", "list", "--limit", "1", "--json"))["data"]) == 1
+
+
+def test_orders_show_has_the_shape_of_the_interface(ask, venue):
+    found = parsed(ask("orders", "show", ID, "--json"))
+
+    assert found.keys() >= {"id", "dojoOrderId", "flow", "state", "status", "totalAmount", "paidAmount", "tipsAmount", "payments"}
+    assert found.keys() >= {"attention", "lock", "orderSeq", "machine"}
+    assert (found["id"], found["state"], found["paidAmount"]["value"]) == (venue.order_id, "updated", 5170)
+    assert found["payments"][0].keys() >= {"paymentIntentId", "state", "paidAmount", "tipsAmount", "refundedAmount"}
+
+
+def test_orders_show_tells_people_state_money_and_each_step(ask, venue):
+    shown = ask("orders", "show", ID).stdout
+
+    for text in (venue.order_id, "updated", "GBP 51.70", "GBP 3.00", "reconciled -> updated", "reconciled"):
+        assert text in shown
+
+
+def test_machine_show_has_the_shape_of_the_interface(ask):
+    machines = {machine["name"]: machine for machine in parsed(ask("machine", "show", "--json"))["machines"]}
+
+    assert machines.keys() >= {"order", "payment"}
+    for machine in machines.values():
+        assert re.fullmatch("[0-9a-f]{12}", machine["hash"])
+        assert machine["states"][0].keys() >= {"name", "final"}
+        assert {transition.keys() >= {"trigger", "from", "to"} for transition in machine["transitions"]} == {True}
+        assert machine["transitions"][0]["from"] == ""
+        states = {state["name"] for state in machine["states"]}
+        assert {transition["to"] for transition in machine["transitions"]} <= states
+        assert not {state["name"] for state in machine["states"] if state["final"]} & {t["from"] for t in machine["transitions"]}
+
+
+def test_every_transition_in_the_journal_is_one_that_machine_show_declares(ask):  # I4
+    declared = {
+        (f"{machine['name']}@{machine['hash']}", transition["trigger"], transition["from"], transition["to"])
+        for machine in parsed(ask("machine", "show", "--json"))["machines"]
+        for transition in machine["transitions"]
+    }
+    entries = [json.loads(line) for line in ask("journal", "tail", "-n", "1000", "--json").stdout.splitlines()]
+    journaled = {(e["machine"], e["trigger"], e["from_state"], e["to_state"]) for e in entries if e["kind"] == "transition"}
+
+    assert len(journaled) > 6
+    assert journaled <= declared
+
+
+def test_version_names_the_program_and_sqlite(ask):
+    assert parsed(ask("version", "--json")).keys() >= {"version", "sqlite"}
+    assert re.match(r"tillproof \d+\.\d+", ask("version").stdout)
+
+
+def test_doctor_of_a_healthy_venue_finds_no_failure(ask):
+    ended = ask("doctor", "--json")
+
+    found = json.loads(ended.stdout)
+    failures = [finding for finding in found["findings"] if finding["level"] == "FAIL"]
+    assert (ended.returncode, failures, found["failures"]) == (0, [], 0)
+    assert {finding["name"] for finding in found["findings"]} >= {"settings", "SQLite", "journal", "Dojo", "capabilities"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("doctor", "version", "caps list", "caps diff", "caps register", "orders list", f"orders show {ID}", "machine show"),
+        *("journal verify", "journal replay", "journal head"),
+    ],
+    ids=lambda words: words.replace(" ", "-"),
+)
+def test_with_json_stdout_is_one_json_document_and_without_it_is_none(ask, words):
+    as_json, as_words = ask(*words.split(), "--json"), ask(*words.split())
+
+    assert isinstance(json.loads(as_json.stdout), dict)
+    assert (as_json.returncode, as_words.returncode) == (0, 0)
+    assert as_words.stdout.strip()
+    assert not as_words.stdout.startswith("{")
+
+
+# Capabilities
+
+
+def test_caps_diff_exits_1_until_caps_register_was_run(run, venue, tmp_path):
+    sandbox = Sandbox(api_key=KEY)
+    sandbox.start()
+    settings = venue.service.settings | {"DOJO_URL": sandbox.url}
+    try:
+        assert parsed(run(tmp_path, "caps", "list", "--json", **settings)) == {"url": None, "username": None, "capabilities": []}
+        before = run(tmp_path, "caps", "diff", "--json", **settings)
+        registered = parsed(run(tmp_path, "caps", "register", "--json", **settings))
+        after = run(tmp_path, "caps", "diff", "--json", **settings)
+        listed = parsed(run(tmp_path, "caps", "list", "--json", **settings))
+    finally:
+        sandbox.stop()
+
+    assert (before.returncode, json.loads(before.stdout)["differs"]) == (1, True)
+    assert json.loads(before.stdout)["missing"] == registered["registered"]
+    assert {"CreateOrder", "GetOrderById", "SearchOrders"} <= set(registered["registered"])
+    assert (after.returncode, json.loads(after.stdout)["differs"]) == (0, False)
+    assert [capability["name"] for capability in listed["capabilities"]] == registered["registered"]
+    assert (listed["url"], listed["username"]) == (settings["PUBLIC_URL"], settings["EPOS_USERNAME"])
+    assert settings["EPOS_PASSWORD"] not in json.dumps([registered, listed])
+
+
+# Exit codes
+
+
+def test_a_process_ends_with_the_code_of_the_interface_and_says_what_to_do_next(venue, tmp_path):
+    settings = venue.service.settings
+    foreign = tmp_path / "recipes.db"
+    sqlite(foreign, "CREATE TABLE recipe(name TEXT)")
+
+    ends = {
+        0: run_process(tmp_path, "journal", "verify", **settings),
+        1: run_process(tmp_path, "orders", "show", "tp_none", **settings),
+        2: run_process(tmp_path, "pay", **settings),
+        3: run_process(tmp_path, "caps", "list", **settings | {"RETRY_BASE_MS": "soon"}),
+        4: run_process(tmp_path, "caps", "list", **settings | {"DOJO_URL": f"http://127.0.0.1:{free_port()}"}),
+        5: run_process(tmp_path, "orders", "list", **settings | {"JOURNAL": foreign}),
+    }
+
+    assert [ended.returncode for ended in ends.values()] == list(ends)
+    assert [bool(ended.stdout) for ended in ends.values()] == [True] + [False] * 5
+    assert [code for code, ended in ends.items() if code != 2 and "Next: tillproof" in ended.stderr] == [1, 3, 4, 5]
+
+
+def fails(ended, code, *said):
+    """Ends with the code, says why and what to do next on stderr, and puts nothing on stdout."""
+    assert (ended.returncode, ended.stdout) == (code, "")
+    for text in said:
+        assert text in ended.stderr
+    return ended.stderr
+
+
+@pytest.mark.parametrize("words", ["caps list", "caps diff", "caps register"], ids=lambda words: words.replace(" ", "-"))
+def test_a_dojo_out_of_reach_is_4(ask, words):
+    said = fails(ask(*words.split(), DOJO_URL=f"http://127.0.0.1:{free_port()}"), 4)
+
+    assert said.splitlines()[-1] == "Next: tillproof doctor"
+
+
+def test_a_dojo_that_refuses_the_key_is_4_and_the_key_is_not_shown(ask):
+    fails(ask("caps", "list", DOJO_API_KEY="sk_sandbox_canary"), 4, "refuses the API key", "Next: ")
+    assert "canary" not in ask("caps", "list", DOJO_API_KEY="sk_sandbox_canary").stderr
+
+
+def test_an_unknown_order_is_1(ask):
+    assert fails(ask("orders", "show", "tp_none"), 1, "tp_none").splitlines()[-1] == "Next: tillproof orders list"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "pay",
+        "orders",
+        "orders pay",
+        "orders list --state paid",
+        "orders list --limit 0",
+        "orders show",
+        "journal verify --fast",
+        "diagram --format exe",
+    ],
+    ids=lambda words: words.replace(" ", "-").replace("---", "-"),
+)
+def test_wrong_usage_is_2(ask, words):
+    ended = ask(*words.split())
+
+    assert (ended.returncode, "Usage: tillproof" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", ["serve", "orders list", "journal verify", "caps list"], ids=lambda words: words.replace(" ", "-"))
+def test_settings_that_cannot_be_used_are_3(ask, words):
+    fails(ask(*words.split(), RETRY_BASE_MS="soon"), 3, "TILLPROOF_RETRY_BASE_MS", "Next: tillproof doctor")
+
+
+def test_doctor_names_a_setting_that_cannot_be_used_and_how_to_mend_it(ask):
+    ended = ask("doctor", RETRY_BASE_MS="soon")
+
+    assert ended.returncode == 1
+    assert "TILLPROOF_RETRY_BASE_MS" in ended.stdout
+    assert "Fix: " in ended.stdout
+
+
+def test_what_caps_register_lacks_is_3_by_name(run, tmp_path):
+    fails(run(tmp_path, "caps", "register"), 3, "TILLPROOF_")
+    fails(run(tmp_path, "caps", "list"), 3, "TILLPROOF_DOJO_API_KEY")
+
+
+READERS = ("orders list", "orders show x", "journal verify", "journal replay", "journal head", "journal tail")
+
+
+@pytest.mark.parametrize("words", READERS, ids=lambda words: words.replace(" ", "-"))
+def test_without_a_journal_a_reader_says_so_and_makes_none(run, tmp_path, words):
+    fails(run(tmp_path, *words.split(), JOURNAL=tmp_path / "none.db"), 4, "none.db", "Next: ")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", READERS, ids=lambda words: words.replace(" ", "-"))
+def test_a_file_that_is_no_journal_is_5_and_is_left_as_it_was(run, tmp_path, words):  # S14
+    foreign = tmp_path / "recipes.db"
+    sqlite(foreign, "CREATE TABLE recipe(name TEXT)")
+    before = foreign.read_bytes()
+
+    fails(run(tmp_path, *words.split(), JOURNAL=foreign), 5, "recipes.db")
+
+    assert foreign.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [foreign]
+
+
+def test_a_text_file_an_empty_file_and_a_newer_journal_are_5(run, tmp_path, venue):
+    newer = whole_copy(venue.service.journal, tmp_path / "newer.db")
+    sqlite(newer, "PRAGMA user_version = 9999")
+    (tmp_path / "text.db").write_text("Dear diary,\n" * 100)
+    (tmp_path / "empty.db").touch()
+
+    for name in ("newer.db", "text.db", "empty.db"):
+        fails(run(tmp_path, "orders", "list", JOURNAL=tmp_path / name), 5, name)
+
+
+def stored(folder):
+    """Every file that holds anything; SQLite's readers keep their places in the `-shm` file."""
+    return {path.name: content for path in folder.iterdir() if not path.name.endswith("-shm") and (content := path.read_bytes())}
+
+
+def test_readers_write_nothing(ask, venue):
+    before = stored(venue.folder)
+
+    for words in (f"orders show {ID}", "journal verify", "journal replay", "doctor"):
+        assert ask(*words.split()).returncode == 0
+
+    assert stored(venue.folder) == before
+
+
+# A journal that somebody changed
+
+
+def test_a_copy_without_changes_is_whole(tampered):
+    assert parsed(tampered(["journal", "verify", "--json"]))["ok"]
+    assert parsed(tampered(["journal", "replay", "--json"]))["ok"]
+
+
+@pytest.mark.parametrize(
+    ("seq", "statements"),
+    [
+        (5, ["UPDATE journal SET body = replace(body, '5170', '5171') WHERE seq = 5", "UPDATE journal SET actor = 'x' WHERE seq = 5"]),
+        (1, ["UPDATE journal SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 1"]),
+        (3, ["UPDATE journal SET hash = upper(hash) WHERE seq = 3"]),
+        (4, ["DELETE FROM journal WHERE seq = 4"]),
+        (4, ["UPDATE journal SET prev_hash = hash WHERE seq = 4"]),
+        (
+            2,
+            [
+                "UPDATE journal SET seq = 9999 WHERE seq = 2",
+                "UPDATE journal SET seq = 2 WHERE seq = 3",
+                "UPDATE journal SET seq = 3 WHERE seq = 9999",
+            ],
+        ),
+    ],
+    ids=["edited", "backdated", "hash", "deleted", "chain", "swapped"],
+)
+def test_a_changed_entry_is_found_and_the_first_bad_one_is_named(tampered, seq, statements):  # S7
+    ended = tampered(["journal", "verify", "--json"], *statements)
+
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, found["ok"], found["first_bad"]["seq"]) == (1, False, seq)
+    assert found["first_bad"]["reason"]
+
+
+def test_people_read_which_entry_is_bad(tampered):
+    ended = tampered(["journal", "verify"], "UPDATE journal SET actor = 'nobody' WHERE seq = 5")
+
+    assert ended.returncode == 1
+    assert "entry 5" in ended.stdout
+
+
+def test_an_entry_that_was_added_is_found_by_the_tree(tampered):  # S7
+    columns = "order_id, order_seq + 1, at, kind, machine, trigger, from_state, to_state, payment_intent_id, actor, cause, body, hash, hash"
+    ended = tampered(
+        ["journal", "verify", "--json"],
+        f"INSERT INTO journal SELECT seq + 1, {columns} FROM journal ORDER BY seq DESC LIMIT 1",
+    )
+
+    assert ended.returncode == 1
+    assert not json.loads(ended.stdout)["ok"]
+
+
+def test_a_lost_tail_is_found_by_the_witness_and_the_checkpoint(tampered):  # S11
+    last = "(SELECT max(seq) FROM journal)"
+    with_checkpoint = tampered(["journal", "verify", "--json"], f"DELETE FROM journal WHERE seq = {last}")
+    without = tampered(
+        ["journal", "verify", "--json"], f"DELETE FROM checkpoint WHERE size >= {last}", f"DELETE FROM journal WHERE seq = {last}"
+    )
+
+    for ended in (with_checkpoint, without):
+        found = json.loads(ended.stdout)
+        assert (ended.returncode, found["ok"]) == (1, False)
+        assert "tail is missing" in found["first_bad"]["reason"]
+    assert json.loads(without.stdout)["witness"]["ok"] is False
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE checkpoint SET root = (SELECT hash FROM journal LIMIT 1) WHERE size = (SELECT max(size) FROM checkpoint)",
+        "UPDATE checkpoint SET note = replace(note, 'tillproof/', 'tillprooF/') WHERE size = (SELECT max(size) FROM checkpoint)",
+        "UPDATE checkpoint SET note = (SELECT note FROM checkpoint ORDER BY size LIMIT 1) || ' '",
+    ],
+    ids=["root", "origin", "note"],
+)
+def test_a_changed_checkpoint_is_found(tampered, statement):
+    ended = tampered(["journal", "verify", "--json"], statement)
+
+    assert (ended.returncode, json.loads(ended.stdout)["ok"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("orders", "UPDATE orders SET paid = paid - 1 WHERE state = 'updated'"),
+        ("orders", "UPDATE orders SET state = 'created' WHERE state = 'updated'"),
+        ("orders", "UPDATE orders SET body = replace(body, 'Confirmed', 'Accepted') WHERE state = 'updated'"),
+        ("payments", "UPDATE payments SET tips = 0"),
+        ("payments", "DELETE FROM payments"),
+        ("attention", "DELETE FROM attention"),
+        ("outbox", "DELETE FROM outbox"),
+        ("outbox", "UPDATE outbox SET status = 'pending'"),
+    ],
+    ids=["paid", "state", "body", "tips", "payment", "attention", "task", "task-status"],
+)
+def test_a_stored_row_that_the_entries_do_not_explain_is_found_by_replay(tampered, table, statement):  # S10
+    ended = tampered(["journal", "replay", "--json"], statement)
+
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, found["ok"]) == (1, False)
+    assert found["mismatches"][0].startswith(table)
+
+
+# Diagrams, colour, the sandbox, the demo
+
+
+def test_diagram_draws_the_machine_that_was_asked_for(ask):
+    shown = ask("diagram", "--machine", "order")
+
+    assert shown.returncode == 0
+    for state in ("created", "authorised", "captured", "reconciled", "updated"):
+        assert state in shown.stdout
+    assert len(ask("diagram").stdout) > len(shown.stdout)
+
+
+def test_colour_is_for_terminals_that_want_it(venue):
+    def on_a_terminal(**extra):
+        ours, theirs = pty.openpty()
+        environ = environment(venue.service.settings)
+        environ.pop("NO_COLOR", None)
+        with closing(os.fdopen(ours, "rb", buffering=0)) as shown:
+            subprocess.run(
+                [sys.executable, "-m", "app", "journal", "verify"], env=environ | extra, stdout=theirs, check=True, timeout=PATIENCE
+            )
+            text = shown.read(4_096)
+            os.close(theirs)
+        return text
+
+    assert b"\x1b[" in on_a_terminal(TERM="xterm")
+    assert b"\x1b[" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
+
+
+def test_the_sandbox_says_where_it_is_and_stops_on_sigterm(tmp_path):
+    words = [sys.executable, "-m", "app", "sandbox", "--port", "0"]
+    with subprocess.Popen(words, cwd=tmp_path, env=environment({}), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=PATIENCE)
+
+    assert re.match(r"Dojo sandbox at http://127\.0\.0\.1:\d+ ", first)
+    assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
+
+
+def test_the_sandbox_refuses_a_port_that_is_taken_and_a_key_of_production(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        fails(run_process(tmp_path, "sandbox", "--port", str(taken.getsockname()[1])), 4, "Next: tillproof sandbox --port 0")
+    assert "canary" not in fails(run_process(tmp_path, "sandbox", "--port", "0", "--api-key", "sk_prod_canary"), 2, "production key")
+
+
+def test_the_demo_ends_with_0_in_time_and_its_last_lines_give_totals_and_entries(tmp_path):
+    began = time.monotonic()
+    ended = run_process(tmp_path, "demo")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert time.monotonic() - began < DEMO_SECONDS
+    totals, journal = ended.stdout.splitlines()[-2:]
+    assert re.fullmatch(r"2 of 2 flows done, GBP \d+\.\d\d paid, 1 failed call retried, 1 duplicate event ignored", totals)
+    assert re.fullmatch(r"Journal: \d+ entries, whole, and replay equals what is stored\. \d+\.\d s in all\.", journal)
+    assert "created → authorised → captured → reconciled → updated" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_heeds_no_setting_of_the_caller(tmp_path):
+    ended = run_process(tmp_path, "demo", JOURNAL=tmp_path / "mine.db", DOJO_URL="http://127.0.0.1:9", LISTEN="nonsense")
+
+    assert ended.returncode == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,488 @@
+"""`tillproof serve` as a process: what it refuses to start on, what it leaves behind, how it stops, and life without Dojo."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from adapters.sandbox import Sandbox
+from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, environment, eventually, register, sqlite, whole_copy
+from workflow.journal.schema import APPLICATION_ID
+from workflow.money import Money
+from workflow.replay import head
+
+SECOND_SERVER_SECONDS = 3.0
+REFUSAL_SECONDS = 5.0
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes services in `tmp_path`, and ends whatever is left of them."""
+    made = []
+
+    def service(*arguments, **settings):
+        made.append(Service(tmp_path, *arguments, **settings))
+        return made[-1]
+
+    yield service
+    for one in made:
+        one.kill()
+
+
+def refused(service, **options):
+    """The exit code of a service that must not start, and the critical lines of its log."""
+    service.launch(**options)
+    code = service.exit_code(REFUSAL_SECONDS)
+    return code, [line for line in service.log() if line["level"] == "CRITICAL"]
+
+
+def run_serve(folder, **settings):
+    """`serve` where it ends before it logs anything: at its settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", "serve"],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+# One server a journal
+
+
+def test_a_second_server_on_the_same_journal_exits_4_at_once_and_the_first_serves_on(make):  # P1
+    first = make().start()
+    second = make()
+    began = time.monotonic()
+    second.launch()
+
+    assert second.exit_code() == 4
+
+    assert time.monotonic() - began < SECOND_SERVER_SECONDS
+    assert any(line["event"] == "journal in use" for line in second.log())
+    assert first.dojo.post("/v1/orders", an_order("still-there")).status == 200
+
+
+def test_after_a_kill_the_journal_is_free_again_and_nothing_acknowledged_is_lost(make):  # K2
+    service = make().start()
+    made = [service.dojo.post("/v1/orders", an_order(f"k-{number}")).json["id"] for number in range(5)]
+    service.kill()
+
+    service.start()
+
+    assert [service.dojo.get(f"/v1/orders/{order_id}").status for order_id in made] == [200] * 5
+    service.assert_whole()
+
+
+# Files that are no journal of ours
+
+
+def a_foreign_database(path):
+    sqlite(path, "CREATE TABLE recipe(name TEXT)", "INSERT INTO recipe VALUES ('soup')")
+
+
+def a_foreign_database_in_wal_mode(path):
+    sqlite(path, "PRAGMA journal_mode = WAL", "CREATE TABLE recipe(name TEXT)")
+
+
+def a_newer_journal(path):
+    a_foreign_database(path)
+    sqlite(path, f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 9999")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        a_foreign_database,
+        a_foreign_database_in_wal_mode,
+        a_newer_journal,
+        lambda path: path.write_text("Dear diary,\n" * 1_000),
+        lambda path: path.write_bytes(b""),
+    ],
+    ids=["foreign", "foreign-wal", "newer", "text", "empty"],
+)
+def test_a_file_that_is_no_journal_of_ours_is_refused_with_5_and_left_as_it_was(make, put):  # S14 P6
+    service = make()
+    put(service.journal)
+    before = service.journal.read_bytes()
+
+    code, critical = refused(service)
+
+    assert code == 5
+    assert str(service.journal) in critical[0]["error"]
+    assert service.journal.read_bytes() == before
+    assert [path.name for path in service.folder.iterdir() if path.name.endswith(("-wal", "-shm", ".new", ".witness"))] == []
+
+
+def test_where_a_file_is_refused_no_key_is_made_beside_it(make):  # S14
+    service = make()
+    a_foreign_database(service.journal)
+
+    assert refused(service)[0] == 5
+
+    assert not service.journal.with_name(f"{service.journal.name}.key").exists()
+
+
+def test_a_directory_in_the_journals_place_is_refused_and_left_empty(make):  # S14
+    service = make()
+    service.journal.mkdir()
+
+    code, critical = refused(service)
+
+    assert code in {3, 5}
+    assert "not a plain file" in critical[0]["error"]
+    assert list(service.journal.iterdir()) == []
+
+
+def test_a_symbolic_link_to_a_journal_is_refused(make):  # S14
+    service = make().start()
+    assert service.stop() == 0
+    real = service.journal.rename(service.journal.with_name("real.db"))
+    service.journal.symlink_to(real)
+
+    code, critical = refused(service)
+
+    assert code == 5
+    assert "not a plain file" in critical[-1]["error"]
+
+
+def test_a_symbolic_link_that_leads_nowhere_is_refused_and_left_as_it_is(make):  # S14
+    service = make()
+    service.journal.symlink_to(service.folder / "unmounted" / "tillproof.db")
+
+    code, _ = refused(service)
+
+    assert code == 5
+    assert service.journal.is_symlink()
+
+
+def test_a_journal_whose_lost_tail_the_witness_saw_is_not_served(make):  # S11
+    service = make().start()
+    early = service.dojo.post("/v1/orders", an_order("early")).json["id"]
+    copy = service.journal.with_name("copy")
+    whole_copy(service.journal, copy)
+    service.dojo.post("/v1/orders", an_order("late"))
+    assert service.stop() == 0
+    for path in service.folder.glob("tillproof.db-*"):
+        path.unlink()
+    copy.rename(service.journal)
+    before = service.journal.read_bytes(), service.witness.read_bytes()
+
+    service.start(ready=503)
+
+    assert service.open.get("/readyz").json == {"reasons": ["HEAD_REGRESSED"]}
+    for reply in (
+        service.dojo.get(f"/v1/orders/{early}"),
+        service.dojo.post("/v1/orders", an_order("early")),
+        service.dojo.post("/v1/orders/search", {}),
+        service.dojo.post("/v1/events", an_event("evt", "pi")),
+    ):
+        assert (reply.status, reply.json["errorType"]) == (503, "UnexpectedError")
+        assert int(reply.headers["retry-after"]) > 0
+    assert service.till.post("/till/orders", a_bill()).status in {404, 503}
+    assert service.auditor.get("/api/orders").status in {404, 503}
+    assert service.dojo.get("/healthz").status == 200
+    assert service.open.get("/healthz").status == 200
+    assert service.stop() == 0
+    assert (service.journal.read_bytes(), service.witness.read_bytes()) == before
+    assert any("witness" in line["event"] and line["level"] == "CRITICAL" for line in service.log())
+
+
+def test_a_witness_that_lags_behind_is_served(make):  # I7
+    service = make().start()
+    service.dojo.post("/v1/orders", an_order("first"))
+    service.dojo.post("/v1/orders", an_order("second"))
+    assert service.stop() == 0
+    lines = service.witness.read_bytes().splitlines(keepends=True)
+    service.witness.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+
+    service.start()
+
+    service.dojo.post("/v1/orders", an_order("third"))
+    service.assert_whole()
+
+
+# Settings and addresses
+
+
+def test_an_unknown_setting_ends_with_3_and_the_nearest_name(tmp_path):
+    ended = run_serve(tmp_path, LISTN="127.0.0.1:0", DOJO_APIKEY="x", ENV="test")
+
+    assert ended.returncode == 3
+    assert "TILLPROOF_LISTN: there is no such setting; the nearest is LISTEN" in ended.stderr
+    assert "TILLPROOF_DOJO_APIKEY: there is no such setting; the nearest is DOJO_API_KEY" in ended.stderr
+    assert ended.stderr.rstrip().endswith("Next: tillproof doctor")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_key_in_the_settings_file_ends_with_3_and_the_nearest_name(tmp_path):
+    (tmp_path / "tillproof.toml").write_text('curency = "GBP"\n')
+
+    ended = run_serve(tmp_path)
+
+    assert ended.returncode == 3
+    assert "the nearest is CURRENCY" in ended.stderr
+
+
+def test_without_credentials_production_ends_with_3_and_names_each(tmp_path):
+    ended = run_serve(tmp_path)
+
+    assert ended.returncode == 3
+    for name in ("DOJO_API_KEY", "EPOS_USERNAME", "EPOS_PASSWORD"):
+        assert f"TILLPROOF_{name}: required" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_of_the_credentials_and_plain_http_to_dojo_end_with_3_and_show_no_secret(tmp_path):
+    ended = run_serve(tmp_path, DOJO_API_KEY="sk_prod_canary", DOJO_URL="http://dojo.example.com", EPOS_PASSWORD="canary-2")
+
+    assert ended.returncode == 3
+    assert "TILLPROOF_EPOS_USERNAME" in ended.stderr
+    assert "TILLPROOF_DOJO_URL" in ended.stderr
+    assert "canary" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize("name", ["LISTEN", "CONSOLE_LISTEN"])
+def test_a_port_that_is_taken_ends_with_4_and_names_the_address(make, name):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        code, critical = refused(make(**{name: f"127.0.0.1:{port}"}))
+
+    assert code == 4
+    assert str(port) in json.dumps(critical[0])
+
+
+# Files
+
+
+def test_every_file_is_its_owners_alone_whatever_the_umask(make, tmp_path):  # S17
+    folder = tmp_path / "made" / "by-serve"
+    service = make(JOURNAL=folder / "till.db").start(umask=0)
+    service.dojo.post("/v1/orders", an_order("files"))
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+    assert {"till.db", "till.db-wal", "till.db.witness", "till.db.key"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+# Stopping
+
+
+def test_sigterm_ends_with_0_in_time_and_leaves_a_checkpoint_of_everything(make):  # K16
+    service = make().start()
+    for number in range(20):
+        service.dojo.post("/v1/orders", an_order(f"c-{number}", intent_id=f"pi_{number}"))
+    began = time.monotonic()
+
+    assert service.stop() == 0
+
+    assert time.monotonic() - began < 10
+    size, root = head(service.reads)
+    assert service.reads.rows("SELECT size, root FROM checkpoint ORDER BY size DESC LIMIT 1") == [(size, root)]
+    assert service.witness.read_text().splitlines()[-1] == f"{size} {root}"
+    service.assert_whole()
+
+
+def test_after_a_clean_stop_the_database_file_alone_is_the_whole_journal(make, tmp_path):  # K16 S11
+    """Whoever copies or moves one file of a stopped service must not lose the newest orders with the other."""
+    service = make().start()
+    created = service.dojo.post("/v1/orders", an_order("last-one")).json["id"]
+    assert service.stop() == 0
+
+    alone = tmp_path / "alone.db"
+    shutil.copy(service.journal, alone)
+
+    assert sqlite(alone, f"SELECT state FROM orders WHERE id = '{created}'") == [[("created",)]]
+
+
+def test_sigterm_leaves_a_request_whose_body_is_still_coming_its_answer(make):  # K16
+    service = make().start()
+    raw = json.dumps(an_order("half-way")).encode()
+    head_lines = (
+        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: {service.dojo.authorization}\r\nContent-Type: application/json\r\n"
+        f"Expect: 100-continue\r\nContent-Length: {len(raw)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", service.ports[0]), PATIENCE) as connection:
+        connection.sendall(head_lines.encode())
+        assert connection.recv(1_024).startswith(b"HTTP/1.1 100")  # Only sent when the body is asked for.
+        connection.sendall(raw[:50])
+        service.process.send_signal(signal.SIGTERM)
+        eventually(lambda: not accepts(service.ports[0]))
+
+        connection.sendall(raw[50:])
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert service.exit_code(10) == 0
+    [(order_id,)] = service.reads.rows("SELECT id FROM orders WHERE dojo_order_id = 'half-way'")
+    assert order_id.encode() in answer
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_under_load_sigterm_loses_no_order_that_was_acknowledged(make):  # K16 I1
+    service = make().start()
+    acknowledged, others, stopping = [], [], threading.Event()
+
+    def order_again_and_again(client):
+        for number in range(10_000):
+            try:
+                reply = service.dojo.post("/v1/orders", an_order(f"load-{client}-{number}"))
+            except OSError:
+                return
+            (acknowledged if reply.status == 200 else others).append(reply.json.get("id"))
+            if len(acknowledged) > 50:
+                stopping.set()
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(order_again_and_again, client) for client in range(8)]
+        assert stopping.wait(PATIENCE)
+        code = service.stop()
+        for client in clients:
+            client.result(PATIENCE)
+
+    assert (code, others) == (0, [])
+    stored = {order_id for (order_id,) in service.reads.rows("SELECT id FROM orders")}
+    assert set(acknowledged) <= stored
+    service.assert_whole()
+
+
+def test_a_stop_during_the_start_ends_it_with_0(make):
+    service = make()
+    service.launch()
+
+    eventually(service.log_path.read_text)
+    service.process.send_signal(signal.SIGTERM)
+
+    assert service.exit_code(10) == 0
+
+
+# The log
+
+
+def test_every_log_line_is_one_object_with_at_level_and_event(make):  # A16
+    service = make().start()
+    service.dojo.post("/v1/orders", an_order('\n{"level": "info"}\x85\u2028\x1b[31m'.strip(), intent_id="pi_log"))
+    service.dojo.post("/v1/events", an_event("evt-log", "pi_log"))
+    service.dojo.get("/v1/orders/%0a%7b%22level%22:%22info%22%7d")
+    eventually(lambda: any(line["level"] == "WARNING" for line in service.log()))
+    assert service.stop() == 0
+
+    raw = service.log_path.read_bytes()
+    assert raw.isascii()
+    assert raw.endswith(b"\n")
+    for line in service.log():
+        assert {"at", "level", "event"} <= line.keys()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["at"])
+        assert line["level"] in {"INFO", "WARNING", "ERROR", "CRITICAL"}
+    events = [line["event"] for line in service.log()]
+    assert {"serving", "stopped"} <= set(events)
+    failed = next(line for line in service.log() if line["event"] == "effect failed")
+    assert {"order_id", "attempt", "error"} <= failed.keys()
+
+
+# Without Dojo
+
+
+def test_without_dojo_orders_are_taken_and_when_it_comes_back_all_is_caught_up(make):  # U8 I20
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    sandbox = Sandbox(api_key=KEY, port=port)
+    intents = [sandbox.intents.capture(sandbox.intents.make(Money(1200, "GBP"), reference="r").id).id for _ in range(3)]
+    service = make(f"http://127.0.0.1:{port}").start()
+    orders = [service.dojo.post("/v1/orders", an_order(f"alone-{intent}", intent_id=intent)) for intent in intents]
+    events = [service.dojo.post("/v1/events", an_event(f"evt-{intent}", intent)) for intent in intents]
+    bill = service.till.post("/till/orders", a_bill())
+    assert {reply.status for reply in (*orders, *events, bill)} == {200}
+    eventually(lambda: sum(line["event"] == "effect failed" for line in service.log()) >= 6)
+    assert service.open.get("/readyz").status == 200
+    assert {service.order(order.json["id"])["paidAmount"]["value"] for order in orders} == {0}
+
+    sandbox.start()
+    try:
+        for order in orders:
+            settled = service.await_state(order.json["id"], "updated")
+            assert (settled["paidAmount"]["value"], settled["attention"]) == (1200, [])
+        service.await_rest()
+    finally:
+        sandbox.stop()
+
+    assert service.reads.rows("SELECT count(*) FROM outbox WHERE status != 'done'") == [(0,)]
+    service.assert_whole()
+
+
+def test_while_dojo_refuses_the_key_nothing_is_given_up_and_it_recovers_by_itself(make):  # U4
+    sandbox = Sandbox(api_key=KEY, step_seconds=10)
+    sandbox.start()
+    try:
+        service = make(sandbox.url).start()
+        register(service, sandbox)
+        sandbox.fault("GET", "/payment-intents/*", "401", times=3)
+        sandbox.fault("POST", "/epos/events", "403", times=3)
+
+        result = sandbox.order_and_pay()
+
+        assert (result.state, result.reason) == ("done", "")
+        service.await_state(result.order_id, "updated")
+        refusals = [message.status for message in sandbox.messages() if message.status in {401, 403}]
+        assert sorted(refusals) == [401] * 3 + [403] * 3
+        assert service.reads.rows("SELECT count(*) FROM outbox WHERE status = 'dead'") == [(0,)]
+    finally:
+        sandbox.stop()
+
+
+def test_a_restart_sends_what_an_earlier_process_left(make):  # K4 K7
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = make(f"http://127.0.0.1:{port}", RETRY_BASE_MS=3_600_000, RETRY_CAP_MS=3_600_000).start()
+    opened = service.till.post("/till/orders", a_bill()).json["id"]
+    service.kill()
+    told = threading.Event()
+    sandbox = Sandbox(api_key=KEY, port=port, observer=lambda message: told.set() if opened in message.note else None)
+    sandbox.start()
+    try:
+        # What was leased when it died is due at once; what had failed waits for its own time, here shortened.
+        sqlite(service.journal, "UPDATE outbox SET next_at_ms = 0 WHERE status = 'pending'")
+
+        service.start()
+
+        assert told.wait(PATIENCE)
+    finally:
+        sandbox.stop()
+
+
+def test_the_service_answers_while_every_worker_waits_for_a_dojo_that_never_answers(make):  # U9
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        service = make(f"http://127.0.0.1:{silent.getsockname()[1]}", OUTBOUND_WORKERS=1, CALL_DEADLINE_MS=400)
+        service.start()
+        first = service.till.post("/till/orders", a_bill()).json["id"]
+        second = service.till.post("/till/orders", a_bill()).json["id"]
+
+        attempts = eventually(lambda: [task["attempts"] for order in (first, second) for task in service.tasks(order) if task["lastError"]])
+
+        assert min(attempts) >= 1
+        assert service.dojo.get(f"/v1/orders/{second}").status == 200

@@ -1,0 +1,41 @@
+"""The journal as text for other programs: deterministic bytes, whatever the machine's zone, locale or hash seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from workflow.journal.reads import SqliteReads, StoredEntry
+from workflow.ledger import canonical
+
+FORMATS = ("jsonl", "csv")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def lines(reads: SqliteReads, form: str, first: int = 1, last: int | None = None) -> Iterator[str]:
+    """Entries from position `first` to `last`, a line each, with its end; CSV begins with the names of the columns.
+
+    Bodies are the stored canonical JSON: as an object in JSON Lines, as text in CSV.
+    """
+    if form == "csv":
+        yield _csv_line(StoredEntry._fields)
+    for entry in reads.entries(after=first - 1):
+        if last is not None and entry.seq > last:
+            return
+        yield _csv_line([_defused(value) for value in entry]) if form == "csv" else _json_line(entry)
+
+
+def _json_line(entry: StoredEntry) -> str:
+    return canonical({**entry._asdict(), "body": entry.entry().body}) + "\n"
+
+
+def _csv_line(values: object) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(values)  # type: ignore[arg-type]
+    return text.getvalue()
+
+
+def _defused(value: str | int) -> str | int:
+    """A text that a spreadsheet would take for a formula, with an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
