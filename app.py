@@ -36,9 +36,9 @@ from workflow.clock import SystemClock
 from workflow.commands import EffectTaken, IntentRead, RequeueTask
 from workflow.effects import OrderUpdated, ReadIntent, Task
 from workflow.engine import Engine, EngineSettings
-from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, WorkflowError
+from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, JournalUnavailable, WorkflowError
 from workflow.journal.connection import refuse_foreign
-from workflow.journal.keys import load_or_make_key
+from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.outbox import Outbox, OutboxSettings, Sender
@@ -65,8 +65,10 @@ def serve(settings: Settings) -> int:
 
 def ask(settings: Settings, command: RequeueTask) -> None:
     """Give an operator's command: over HTTP to the server that has the journal, or alone under its lock. Raises Refused, JournalInUse."""
+    if not os.path.lexists(settings.journal):
+        raise JournalUnavailable(f"there is no journal at {settings.journal}")
     try:
-        journal = SqliteJournal(settings.journal, settings.witness, load_or_make_key(settings.signing_key), SystemClock())
+        journal = _open_journal(settings)
     except JournalInUse:
         Operator(settings.console_listen, settings.tokens).requeue(command.task_id, command.reason)
         return
@@ -102,9 +104,7 @@ def _build(settings: Settings) -> Running:
 
 def _start(settings: Settings) -> Running:
     clock, machines = SystemClock(), declared_machines()
-    if os.path.lexists(settings.journal):
-        refuse_foreign(settings.journal)  # Before a key is made beside a file that is not ours.
-    journal = SqliteJournal(settings.journal, settings.witness, load_or_make_key(settings.signing_key), clock)
+    journal = _open_journal(settings)
     engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
     metrics = Metrics(reads, clock)
     dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
@@ -125,11 +125,21 @@ def _start(settings: Settings) -> Running:
     return Running(dojo_side, partial(_stop, venue, outbox, journal))
 
 
-def _listen(venue: ThreadedServer, settings: Settings, journal: SqliteJournal) -> None:
+def _open_journal(settings: Settings) -> SqliteJournal:
+    """The journal and its key: both are made at first start, and a key never beside a journal that has one, or a file that is not ours."""
+    is_there = os.path.lexists(settings.journal)
+    if is_there:
+        refuse_foreign(settings.journal)
+    key = load_key(settings.signing_key) if is_there else load_or_make_key(settings.signing_key)
+    return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
+
+
+def _listen(venue: ThreadedServer, settings: Settings, journal: SqliteJournal | None) -> None:
     try:
         venue.start()
     except OSError as error:
-        journal.close()
+        if journal:
+            journal.close()
         logger.critical("address not available", extra={"address": str(settings.console_listen), "reason": str(error)})
         raise SystemExit(EXIT_UNREACHABLE) from error
 
@@ -152,7 +162,7 @@ def _start_closed(settings: Settings, error: HeadRegressed) -> Running:
     install(app)
     app.register_blueprint(health_blueprint(lambda: ["HEAD_REGRESSED"]))
     venue = ThreadedServer(settings.console_listen, app)
-    venue.start()
+    _listen(venue, settings, None)
     return Running(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"), venue.stop)
 
 

@@ -26,7 +26,7 @@ FIELDS_LIMIT = 32
 """Of one record, this many extra fields are written."""
 MASK = "***"
 FIRST_FIELDS = ("trace_id", "order_id", "payment_intent_id")
-THIRD_PARTIES = ("_granian", "granian.access", "cheroot", "werkzeug", "urllib3")
+THIRD_PARTIES = ("_granian", "granian.access", "cheroot", "werkzeug", "urllib3", "transitions")
 
 _OWN_ATTRIBUTES = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 _RESERVED = frozenset({"at", "level", "event", "exception", "stack"})

@@ -97,7 +97,7 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     """
     for signum in STOP_SIGNALS:
         signal.signal(signum, _leave)  # Until Granian has its own.
-    logging.getLogger("_granian").addFilter(_is_no_thread_advice)
+    logging.getLogger("_granian").addFilter(_is_worth_saying)
     try:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         listener = socket.create_server(address, family=family, backlog=BACKLOG)
@@ -191,9 +191,9 @@ def _exit_code_of(ended: int | None, *, asked: bool) -> int:
     return ended if ended >= 0 else SIGNAL_EXIT_BASE - ended
 
 
-def _is_no_thread_advice(record: logging.LogRecord) -> bool:
-    """Granian advises against many threads; here they wait for the journal's one writer, and for bodies that have stalled."""
-    return "allows spawning up to" not in record.getMessage()
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Granian advises against many threads, which here wait for the one writer; and the worker itself has said why it ended."""
+    return not any(text in record.getMessage() for text in ("allows spawning up to", "Unexpected exit from worker"))
 
 
 def _text_of(address: tuple[Any, ...]) -> str:

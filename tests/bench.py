@@ -461,6 +461,11 @@ def measure_fsync(folder: Path) -> float:
         return (time.perf_counter() - began) / FSYNCS * 1_000
 
 
+def _other_work() -> str:
+    """What else the machine does; the ratios hold out against it, the figures do not."""
+    return f", load before {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+
+
 # -- the table
 
 
@@ -510,7 +515,7 @@ def main() -> None:
         folder = Path(name)
         print(
             f"Tillproof bench: {os.cpu_count()} processors, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-            f"a page and its fsync {measure_fsync(folder):.2f} ms, {serving.BLOCKING_THREADS} threads a server"
+            f"a page and its fsync {measure_fsync(folder):.2f} ms, {serving.BLOCKING_THREADS} threads a server{_other_work()}"
         )
         clients = Clients()
         with server("tests.bench", "dojo", log=folder / "dojo.log") as dojo:

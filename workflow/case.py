@@ -10,8 +10,9 @@ from workflow.entry import Entry, Facts
 from workflow.errors import DeclarationError, Refused, TransitionRefused
 from workflow.guards import GUARDS, Subject
 from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, FULFILMENT, ORDER, PAYMENT, RULES
-from workflow.machine import Machine
-from workflow.order import ENDED, HELD, Order, evolve
+from workflow.machine import Machine, check_together
+from workflow.money import Money
+from workflow.order import COUNTED, ENDED, HELD, TAKEN, Order, evolve
 from workflow.ports import IntentId, OrderId
 
 Machines = Mapping[str, Machine]
@@ -28,7 +29,9 @@ MAX_STEPS = 20
 
 def declared_machines() -> Machines:
     """The machines of `lifecycle.py`, checked. Raises DeclarationError."""
-    return {declaration.name: Machine(declaration, GUARDS, EFFECTS, RULES) for declaration in DECLARATIONS}
+    machines = {declaration.name: Machine(declaration, GUARDS, EFFECTS, RULES) for declaration in DECLARATIONS}
+    check_together(machines)
+    return machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +190,8 @@ def _standing(order: Order) -> dict[tuple[str, str], str]:
     if order.is_final and order.counted:
         wanted["PAID_BUT_CLOSED", ""] = f"{order.paid} counts on an order that is {order.state}"
     if order.status == FAILED and not order.is_final:
-        wanted["PAID_BUT_REFUSED", ""] = f"the till refused an order on which {order.paid} is paid"
+        taken = Money(sum(p.gross[0] for p in order.payments.values() if p.state in TAKEN | COUNTED), order.currency)
+        wanted["PAID_BUT_REFUSED", ""] = f"the till refused an order for which Dojo took {taken}"
     if order.is_final and any(payment.state in HELD for payment in order.payments.values()):
         wanted["CANCEL_PENDING_REVERSAL", ""] = f"the order is {order.state}, and Dojo holds money for it"
     return wanted

@@ -9,10 +9,10 @@ import msgspec
 
 from workflow.case import MISMATCHES, Case, Decision, Machines
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
-from workflow.effects import OrderUpdated, ReadIntent, Task
+from workflow.effects import OrderUpdated, ReadIntent
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
-from workflow.order import COUNTED, Order
+from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, judge
 
@@ -92,28 +92,25 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
         case.tell("payment", "declare", intent.id)
     payment = case.the_order.payments[intent.id]
     verdict = judge(intent, order, payment, others)
-    holds = verdict.mismatch and payment.state not in COUNTED
-    facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict, holds=bool(holds))}
+    facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
-    if verdict.mismatch and not holds:
-        case.attend(verdict.mismatch, verdict.detail, intent.id)
     if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
     return case.close()
 
 
-def _check_facts(intent: PaymentIntent, verdict: Verdict, *, holds: bool) -> Facts:
+def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
     facts: Facts = {
         "status": intent.status[:40],
         "captureMode": intent.capture_mode[:40],
         "externalId": intent.external_id and intent.external_id[:255],
-        "mismatch": verdict.mismatch if holds else "",
-        "detail": verdict.detail if holds else "",
+        "mismatch": verdict.mismatch,
+        "detail": verdict.detail,
     }
     if verdict.paid is not None:
         facts |= {"paid": verdict.paid, "tips": verdict.tips, "refunded": verdict.refunded}
-    if holds and verdict.differing is not None:
+    if verdict.differing is not None:
         facts["differing"] = list(verdict.differing)
     return facts
 
@@ -155,8 +152,3 @@ def _declare(case: Case, payments: tuple[ToldPayment, ...], *, captured: bool) -
         facts: Facts = {"toldPaid": told.paid, "toldTips": told.tips, "inWords": captured}
         case.tell("payment", "declare", told.intent_id, facts=facts)
         case.tell("payment", "word_captured" if captured else "told_authorised", told.intent_id)
-
-
-def task_facts(task: Task) -> Facts:
-    """How an entry names a task that serves it: replay rebuilds the outbox from these."""
-    return {"id": task.id, "effect": task.effect, "intent": task.intent_id}

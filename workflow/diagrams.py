@@ -6,6 +6,8 @@ of one order the path taken is numbered and the present state marked. Each file 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ TITLES = {"order": "An order", "payment": "A payment intent of an order", "fulfi
 FORMATS = ("mermaid", "dot", "svg")
 ENDINGS = {"mermaid": "mmd", "dot": "dot", "svg": "svg"}
 START, END = "[*]", "[*]"
+FLOWS = {"order_and_pay": "Order and Pay, message by message", "pay_only": "Pay-only, message by message"}
+PARTIES = {"<-": ("Dojo", "Tillproof"), "->": ("Tillproof", "Dojo"), ">>": ("Till", "Tillproof")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +108,42 @@ def _label(triggers: list[str], source: str, target: str, taken: Taken | None) -
     return " / ".join(triggers) + (f" ({', '.join(map(str, numbers))})" if numbers else "")
 
 
-def files() -> dict[str, str]:
-    """Everything in `diagrams/` that is drawn from the declaration, by file name."""
+def sequence(recording: str) -> str:
+    """A Mermaid sequence diagram of one flow, from the JSON text of what was recorded on the wire."""
+    lines = [f"%% drawn from a recording, SHA-256 {hashlib.sha256(recording.encode()).hexdigest()[:12]}", "sequenceDiagram"]
+    lines += ["    participant Dojo", "    participant Tillproof", "    participant Till"]
+    for message in json.loads(recording):
+        source, target = PARTIES[message["direction"]]
+        note = f" ({message['note']})" if message["note"] else ""
+        lines.append(f"    {source}->>{target}: {message['method']} {message['path']}{note}")
+        lines.append(f"    {target}-->>{source}: {message['status']}")
+    return "\n".join(lines) + "\n"
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Everything in `folder` that is drawn, by file name: from the declaration, and from the recordings that are there."""
     drawn = {f"{d.name}.{ENDINGS[form]}": render(d, form) for d in DECLARATIONS for form in FORMATS}
-    return {**drawn, "README.md": _readme()}
+    flows = {name: sequence((folder / f"{name}.json").read_text("utf-8")) for name in FLOWS if (folder / f"{name}.json").exists()}
+    return {**drawn, **{f"{name}.mmd": text for name, text in flows.items()}, "README.md": _readme(flows)}
 
 
 def stale(folder: Path) -> list[str]:
-    """The files of `folder` that do not say what the declaration says now."""
-    return [name for name, text in files().items() if not (folder / name).exists() or (folder / name).read_text("utf-8") != text]
+    """The files of `folder` that do not say what declaration and recordings say now, that are missing, or that nobody draws any more."""
+    missing = [f"{name}.json" for name in FLOWS if not (folder / f"{name}.json").exists()]
+    drawn = files(folder).items()
+    known = {*files(folder), *(f"{name}.json" for name in FLOWS)}
+    missing += sorted(path.name for path in folder.iterdir() if path.name not in known)  # Of a machine that is no more.
+    return missing + [name for name, text in drawn if not (folder / name).exists() or (folder / name).read_text("utf-8") != text]
 
 
 def write(folder: Path) -> None:
     """Draw everything anew."""
     folder.mkdir(exist_ok=True)
-    for name, text in files().items():
+    for name, text in files(folder).items():
         (folder / name).write_text(text, "utf-8")
 
 
-def _readme() -> str:
+def _readme(flows: dict[str, str]) -> str:
     """The page that shows the diagrams, with the rows in words beside them."""
     parts = [
         "# The declared machines",
@@ -138,6 +159,17 @@ def _readme() -> str:
         parts += [f"| `{state}`{_final_mark(declaration, state)} | {meaning} |" for state, meaning in declaration.states.items()]
         parts += ["", "| when | from | to | only if | then send | rule |", "|---|---|---|---|---|---|"]
         parts += [_row_line(row) for row in declaration.transitions]
+    for name, text in flows.items():
+        parts += [
+            "",
+            f"## {FLOWS[name]}",
+            "",
+            "What went over the wire in a real run, ids renamed.",
+            "",
+            "```mermaid",
+            text.rstrip(),
+            "```",
+        ]
     parts += ["", "## What is sent", "", *(f"- `{name}`: {meaning}" for name, meaning in EFFECTS.items())]
     rules = (f"- **{name}** {text}" for name, text in RULES.items())
     parts += ["", "## Rules", "", "D cites Dojo's contract, A admits an assumption.", "", *rules]

@@ -81,7 +81,7 @@ class Engine:
 
     def recover_leases(self) -> None:
         """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
-        self._journal.write(lambda transaction: transaction.release_leases(self._unit(transaction).now_ms))
+        self._journal.write(lambda transaction: _release_leases(self._unit(transaction)))
 
     def _unit(self, transaction: Transaction) -> Unit:
         return Unit(transaction, self._machines, self._clock, self._settings, hand_over=self.hand_over, wake=self.wake)
@@ -172,6 +172,7 @@ class Engine:
             order = unit.order(order_id)
             unit.store(decisions.receive_event(self._machines, order, command, at=unit.at), order)
             return order_id
+        ours = ours and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
         if ours:
             unit.transaction.park(command.intent_id, unit.at, unit.now_ms + self._settings.sweep_ms, self._settings.sweep_ms)
         unit.note(
@@ -260,9 +261,10 @@ class Engine:
         if found := resolve(command.intent, unit.transaction):
             order = unit.order(found[0])
             unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
-            unit.relieve("ORPHAN_EVENT", f"it pays order {order.id}", cause=f"read:{command.intent.id}", intent_id=command.intent.id)
+            self._relieve_intent(command.intent, f"it pays order {order.id}", unit)
             return
         intent = command.intent
+        self._relieve_intent(intent, "it can be read", unit)
         unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,
@@ -272,6 +274,15 @@ class Engine:
             "dojoOrderId": intent.dojo_order_id and intent.dojo_order_id[:255],
         }
         unit.note("check", facts, cause=f"read:{intent.id}", intent_id=intent.id)
+
+    def _relieve_intent(self, intent: PaymentIntent, detail: str, unit: Unit) -> None:
+        """What was wrong with an intent that no order explained is over once it was read; the sweep looks whether its order comes."""
+        for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
+            unit.relieve(code, detail, cause=f"read:{intent.id}", intent_id=intent.id)
+
+
+def _release_leases(unit: Unit) -> None:
+    unit.transaction.release_leases(unit.now_ms, "paused" if unit.is_paused() else "pending")
 
 
 def _claim_due(unit: Unit, limit: int) -> list[Task]:

@@ -46,14 +46,14 @@ def taken(subject: Subject) -> bool:
 
 def claim_was_denied(subject: Subject) -> bool:
     """Money is held, none is taken and none counts: the read denied what the event claimed."""
-    return held(subject) and not taken(subject) and not subject.the_order.counted
+    return held(subject) and not taken(subject) and not subject.the_order.has_counted
 
 
 def everything_was_read(subject: Subject) -> bool:
     """Something counts, nothing waits to be reconciled, and every word about held or counted money was answered by a read."""
     order = subject.the_order
     unread = any(payment.unread for payment in order.undisputed() if payment.state in HELD | COUNTED)
-    return bool(order.counted) and not taken(subject) and not unread
+    return order.has_counted and not taken(subject) and not unread
 
 
 def dojo_knows(subject: Subject) -> bool:
@@ -65,18 +65,18 @@ def open_again(subject: Subject) -> bool:
     """Nothing is held or counted, and another payment may come: the bill is reopenable, or its only intents are still unpaid."""
     order = subject.the_order
     states = {payment.state for payment in order.payments.values()} - IGNORED
-    return not held(subject) and not order.counted and (order.is_reopenable or (bool(states) and states <= UNPAID))
+    return not held(subject) and not order.has_counted and (order.is_reopenable or (bool(states) and states <= UNPAID))
 
 
 def rest_is_settled(subject: Subject) -> bool:
     """Nothing is held any more, and something counts."""
-    return not held(subject) and bool(subject.the_order.counted)
+    return not held(subject) and subject.the_order.has_counted
 
 
 def counted_otherwise(subject: Subject) -> bool:
     """The counted figures differ from those that were reconciled last, and some are left."""
     order = subject.the_order
-    return bool(order.counted) and order.counted != order.settled
+    return order.has_counted and order.counted != order.settled
 
 
 def ended_by_refund(subject: Subject) -> bool:
@@ -115,6 +115,11 @@ def never_counted(subject: Subject) -> bool:
     return not subject.the_payment.was_counted
 
 
+def counts_nothing(subject: Subject) -> bool:
+    """This payment counts nothing now: it never did, or a mismatch holds it."""
+    return not subject.the_payment.counts
+
+
 def was_counted(subject: Subject) -> bool:
     """This payment counts, or counted before it was disputed or given back."""
     return subject.the_payment.was_counted
@@ -145,7 +150,8 @@ GUARDS: dict[str, Callable[[Subject], bool]] = {
     guard.__name__: guard
     for guard in (
         always, held, taken, claim_was_denied, everything_was_read, dojo_knows, open_again, rest_is_settled, counted_otherwise,
-        ended_by_refund, ended_by_reversal, ended_unpaid, nothing_taken, not_told_in_words, agrees, never_counted, was_counted,
+        ended_by_refund, ended_by_reversal, ended_unpaid, nothing_taken, not_told_in_words, agrees, never_counted, counts_nothing,
+        was_counted,
         given_back_in_full, paid_in_full,
     )
 }  # fmt: skip

@@ -129,7 +129,7 @@ PAYMENT = Declaration(
         Row("reverse",   "captured reconciled",              "reversed",   "was_counted",       "nothing",  "D7.2"),
         Row("refund",    "reconciled",                       "refunded",   "given_back_in_full", "nothing", "D7.2"),
         Row("refuse",    "announced authorised captured",    "refused",    "never_counted",     "nothing",  "D9"),
-        Row("detach",    "announced authorised captured",    "released",   "never_counted",     "nothing",  "A9"),
+        Row("detach",    "announced authorised captured",    "released",   "counts_nothing",    "nothing",  "A9"),
         Row("give_back", "refused",                          "released",   "always",            "nothing",  "D9"),
     ),
     messages=(
@@ -283,6 +283,6 @@ RESOLUTIONS = (
     Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL", "Read the intent at Dojo once more."),
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID",                             "A person gave the money back; stop asking."),
-    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE OUTBOX_DEAD",                     "A person looked; nothing is to be changed."),
+    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE",                                 "A person looked; nothing is to be changed."),
 )
 # fmt: on

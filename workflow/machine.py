@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from transitions import Machine as Library
-from transitions import MachineError
 
 from workflow.declaration import (
     NOT_THERE,
     OUTCOMES,
     Declaration,
+    Message,
     Policy,
     Row,
     declaration_hash,
@@ -62,10 +62,9 @@ class Machine:
         Raises TransitionNotDeclared when no row leaves the state, TransitionRefused when the row's guard says no.
         """
         state = subject.state
-        try:
-            moved = self._library.events[trigger].trigger(subject)
-        except (MachineError, KeyError) as error:
-            raise TransitionNotDeclared(f"{self.name}: no row {trigger!r} leaves {state!r}") from error
+        if not self.leaves(trigger, state):
+            raise TransitionNotDeclared(f"{self.name}: no row {trigger!r} leaves {state!r}")
+        moved = self._library.events[trigger].trigger(subject)
         if not moved:
             raise TransitionRefused(f"{self.name}: {trigger!r} from {state!r} needs {self._rows[trigger, state].only_if}")
         return subject.state
@@ -126,6 +125,14 @@ def _holds(guard: Callable[[Subject], bool], event: Any) -> bool:
     return guard(event.model)
 
 
+def check_together(machines: Mapping[str, Machine]) -> None:
+    """Refuse what one machine tells another that the other does not know. Raises DeclarationError."""
+    for machine in machines.values():
+        for trigger, message in machine.declaration.tells.items():
+            if not any(other.knows(message) for other in machines.values()):
+                raise DeclarationError(f"{machine.name}: {trigger!r} tells {message!r}, which no machine knows")
+
+
 def _check(declaration: Declaration, guards: Guards, effects: set[str], rules: set[str]) -> None:
     _check_names(declaration, guards, effects, rules)
     _check_doubles(declaration)
@@ -164,11 +171,16 @@ def _known(declaration: Declaration, row: object, what: str, names: Iterable[str
 
 
 def _check_doubles(declaration: Declaration) -> None:
+    named: dict[str, Message] = {}
+    for message in declaration.messages:
+        if other := named.get(message.name):
+            raise DeclarationError(f"{declaration.name}: two messages are called {message.name!r}: {other} and {message}")
+        named[message.name] = message
     seen: dict[tuple[str, str], Row] = {}
     for row in declaration.transitions:
         for source in words(row.source):
-            if other := seen.get((row.when, source)):
-                raise DeclarationError(f"{declaration.name}: two rows for {row.when!r} from {source!r}: {other} and {row}")
+            if first := seen.get((row.when, source)):
+                raise DeclarationError(f"{declaration.name}: two rows for {row.when!r} from {source!r}: {first} and {row}")
             seen[row.when, source] = row
     answered: dict[tuple[str, str], Policy] = {}
     for policy in declaration.policies:
@@ -190,26 +202,23 @@ def _check_reach(declaration: Declaration) -> None:
     for state, sentence in declaration.states.items():
         if state not in reached:
             raise DeclarationError(f"{declaration.name}: no row leads to state {state!r} ({sentence})")
-        leaves = any(source == state and target != state for source, target in ways)
-        if state in final and leaves:
-            raise DeclarationError(f"{declaration.name}: a row leaves the final state {state!r} ({sentence})")
-        if state not in final and not leaves:
+        leaving = [row for row in declaration.transitions if state in words(row.source) and row.target != state]
+        if state in final and leaving:
+            raise DeclarationError(f"{declaration.name}: a row leaves the final state {state!r} ({sentence}): {leaving[0]}")
+        if state not in final and not leaving:
             raise DeclarationError(f"{declaration.name}: no row leaves state {state!r}, which is not final ({sentence})")
 
 
 def _check_answers(declaration: Declaration) -> None:
     """Every message has an answer in every state: a row without a guard, or a policy (a guard may always say no)."""
     rows = {(row.when, source): row for row in declaration.transitions for source in words(row.source)}
-    policies = {
-        (message, state) for policy in declaration.policies for message in words(policy.message) for state in words(policy.in_state)
-    }
+    policies = _policies(declaration)
     for message in declaration.messages:
         for state in (NOT_THERE, *declaration.states):
             first = [rows[trigger, state] for trigger in words(message.fires) if (trigger, state) in rows]
             certain = any(row.only_if == "always" for row in first)
-            if not certain and (message.name, state) not in policies:
+            if not certain and (message.name, state_name(state)) not in policies:
                 raise DeclarationError(f"{declaration.name}: no row or policy answers {message.name!r} in state {state!r} ({message})")
-            if certain and (message.name, state) in policies:
-                raise DeclarationError(
-                    f"{declaration.name}: the policy for {message.name!r} in state {state!r} can never apply ({message})"
-                )
+            if certain and (message.name, state_name(state)) in policies:
+                useless = policies[message.name, state_name(state)]
+                raise DeclarationError(f"{declaration.name}: {useless} can never apply in state {state!r}: {message} always does")

@@ -34,7 +34,7 @@ class Payment:
     `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
     of the newest read, before refunds; `refunded` is absolute. `fate` says how an ended payment ended. `mismatch` is the code of the
     difference that holds this payment back. `unread` means that a word came which no read has answered. `status` is Dojo's word in
-    the newest read, `differing` the (paid, tips, refunded) of one that disagreed, `accepted` the mismatch that a person accepted.
+    the newest read, `differing` the (paid, tips, refunded) of one that disagreed, `accepted` the mismatches that a person accepted.
     """
 
     intent_id: IntentId
@@ -52,7 +52,7 @@ class Payment:
     unread: bool = False
     status: str = ""
     differing: tuple[int, int, int] | None = None
-    accepted: str = ""
+    accepted: tuple[str, ...] = ()
 
     @property
     def gross(self) -> tuple[int, int]:
@@ -62,7 +62,7 @@ class Payment:
     @property
     def is_open(self) -> bool:
         """Dojo may still change it without telling us: the sweep looks after it."""
-        return self.state in HELD | IGNORED or (self.state not in ENDED and (self.unread or bool(self.mismatch)))
+        return self.state in HELD | IGNORED | UNPAID or (self.state not in ENDED and (self.unread or bool(self.mismatch)))
 
     @property
     def was_counted(self) -> bool:
@@ -70,9 +70,19 @@ class Payment:
         return self.state in COUNTED or (self.in_words and self.state in TAKEN)
 
     @property
+    def is_disputed(self) -> bool:
+        """A mismatch holds it. What a read has reconciled goes on counting: a later read that differs only calls a person."""
+        return bool(self.mismatch) and self.state not in COUNTED
+
+    @property
+    def counts(self) -> bool:
+        """It counts something now, or counts as paid although it is an intent of nothing."""
+        return self.was_counted and not self.is_disputed and (self.counted != (0, 0) or self.gross == (0, 0))
+
+    @property
     def counted(self) -> tuple[int, int]:
         """(paid, tips) that count now: net of refunds, which reduce `paid` first; nothing while a mismatch holds it."""
-        if self.mismatch or not self.was_counted:
+        if self.is_disputed or not self.was_counted:
             return 0, 0
         paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips)
         from_paid = min(self.refunded, paid)
@@ -179,7 +189,12 @@ class Order:
 
     def undisputed(self) -> Iterator[Payment]:
         """The payments that no mismatch holds back."""
-        return (payment for payment in self.payments.values() if not payment.mismatch)
+        return (payment for payment in self.payments.values() if not payment.is_disputed)
+
+    @property
+    def has_counted(self) -> bool:
+        """Some payment counts."""
+        return any(payment.counts for payment in self.payments.values())
 
     def visible(self) -> tuple[object, ...]:
         """What `GET /v1/orders/{id}` shows and may change; when it does, Dojo is told. A lock is not shown."""
@@ -200,8 +215,9 @@ def evolve(order: Order | None, entry: Entry) -> Order:
 
 
 def _is_paid_in_full(order: Order) -> bool:
-    gross = sum(p.gross[0] for p in order.undisputed() if p.was_counted)
-    return gross >= order.total.value > 0
+    """The counted sum covers the bill, or one payment covered it before what was given back of it since."""
+    largest = max((payment.gross[0] for payment in order.undisputed() if payment.was_counted), default=0)
+    return max(order.paid.value, largest) >= order.total.value > 0
 
 
 def _begin(entry: Entry) -> Order:
@@ -250,6 +266,8 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
     match entry.trigger:
         case "amend":
             after = replace(order, bill=msgspec.convert(facts["bill"], Bill), personal_hash=str(facts.get("personal", "")))
+            if order.paid_in_full_once and order.paid.value < order.total.value:
+                return after  # Paid once and given back since: nothing of it may be paid again, whatever was added.
             return replace(after, paid_in_full_once=_is_paid_in_full(after))
         case "accept_difference":
             paid, tips, refunded = cast("tuple[int, int, int]", (facts["paid"], facts["tips"], facts["refunded"]))
@@ -260,7 +278,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
                 tips=tips,
                 refunded=refunded,
                 was_read=True,
-                accepted=facts["code"],
+                accepted=(*order.payments[IntentId(entry.payment_intent_id)].accepted, str(facts["code"])),
                 mismatch="",
                 mismatch_detail="",
                 differing=None,

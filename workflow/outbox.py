@@ -27,7 +27,8 @@ ERROR_CHARACTERS = 300
 UNAVAILABLE_PAUSE_MS = 1000
 SWEEP_LIMIT = 100
 """The most intents that one sweep has read; the next one goes on."""
-STOP_SECONDS = 5.0
+EMPTY_PAUSE_MS = 20
+STOP_SECONDS = 1.0
 """How long `stop` waits for calls under way; what is not finished then is sent again after the restart."""
 
 
@@ -156,6 +157,8 @@ class _Sweeper:
                 self._engine.handle(Sweep(limit=SWEEP_LIMIT))
             except JournalUnavailable as error:
                 logger.warning("sweep put off", extra={"error": str(error)})
+            except Exception:  # The top of the thread: without it nothing would be swept any more.
+                logger.exception("sweep failed")
 
 
 class _Timer:
@@ -194,14 +197,22 @@ class _Timer:
         while self._wait_until_due():
             try:
                 claimed = self._engine.claim_due(1)
-                next_ms = 0 if claimed else self._engine.next_due_ms()
+                next_ms = 0 if claimed else self._next_after_nothing()
             except JournalUnavailable as error:
                 logger.warning("waiting tasks not read", extra={"error": str(error)})
+                claimed, next_ms = [], _now_ms(self._clock) + UNAVAILABLE_PAUSE_MS
+            except Exception:  # The top of the thread: without it nothing would be tried again.
+                logger.exception("timer failed")
                 claimed, next_ms = [], _now_ms(self._clock) + UNAVAILABLE_PAUSE_MS
             if next_ms is not None:
                 self.wake(next_ms)
             if claimed:
                 self._rest()
+
+    def _next_after_nothing(self) -> int | None:
+        """When to look again after nothing could be claimed: never at once, whatever the journal says."""
+        due_ms = self._engine.next_due_ms()
+        return None if due_ms is None else max(due_ms, _now_ms(self._clock) + EMPTY_PAUSE_MS)
 
     def _wait_until_due(self) -> bool:
         """False when it is time to stop."""

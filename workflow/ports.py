@@ -46,6 +46,7 @@ class PaymentIntent:
     created_at: str | None = None
     updated_at: str | None = None
     expire_at: str | None = None
+    auto_expire_in: str | None = None
 
 
 class DojoApi(Protocol):

@@ -5,8 +5,11 @@ Source of every check: contract §7.3 (amounts), §7.4 (link to the order), §7.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from workflow.money import Money
 from workflow.order import Order, Payment
@@ -14,6 +17,8 @@ from workflow.ports import OrderId, PaymentIntent
 
 AUTHORISATION_LIFETIME = timedelta(days=7)
 """A Manual intent that is not captured within it is reversed by Dojo itself (contract §7.2)."""
+
+_TIMESPAN = re.compile(r"(?:(\d{1,3})\.)?(\d{1,2}):(\d{1,2}):(\d{1,2}(?:\.\d{1,7})?)", re.ASCII)
 
 MESSAGES = {
     "Created": "read_created",
@@ -57,18 +62,35 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
         return _disagrees("UNKNOWN_STATUS", f"intent {intent.id} has status {intent.status[:40]!r}, which Dojo does not publish")
     if intent.status in _GONE:
         return Verdict(message=message, fate=_fate(intent))
-    try:
-        _check_link(intent, order, others)
-        _check_currency(intent, order)
-        _check_total(intent)
-        _check_told(intent, payment)
-    except _Differs as difference:
-        if payment is None or payment.accepted != difference.code:
-            return _disagrees(difference.code, str(difference), (*figures(intent), intent.refunded))
+    differences = _differences(intent, order, payment, others)
+    if differences:
+        first = differences[0]
+        # What a person may accept: the only difference there is, and never money of another currency.
+        acceptable = len(differences) == 1 and first.code != "CURRENCY_MISMATCH"
+        return _disagrees(first.code, str(first), (*figures(intent), intent.refunded) if acceptable else None)
     paid, tips = figures(intent)
     if intent.refunded > 0:
         return Verdict(message="read_refunded", paid=paid, tips=tips, refunded=intent.refunded, fate="refunded")
     return Verdict(message=message, paid=paid, tips=tips)
+
+
+def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, others: frozenset[OrderId]) -> list[_Differs]:
+    """Everything that differs, but for what a person has accepted."""
+    checks: tuple[Callable[[], None], ...] = (
+        partial(_check_link, intent, order, others),
+        partial(_check_currency, intent, order),
+        partial(_check_total, intent),
+        partial(_check_told, intent, payment),
+        partial(_check_captures, intent),
+    )
+    found = []
+    for check in checks:
+        try:
+            check()
+        except _Differs as difference:
+            found.append(difference)
+    accepted = payment.accepted if payment else ()
+    return [difference for difference in found if difference.code not in accepted]
 
 
 def figures(intent: PaymentIntent) -> tuple[int, int]:
@@ -78,7 +100,7 @@ def figures(intent: PaymentIntent) -> tuple[int, int]:
         return asked, tips
     good = [capture for capture in intent.captures if capture.status == "Successful"]
     told = [capture.tips for capture in good if capture.tips is not None]
-    return sum(capture.amount for capture in good), sum(told) if told else tips
+    return sum(capture.amount for capture in good), sum(told) if told or not good else tips
 
 
 def _disagrees(code: str, detail: str, differing: tuple[int, int, int] | None = None) -> Verdict:
@@ -94,8 +116,17 @@ def _fate(intent: PaymentIntent) -> str:
     if intent.status == "Canceled":
         return "expired"
     created, updated = _moment(intent.created_at), _moment(intent.updated_at)
-    ran_out = created and updated and intent.capture_mode == "Manual" and updated - created >= AUTHORISATION_LIFETIME
+    ran_out = created and updated and intent.capture_mode == "Manual" and updated - created >= _lifetime(intent)
     return "expired" if ran_out else "reversed"
+
+
+def _lifetime(intent: PaymentIntent) -> timedelta:
+    """How long Dojo holds the money: `autoExpireIn` (`dd.hh:MM:ss`, days optional), at most AUTHORISATION_LIFETIME."""
+    match = _TIMESPAN.fullmatch(intent.auto_expire_in or "")
+    if match is None:
+        return AUTHORISATION_LIFETIME
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return min(AUTHORISATION_LIFETIME, timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -111,9 +142,9 @@ def _check_link(intent: PaymentIntent, order: Order, others: frozenset[OrderId])
     known = {order.id, order.dojo_order_id}
     if intent.external_id is not None and intent.external_id not in known:
         raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} belongs to order {intent.external_id[:80]!r}, not to {order.id}")
-    if None not in (intent.dojo_order_id, order.dojo_order_id) and intent.dojo_order_id != order.dojo_order_id:
+    if intent.dojo_order_id and order.dojo_order_id and intent.dojo_order_id != order.dojo_order_id:
         raise _Differs(
-            "EXTERNAL_ID_MISMATCH", f"intent {intent.id} is of Dojo's order {intent.dojo_order_id!r}, not {order.dojo_order_id!r}"
+            "EXTERNAL_ID_MISMATCH", f"intent {intent.id} is of Dojo's order {intent.dojo_order_id[:80]!r}, not {order.dojo_order_id!r}"
         )
     if others - {order.id}:
         raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} points at {order.id} and at {', '.join(sorted(others))}")
@@ -137,6 +168,15 @@ def _check_total(intent: PaymentIntent) -> None:
         raise _Differs(
             "AMOUNT_MISMATCH", f"intent {intent.id} totals {intent.total.value}, its parts make {base} and with tips {with_tips}"
         )
+
+
+def _check_captures(intent: PaymentIntent) -> None:
+    """A status that says captured or refunded goes with money that was captured or refunded."""
+    if intent.status == "Refunded" and intent.refunded == 0:
+        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} says Refunded, but nothing of it was refunded")
+    asked = _value(intent.amount) + _value(intent.service_charge)
+    if intent.status == "Captured" and asked > 0 and figures(intent)[0] == 0:
+        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} says Captured, but none of its captures of {asked} succeeded")
 
 
 def _check_told(intent: PaymentIntent, payment: Payment | None) -> None:

@@ -16,12 +16,12 @@ from typing import Any, cast
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from workflow.entry import Json
+from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.journal.transaction import attention_rows, lock_row, order_row, payment_row
 from workflow.journal.witness import Head, read_head
-from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, canonical, entry_hash, verify_checkpoint
+from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
 from workflow.order import Attention, Order, evolve
 from workflow.unit import VENUE
 
@@ -81,19 +81,31 @@ class _Bad(Exception):
 def _verify_entries(reads: SqliteReads, found: Verification, progress: Progress) -> None:
     wanted = _roots_to_compare(reads, found)
     heads: dict[str, tuple[int, str]] = {}
-    frontier = Frontier()
+    frontier, nodes = Frontier(), 0
     for stored in reads.entries():
         _verify_entry(stored, frontier.size + 1, heads)
-        frontier.append(stored.hash)
+        for node in frontier.append(stored.hash):
+            _verify_node(reads, stored.seq, node)
+            nodes += 1
         for where, root in wanted.pop(frontier.size, ()):
             if frontier.root().hex() != root:
                 found.witness_ok = found.witness_ok and where != "witness"
                 raise _Bad(stored.seq, f"the {where} at size {frontier.size} has another root: entries up to here were changed")
         progress(frontier.size)
     found.entries, found.orders = frontier.size, len(heads.keys() - {VENUE})
+    found.witness_ok = found.witness_ok and not any(where == "witness" for claims in wanted.values() for where, _ in claims)
     for size, claims in sorted(wanted.items()):
-        found.witness_ok = found.witness_ok and all(where != "witness" for where, _ in claims)
         raise _Bad(found.entries + 1, f"the {claims[0][0]} saw {size} entries, the journal has {found.entries}: its tail is missing")
+    [(stored_nodes,)] = reads.rows("SELECT count(*) FROM tree_node")
+    if stored_nodes != nodes:
+        raise _Bad(found.entries, f"{stored_nodes} nodes of the tree are stored, the entries make {nodes}")
+
+
+def _verify_node(reads: SqliteReads, seq: int, node: Node) -> None:
+    """The stored node of the tree is the one that the entries up to `seq` make: proofs read these."""
+    rows = reads.rows("SELECT hash FROM tree_node WHERE level = ? AND position = ?", node[:2])
+    if not rows or bytes(rows[0][0]) != node.hash:
+        raise _Bad(seq, f"the stored node {node.level}/{node[1]} of the tree is not what the entries make")
 
 
 def _roots_to_compare(reads: SqliteReads, found: Verification) -> dict[int, list[tuple[str, str]]]:
@@ -143,12 +155,12 @@ def _verify_integrity(reads: SqliteReads) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Replayed:
-    """Everything that entries alone say. `tasks` maps a task's id to open, done or dead."""
+    """Everything that entries alone say. `tasks` maps a task's id to (effect, order, intent, open or done or dead)."""
 
     entries: int = 0
     orders: dict[str, Order] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    tasks: dict[str, str] = field(default_factory=dict)
+    tasks: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
     venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     venue: dict[str, str] = field(default_factory=dict)
 
@@ -197,7 +209,7 @@ def rebuild(reads: SqliteReads, *, until: int | None = None, progress: Progress 
         except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
             raise JournalDamaged(f"entry {stored.seq} cannot be explained: {error!r}") from error
         rebuilt.hashes[entry.order_id] = stored.hash
-        _apply_tasks(rebuilt.tasks, entry.body)
+        _apply_tasks(rebuilt.tasks, entry)
         rebuilt.entries = stored.seq
         progress(stored.seq)
     return rebuilt
@@ -216,13 +228,18 @@ def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
         rebuilt.venue_attention[key] = (stored.at, str(facts["detail"]))
 
 
-def _apply_tasks(tasks: dict[str, str], facts: dict[str, Json]) -> None:
+def _apply_tasks(tasks: dict[str, tuple[str, str, str, str]], entry: Entry) -> None:
+    facts = entry.body
     for task in cast("list[dict[str, str]]", facts.get("tasks", [])):
-        tasks.setdefault(task["id"], "open")
+        tasks.setdefault(task["id"], (task["effect"], entry.order_id, task["intent"], "open"))
     if "requeued" in facts:
-        tasks[str(facts["requeued"])] = "open"
+        _move_task(tasks, str(facts["requeued"]), "open")
     if "task" in facts:
-        tasks[str(facts["task"])] = str(facts["outcome"])
+        _move_task(tasks, str(facts["task"]), str(facts["outcome"]))
+
+
+def _move_task(tasks: dict[str, tuple[str, str, str, str]], task_id: str, status: str) -> None:
+    tasks[task_id] = (*tasks[task_id][:3], status)
 
 
 def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
@@ -237,9 +254,9 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     attention |= {(VENUE, code, intent): (VENUE, code, intent, *rest) for (code, intent), rest in rebuilt.venue_attention.items()}
     yield from _compare(reads, "attention", "SELECT * FROM attention", attention, 3)
     yield from _compare(reads, "venue", "SELECT * FROM venue", {(name,): (name, value) for name, value in rebuilt.venue.items()}, 1)
-    tasks = {(task,): (task, status) for task, status in rebuilt.tasks.items()}
+    tasks = {(task,): (task, *told) for task, told in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
-    yield from _compare(reads, "outbox", f"SELECT id, {status} FROM outbox", tasks, 1)
+    yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)
 
 
 def _compare(reads: SqliteReads, table: str, sql: str, expected: dict[Any, tuple[Any, ...]], key_columns: int) -> Iterator[str]:

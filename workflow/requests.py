@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workflow.case import Case, Decision, Machines
+from workflow.case import FAILED, Case, Decision, Machines
 from workflow.commands import (
     AmendOrder,
     CancelOrder,
@@ -112,8 +112,8 @@ def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: 
     outcome = case.tell("order", "refuse_order")
     if outcome == "refuse":
         return _refused(case, f"order {order.id} is {order.state}: there is nothing left to refuse")
-    if outcome == "attention":
-        case.tell("fulfilment", "order_failed")
+    if outcome == "attention" and case.tell("fulfilment", "order_failed") != "moved" and order.status != FAILED:
+        return _refused(case, f"order {order.id} is {order.status}: there is nothing left to refuse")
     if case.the_order != order:
         case.record("operator", {"reason": command.reason}, trigger="refuse")
         _watch_held(case)
@@ -128,19 +128,32 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
     if not items:
         open_codes = ", ".join(sorted({item.code for item in order.attention})) or "nothing"
         return _refused(case, f"{command.action} settles {', '.join(codes)}; order {order.id} has {open_codes}")
+    if reason := _obstacle(order, command.action, [IntentId(item.payment_intent_id) for item in items]):
+        return _refused(case, reason)
     for item in items:
         _resolve(case, command, item.code, IntentId(item.payment_intent_id))
     case.follow()
     return case.close()
 
 
-def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: str, cause: str, intent_id: str) -> Decision:
-    """A person has a dead task of the order tried again."""
+def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: str, cause: str, intent_id: str, is_last: bool) -> Decision:
+    """A person has a dead task of the order tried again; `is_last`: no other one of this intent is dead."""
     case = Case(machines, order, at=at, actor=actor, cause=cause)
     case.record("operator", facts, trigger="requeue", intent_id=intent_id)
-    if any((item.code, item.payment_intent_id) == ("OUTBOX_DEAD", intent_id) for item in order.attention):
+    if is_last and any((item.code, item.payment_intent_id) == ("OUTBOX_DEAD", intent_id) for item in order.attention):
         case.relieve("OUTBOX_DEAD", intent_id, str(facts["reason"]))
     return case.close(caller_sees=True)
+
+
+def _obstacle(order: Order, action: str, intents: list[IntentId]) -> str:
+    """Why the action cannot be done on these payments; "" where it can."""
+    for intent_id in intents:
+        payment = order.payments.get(intent_id)
+        if action == "accept_difference" and (payment is None or payment.differing is None):
+            return f"intent {intent_id} differs in something else as well, which nobody may accept: read_again or detach_payment"
+        if action == "detach_payment" and (payment is None or payment.counts):
+            return f"intent {intent_id} counts on order {order.id}: it cannot be taken off"
+    return ""
 
 
 def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) -> None:
@@ -155,10 +168,11 @@ def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) 
         case "accept_difference" if payment and payment.differing:
             paid, tips, refunded = payment.differing
             case.record("operator", facts | {"paid": paid, "tips": tips, "refunded": refunded}, trigger=command.action, intent_id=intent_id)
-            case.tell("payment", MESSAGES[payment.status], intent_id)
+            message = "read_refunded" if refunded else MESSAGES[payment.status]
+            case.tell("payment", message, intent_id, fate="refunded" if refunded else "")
         case "detach_payment" if payment:
-            case.record("operator", facts, trigger=command.action, intent_id=intent_id)
             case.tell("payment", "detached", intent_id, fate="expired")
+            case.record("operator", facts, trigger=command.action, intent_id=intent_id)
         case _:
             case.record("operator", facts, trigger=command.action, intent_id=intent_id)
     if any((item.code, item.payment_intent_id) == (code, intent_id) for item in case.the_order.attention):

@@ -18,19 +18,19 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-MARGIN, ROW_GAP, TRACK_GAP, APPROACH = 16, 18, 4, 16
-BOX_HEIGHT, BOX_PADDING, BOX_LEAST, DOT = 36, 26, 64, 14
+MARGIN, ROW_GAP, TRACK_GAP, APPROACH = 12, 18, 4, 16
+BOX_HEIGHT, BOX_PADDING, BOX_LEAST, DOT = 36, 20, 64, 14
 TEXT_SIZE, LABEL_SIZE, LINE_HEIGHT, LINE_LETTERS = 14, 13, 16, 18
 BEND, PORT, HEAD, LOOP = 8, 10, 9, 12
 CLEAR = 8  # the least distance between a line and what it passes
 NARROW, WIDE = frozenset(" !'()*,-./:;I[]`fijlrt{|}"), frozenset("%@MWmw")
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-INK, FAINT, PAPER, MARK = "#1f2328", "#6e7781", "#ffffff", "#0b4fc4"
+INK, FAINT, PAPER, MARK = "#1f2328", "#818b98", "#ffffff", "#0b4fc4"
 DARK = (
     "@media (prefers-color-scheme: dark) {"
     " .states { color: #e6edf3 }"
     " .states .paper, .states .node rect { fill: #0d1117 }"
-    " .states .edge path { stroke: #8b949e } .states .edge .head { fill: #8b949e }"
+    " .states .side path { stroke: #8b949e } .states .side .head { fill: #8b949e }"
     " .states .edge.taken path { stroke: #79b8ff } .states .edge.taken .head, .states .label.taken text { fill: #79b8ff }"
     " .states .node.now rect { fill: #79b8ff; stroke: #ffffff } .states .node.now text { fill: #0d1117 }"
     " }"
@@ -60,12 +60,13 @@ class Way(Enum):
 
 
 class Plan(NamedTuple):
-    """Which states stand on the line, which beside it in rows of their own, and which are ends; and the column of each."""
+    """Which states stand on the line, which beside it in rows of their own, and which are ends; the column of each; the self-loops."""
 
     line: list[str]
     aside: list[str]
     ends: list[str]
     column: dict[str, int]
+    loops: frozenset[str]
 
 
 class Rail(NamedTuple):
@@ -162,7 +163,8 @@ def _plan(picture: Picture) -> Plan:
     aside = sorted((node for node in inner if node not in column), key=lambda node: (layers[node], mean(node)))
     column |= {node: number for number, node in enumerate(aside, start=len(line))}
     ends.sort(key=mean, reverse=True)  # what few early states lead to lies lowest: its rail then crosses the fewest lines
-    return Plan(line, aside, ends, column | dict.fromkeys(ends, len(column)))
+    loops = frozenset(source for source, target in picture.edges if source == target)
+    return Plan(line, aside, ends, column | dict.fromkeys(ends, len(column)), loops)
 
 
 def _ranks(picture: Picture) -> dict[str, int]:
@@ -218,7 +220,7 @@ def _room(rail: Rail, plan: Plan, number: int, half: int, other: int) -> int:
         return 0
     text = _text_width(rail.label)
     if rail.way is Way.STRAIGHT:
-        return half + 2 * LOOP + text + 2 * CLEAR + HEAD + other
+        return half + 2 * LOOP * (rail.sources[0] in plan.loops) + CLEAR + text + CLEAR + HEAD + other
     if rail.way is Way.LOOP:
         return half + LOOP + text + 2 * CLEAR + other
     if rail.way is Way.BELOW:
@@ -280,7 +282,7 @@ def _label_box(rail: Rail, plan: Plan, columns: list[int], boxes: dict[str, Box]
     """Where the label lies: on the last part of its rail, which all its steps share."""
     target, number, text = boxes[rail.target], plan.column[rail.target], _text_width(rail.label)
     x = {
-        Way.STRAIGHT: lambda: (boxes[rail.sources[0]].right + target.left - HEAD + LOOP) // 2,
+        Way.STRAIGHT: lambda: (boxes[rail.sources[0]].right + 2 * LOOP * (rail.sources[0] in plan.loops) + target.left - HEAD) // 2,
         Way.LOOP: lambda: target.right + LOOP + CLEAR // 2 + text // 2,
         Way.BELOW: lambda: (columns[number - 1] + BEND + target.left - HEAD) // 2,
         Way.RIGHT: lambda: (columns[number - 1] + columns[number]) // 2,
@@ -290,11 +292,12 @@ def _label_box(rail: Rail, plan: Plan, columns: list[int], boxes: dict[str, Box]
 
 
 def _edge(picture: Picture, source: str, rail: Rail, boxes: dict[str, Box], y: int) -> str:
-    taken = (source, rail.target) in picture.taken
-    colour, thick = (MARK, 3) if taken else (FAINT, 1)
+    look, colour, thick = ("main", "currentColor", 2) if rail.way is Way.STRAIGHT else ("side", FAINT, 2)
+    if (source, rail.target) in picture.taken:
+        look, colour, thick = "taken", MARK, 4
     line, head = _path(rail.way, boxes[source], boxes[rail.target], y)
     return (
-        f'<g class="edge{" taken" * taken}"><title>{_safe(_step(source, rail.target, rail.label))}</title>'
+        f'<g class="edge {look}"><title>{_safe(_step(source, rail.target, rail.label))}</title>'
         f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="{thick}"/>'
         f'<path class="head" d="{head}" fill="{colour}" stroke="{colour}" stroke-linejoin="round"/></g>'
     )
@@ -322,16 +325,16 @@ def _label(rail: Rail, box: Box, taken: bool) -> str:
     lines = _lines(rail.label)
     first = box.y - (len(lines) - 1) * LINE_HEIGHT // 2 + LABEL_SIZE // 3
     spans = "".join(f'<tspan x="{box.x}" y="{first + n * LINE_HEIGHT}">{_safe(line)}</tspan>' for n, line in enumerate(lines))
-    look = f'fill="{MARK}" font-weight="bold"' if taken else 'fill="currentColor"'
     ground = f'<rect class="paper" x="{box.left}" y="{box.top}" width="{box.width}" height="{box.height}" fill="{PAPER}"/>'
-    return f'<g class="label{" taken" * taken}">{ground}<text font-size="{LABEL_SIZE}" {look}>{spans}</text></g>'
+    ink = MARK if taken else "currentColor"
+    return f'<g class="label{" taken" * taken}">{ground}<text font-size="{LABEL_SIZE}" fill="{ink}">{spans}</text></g>'
 
 
 def _node(picture: Picture, name: str, box: Box) -> str:
     if not name:
         return f'<circle class="start" cx="{box.x}" cy="{box.y}" r="{DOT // 2}" fill="currentColor"><title>start</title></circle>'
     now = name == picture.now
-    border = f'stroke="{INK}" stroke-width="4"' if now else 'stroke="currentColor" stroke-width="1"'
+    border = f'stroke="{INK}" stroke-width="4"' if now else 'stroke="currentColor" stroke-width="2"'
     fill, ink = (MARK, PAPER) if now else (PAPER, "currentColor")
     parts = [f'<g class="node{" final" * (name in picture.final)}{" now" * now}">', _rect(box, 0, f'fill="{fill}" {border}')]
     if name in picture.final:
@@ -388,7 +391,7 @@ def _lines(label: str) -> list[str]:
 
 
 def _estimate(lines: Iterable[str], size: int) -> int:
-    """An even number of pixels that the widest line stays under in the usual sans-serif fonts, bold included."""
+    """An even number of pixels that the widest line stays under in the usual sans-serif fonts, or nearly."""
     return max((sum(_hundredths(letter) for letter in line) for line in lines), default=0) * size // 200 * 2 + 2
 
 
@@ -397,9 +400,9 @@ def _hundredths(letter: str) -> int:
         return 40
     if letter in WIDE or not letter.isascii():
         return 100
-    return 76 if letter.isupper() else 64
+    return 72 if letter.isupper() else 61
 
 
 def _safe(text: str) -> str:
-    """Inert in text and in quoted attributes; what XML cannot hold at all becomes a question mark."""
+    """The text without meaning to XML; what XML cannot hold at all becomes the sign for that."""
     return escape(UNPRINTABLE.sub("\ufffd", text))

@@ -164,7 +164,7 @@ class Unit:
             self.transaction.put_task(merged)
             return merged.task
         task = Task(
-            id=f"{entry.order_id or 'venue'}.{entry.order_seq}.{number}",
+            id=f"{entry.order_id or 'venue:'}.{entry.order_seq}.{number}",  # No order's id has a colon.
             effect=effect.name,
             order_id=entry.order_id,
             intent_id=effect.intent_id,
@@ -176,7 +176,7 @@ class Unit:
         )
         stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
         if self.is_paused():
-            self.transaction.put_task(stored._replace(status="paused"))
+            self.transaction.put_task(stored._replace(status="paused", next_at_ms=self.now_ms + self.settings.probe_ms))
         elif self.transaction.lane_is_busy(lane):
             self.transaction.put_task(stored)
         else:

@@ -55,12 +55,13 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
     cause = f"requeue:{task.id}"
     if task.order_id == VENUE:
         unit.note("operator", facts, cause=cause, actor=command.actor, trigger="requeue", intent_id=task.intent_id)
-        unit.relieve("OUTBOX_DEAD", command.reason, cause=cause, intent_id=task.intent_id, actor=command.actor)
+        if not unit.transaction.has_dead_task(VENUE, task.intent_id):
+            unit.relieve("OUTBOX_DEAD", command.reason, cause=cause, intent_id=task.intent_id, actor=command.actor)
     else:
         order = unit.order(task.order_id)
-        unit.store(
-            requests.requeued(unit.machines, order, facts, at=unit.at, actor=command.actor, cause=cause, intent_id=task.intent_id), order
-        )
+        is_last = not unit.transaction.has_dead_task(order.id, task.intent_id)
+        told = {"at": unit.at, "actor": command.actor, "cause": cause, "intent_id": task.intent_id}
+        unit.store(requests.requeued(unit.machines, order, facts, is_last=is_last, **told), order)
     if not unit.transaction.lane_is_busy(stored.lane):
         unit.lease(fresh)
     return Outcome()
@@ -104,4 +105,5 @@ def task_died(command: AttemptFailed, unit: Unit) -> None:
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
     detail = f"{task.effect} was given up after {task.attempts} attempts: {command.error}"
-    unit.attend(command.code, detail, cause=cause, intent_id=task.intent_id)
+    code = "ORPHAN_EVENT" if command.code == "INTENT_NOT_FOUND" else command.code
+    unit.attend(code, detail, cause=cause, intent_id=task.intent_id)

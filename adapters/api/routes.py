@@ -137,6 +137,8 @@ class Api:
         """The journal's entries from one position to another, as JSON Lines or CSV."""
         form = _one_of("format", export.FORMATS, export.FORMATS) or "jsonl"
         first, last = _position("from") or 1, _position("to")
+        if last is not None and last < first:
+            raise BadInput("to", f"expected a position from {first} on, got {last}")
         kind = "text/csv" if form == "csv" else "application/x-ndjson"
         return Response(export.lines(self._reads, form, first, last), mimetype=kind)
 

@@ -10,6 +10,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 
 from adapters.cli import doctor as checks
 from adapters.cli.caps import caps
@@ -20,7 +21,7 @@ from adapters.cli.machines import diagram, machine
 from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox
 from adapters.cli.output import Command, Exit, Failure, emit, paint
-from adapters.sandbox import Sandbox, SandboxError, run_forever
+from adapters.cli.sandbox import sandbox
 
 
 def run(program: Program) -> None:
@@ -49,24 +50,6 @@ def demo(keep: bool) -> None:
     """Run both flows against the simulator: no key, no network, a journal in a temporary folder."""
     ok = Demo(keep=keep).run()
     raise SystemExit(Exit.FINE if ok else Exit.FOUND)
-
-
-@cli.command(cls=Command, example="tillproof sandbox --port 8090")
-@click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--api-key", default="sk_sandbox_local", show_default=True, help="The key that the POS must present.")
-def sandbox(port: int, api_key: str) -> None:
-    """Run the Dojo simulator alone, for this or any other POS."""
-    try:
-        run_forever(Sandbox(api_key=api_key, port=port), _say_where)
-    except SandboxError as error:
-        raise Failure(Exit.USAGE, str(error)) from error
-    except OSError as error:
-        raise Failure(Exit.UNREACHABLE, f"port {port} cannot be had: {error.strerror}", "tillproof sandbox --port 0") from error
-
-
-def _say_where(url: str) -> None:
-    click.echo(f"Dojo sandbox at {url}  (Ctrl-C to stop)", err=True)
-    click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} tillproof serve", err=True)
 
 
 @cli.command(cls=Command, example="tillproof doctor")
@@ -98,5 +81,14 @@ def version(as_json: bool) -> None:
     emit(as_json, data, lambda: iter([f"tillproof {data['version']} (SQLite {data['sqlite']}, Python {data['python']})"]))
 
 
-for command in (caps, orders, outbox, journal, machine, diagram):
+@cli.command(cls=Command, example="tillproof completion bash")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands and options; `eval` its output in your shell's start-up file."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "tillproof", "_TILLPROOF_COMPLETE").source())
+
+
+for command in (sandbox, caps, orders, outbox, journal, machine, diagram):
     cli.add_command(command)

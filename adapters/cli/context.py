@@ -23,6 +23,7 @@ from workflow.errors import (
     Refused,
     TryAgain,
     UnknownOrder,
+    UnknownTask,
     WorkflowError,
 )
 from workflow.journal.connection import reading
@@ -52,24 +53,25 @@ def failures() -> Iterator[None]:
     """The workflow's errors as exit codes."""
     try:
         yield
-    except UnknownOrder as error:
-        raise Failure(Exit.FOUND, str(error), "tillproof orders list") from error
-    except JournalInUse as error:
-        raise Failure(Exit.UNREACHABLE, str(error), "stop the other server, or ask it") from error
-    except JournalDamaged as error:
-        raise Failure(Exit.DAMAGED, str(error), "tillproof journal verify") from error
-    except JournalUnavailable as error:
-        raise Failure(Exit.UNREACHABLE, str(error), "tillproof doctor") from error
-    except DojoRefusesUs as error:
-        raise Failure(
-            Exit.UNREACHABLE, f"Dojo refuses the API key: {error}", "set TILLPROOF_DOJO_API_KEY, then tillproof doctor"
-        ) from error
-    except (TryAgain, OutcomeUnknown, Refused) as error:
-        raise Failure(Exit.UNREACHABLE, f"Dojo does not answer as it should: {error}", "tillproof doctor") from error
-    except UnusableKey as error:
-        raise Failure(Exit.SETTINGS, str(error), "tillproof doctor") from error
     except WorkflowError as error:
-        raise Failure(Exit.FOUND, str(error)) from error
+        for kinds, code, prefix, following in _FAILURES:
+            if isinstance(error, kinds):
+                raise Failure(code, f"{prefix}{error}", following) from error
+
+
+_FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Exit, str, str], ...] = (
+    # The first row that fits: narrow kinds stand before wide ones.
+    (UnknownOrder, Exit.FOUND, "", "tillproof orders list"),
+    (UnknownTask, Exit.FOUND, "", "tillproof outbox list --status dead"),
+    (DojoRefusesUs, Exit.UNREACHABLE, "Dojo refuses the API key: ", "set TILLPROOF_DOJO_API_KEY, then tillproof doctor"),
+    (Refused, Exit.FOUND, "", ""),
+    (JournalInUse, Exit.UNREACHABLE, "", "stop the other server, or ask it"),
+    (JournalDamaged, Exit.DAMAGED, "", "tillproof journal verify"),
+    (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
+    ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
+    (UnusableKey, Exit.SETTINGS, "", "tillproof doctor"),
+    (WorkflowError, Exit.FOUND, "", ""),
+)
 
 
 @contextmanager

@@ -6,40 +6,26 @@ back from the journal.
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import requests
 
+from adapters.cli.arrows import WIDTH, arrow, shortened
+from adapters.cli.local import Place, dojo_client, place, service
 from adapters.cli.output import paint
 from adapters.dojo.capabilities import wanted
-from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.sandbox import FlowResult, Message, Sandbox
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.money import Money
 from workflow.replay import replay, verify
 
-START_SECONDS = 15.0
 POLL_SECONDS = 0.02
-STOP_SECONDS = 12.0
 CALL_SECONDS = 10.0
 TABLE = "tbl_9"
-WIDTH = 46
-SHOWN_ID = 16
-"""Longer ids are cut to this: the journal has them whole."""
-_ID = re.compile(rf"\b(?:pi_sandbox|tp|ord|evt)_[\w-]{{{SHOWN_ID},}}")
 
 BILL = {
     "reference": "T-17",
@@ -51,32 +37,6 @@ BILL = {
     ],
     "totalAmount": {"value": 4900, "currencyCode": "GBP"},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the demo's service keeps its files and listens, and its secrets of this one run."""
-
-    folder: Path
-    dojo_side: int
-    venue_side: int
-    password: str
-    tokens: dict[str, str]
-
-    @property
-    def journal(self) -> Path:
-        """The journal of this run."""
-        return self.folder / "tillproof.db"
-
-    @property
-    def venue_url(self) -> str:
-        """The venue's side."""
-        return f"http://127.0.0.1:{self.venue_side}"
-
-    @property
-    def public_url(self) -> str:
-        """Dojo's side, as registered."""
-        return f"http://127.0.0.1:{self.dojo_side}"
 
 
 class Demo:
@@ -92,19 +52,19 @@ class Demo:
     def run(self) -> bool:
         """Play both flows; whether everything ended as it should."""
         with tempfile.TemporaryDirectory(prefix="tillproof-demo-") as folder:
-            place = _place(Path(folder))
+            where = place(Path(folder))
             sandbox = Sandbox(observer=self._arrow)
             sandbox.start()
             try:
-                with _service(place, sandbox):
-                    return self._play(place, sandbox)
+                with service(where, sandbox):
+                    return self._play(where, sandbox)
             finally:
                 sandbox.stop()
 
     def _play(self, place: Place, sandbox: Sandbox) -> bool:
         click.echo(f"Tillproof demo: no key, no network; journal in {place.journal}")
         self._title("Registration", "what Dojo may ask of this POS")
-        _dojo_client(sandbox).register(wanted(place.public_url, "epos-demo", place.password))
+        dojo_client(sandbox).register(wanted(place.public_url, "epos-demo", place.password))
         reads = SqliteReads(place.journal)
 
         self._title("Order and Pay", "table 12, a customer orders and pays by phone; one event comes twice, one read fails")
@@ -125,18 +85,13 @@ class Demo:
         click.echo(f"\n{paint(name, 'cyan')}: {what}")
 
     def _arrow(self, message: Message) -> None:
-        """One message as it ends: `<-` Dojo calls the till's side, `->` the till's side calls Dojo."""
-        path, note = _shortened(message.path), _shortened(message.note)
-        status = str(message.status or "none")
-        colour = "green" if 200 <= message.status < 300 else "red"
+        """One message as it ends."""
+        failed = message.direction == "->" and not 200 <= message.status < 300
         with self._lock:
-            if message.direction == "->" and not 200 <= message.status < 300:
-                self._retries += 1
-                note = "failed: it will be tried again"
+            self._retries += failed
             if message.path == "/v1/events":
                 self._events.append(message.note)
-            line = f"  {message.direction} {message.method:<5}{path}".ljust(WIDTH)
-            click.echo(f"{line} {paint(status, colour)} {message.milliseconds:>5} ms  {note}".rstrip())
+            click.echo(arrow(message, "failed: it will be tried again" if failed else None))
 
     def _open_bill(self, place: Place) -> None:
         began = time.monotonic()
@@ -157,10 +112,10 @@ class Demo:
         path = [entry.to_state for entry in entries if entry.machine.startswith("order@")]
         order = reads.order(flow.order_id)
         assert order is not None
-        click.echo(f"  order {_shortened(flow.order_id)}: {' → '.join(path)}")
+        click.echo(f"  order {shortened(flow.order_id)}: {' → '.join(path)}")
         for payment in order.order.payments.values():
             paid, tips = payment.counted
-            click.echo(f"    {_shortened(payment.intent_id)} {payment.state}: {Money(paid, 'GBP')} paid, {Money(tips, 'GBP')} tip")
+            click.echo(f"    {shortened(payment.intent_id)} {payment.state}: {Money(paid, 'GBP')} paid, {Money(tips, 'GBP')} tip")
         self._say_duplicates(entries)
         click.echo(f"  Dojo read the order back: {order.order.paid} of {order.order.total} paid, {len(entries)} entries in the journal")
 
@@ -171,7 +126,7 @@ class Demo:
             delivered = sum(str(event_id) in note for note in self._events) if entry.kind == "event" else 1
             if delivered > 1:
                 self._duplicates += delivered - 1
-                click.echo(f"    == the event {_shortened(str(event_id))} came {delivered} times and was applied once")
+                click.echo(f"    == the event {shortened(str(event_id))} came {delivered} times and was applied once")
 
     def _totals(self, place: Place, reads: SqliteReads, flows: list[FlowResult]) -> bool:
         verified, replayed = verify(reads, Path(f"{place.journal}.witness"), None), replay(reads)
@@ -202,68 +157,3 @@ class Demo:
             threading.Event().wait()
         except KeyboardInterrupt:
             click.echo("")
-
-
-def _shortened(text: str) -> str:
-    return _ID.sub(lambda found: found[0][:SHOWN_ID] + "…", text)
-
-
-def _place(folder: Path) -> Place:
-    tokens = {role: secrets.token_urlsafe(12) for role in ("till", "auditor", "operator")}
-    return Place(folder, _free_port(), _free_port(), secrets.token_urlsafe(16), tokens)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _dojo_client(sandbox: Sandbox) -> DojoClient:
-    return DojoClient(DojoSettings(url=sandbox.url, api_key=sandbox.api_key, software_house_id="sh_demo"))
-
-
-@contextmanager
-def _service(place: Place, sandbox: Sandbox) -> Iterator[None]:
-    """The service as a process; its log goes beside the journal and is shown if it does not start."""
-    log = place.folder / "service.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=_environment(place, sandbox), stdout=stream, stderr=stream)
-    try:
-        _await_ready(place, process, log)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _environment(place: Place, sandbox: Sandbox) -> dict[str, str]:
-    own = {key: value for key, value in os.environ.items() if not key.startswith("TILLPROOF_")}
-    return own | {
-        "TILLPROOF_LISTEN": f"127.0.0.1:{place.dojo_side}",
-        "TILLPROOF_CONSOLE_LISTEN": f"127.0.0.1:{place.venue_side}",
-        "TILLPROOF_PUBLIC_URL": place.public_url,
-        "TILLPROOF_JOURNAL": str(place.journal),
-        "TILLPROOF_DOJO_URL": sandbox.url,
-        "TILLPROOF_DOJO_API_KEY": sandbox.api_key,
-        "TILLPROOF_SOFTWARE_HOUSE_ID": "sh_demo",
-        "TILLPROOF_EPOS_USERNAME": "epos-demo",
-        "TILLPROOF_EPOS_PASSWORD": place.password,
-        "TILLPROOF_TOKENS": ",".join(f"{role}:{role}-demo:{token}" for role, token in place.tokens.items()),
-        "TILLPROOF_ENV": "test",
-    }
-
-
-def _await_ready(place: Place, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if requests.get(f"{place.venue_url}/readyz", timeout=1).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(POLL_SECONDS)
-    raise click.ClickException(f"the service did not start:\n{log.read_text()}")

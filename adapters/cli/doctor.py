@@ -21,6 +21,8 @@ SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
 SHOWN_KEY_CHARACTERS = 4
 
+UNUSED = ("TILL_URL", "BILL_TEMPLATE")
+"""Settings that this version checks and does not use."""
 REGISTER = "tillproof caps diff; tillproof caps register"
 Level = Literal["ok", "warn", "FAIL", "skip"]
 
@@ -61,6 +63,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "settings", problem, "set it in the environment or in tillproof.toml")
     if not problems:
         yield Finding("ok", "settings", f"complete for serve (ENV={settings.env}, mode {settings.order_and_pay_mode})")
+    for name in UNUSED:
+        if settings.origins[name] != "default":
+            yield Finding("warn", "settings", f"{name} is set, but this version does not use it yet", "let the till follow GET /till/feed")
     if not settings.tokens:
         yield Finding(
             "warn", "tokens", "nobody can use the till's API or read the journal over HTTP", "set TILLPROOF_TOKENS=role:name:token,…"

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import click
 
+from adapters.cli import recording
 from adapters.cli.context import json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, emit, paint, table
 from workflow import diagrams
 from workflow.case import declared_machines
-from workflow.declaration import state_name, words
+from workflow.declaration import Declaration, state_name, words
 from workflow.entry import Entry
 from workflow.errors import (
     UnknownOrder,
 )
-from workflow.lifecycle import DECLARATIONS
+from workflow.lifecycle import DECLARATIONS, ORDER
 
 
 @click.group()
@@ -61,22 +62,34 @@ def _machine_lines() -> Iterator[str]:
 @click.option("--format", "form", type=click.Choice(diagrams.FORMATS), default="mermaid", show_default=True)
 @click.option("--check", is_flag=True, help="Exit 1 when diagrams/ does not show what is declared.")
 @click.option("--write", is_flag=True, help="Draw diagrams/ anew.")
-def diagram(name: str | None, order_id: str | None, form: str, check: bool, write: bool) -> None:
+@click.option("--record", is_flag=True, help="Play both flows, record what goes over the wire, and draw diagrams/ anew.")
+def diagram(name: str | None, order_id: str | None, form: str, check: bool, write: bool, record: bool) -> None:
     """Draw the declared machines, or the way of one order through them."""
     folder = Path(__file__).resolve().parents[2] / "diagrams"
-    if write:
+    if record:
+        recording.record(folder)
+    if write or record:
         diagrams.write(folder)
-        click.echo(f"drawn: {', '.join(diagrams.files())}", err=True)
+        click.echo(f"drawn: {', '.join(diagrams.files(folder))}", err=True)
     elif check:
         if stale := diagrams.stale(folder):
             raise Failure(Exit.FOUND, f"stale in diagrams/: {', '.join(stale)}", "tillproof diagram --write")
         click.echo("diagrams/ shows what is declared.", err=True)
     else:
-        entries = _entries_of(order_id) if order_id else []
         for declaration in DECLARATIONS:
-            if name == declaration.name or (name is None and (not order_id or declaration.name == "order")):
-                taken = diagrams.path_taken(entries, declaration.name) if order_id else None
-                click.echo(diagrams.render(declaration, form, taken), nl=False)
+            if name == declaration.name or (name is None and (not order_id or declaration.name == ORDER.name)):
+                _draw(declaration, form, order_id)
+
+
+def _draw(declaration: Declaration, form: str, order_id: str | None) -> None:
+    """The machine alone, or with the way of an order through it: for payments one picture an intent."""
+    if order_id is None:
+        click.echo(diagrams.render(declaration, form), nl=False)
+        return
+    entries = _entries_of(order_id)
+    moved = (entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
+    for intent_id in dict.fromkeys(moved):
+        click.echo(diagrams.render(declaration, form, diagrams.path_taken(entries, declaration.name, intent_id)), nl=False)
 
 
 def _entries_of(order_id: str) -> list[Entry]:

@@ -14,7 +14,7 @@ from workflow.errors import (
     UnknownOrder,
 )
 from workflow.journal.reads import OrderFilter, StoredEntry
-from workflow.lifecycle import DECLARATIONS
+from workflow.lifecycle import ATTENTION, ORDER
 
 
 @click.group()
@@ -23,9 +23,7 @@ def orders() -> None:
 
 
 @orders.command("list", cls=Command, example="tillproof orders list --limit 20")
-@click.option(
-    "--state", type=click.Choice([state for d in DECLARATIONS if d.name == "order" for state in d.states]), help="Only in this state."
-)
+@click.option("--state", type=click.Choice([*ORDER.states]), help="Only in this state.")
 @click.option("--attention", is_flag=True, help="Only orders that need a person.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
@@ -79,6 +77,8 @@ def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
         yield f"payment  {payment.payment_intent_id}  {payment.state}  {payment.paid_amount} + {payment.tips_amount} tip{refunded}"
     for item in view.attention:
         yield paint(f"needs a person: {item.code} since {item.since}: {item.detail}", "red")
+        yield f"  why    {ATTENTION[item.code].why}"
+        yield f"  next   {ATTENTION[item.code].next}"
     yield ""
     yield from entry_lines(entries)
 

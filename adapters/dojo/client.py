@@ -378,6 +378,7 @@ class _Intent(_Wire, frozen=True):
     created_at: _Text | None = None
     updated_at: _Text | None = None
     expire_at: _Text | None = None
+    auto_expire_in: _Text | None = None
 
     def to_core(self, intent_id: IntentId) -> PaymentIntent:
         return PaymentIntent(
@@ -397,6 +398,7 @@ class _Intent(_Wire, frozen=True):
             created_at=self.created_at,
             updated_at=self.updated_at,
             expire_at=self.expire_at,
+            auto_expire_in=self.auto_expire_in,
         )
 
 

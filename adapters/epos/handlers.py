@@ -182,15 +182,12 @@ class Handlers:
 
     def handle_event(self, request: EventRequestBody, channel: Channel) -> Nothing:
         """HandleEvent: stored, answered, worked on afterwards; the event itself counts nothing (contract §5.2)."""
-        intent_id = request.data.payment_intent_id
-        if not intent_id:
-            return Nothing()  # An event of a kind that Dojo has not published yet: nothing here can use it.
         command = ReceiveEvent(
             channel=channel,
             event_id=request.id,
             event=request.event,
             account_id=request.account_id,
-            intent_id=IntentId(intent_id),
+            intent_id=IntentId(request.data.payment_intent_id),
             status=request.data.payment_status,
         )
         # A storm of copies is answered from a reader, without waiting for the writer.

@@ -3,11 +3,12 @@
 It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`.
 """
 
-from adapters.sandbox.basket import Basket, default_basket
+from adapters.sandbox.basket import Basket, basket_of, default_basket
 from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
 from adapters.sandbox.faults import Fault
-from adapters.sandbox.flow import FlowResult, Step
+from adapters.sandbox.flow import FlowResult, OrderAndPay, PayOnly, Step
 from adapters.sandbox.intents import Intent, Intents
+from adapters.sandbox.magic import magic_table
 from adapters.sandbox.registry import Pos
 from adapters.sandbox.sandbox import Sandbox, run_forever
 from adapters.sandbox.traffic import Message
@@ -23,11 +24,15 @@ __all__ = [
     "Intents",
     "InvalidRequest",
     "Message",
+    "OrderAndPay",
+    "PayOnly",
     "Pos",
     "Sandbox",
     "SandboxError",
     "Step",
     "UnknownIntent",
+    "basket_of",
     "default_basket",
+    "magic_table",
     "run_forever",
 ]

@@ -163,6 +163,12 @@ def default_basket(table_id: str = DEFAULT_TABLE, currency: str = DEFAULT_CURREN
     )
 
 
+def basket_of(total: Money, table_id: str = DEFAULT_TABLE) -> Basket:
+    """One thing for exactly this price."""
+    item = Item(name="Something", plu="ANY-01", quantity=1, amount_per_item=total)
+    return Basket(details=Details(order_type="DineIn", dine_in=DineIn(table_id=table_id)), items=(item,), display_name=f"Table {table_id}")
+
+
 def _line(item: Item) -> Money:
     each = sum((_sub_item(sub) for sub in item.sub_items), item.amount_per_item + _modifiers(item.modifiers, item))
     return _times(each, item.quantity)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
@@ -9,7 +11,7 @@ from werkzeug.exceptions import NotFound
 from adapters.sandbox.faults import Fault, Faults
 from adapters.sandbox.flow import Request
 from adapters.sandbox.flows import FlowRunner
-from adapters.sandbox.intents import Intents
+from adapters.sandbox.intents import Intent, Intents
 from adapters.sandbox.server import answer, parsed
 from adapters.sandbox.traffic import Traffic
 from adapters.sandbox.wire import intent_body
@@ -21,9 +23,10 @@ REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 class Control:
     """The views of whoever runs the sandbox."""
 
-    def __init__(self, *, flows: FlowRunner, intents: Intents, rules: Faults, traffic: Traffic) -> None:
+    def __init__(self, *, flows: FlowRunner, intents: Intents, pay: Callable[[str], Intent], rules: Faults, traffic: Traffic) -> None:
         self._flows = flows
         self._intents = intents
+        self._pay = pay
         self._rules = rules
         self._traffic = traffic
 
@@ -34,8 +37,10 @@ class Control:
         routes.add_url_rule("/flows", view_func=self.start_flow, methods=["POST"])
         routes.add_url_rule("/flows/<flow_id>", view_func=self.flow)
         routes.add_url_rule("/intents", view_func=self.intents)
+        routes.add_url_rule("/intents/<intent_id>/pay", view_func=self.pay, methods=["POST"])
         routes.add_url_rule("/messages", view_func=self.messages)
         routes.add_url_rule("/faults", view_func=self.add_fault, methods=["POST"])
+        routes.add_url_rule("/faults", view_func=self.clear_faults, methods=["DELETE"])
         return routes
 
     def flows(self) -> Response:
@@ -57,6 +62,10 @@ class Control:
         """Every payment intent, newest first, cancelled ones included."""
         return answer({"data": [intent_body(intent) for intent in self._intents.all()]})
 
+    def pay(self, intent_id: str) -> Response:
+        """The customer pays: a Manual intent is authorised, an Auto one captured, and the POS is told."""
+        return answer(intent_body(self._pay(intent_id)))
+
     def messages(self) -> Response:
         """Every call in either direction, in the order of their beginnings."""
         return answer({"data": self._traffic.messages()})
@@ -66,3 +75,8 @@ class Control:
         fault = parsed(FAULT)
         self._rules.add(fault)
         return answer(fault, 201)
+
+    def clear_faults(self) -> Response:
+        """Whatever was asked for and has not happened yet will not."""
+        self._rules.clear()
+        return Response(status=204)

@@ -12,7 +12,7 @@ from adapters.sandbox.errors import InvalidRequest
 from adapters.sandbox.intents import Intents, Status
 from adapters.sandbox.registry import Integrations, RestIntegrationRequest
 from adapters.sandbox.search import DEFAULT_PAGE, MAX_PAGE, Search, find
-from adapters.sandbox.server import answer, parsed
+from adapters.sandbox.server import also, answer, parsed
 from adapters.sandbox.sightings import IntentRead, OrderTold
 from adapters.sandbox.wire import intent_body
 
@@ -83,7 +83,7 @@ class DojoApi:
         return_canceled = request.args.get("returnCanceled", "false").lower() == "true"
         intent = self._intents.read(intent_id, return_canceled=return_canceled)
         g.fact = IntentRead(intent.id, intent.status)
-        g.note = _also(intent.status)
+        g.note = also(intent.status)
         return answer(intent_body(intent))
 
     def search_intents(self) -> Response:
@@ -99,7 +99,7 @@ class DojoApi:
             after=cursor.after,
         )
         page = find(self._intents.all(), search)
-        g.note = _also(f"{len(page.intents)} found")
+        g.note = also(f"{len(page.intents)} found")
         cursors = {"before": page.before, "after": page.after}
         return answer({"data": [intent_body(intent) for intent in page.intents]} | {k: v for k, v in cursors.items() if v})
 
@@ -110,7 +110,7 @@ class DojoApi:
         wanted = SUBJECTS[told.event_type]
         if list(ids) != [wanted]:
             raise InvalidRequest(f"event of {told.event_type}: exactly {wanted} is wanted, came {', '.join(ids) or 'nothing'}")
-        g.note = _also(f"{told.event_type} {ids[wanted]}")
+        g.note = also(f"{told.event_type} {ids[wanted]}")
         if told.event.order_id:
             g.fact = OrderTold(told.event.order_id)
         return answer(told)
@@ -119,7 +119,7 @@ class DojoApi:
         """`PUT /epos/integrations/rest`: the whole list, replacing the last."""
         asked = parsed(REGISTRATION)
         self._integrations.replace(asked)
-        g.note = _also(f"{len(asked.capabilities)} capabilities")
+        g.note = also(f"{len(asked.capabilities)} capabilities")
         return answer(self._integrations.rest())
 
     def rest_integrations(self) -> Response:
@@ -133,7 +133,3 @@ class DojoApi:
     def integrations(self) -> Response:
         """`GET /epos/integrations`."""
         return answer({"restIntegrations": self._integrations.rest(), "wsIntegrations": [], "dojoManagedIntegrations": []})
-
-
-def _also(note: str) -> str:
-    return f"{note} ({g.note})" if g.note else note

@@ -3,7 +3,10 @@
 SandboxError          root
   InvalidRequest      the request is malformed or names an impossible value (400)
   UnknownIntent       no payment intent has this id (404)
+  UnknownRefund       no refund has this id (404)
+  UnknownWebhook      no webhook subscription, or no secret of it, has this id (404)
   IntentRefused       Dojo does not allow this with the intent as it is (409)
+  WebhookClash        the subscriptions do not allow this as they are (409)
   CapabilityMissing   the POS has not registered what this needs (409)
   StepFailed          a flow cannot go on; the text is the reason in its result
     NotSeen           the POS did not do in time what the flow waited for
@@ -31,8 +34,20 @@ class UnknownIntent(SandboxError):
     """No payment intent has this id, or it is a cancelled one and they were not asked for."""
 
 
+class UnknownRefund(SandboxError):
+    """No refund has this id."""
+
+
+class UnknownWebhook(SandboxError):
+    """No subscription has this id, or it has no such secret."""
+
+
 class IntentRefused(SandboxError):
     """The rules of contract §7.2 and §7.6 forbid it; the intent is unchanged."""
+
+
+class WebhookClash(SandboxError):
+    """Another subscription has the event, or the secret is the last active one; nothing is changed."""
 
 
 class CapabilityMissing(SandboxError):

@@ -10,31 +10,42 @@ import msgspec
 from adapters.sandbox.errors import InvalidRequest
 
 EVENT = "EVENT"
-"""In place of a method: the rule is about events that Dojo sends, its pattern matches the event's name."""
+"""In place of a method: the rule is about events that Dojo sends, its pattern matches the event's name, or that and the intent's id."""
 CLOSE = "close"
 LOST = "lost"
+GARBAGE = "garbage"
+DRIP = "drip"
+TIMEOUT = "timeout"
 TWICE = "twice"
 LATE = "late"
 DROPPED = "dropped"
+OUT_OF_ORDER = "out-of-order"
 
 CALL_KINDS = {
     CLOSE: "the connection is closed without an answer, and nothing is done",
+    TIMEOUT: "nothing is done and nothing answered until the caller leaves, or for `hold_seconds`",
     LOST: "the call is done, its answer is lost",
+    GARBAGE: "the call is done, its answer is 200 and no JSON",
+    DRIP: "the call is done, its answer comes a byte at a time until the caller leaves, or for `hold_seconds`",
 }
 EVENT_KINDS = {
     TWICE: "the same event comes once more",
     LATE: "the event comes `late_seconds` later, while the flow goes on",
     DROPPED: "the event never comes",
+    OUT_OF_ORDER: "the event comes after the next one of its payment, or `late_seconds` later where none comes",
 }
+SPOILED = frozenset({LOST, GARBAGE, DRIP})
+"""What is done although its caller never reads the answer."""
 ERROR_STATUSES = range(400, 600)
-MAX_LATE_SECONDS = 3_600.0
+MAX_SECONDS = 3_600.0
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """One rule: the next `times` matching calls or events go wrong as `kind` says.
 
     `path` is a shell pattern over the path (`/payment-intents/*`). `kind` is a status of a call (`"500"`, `"429"` with
-    `retry_after_seconds`), or a key of `CALL_KINDS`; for events, a key of `EVENT_KINDS`.
+    `retry_after_seconds`), or a key of `CALL_KINDS`. For events, `path` is one over the name (`*.status_updated`) or over name and
+    intent (`*.status_updated pi_1`), and `kind` a key of `EVENT_KINDS`.
     """
 
     method: str
@@ -43,13 +54,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     times: int = 1
     retry_after_seconds: int = 1
     late_seconds: float = 1.0
+    hold_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         kinds = EVENT_KINDS if self.method == EVENT else CALL_KINDS
         if self.kind not in kinds and (self.method == EVENT or self.status not in ERROR_STATUSES):
             raise InvalidRequest(f"no fault {self.kind!r} for {self.method}")
-        if self.times < 1 or self.retry_after_seconds < 0 or not 0 <= self.late_seconds <= MAX_LATE_SECONDS:
-            raise InvalidRequest("a fault happens at least once, and waits are not negative")
+        if self.times < 1 or not all(0 <= wait <= MAX_SECONDS for wait in (self.retry_after_seconds, self.late_seconds, self.hold_seconds)):
+            raise InvalidRequest(f"a fault happens at least once, and waits take from 0 to {MAX_SECONDS:.0f} s")
 
     @property
     def status(self) -> int:
@@ -69,11 +81,16 @@ class Faults:
         with self._lock:
             self._rules.insert(0, (fault, fault.times))
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """The newest rule that matches, counted as used once; None where all is well."""
+    def clear(self) -> None:
+        """All is well from now on."""
+        with self._lock:
+            self._rules.clear()
+
+    def take(self, method: str, *names: str) -> Fault | None:
+        """The newest rule that matches one of `names`, counted as used once; None where all is well."""
         with self._lock:
             for index, (fault, left) in enumerate(self._rules):
-                if fault.method == method and fnmatchcase(path, fault.path):
+                if fault.method == method and any(fnmatchcase(name, fault.path) for name in names):
                     self._rules[index : index + 1] = [(fault, left - 1)] if left > 1 else []
                     return fault
         return None

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from adapters.sandbox.basket import Basket
-from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.channels import Choice
+from adapters.sandbox.errors import InvalidRequest, SandboxError
+from adapters.sandbox.intents import CaptureMode
 from adapters.sandbox.pos import PosClient
 from adapters.sandbox.registry import Pos
 from workflow.clock import Clock
@@ -22,39 +24,108 @@ MAX_DUPLICATES = 100
 MAX_DELAY_SECONDS = 3_600.0
 MAX_PARTS = 50
 
+Afterwards = Literal["refund", "refund-part", "reversal", "cancel"]
 
-class OrderAndPay(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="flow", tag=ORDER_AND_PAY
-):
-    """A customer orders and pays. Capture comes after CreateOrder (`event`, as on the flow page) or before it (`inline`).
 
-    `duplicates` more copies of the capture's event follow the first; `delay_seconds` pass before it. With `pos`, that POS is
-    called, registered or not.
+class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What both flows can be asked for.
+
+    `captures` takes a Manual intent's money in these parts, which may come to less than the bill; empty, all at once, tips with the
+    first. `instead_of_capture`: `decline`, the card is refused; `reversal`, the hold is undone; `cancel`, the customer gives up (Order
+    and Pay: after CreateOrder, with CancelOrderById). `afterwards`, one after the other and of the last payment: `refund` of all that
+    is left, `refund-part` of half of it, `reversal`, `cancel` (CancelOrderById, which the POS may refuse).
+    `duplicates` more copies of the event of a capture follow the first; `delay_seconds` pass before it. Events go by `channels`, under
+    one id with `same_event_id`. With `pos`, that POS is called, registered or not.
     """
 
-    basket: Basket | None = None
     tips: Money | None = None
-    mode: Literal["event", "inline"] = "event"
+    capture_mode: CaptureMode = "Auto"
+    captures: Annotated[tuple[Money, ...], msgspec.Meta(max_length=MAX_PARTS)] = ()
+    instead_of_capture: Literal["", "cancel", "reversal", "decline"] = ""
+    afterwards: Annotated[tuple[Afterwards, ...], msgspec.Meta(max_length=MAX_PARTS)] = ()
     duplicates: Annotated[int, msgspec.Meta(ge=0, le=MAX_DUPLICATES)] = 0
     delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0.0
+    channels: Choice = "registered"
+    same_event_id: bool = False
     pos: Pos | None = None
 
 
-class PayOnly(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="flow", tag=PAY_ONLY):
+class OrderAndPay(Options, frozen=True, kw_only=True, tag_field="flow", tag=ORDER_AND_PAY):
+    """A customer orders and pays. Capture comes after CreateOrder (`event`, as on the flow page) or before it (`inline`).
+
+    `event_first` sends the capture's event even before CreateOrder. With `pay_later` the order comes with `payments: []` and is then
+    paid by Pay-only; `capture_mode` is that payment's, without it the intent is always Manual.
+    """
+
+    basket: Basket | None = None
+    mode: Literal["event", "inline"] = "event"
+    event_first: bool = False
+    pay_later: bool = False
+
+    @property
+    def pays_at_once(self) -> bool:
+        """CreateOrder names the payment."""
+        return not self.pay_later
+
+    @property
+    def is_manual(self) -> bool:
+        """Its intents are authorised first."""
+        return self.pays_at_once or self.capture_mode == "Manual"
+
+
+class PayOnly(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_ONLY):
     """A customer pays the bill of a table, in `parts` payments one after the other; tips are split like the bill.
 
-    Without `order_id`, the first payable order that the POS finds. With `pos`, that POS is called, registered or not.
+    Without `order_id`, the first payable order that the POS finds. `status_first` sends `status_updated` before `created`.
     """
 
     table_id: str
     order_id: str | None = None
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
-    tips: Money | None = None
-    duplicates: Annotated[int, msgspec.Meta(ge=0, le=MAX_DUPLICATES)] = 0
-    pos: Pos | None = None
+    status_first: bool = False
+
+    @property
+    def is_manual(self) -> bool:
+        """Its intents are authorised first."""
+        return self.capture_mode == "Manual"
 
 
 Request = OrderAndPay | PayOnly
+
+
+def checked(request: Request) -> Request:
+    """The request, if its options can be had together. Raises InvalidRequest.
+
+    The limits of its type hold for a request made in this process too; msgspec looks at them only when it converts.
+    """
+    try:
+        found = msgspec.convert(msgspec.to_builtins(request), type=type(request))
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from error
+    if problem := _contradiction(found):
+        raise InvalidRequest(problem)
+    return found
+
+
+def _contradiction(request: Request) -> str:
+    """Why these options cannot be had together, or ""."""
+    parts = request.parts if isinstance(request, PayOnly) else 1
+    undoes = request.instead_of_capture in {"reversal", "cancel"}
+    problems = {
+        "captures in parts need a Manual intent": request.captures and not request.is_manual,
+        "captures in parts need one payment": request.captures and parts > 1,
+        "afterwards there is nothing to undo": request.afterwards and request.instead_of_capture,
+        "Dojo does not reverse what was captured from a Manual intent": "reversal" in request.afterwards and request.is_manual,
+        "what replaces the capture needs one payment": request.instead_of_capture and parts > 1,
+        "only a Manual intent has a hold to reverse": request.instead_of_capture == "reversal" and not request.is_manual,
+    }
+    if isinstance(request, OrderAndPay):
+        before = request.event_first or request.mode == "inline"
+        problems |= {
+            "an order that is paid later has no event before CreateOrder": request.pay_later and before,
+            "what is captured before CreateOrder is not undone instead": before and undoes,
+        }
+    return next((problem for problem, holds in problems.items() if holds), "")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -84,11 +155,12 @@ class FlowResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Flow:
-    """One run of a flow: its POS, and its result as it grows."""
+    """One run of a flow: its POS, the events which that takes by capability, and its result as it grows."""
 
-    def __init__(self, flow_id: str, request: Request, *, client: PosClient, clock: Clock) -> None:
+    def __init__(self, flow_id: str, request: Request, *, client: PosClient, by_capability: frozenset[str], clock: Clock) -> None:
         self.request = request
         self.client = client
+        self.by_capability = by_capability
         self._clock = clock
         self._lock = threading.Lock()
         name = ORDER_AND_PAY if isinstance(request, OrderAndPay) else PAY_ONLY

@@ -13,6 +13,10 @@ EVENT = "evt_"
 CAPTURE = "cp_"
 ORDER = "ord_"
 FLOW = "flow_"
+REFUND = "rfnd_"
+REVERSAL = "rvs_"
+SUBSCRIPTION = "ws_"
+WEBHOOK_KEY = "sc_"
 
 
 def random_id(prefix: str) -> str:

@@ -95,6 +95,19 @@ class Intent:
             return self.total if self.captured_at else zero(self.amount.currency)
         return sum((capture.amount + capture.tips for capture in self.captures), zero(self.amount.currency))
 
+    @property
+    def counted(self) -> tuple[Money, Money]:
+        """(paid, tips) that its order should show: what was captured, less refunds, which take from `paid` first (contract §8.4)."""
+        nothing = zero(self.amount.currency)
+        if self.status not in {"Captured", "Refunded"}:
+            return nothing, nothing
+        paid, tips = self.due, self.tips
+        if self.capture_mode == "Manual":
+            paid = sum((capture.amount for capture in self.captures), nothing)
+            tips = sum((capture.tips for capture in self.captures), nothing)
+        from_paid = min(self.refunded.value, paid.value)
+        return Money(paid.value - from_paid, paid.currency), Money(tips.value - (self.refunded.value - from_paid), tips.currency)
+
 
 class Intents:
     """The ledger. Every method may be called from any thread; whatever it refuses leaves the intent as it was.

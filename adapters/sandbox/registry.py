@@ -78,10 +78,11 @@ class _Registration(msgspec.Struct, frozen=True):
 
 
 class Integrations:
-    """The account's registrations; this sandbox has REST ones only, at most one."""
+    """The account's registrations; this sandbox has REST ones only, at most one. `always` is a POS that has all without registering."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, always: Pos | None = None) -> None:
         self._clock = clock
+        self._always = always
         self._lock = threading.Lock()
         self._registration: _Registration | None = None
 
@@ -100,8 +101,17 @@ class Integrations:
             registration = self._registration
         return [_response(registration)] if registration else []
 
+    def of(self, name: str) -> Pos | None:
+        """The POS that has this capability, if any."""
+        try:
+            return self.require([name])
+        except CapabilityMissing:
+            return None
+
     def require(self, names: Iterable[str]) -> Pos:
         """The registered POS. Raises CapabilityMissing, naming every one of `names` that it has not registered."""
+        if self._always:
+            return self._always
         with self._lock:
             registration = self._registration
         known = {capability.name for capability in registration.capabilities} if registration else set()

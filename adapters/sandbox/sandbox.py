@@ -6,26 +6,30 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Literal
+from typing import Any
 
 from adapters.sandbox.basket import Basket
+from adapters.sandbox.channels import Channels
 from adapters.sandbox.control import Control
 from adapters.sandbox.dojo_api import DojoApi
-from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.errors import CapabilityMissing, SandboxError
 from adapters.sandbox.events import BACK_OFF_SECONDS, EVENT_ATTEMPTS, Events
 from adapters.sandbox.faults import Fault, Faults
-from adapters.sandbox.flow import FlowResult, OrderAndPay, PayOnly
+from adapters.sandbox.flow import FlowResult, OrderAndPay, PayOnly, Request
 from adapters.sandbox.flows import STEP_SECONDS, FlowRunner
 from adapters.sandbox.identifiers import IdMaker, random_id
 from adapters.sandbox.intents import Intents
-from adapters.sandbox.pos import PosClient
+from adapters.sandbox.payments_api import PaymentsApi
+from adapters.sandbox.refunds import Refunds
 from adapters.sandbox.registry import Integrations, Pos
 from adapters.sandbox.server import Gate, Server, new_app
 from adapters.sandbox.sightings import Sightings
+from adapters.sandbox.steps import World
 from adapters.sandbox.traffic import Message, Observer, Traffic
+from adapters.sandbox.webhooks import Webhooks
+from adapters.sandbox.webhooks_api import WebhooksApi
 from adapters.sandbox.wire import EVENT_STATUS_UPDATED
 from workflow.clock import Clock, SystemClock
-from workflow.money import Money
 
 DEFAULT_KEY = "sk_sandbox_anything"
 DEFAULT_ACCOUNT = "acc_sandbox"
@@ -38,7 +42,8 @@ class Sandbox:
     """A Dojo with one account and at most one registered POS.
 
     `intents` is its ledger, for whoever wants to move money by hand. `observer` sees every message as its call ends. Times in
-    bodies come from `clock`; waiting is real. Raises InvalidRequest for an API key of production.
+    bodies come from `clock`; waiting is real. With `pos`, that POS is called for everything, registered or not. With `same_event_id`
+    an event has one id on every channel. Raises InvalidRequest for an API key of production.
     """
 
     def __init__(
@@ -51,18 +56,22 @@ class Sandbox:
         clock: Clock | None = None,
         new_id: IdMaker = random_id,
         account_id: str = DEFAULT_ACCOUNT,
+        pos: Pos | None = None,
         step_seconds: float = STEP_SECONDS,
         event_attempts: int = EVENT_ATTEMPTS,
         event_back_off_seconds: float = BACK_OFF_SECONDS,
+        same_event_id: bool = False,
     ) -> None:
         clock = clock or SystemClock()
         self.api_key = api_key
         self.intents = Intents(clock=clock, new_id=new_id)
         self._address = (host, port)
         self._faults = Faults()
-        self._integrations = Integrations(clock)
+        self._integrations = Integrations(clock, always=pos)
         self._sightings = Sightings()
         self._traffic = Traffic(clock, observer)
+        self._webhooks = Webhooks(clock=clock, new_id=new_id, account_id=account_id)
+        self._channels = Channels(integrations=self._integrations, webhooks=self._webhooks, traffic=self._traffic)
         self._events = Events(
             account_id=account_id,
             clock=clock,
@@ -72,22 +81,33 @@ class Sandbox:
             traffic=self._traffic,
             attempts=event_attempts,
             back_off_seconds=event_back_off_seconds,
+            same_id=same_event_id,
         )
-        self._flows = FlowRunner(
+        world = World(
+            channels=self._channels,
             clock=clock,
             events=self._events,
-            integrations=self._integrations,
             intents=self.intents,
             new_id=new_id,
+            rules=self._faults,
             sightings=self._sightings,
-            traffic=self._traffic,
             step_seconds=step_seconds,
         )
-        gate = Gate(api_key=api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic)
+        self._flows = FlowRunner(integrations=self._integrations, traffic=self._traffic, world=world)
         self._app = new_app(__name__)
-        gate.guard(self._app)
+        Gate(api_key=api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic).guard(self._app)
+        payments = PaymentsApi(
+            channels=self._channels,
+            events=self._events,
+            intents=self.intents,
+            refunds=Refunds(intents=self.intents, new_id=new_id),
+            rules=self._faults,
+            new_id=new_id,
+        )
         self._app.register_blueprint(DojoApi(integrations=self._integrations, intents=self.intents).routes())
-        control = Control(flows=self._flows, intents=self.intents, rules=self._faults, traffic=self._traffic)
+        self._app.register_blueprint(payments.routes())
+        self._app.register_blueprint(WebhooksApi(self._webhooks).routes())
+        control = Control(flows=self._flows, intents=self.intents, pay=payments.pay, rules=self._faults, traffic=self._traffic)
         self._app.register_blueprint(control.routes())
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -121,42 +141,27 @@ class Sandbox:
             self._server.stop()
             self._thread.join(STOP_SECONDS)
 
+    def play(self, request: Request) -> FlowResult:
+        """Run a flow to its end. Raises CapabilityMissing, InvalidRequest."""
+        return self._flows.run(request)
+
     def order_and_pay(
-        self,
-        basket: Basket | None = None,
-        *,
-        tips: Money | None = None,
-        mode: Literal["event", "inline"] = "event",
-        duplicates: int = 0,
-        delay_seconds: float = 0.0,
-        pos_url: str | None = None,
-        credentials: tuple[str, str] = ("", ""),
+        self, basket: Basket | None = None, *, pos_url: str | None = None, credentials: tuple[str, str] = ("", ""), **options: Any
     ) -> FlowResult:
         """Run Order and Pay to its end, options as in `OrderAndPay`. Raises CapabilityMissing, InvalidRequest.
 
         With `pos_url`, that POS is called with `credentials` (user name, password), registered or not.
         """
-        pos = _pos(pos_url, credentials)
-        request = OrderAndPay(basket=basket, tips=tips, mode=mode, duplicates=duplicates, delay_seconds=delay_seconds, pos=pos)
-        return self._flows.run(request)
+        return self.play(OrderAndPay(basket=basket, pos=_pos(pos_url, credentials), **options))
 
     def pay_only(
-        self,
-        table_id: str,
-        parts: int = 1,
-        *,
-        order_id: str | None = None,
-        tips: Money | None = None,
-        duplicates: int = 0,
-        pos_url: str | None = None,
-        credentials: tuple[str, str] = ("", ""),
+        self, table_id: str, parts: int = 1, *, pos_url: str | None = None, credentials: tuple[str, str] = ("", ""), **options: Any
     ) -> FlowResult:
         """Run Pay-only to its end, options as in `PayOnly`. Raises CapabilityMissing, InvalidRequest.
 
         With `pos_url`, that POS is called with `credentials` (user name, password), registered or not.
         """
-        pos = _pos(pos_url, credentials)
-        return self._flows.run(PayOnly(table_id=table_id, order_id=order_id, parts=parts, tips=tips, duplicates=duplicates, pos=pos))
+        return self.play(PayOnly(table_id=table_id, parts=parts, pos=_pos(pos_url, credentials), **options))
 
     def fault(
         self,
@@ -167,6 +172,7 @@ class Sandbox:
         *,
         retry_after_seconds: int = 1,
         late_seconds: float = 1.0,
+        hold_seconds: float = 30.0,
     ) -> None:
         """Let the next `times` matching calls of the POS, or events to it (method `EVENT`), go wrong; kinds as in `Fault`.
 
@@ -179,17 +185,19 @@ class Sandbox:
             times=times,
             retry_after_seconds=retry_after_seconds,
             late_seconds=late_seconds,
+            hold_seconds=hold_seconds,
         )
         self._faults.add(fault)
 
     def send_event(self, intent_id: str, event: str = EVENT_STATUS_UPDATED, *, copies: int = 1) -> None:
-        """Tell the registered POS of an intent that was moved by hand: a refund, a reversal, a cancellation.
+        """Tell the POS, by every channel that is registered, of an intent that was moved by hand: a refund, a reversal, a cancellation.
 
         Raises UnknownIntent, CapabilityMissing, EventUndelivered.
         """
-        pos = self._integrations.require([f"HandleEvent:{event}"])
-        client = PosClient(pos, product="Order&Pay", traffic=self._traffic)
-        self._events.send(client, self.intents.read(intent_id), event, copies=copies)
+        channels = self._channels.registered(event)
+        if not channels:
+            raise CapabilityMissing(f"neither a capability nor a webhook is registered for {event}")
+        self._events.send(channels, self.intents.read(intent_id), event, copies=copies)
 
     def messages(self) -> tuple[Message, ...]:
         """Every call in either direction so far, in the order of their beginnings."""

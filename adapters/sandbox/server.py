@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import logging
+import select
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +16,18 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.sandbox import faults
-from adapters.sandbox.errors import UNREADABLE, CapabilityMissing, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
+from adapters.sandbox.errors import (
+    UNREADABLE,
+    CapabilityMissing,
+    IntentRefused,
+    InvalidRequest,
+    SandboxError,
+    Stopped,
+    UnknownIntent,
+    UnknownRefund,
+    UnknownWebhook,
+    WebhookClash,
+)
 from adapters.sandbox.faults import Fault, Faults
 from adapters.sandbox.sightings import IntentRead, Sightings
 from adapters.sandbox.traffic import UNANSWERED, Traffic
@@ -30,9 +42,20 @@ IDLE_SECONDS = 10
 """A connection that says nothing for so long is closed."""
 STOP_POLL_SECONDS = 0.05
 """How often cheroot's idle loop looks up; its default of half a second is what every stop would take."""
-HANG_UP = "sandbox.hang_up"
-"""WSGI environment key: a function that closes the connection under the answer."""
-ERROR_STATUS = {InvalidRequest: 400, UnknownIntent: 404, IntentRefused: 409, CapabilityMissing: 409}
+CONNECTION = "sandbox.connection"
+"""WSGI environment key: the caller's `Connection`."""
+DRIP_SECONDS = 0.2
+"""Between two bytes of an answer that drips."""
+GARBAGE = b"<html><body>Bad gateway</body>"
+ERROR_STATUS: dict[type[SandboxError], int] = {
+    InvalidRequest: 400,
+    UnknownIntent: 404,
+    UnknownRefund: 404,
+    UnknownWebhook: 404,
+    IntentRefused: 409,
+    WebhookClash: 409,
+    CapabilityMissing: 409,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +77,26 @@ class Server(wsgi.Server):
 class _Gateway(wsgi.Gateway_10):
     def __init__(self, req: Any) -> None:
         super().__init__(req)
-        self.env[HANG_UP] = partial(_hang_up, req.conn.socket)
+        self.env[CONNECTION] = Connection(req.conn.socket)
 
 
-def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):  # The caller may have hung up first.
-        connection.shutdown(socket.SHUT_RDWR)
+class Connection:
+    """The socket under a request, for what HTTP has no words for."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def hang_up(self) -> None:
+        """Close it under the answer."""
+        with suppress(OSError):  # The caller may have hung up first.
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def has_left(self) -> bool:
+        """The caller hung up; one who speaks out of turn is still there."""
+        try:
+            return bool(select.select([self._socket], [], [], 0)[0]) and not self._socket.recv(1, socket.MSG_PEEK)
+        except (OSError, ValueError):
+            return True
 
 
 class Gate:
@@ -82,28 +119,65 @@ class Gate:
         app.after_request(self._leave)
 
     def _enter(self) -> Response | None:
-        g.began, g.note, g.fact, g.hangs_up = self._traffic.now(), "", None, False
+        g.began, g.note, g.fact, g.rule = self._traffic.now(), "", None, None
         if request.path.startswith(CONTROL_PREFIX):
             return self._refuse_key()
         rule = self._rules.take(request.method, request.path)
         if rule:
-            g.note = f"fault: {rule.kind}"
-            g.hangs_up = not rule.status
-        if rule and rule.kind != faults.LOST:
-            return _as_told(rule)
+            g.note, g.rule = f"fault: {rule.kind}", rule
+        if rule and rule.kind not in faults.SPOILED:
+            return self._instead(rule)
         return self._refuse_key() or _refuse_version()
+
+    def _instead(self, rule: Fault) -> Response:
+        """The call is not done; what its caller gets."""
+        if rule.status:
+            return _as_told(rule)
+        if rule.kind == faults.TIMEOUT:
+            self._hold(rule.hold_seconds)
+        return Response(status=204)
+
+    def _hold(self, seconds: float) -> None:
+        request.get_data()  # What is left unread would look like a caller who speaks.
+        connection, until = request.environ[CONNECTION], self._traffic.now() + seconds
+        with suppress(Stopped):
+            while self._traffic.now() < until and not connection.has_left():
+                self._sightings.pause(STOP_POLL_SECONDS)
 
     def _leave(self, response: Response) -> Response:
         if request.path.startswith(CONTROL_PREFIX):
             return response
-        status = UNANSWERED if g.hangs_up else response.status_code
+        rule: Fault | None = g.rule
+        is_whole = rule is None or bool(rule.status) or rule.kind == faults.GARBAGE
+        status = (200 if rule and rule.kind == faults.GARBAGE else response.status_code) if is_whole else UNANSWERED
         self._traffic.record("->", request.method, request.path, status=status, began=g.began, note=g.note)
-        # After the record, so that what a flow does next comes after it there. A read whose answer was lost told the POS nothing.
-        if g.fact and not (g.hangs_up and isinstance(g.fact, IntentRead)):
+        # After the record, so that what a flow does next comes after it there. A read whose answer was spoiled told the POS nothing.
+        if g.fact and not (rule and isinstance(g.fact, IntentRead)):
             self._sightings.note(g.fact)
-        if g.hangs_up:
-            request.environ[HANG_UP]()
+        return self._spoiled(response, rule) if rule and not rule.status else response
+
+    def _spoiled(self, response: Response, rule: Fault) -> Response:
+        connection: Connection = request.environ[CONNECTION]
+        if rule.kind == faults.GARBAGE:
+            return Response(GARBAGE, 200, content_type="text/html")
+        if rule.kind == faults.DRIP:
+            body = response.get_data()
+            headers = {"Content-Length": str(len(body))}
+            return Response(
+                self._drip(body, connection, rule.hold_seconds), response.status_code, headers, content_type=response.content_type
+            )
+        connection.hang_up()
         return response
+
+    def _drip(self, body: bytes, connection: Connection, seconds: float) -> Iterator[bytes]:
+        until = self._traffic.now() + seconds
+        with suppress(Stopped):
+            for index in range(len(body)):
+                yield body[index : index + 1]
+                if self._traffic.now() >= until or connection.has_left():
+                    break
+                self._sightings.pause(DRIP_SECONDS)
+        connection.hang_up()
 
     def _refuse_key(self) -> Response | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -122,8 +196,6 @@ def _refuse_version() -> Response | None:
 
 
 def _as_told(rule: Fault) -> Response:
-    if not rule.status:
-        return Response(status=204)
     response = _refusal(rule.status, "this answer was asked for by a fault")
     if rule.status == 429:
         response.headers["Retry-After"] = str(rule.retry_after_seconds)
@@ -138,6 +210,11 @@ def _refusal(status: int, detail: str) -> Response:
 def answer(body: object, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(msgspec.json.encode(body), status, content_type="application/json")
+
+
+def also(note: str) -> str:
+    """What the record of messages says of this call, with the fault that spoils it."""
+    return f"{note} ({g.note})" if g.note else note
 
 
 T = TypeVar("T")

@@ -29,7 +29,17 @@ class OrderTold:
         return f"sent OrderUpdated for order {self.order_id}"
 
 
-Fact = IntentRead | OrderTold
+@dataclass(frozen=True, slots=True)
+class EventTaken:
+    """The POS took an event of this payment intent, through every channel that it has."""
+
+    intent_id: str
+
+    def __str__(self) -> str:
+        return f"taken an event of payment intent {self.intent_id}"
+
+
+Fact = IntentRead | OrderTold | EventTaken
 
 
 class Sightings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -87,6 +88,7 @@ class TillApi:
         self, engine: Engine, reads: SqliteReads, clock: Clock, settings: TillSettings, wait: Callable[[int, float], None]
     ) -> None:
         self._engine, self._reads, self._clock, self._settings, self._wait = engine, reads, clock, settings, wait
+        self._waiters = threading.BoundedSemaphore(FEED_WAITERS)
 
     def blueprint(self) -> Blueprint:
         """The Flask blueprint."""
@@ -151,8 +153,12 @@ class TillApi:
         require("till")
         after, limit = _number("after", 0, 0, 2**62), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
         page = self._feed_page(after, limit)
-        if not page.data and (seconds := _number("wait", 0, 0, 3600)):
-            self._wait(max(after, page.after), min(seconds, FEED_MAX_WAIT_S))
+        seconds = _number("wait", 0, 0, 3600)
+        if not page.data and seconds and self._waiters.acquire(blocking=False):
+            try:
+                self._wait(max(after, page.after), min(seconds, FEED_MAX_WAIT_S))
+            finally:
+                self._waiters.release()
             page = self._feed_page(after, limit)
         return _json(page)
 

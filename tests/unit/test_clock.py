@@ -18,6 +18,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
     [
         (NOON, "2026-03-14T12:00:00.000Z"),
         (NOON.replace(microsecond=120_000), "2026-03-14T12:00:00.120Z"),
+        (NOON.replace(microsecond=999), "2026-03-14T12:00:00.000Z"),
         (NOON.replace(microsecond=7_000), "2026-03-14T12:00:00.007Z"),
         (NOON.replace(second=59, microsecond=999_999), "2026-03-14T12:00:59.999Z"),
         (NOON.replace(month=2, day=28, year=2028) + timedelta(days=1), "2028-02-29T12:00:00.000Z"),
@@ -68,8 +69,15 @@ def test_what_was_written_is_read_back_as_the_same_aware_moment(moment):
     ],
 )
 def test_any_other_form_is_refused(text):
-    with pytest.raises(ValueError, match="."):
+    assert not is_read(text)
+
+
+def is_read(text):
+    try:
         from_text(text)
+    except ValueError:
+        return False
+    return True
 
 
 def test_texts_sort_as_their_moments_do():

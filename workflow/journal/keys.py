@@ -19,6 +19,14 @@ class UnusableKey(WorkflowError):
     """The signing key cannot be read or made. Check SIGNING_KEY; restore the file, as earlier checkpoints need its key."""
 
 
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """The key stored at `path`, of a journal that is there. Raises UnusableKey: another key would make its checkpoints look forged."""
+    try:
+        return _parse(path, path.read_bytes())
+    except OSError as error:
+        raise UnusableKey(f"signing key {path}: {error}; the journal's checkpoints are signed with it, so restore the file") from error
+
+
 def load_or_make_key(path: Path) -> Ed25519PrivateKey:
     """The key stored at `path`; where nothing is, a new one is first stored there, mode 0600.
 
@@ -53,10 +61,11 @@ def _make(path: Path) -> None:
             os.link(draft, path)
     finally:
         os.unlink(draft)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Put a new name on disk: without it a file may be gone after a power cut, however well its content was written."""
     if sys.platform != "win32":  # Windows opens no directories and writes names through.
         handle = os.open(directory, os.O_RDONLY)
         try:

@@ -159,8 +159,11 @@ class Transaction(Protocol):
     def next_due_ms(self) -> int | None:
         """When the next pending task is due, or a lease runs out."""
 
-    def release_leases(self, now_ms: int) -> None:
-        """Make every leased task pending and due: its holder is gone."""
+    def release_leases(self, now_ms: int, status: str) -> None:
+        """Make every leased task due, and `status` (pending or paused): its holder is gone."""
+
+    def has_dead_task(self, order_id: str, intent_id: str) -> bool:
+        """A task of this order and intent was given up."""
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""

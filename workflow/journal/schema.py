@@ -45,9 +45,15 @@ CREATE TABLE journal(
 ) STRICT;
 CREATE TRIGGER journal_is_append_only_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_is_append_only_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER journal_is_append_only_replace BEFORE INSERT ON journal
+WHEN EXISTS (SELECT 1 FROM journal WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM journal WHERE order_id = NEW.order_id AND order_seq = NEW.order_seq)
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, root TEXT NOT NULL, at TEXT NOT NULL, note TEXT NOT NULL) STRICT;
 CREATE TRIGGER checkpoint_is_append_only_update BEFORE UPDATE ON checkpoint BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END;
 CREATE TRIGGER checkpoint_is_append_only_delete BEFORE DELETE ON checkpoint BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END;
+CREATE TRIGGER checkpoint_is_append_only_replace BEFORE INSERT ON checkpoint
+WHEN EXISTS (SELECT 1 FROM checkpoint WHERE size = NEW.size) BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END;
 CREATE TABLE tree_node(level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID;
 CREATE TABLE machines(name TEXT NOT NULL, hash TEXT NOT NULL, declaration TEXT NOT NULL, first_at TEXT NOT NULL, PRIMARY KEY (name, hash)) STRICT;
 CREATE TABLE orders(
@@ -102,7 +108,11 @@ CREATE TABLE outbox(
   lease_until_ms INTEGER NOT NULL, next_at_ms INTEGER NOT NULL,
   last_error TEXT NOT NULL, created_at_ms INTEGER NOT NULL, done_at TEXT NOT NULL
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox(lane, created_at_ms) WHERE status IN ('pending', 'leased', 'paused');
-CREATE INDEX outbox_due ON outbox(next_at_ms) WHERE status = 'pending';
+CREATE INDEX outbox_leased ON outbox(lane, lease_until_ms) WHERE status = 'leased';
+CREATE INDEX outbox_pending ON outbox(lane, created_at_ms) WHERE status = 'pending';
+CREATE INDEX outbox_pending_due ON outbox(next_at_ms) WHERE status = 'pending';
+CREATE INDEX outbox_paused ON outbox(lane, created_at_ms) WHERE status = 'paused';
+CREATE INDEX outbox_by_time ON outbox(created_at_ms, id);
+CREATE INDEX outbox_by_status ON outbox(status, created_at_ms, id) WHERE status IN ('dead');
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """

@@ -25,6 +25,7 @@ from workflow.declaration import declaration_hash, declaration_text
 from workflow.errors import HeadRegressed, JournalDamaged, JournalUnavailable
 from workflow.journal.connection import connect, refuse_foreign
 from workflow.journal.driver import sqlite3
+from workflow.journal.keys import sync_directory
 from workflow.journal.lock import FileLock
 from workflow.journal.port import Transaction
 from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
@@ -59,15 +60,16 @@ class SqliteJournal:
             self._connection = self._database.conn
             self._witness = Witness(witness)
             self._load()
+            _register_machines(self._database, clock)  # Only into a journal that its witness knows.
         except BaseException:
             self._lock.release()
             raise
         self._queue: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.Queue(QUEUE_COMMANDS)
-        self._sealed_size = self._frontier.size
+        self._sealed_size = self._database.execute("SELECT coalesce(max(size), 0) FROM checkpoint").fetchone()[0]
         self._closing = False
         self._unavailable = False
         self._grown = threading.Condition()
-        self.failed = threading.Event()
+        self.failed, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -111,6 +113,8 @@ class SqliteJournal:
             self._queue.put_nowait((work, future))
         except queue.Full as error:
             raise JournalUnavailable(f"{QUEUE_COMMANDS} commands wait already") from error
+        if self._ended.is_set():  # The writer ended meanwhile, perhaps after it had turned everybody away.
+            self._turn_all_away()
         return future.result()
 
     def close(self) -> None:
@@ -165,8 +169,10 @@ class SqliteJournal:
         except BaseException:
             logger.critical("journal writer died", exc_info=True)
             self.failed.set()
-            self._turn_all_away()
             raise
+        finally:
+            self._ended.set()
+            self._turn_all_away()
 
     def _serve_batch(self) -> bool:
         """Commit what waits; False once the journal is closed. An idle, unsealed journal is sealed after a second."""
@@ -188,7 +194,9 @@ class SqliteJournal:
             else:
                 batch.append(job)
         if batch:
+            self._under_way = batch
             self._commit_batch(batch)
+            self._under_way = []
         return goes_on
 
     def _commit_batch(self, batch: Sequence[tuple[Callable[[Transaction], Any], Future[Any]]]) -> None:
@@ -200,7 +208,8 @@ class SqliteJournal:
             for work, future in batch:
                 answers.append(self._run_one(transaction, work, future))
             self._grow(frontier, transaction.hashes)
-            if transaction.hashes and self._is_seal_due():
+            sealing = bool(transaction.hashes) and self._is_seal_due()
+            if sealing:
                 self._insert_checkpoint(frontier)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -211,8 +220,10 @@ class SqliteJournal:
                 future.set_exception(JournalUnavailable(f"nothing could be made durable: {error}"))
             return
         self._frontier, self._unavailable = frontier, False
+        if sealing:
+            self._note_sealed(frontier.size)
         if transaction.hashes:
-            self._witness.append(frontier.size, frontier.root().hex())
+            self._tell_witness(frontier)
         for then in transaction.after_commit:
             then()
         for answer in answers:
@@ -220,6 +231,13 @@ class SqliteJournal:
         if transaction.hashes:
             with self._grown:
                 self._grown.notify_all()
+
+    def _tell_witness(self, frontier: Frontier) -> None:
+        """What is committed stays so when the witness cannot be written: it may lag, and the next commit tells it more."""
+        try:
+            self._witness.append(frontier.size, frontier.root().hex())
+        except OSError as error:
+            logger.error("witness not written", extra={"error": str(error), "size": frontier.size})
 
     def _run_one(self, transaction: SqliteTransaction, work: Callable[[Transaction], Any], future: Future[Any]) -> Callable[[], None]:
         """Run one command in its savepoint; the returned function lets its caller answer."""
@@ -255,15 +273,18 @@ class SqliteJournal:
         return self._clock.monotonic() - self._sealed_at >= CHECKPOINT_INTERVAL_S
 
     _sealed_at = 0.0
+    _under_way: Sequence[tuple[Callable[[Transaction], Any], Future[Any]]] = ()
 
     def _insert_checkpoint(self, frontier: Frontier) -> None:
         root = frontier.root()
         note = sign_checkpoint(f"tillproof/{self._journal_id}", frontier.size, root, self._key)
         self._connection.execute(
-            "INSERT OR IGNORE INTO checkpoint(size, root, at, note) VALUES (?, ?, ?, ?)",
+            "INSERT INTO checkpoint(size, root, at, note) VALUES (?, ?, ?, ?)",
             (frontier.size, root.hex(), to_text(self._clock.now()), note),
         )
-        self._sealed_size, self._sealed_at = frontier.size, self._clock.monotonic()
+
+    def _note_sealed(self, size: int) -> None:
+        self._sealed_size, self._sealed_at = size, self._clock.monotonic()
 
     def _seal(self) -> None:
         """Sign a checkpoint of everything, if there is news since the last."""
@@ -273,18 +294,22 @@ class SqliteJournal:
             self._connection.execute("BEGIN IMMEDIATE")
             self._insert_checkpoint(self._frontier)
             self._connection.execute("COMMIT")
+            self._note_sealed(self._frontier.size)
         except sqlite3.Error as error:
             self._roll_back()
             logger.error("checkpoint not stored", extra={"error": str(error)})
 
     def _turn_all_away(self) -> None:
+        for _, future in self._under_way:
+            if not future.done():
+                future.set_exception(JournalUnavailable("the journal's writer died: whether this was stored is unknown"))
         while True:
             try:
                 job = self._queue.get_nowait()
             except queue.Empty:
                 return
             if job:
-                job[1].set_exception(JournalUnavailable("the journal's writer died"))
+                job[1].set_exception(JournalUnavailable("the journal is closed, or its writer died"))
 
 
 def _open_or_make(path: Path, clock: Clock) -> Database:
@@ -294,7 +319,6 @@ def _open_or_make(path: Path, clock: Clock) -> Database:
     database = connect(path, read_only=False)
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA synchronous = FULL")
-    _register_machines(database, clock)
     return database
 
 
@@ -308,6 +332,7 @@ def _make(path: Path, clock: Clock) -> None:
     _make_schema(database, clock)
     database.close()
     unfinished.rename(path)
+    sync_directory(path.parent)
 
 
 def _make_schema(database: Database, clock: Clock) -> None:

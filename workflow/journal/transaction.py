@@ -183,8 +183,7 @@ class SqliteTransaction:
         return _stored_task(self._one(f"SELECT {TASK_COLUMNS} FROM outbox WHERE id = ?", task_id))
 
     def waiting_task(self, lane: str, effect: str, intent_id: str) -> StoredTask | None:
-        sql = f"SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status IN ('pending', 'paused') AND effect = ? AND intent_id = ?"
-        return _stored_task(self._one(sql, lane, effect, intent_id))
+        return _stored_task(self._one(WAITING_TASK, lane, effect, intent_id, lane, effect, intent_id))
 
     def lane_is_busy(self, lane: str) -> bool:
         return self._one("SELECT 1 FROM outbox WHERE lane = ? AND status = 'leased'", lane) is not None
@@ -194,17 +193,18 @@ class SqliteTransaction:
 
     def due_tasks(self, now_ms: int, limit: int) -> list[StoredTask]:
         rows = self._connection.execute(DUE_TASKS, (now_ms, now_ms, limit)).fetchall()
-        tasks = (cast(StoredTask, _stored_task(row)) for row in rows)
-        return list({stored.lane: stored for stored in reversed(list(tasks))}.values())[::-1]
+        one_a_lane = dict[str, tuple[Any, ...]]()
+        for row in rows:
+            one_a_lane.setdefault(row[LANE], row)
+        return [cast(StoredTask, _stored_task(row)) for row in list(one_a_lane.values())[:limit]]
 
     def due_probes(self, now_ms: int) -> list[StoredTask]:
         rows = self._connection.execute(DUE_PROBES, (now_ms, now_ms)).fetchall()
         return [cast(StoredTask, _stored_task(row)) for row in rows]
 
     def pause_pending(self, probe_at_ms: int) -> None:
-        self._connection.execute(
-            "UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status IN ('pending', 'paused')", (probe_at_ms,)
-        )
+        for status in ("pending", "paused"):
+            self._connection.execute(f"UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status = '{status}'", (probe_at_ms,))
 
     def resume_paused(self, now_ms: int) -> None:
         self._connection.execute("UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'paused'", (now_ms,))
@@ -213,8 +213,12 @@ class SqliteTransaction:
         row = self._one(NEXT_DUE)
         return cast("int | None", row[0]) if row else None
 
-    def release_leases(self, now_ms: int) -> None:
-        self._connection.execute("UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'leased'", (now_ms,))
+    def release_leases(self, now_ms: int, status: str) -> None:
+        self._connection.execute("UPDATE outbox SET status = ?, next_at_ms = ? WHERE status = 'leased'", (status, now_ms))
+
+    def has_dead_task(self, order_id: str, intent_id: str) -> bool:
+        sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
+        return self._one(sql, order_id, intent_id) is not None
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         task = stored.task
@@ -267,31 +271,45 @@ UPSERT_PAYMENT = (
 PUT_TASK = (
     "INSERT INTO outbox(id, lane, effect, order_id, intent_id, order_seq, status, attempts, fence, lease_until_ms, next_at_ms, last_error, "
     "created_at_ms, done_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT(id) DO UPDATE SET order_seq = excluded.order_seq, "
+    "ON CONFLICT(id) DO UPDATE SET order_seq = excluded.order_seq, created_at_ms = excluded.created_at_ms, "
     "status = excluded.status, attempts = excluded.attempts, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms, "
     "next_at_ms = excluded.next_at_ms, last_error = excluded.last_error, done_at = excluded.done_at"
 )
-NEXT_IN_LANE = f"""
-SELECT {TASK_COLUMNS} FROM outbox WHERE lane = ? AND status = 'pending' AND next_at_ms <= ? ORDER BY created_at_ms, rowid LIMIT 1
+LANE = TASK_COLUMNS.split(", ").index("lane")
+# A partial index serves only the very condition it was made with: so each status has its own, and no statement says `status IN`.
+WAITING_TASK = f"""
+SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND effect = ? AND intent_id = ?
+UNION ALL
+SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND lane = ? AND effect = ? AND intent_id = ?
 """
-NEXT_DUE = """
-SELECT min(CASE status WHEN 'leased' THEN lease_until_ms ELSE next_at_ms END) FROM outbox AS task
-WHERE status = 'leased'
-   OR (status = 'pending' AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
-   OR (status = 'paused' AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased'))
+NEXT_IN_LANE = f"""
+SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND next_at_ms <= ? ORDER BY created_at_ms, rowid LIMIT 1
+"""
+_FREE = "NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased' AND busy.lane = task.lane)"
+_QUIET = "NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased')"
+NEXT_DUE = f"""
+SELECT min(at) FROM (
+  SELECT min(lease_until_ms) AS at FROM outbox WHERE status = 'leased'
+  UNION ALL
+  SELECT next_at_ms FROM (SELECT next_at_ms FROM outbox AS task WHERE status = 'pending' AND {_FREE} ORDER BY next_at_ms LIMIT 1)
+  UNION ALL
+  SELECT min(next_at_ms) FROM outbox WHERE status = 'paused' AND {_QUIET}
+)
 """
 DUE_PROBES = f"""
-SELECT {TASK_COLUMNS} FROM outbox
-WHERE (status = 'leased' AND lease_until_ms <= ?)
-   OR (status = 'paused' AND next_at_ms <= ? AND NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased'))
-ORDER BY created_at_ms, rowid LIMIT 1
+SELECT * FROM (
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ?
+  UNION ALL
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_QUIET}
+) ORDER BY created_at_ms LIMIT 1
 """
+_DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_FREE}"
 DUE_TASKS = f"""
-SELECT {TASK_COLUMNS} FROM outbox AS task
-WHERE (status = 'pending' AND next_at_ms <= ? AND NOT EXISTS
-        (SELECT 1 FROM outbox AS busy WHERE busy.lane = task.lane AND busy.status = 'leased'))
-   OR (status = 'leased' AND lease_until_ms <= ?)
-ORDER BY created_at_ms, rowid LIMIT ?
+SELECT * FROM (
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ?
+  UNION ALL
+  SELECT * FROM ({_DUE} ORDER BY created_at_ms, rowid LIMIT ?)
+) ORDER BY created_at_ms
 """
 
 

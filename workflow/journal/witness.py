@@ -6,6 +6,7 @@ One line `SIZE ROOT` a commit, written after it: the witness may lag behind the 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -38,8 +39,16 @@ class Witness:
         return read_head(self._path)
 
     def append(self, size: int, root: str) -> None:
-        """Remember a committed head."""
-        os.write(self._descriptor, f"{size} {root}\n".encode())
+        """Remember a committed head. Raises OSError, and leaves no torn line behind: the witness then lags until the next one."""
+        line = f"{size} {root}\n".encode()
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            written = os.write(self._descriptor, line)
+            if written < len(line):
+                raise OSError(errno.ENOSPC, "the line was not written whole")
+        except OSError:
+            os.ftruncate(self._descriptor, end)
+            raise
 
     def close(self) -> None:
         """Close the file."""

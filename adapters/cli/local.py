@@ -1,0 +1,113 @@
+"""The service beside a simulator on this machine: a process of its own, started exactly as an operator starts it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import requests
+
+from adapters.dojo.client import DojoClient, DojoSettings
+from adapters.sandbox import Sandbox
+
+START_SECONDS = 15.0
+POLL_SECONDS = 0.02
+STOP_SECONDS = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the demo's service keeps its files and listens, and its secrets of this one run."""
+
+    folder: Path
+    dojo_side: int
+    venue_side: int
+    password: str
+    tokens: dict[str, str]
+
+    @property
+    def journal(self) -> Path:
+        """The journal of this run."""
+        return self.folder / "tillproof.db"
+
+    @property
+    def venue_url(self) -> str:
+        """The venue's side."""
+        return f"http://127.0.0.1:{self.venue_side}"
+
+    @property
+    def public_url(self) -> str:
+        """Dojo's side, as registered."""
+        return f"http://127.0.0.1:{self.dojo_side}"
+
+
+def place(folder: Path) -> Place:
+    """Free ports and fresh secrets, files in `folder`."""
+    tokens = {role: secrets.token_urlsafe(12) for role in ("till", "auditor", "operator")}
+    return Place(folder, _free_port(), _free_port(), secrets.token_urlsafe(16), tokens)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def dojo_client(sandbox: Sandbox) -> DojoClient:
+    """A client of the simulator."""
+    return DojoClient(DojoSettings(url=sandbox.url, api_key=sandbox.api_key, software_house_id="sh_demo"))
+
+
+@contextmanager
+def service(place: Place, sandbox: Sandbox) -> Iterator[None]:
+    """The service as a process; its log goes beside the journal and is shown if it does not start."""
+    log = place.folder / "service.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "-m", "app", "serve"], env=_environment(place, sandbox), stdout=stream, stderr=stream)
+    try:
+        _await_ready(place, process, log)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _environment(place: Place, sandbox: Sandbox) -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("TILLPROOF_")}
+    return own | {
+        "TILLPROOF_LISTEN": f"127.0.0.1:{place.dojo_side}",
+        "TILLPROOF_CONSOLE_LISTEN": f"127.0.0.1:{place.venue_side}",
+        "TILLPROOF_PUBLIC_URL": place.public_url,
+        "TILLPROOF_JOURNAL": str(place.journal),
+        "TILLPROOF_DOJO_URL": sandbox.url,
+        "TILLPROOF_DOJO_API_KEY": sandbox.api_key,
+        "TILLPROOF_SOFTWARE_HOUSE_ID": "sh_demo",
+        "TILLPROOF_EPOS_USERNAME": "epos-demo",
+        "TILLPROOF_EPOS_PASSWORD": place.password,
+        "TILLPROOF_TOKENS": ",".join(f"{role}:{role}-demo:{token}" for role, token in place.tokens.items()),
+        "TILLPROOF_ENV": "test",
+    }
+
+
+def _await_ready(place: Place, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(f"{place.venue_url}/readyz", timeout=1).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(POLL_SECONDS)
+    raise click.ClickException(f"the service did not start:\n{log.read_text()}")

@@ -1,0 +1,158 @@
+"""`tillproof sandbox`: the Dojo simulator alone, or playing flows against any POS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+
+from adapters.cli.arrows import arrow
+from adapters.cli.output import Command, Exit, Failure, paint
+from adapters.sandbox import (
+    FlowResult,
+    OrderAndPay,
+    PayOnly,
+    Pos,
+    Sandbox,
+    SandboxError,
+    basket_of,
+    default_basket,
+    magic_table,
+    run_forever,
+)
+from workflow.money import Money
+
+DEFAULT_PORT = 8090
+FLOWS = ("order-and-pay", "pay-only")
+CHANNELS = ("registered", "capability", "webhook", "both")
+AFTERWARDS = ("refund", "refund-part", "reversal", "cancel")
+INSTEAD = ("cancel", "reversal", "decline")
+
+
+@click.command(
+    cls=Command,
+    example="tillproof sandbox --pos http://127.0.0.1:8080 --username epos --password SECRET --flow order-and-pay",
+    epilog="\n\n".join(f"\b\n{part}" if part.startswith(" ") else part for part in magic_table().split("\n\n")),
+)
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--api-key", default="sk_sandbox_local", show_default=True, help="The key that the POS must present.")
+@click.option("--pos", "pos_url", metavar="URL", help="Call the POS at this URL, without registration; it must call this sandbox.")
+@click.option("--username", default="", help="What Dojo presents to the POS.")
+@click.option("--password", default="", envvar="SANDBOX_PASSWORD", show_envvar=True, help="What Dojo presents to the POS.")
+@click.option("--flow", "flows", multiple=True, type=click.Choice(FLOWS), help="Play this flow, then end; repeatable. Needs --pos.")
+@click.option("--table", "table_id", metavar="ID", help="The table: where one orders, or whose bill is paid. Pay-only needs it.")
+@click.option("--amount", type=click.IntRange(1), help="Order something for so many pennies instead of the usual basket.")
+@click.option("--currency", default="GBP", show_default=True, help="Of what is ordered and of --tips.")
+@click.option("--tips", type=click.IntRange(0), help="Pennies on top.")
+@click.option("--parts", default=1, show_default=True, help="Pay-only: so many payments, one after the other.")
+@click.option("--capture-mode", default="Auto", show_default=True, type=click.Choice(["Auto", "Manual"]), help="Of Pay-only's intents.")
+@click.option(
+    "--capture", "captures", multiple=True, type=click.IntRange(1), help="Capture so many pennies of a Manual intent; repeatable."
+)
+@click.option("--pay-later", is_flag=True, help="Order and Pay: CreateOrder without payments, then Pay-only.")
+@click.option("--instead-of-capture", type=click.Choice(INSTEAD), help="The payment is given up, undone or declined.")
+@click.option("--afterwards", multiple=True, type=click.Choice(AFTERWARDS), help="What happens to the last payment; repeatable.")
+@click.option("--channels", default="registered", show_default=True, type=click.Choice(CHANNELS), help="How events go to the POS.")
+@click.option("--same-event-id", is_flag=True, help="An event has one id on every channel.")
+@click.option("--out-of-order", is_flag=True, help="The capture's event before CreateOrder, or before payment_intent.created.")
+@click.option("--duplicates", default=0, show_default=True, help="So many more copies of the capture's event.")
+@click.option("--step-seconds", default=30.0, show_default=True, help="How long a flow waits for the POS at each step.")
+def sandbox(
+    *,
+    port: int,
+    api_key: str,
+    pos_url: str | None,
+    username: str,
+    password: str,
+    flows: tuple[str, ...],
+    same_event_id: bool,
+    step_seconds: float,
+    **options: Any,
+) -> None:
+    """Run the Dojo simulator alone, for this or any other POS."""
+    if flows and not pos_url:
+        raise click.UsageError("--flow needs --pos: without it, serve, register the POS, and start flows with curl")
+    if "pay-only" in flows and not options["table_id"]:
+        raise click.UsageError("--flow pay-only needs --table: whose bill is to be paid")
+    with _failures(port):
+        pos = Pos(url=pos_url, username=username, password=password) if pos_url else None
+        dojo = Sandbox(
+            api_key=api_key,
+            port=port,
+            pos=pos,
+            same_event_id=same_event_id,
+            step_seconds=step_seconds,
+            observer=lambda message: click.echo(arrow(message)),
+        )
+        if not flows:
+            run_forever(dojo, lambda url: _say_where(url, api_key, is_told=pos is not None))
+            return
+        requests = [_request(flow, **options) for flow in flows]
+        if not _play(dojo, requests):
+            raise SystemExit(Exit.FOUND)
+
+
+def _play(dojo: Sandbox, requests: list[OrderAndPay | PayOnly]) -> bool:
+    """Play every flow, also after one that failed; whether all ended as they should."""
+    dojo.start()
+    try:
+        results = []
+        for request in requests:
+            click.echo(f"\n{paint('Order and Pay' if isinstance(request, OrderAndPay) else 'Pay-only', 'cyan')}")
+            results.append(dojo.play(request))
+            _say_result(results[-1])
+    finally:
+        dojo.stop()
+    return all(result.ok for result in results)
+
+
+def _say_result(result: FlowResult) -> None:
+    about = f" order {result.order_id}" if result.order_id else ""
+    if result.ok:
+        click.echo(f"{paint('Done:', 'green')}{about}, {len(result.steps)} steps; {result.steps[-1].name}: {result.steps[-1].detail}")
+    else:
+        failed = result.steps[-1].name if result.steps else "nothing"
+        click.echo(f"{paint('Failed:', 'red')}{about} at {failed}: {result.reason}")
+
+
+def _request(
+    flow: str, *, table_id: str | None, amount: int | None, currency: str, out_of_order: bool, **options: Any
+) -> OrderAndPay | PayOnly:
+    for name in ("tips", "captures"):
+        given = options[name]
+        options[name] = tuple(Money(each, currency) for each in given) if name == "captures" else given and Money(given, currency)
+    parts, pay_later = options.pop("parts"), options.pop("pay_later")
+    options["instead_of_capture"] = options["instead_of_capture"] or ""
+    if flow == "pay-only":
+        return PayOnly(table_id=table_id or "", parts=parts, status_first=out_of_order, **options)
+    places = {"table_id": table_id} if table_id else {}
+    basket = basket_of(Money(amount, currency), **places) if amount else default_basket(currency=currency, **places)
+    return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, **options)
+
+
+def _say_where(url: str, api_key: str, *, is_told: bool) -> None:
+    click.echo(f"Dojo sandbox at {url}  (Ctrl-C to stop)", err=True)
+    if not is_told:
+        click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} TILLPROOF_DOJO_API_KEY={api_key} tillproof serve", err=True)
+        click.echo("Then: tillproof caps register, with the same settings", err=True)
+    for body in ({"flow": "order-and-pay"}, {"flow": "pay-only", "tableId": "tbl_7"}):
+        click.echo(f"Flow: {_curl(url, api_key, body)}", err=True)
+
+
+def _curl(url: str, api_key: str, body: dict[str, str]) -> str:
+    headers = f"-H 'Authorization: Basic {api_key}' -H 'content-type: application/json'"
+    return f"curl {url}/sandbox/flows {headers} -d '{msgspec.json.encode(body).decode()}'"
+
+
+@contextmanager
+def _failures(port: int) -> Iterator[None]:
+    """The sandbox's errors as exit codes."""
+    try:
+        yield
+    except SandboxError as error:
+        raise Failure(Exit.USAGE, str(error), "tillproof sandbox --help") from error
+    except OSError as error:
+        raise Failure(Exit.UNREACHABLE, f"port {port} cannot be had: {error.strerror}", "tillproof sandbox --port 0") from error

@@ -1,0 +1,358 @@
+"""The engine on a real journal: what "the same again" means, what is kept where, and messages that come before their order."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.builders import Venue, a_bill, an_intent
+from workflow.bill import Customer, Personal
+from workflow.commands import AmendOrder, CancelOrder, CreateOrder, OpenOrder, ReceiveEvent, SetVenue, ToldPayment
+from workflow.errors import KeyReused, Refused, UnknownOrder
+from workflow.ledger import canonical
+from workflow.ports import IntentId, OrderId
+from workflow.replay import replay, verify
+
+ADA = Personal(customer=Customer(name="Ada Lovelace", email_address="ada@example.com", phone_number="+44 20 7946 0000"), note="window seat")
+
+
+@pytest.fixture
+def venue(tmp_path):
+    venue = Venue(tmp_path)
+    yield venue
+    venue.close()
+
+
+def a_payment(intent_id: str = "pi_1", paid: int = 1000) -> ToldPayment:
+    return ToldPayment(intent_id=IntentId(intent_id), paid=paid)
+
+
+def a_create(order_id: str = "o1", **changes: object) -> CreateOrder:
+    command = CreateOrder(
+        order_id=OrderId(order_id),
+        dojo_order_id="dojo-1",
+        bill=a_bill(),
+        personal=Personal(),
+        payments=(a_payment(),),
+        captured=False,
+    )
+    return replace(command, **changes)
+
+
+def an_open(order_id: str = "o1", **changes: object) -> OpenOrder:
+    command = OpenOrder(order_id=OrderId(order_id), key="bill-1", bill=a_bill(), personal=Personal(), actor="till:till-1")
+    return replace(command, **changes)
+
+
+def entries(venue: Venue, order_id: str | None = None, *, kind: str = "") -> list:
+    return [entry for entry in venue.reads.entries(order_id=order_id) if kind in ("", entry.kind)]
+
+
+def transitions(venue: Venue, order_id: str = "o1", machine: str = "order") -> list[str]:
+    return [entry.trigger for entry in entries(venue, order_id, kind="transition") if entry.machine.startswith(f"{machine}@")]
+
+
+def attention(venue: Venue, order_id: str) -> list[str]:
+    return [item.code for item in venue.reads.attention() if item.order_id == order_id]
+
+
+def parked(venue: Venue) -> list[str]:
+    return [intent_id for (intent_id,) in venue.reads.rows("SELECT intent_id FROM parked ORDER BY intent_id")]
+
+
+# -- the same key again
+
+
+@pytest.mark.parametrize("command", [a_create(), an_open()], ids=["create", "open"])
+def test_the_same_request_again_changes_nothing_and_gets_the_order_as_it_is_now(venue, command):  # D1 L1
+    first = venue.engine.handle(command)
+    size = venue.reads.size()
+    for again in range(3):
+        outcome = venue.engine.handle(replace(command, order_id=OrderId(f"another-{again}")))
+        assert (outcome.order, outcome.refusal) == (first.order, None)
+    assert venue.reads.size() == size
+    assert venue.order("another-0") is None
+
+
+def test_the_same_request_again_after_the_order_moved_on_answers_with_where_it_is(venue):  # D1
+    venue.engine.handle(a_create())
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    assert venue.engine.handle(a_create()).order == venue.order("o1")
+    assert venue.order("o1").state == "updated"
+
+
+@pytest.mark.parametrize("command", [a_create(), an_open()], ids=["create", "open"])
+@pytest.mark.parametrize(
+    "changes", [{"bill": a_bill(1001)}, {"bill": a_bill(table="tbl_13")}, {"personal": ADA}], ids=["sum", "table", "who"]
+)
+def test_the_same_key_with_other_content_is_refused_and_journaled_once(venue, command, changes):  # D2
+    first = venue.engine.handle(command).order
+    size, tasks = venue.reads.size(), len(venue.reads.tasks(None, 100))
+    for _ in range(5):
+        outcome = venue.engine.handle(replace(command, **changes))
+        assert isinstance(outcome.refusal, KeyReused)
+    assert [entry.kind for entry in entries(venue)[size:]] == ["attention"]
+    assert attention(venue, "o1") == ["KEY_REUSE"]
+    assert len(venue.reads.tasks(None, 100)) == tasks
+    now = venue.order("o1")
+    assert (now.bill, now.personal_hash, now.state, now.payments) == (first.bill, first.personal_hash, first.state, first.payments)
+    assert venue.engine.handle(command).refusal is None
+
+
+def test_content_without_the_payments_is_what_must_be_the_same(venue):  # D1
+    venue.engine.handle(a_create(payments=(a_payment("pi_1", 600),)))
+    outcome = venue.engine.handle(a_create(payments=(a_payment("pi_1", 600), a_payment("pi_2", 400))))
+    assert outcome.refusal is None
+    assert sorted(outcome.order.payments) == ["pi_1", "pi_2"]
+
+
+def test_an_id_that_the_till_chose_and_another_order_has_is_refused_and_that_order_stays_as_it_is(venue):
+    first = venue.engine.handle(a_create("o1")).order
+    outcome = venue.engine.handle(an_open("o1", key="o1", bill=a_bill(5), personal=ADA))
+    assert isinstance(outcome.refusal, Refused)
+    assert venue.order("o1").bill == first.bill
+    assert venue.reads.order("o1").personal == Personal()
+    assert venue.order("o1").flow == "order_and_pay"
+
+
+def test_identical_requests_at_once_make_one_order_and_all_get_it(venue):  # D3
+    together = threading.Barrier(16)
+
+    def create(number):
+        together.wait()
+        return venue.engine.handle(a_create(f"o{number}"))
+
+    with ThreadPoolExecutor(16) as threads:
+        outcomes = list(threads.map(create, range(16)))
+    assert {outcome.order.id for outcome in outcomes} == {venue.reads.rows("SELECT id FROM orders")[0][0]}
+    assert venue.reads.rows("SELECT count(*) FROM orders") == [(1,)]
+    assert {outcome.refusal for outcome in outcomes} == {None}
+
+
+def test_a_refusal_is_not_remembered_and_the_same_request_may_succeed_later(venue):  # I12
+    venue.engine.handle(SetVenue(name="taking_orders", value=False, actor="till:till-1"))
+    assert venue.engine.handle(a_create()).refusal is not None
+    venue.engine.handle(SetVenue(name="taking_orders", value=True, actor="till:till-1"))
+    outcome = venue.engine.handle(a_create())
+    assert (outcome.refusal, outcome.order.id) == (None, "o1")
+
+
+def test_a_request_that_cannot_be_stored_leaves_nothing_of_itself(venue):  # K3
+    before = {table: venue.reads.rows(f"SELECT count(*) FROM {table}") for table in ("journal", "orders", "inbox", "personal", "outbox")}
+    with pytest.raises(ValueError, match="surrogate"):
+        venue.engine.handle(a_create(dojo_order_id="\ud800", personal=ADA))
+    assert {table: venue.reads.rows(f"SELECT count(*) FROM {table}") for table in before} == before
+    assert not venue.tasks
+
+
+def test_a_request_to_an_order_that_is_not_there_raises_and_leaves_no_trace(venue):
+    with pytest.raises(UnknownOrder, match="o9"):
+        venue.engine.handle(CancelOrder(order_id=OrderId("o9")))
+    assert venue.reads.size() == 0
+
+
+# -- events
+
+
+def test_an_event_that_comes_twice_is_applied_once(venue):  # D5
+    venue.create()
+    venue.event("pi_1", "Captured", event_id="evt_1")
+    size, order = venue.reads.size(), venue.order()
+    for _ in range(3):
+        venue.event("pi_1", "Captured", event_id="evt_1")
+    assert (venue.reads.size(), venue.order()) == (size, order)
+
+
+def test_an_event_on_both_channels_moves_the_order_once(venue):  # D6
+    venue.create()
+    venue.event("pi_1", "Captured", event_id="evt_1", channel="capability")
+    venue.event("pi_1", "Captured", event_id="evt_1", channel="webhook")
+    venue.event("pi_1", "Captured", event_id="evt_2", channel="webhook")
+    venue.settle({"pi_1": an_intent()})
+    assert transitions(venue) == ["create", "authorise", "capture", "reconcile", "update"]
+    assert transitions(venue, machine="payment") == ["announce", "authorise", "capture", "reconcile"]
+    assert venue.order().paid.value == 1000
+
+
+def test_two_intents_under_one_event_id_are_two_events(venue):
+    venue.create(payments=(a_payment("pi_1", 600), a_payment("pi_2", 400)))
+    venue.event("pi_1", "Captured", event_id="evt_1")
+    venue.event("pi_2", "Captured", event_id="evt_1")
+    assert {intent: payment.state for intent, payment in venue.order().payments.items()} == {"pi_1": "captured", "pi_2": "captured"}
+
+
+def test_an_event_alone_counts_no_money(venue):  # I10
+    venue.create()
+    venue.event("pi_1", "Captured")
+    assert (venue.order().state, venue.order().paid.value) == ("captured", 0)
+
+
+def test_an_event_of_a_foreign_account_is_noted_and_neither_read_nor_applied(tmp_path):
+    venue = Venue(tmp_path, account_ids=frozenset({"acc_1"}))
+    venue.create()
+    before = venue.order()
+    venue.event("pi_1", "Captured", account="acc_2")
+    venue.event("pi_2", "Captured", account="acc_2")
+    noted = entries(venue, "", kind="event")
+    assert [(entry.payment_intent_id, entry.entry().body["accountId"]) for entry in noted] == [("pi_1", "acc_2"), ("pi_2", "acc_2")]
+    assert (venue.order(), list(venue.tasks), parked(venue)) == (before, [], [])
+    venue.close()
+
+
+def test_an_event_storm_makes_one_transition_and_little_work(venue):  # D15
+    venue.create()
+    for number in range(200):
+        venue.event("pi_1", "Captured", event_id=f"evt_{number}")
+    assert transitions(venue) == ["create", "authorise", "capture"]
+    assert len(venue.reads.tasks(None, 1000)) <= 3
+
+
+def test_a_long_text_in_an_event_is_cut_before_it_is_kept(venue):
+    command = ReceiveEvent(
+        channel="webhook", event_id="evt_1", event="x" * 5000, account_id="acc_1", intent_id=IntentId("pi_1"), status="y" * 5000
+    )
+    venue.engine.handle(command)
+    (entry,) = entries(venue, kind="event")
+    assert len(entry.body) < 500
+
+
+# -- personal data
+
+
+def everything_but_personal(venue: Venue) -> str:
+    """Every value of every row of the file but the table of personal data, as one text."""
+    tables = venue.reads.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'personal'")
+    return "\n".join(repr(row) for (table,) in tables for row in venue.reads.rows(f"SELECT * FROM {table}"))
+
+
+@pytest.mark.parametrize("command", [a_create(personal=ADA), an_open(personal=ADA)], ids=["create", "open"])
+def test_personal_data_is_kept_beside_the_journal_and_only_its_salted_hash_in_it(venue, command):  # A15
+    outcome = venue.engine.handle(command)
+    assert outcome.personal == venue.reads.order("o1").personal == ADA
+    kept = everything_but_personal(venue)
+    for secret in ("Ada", "Lovelace", "ada@example.com", "7946", "window seat"):
+        assert secret not in kept
+    first = entries(venue, "o1")[0].entry()
+    assert first.body["personal"] == hmac.new(b"salt", canonical(ADA).encode(), "sha256").hexdigest()
+    assert hashlib.sha256(canonical(ADA).encode()).hexdigest() not in kept
+
+
+def test_amended_personal_data_replaces_the_old_and_stays_out_of_the_journal(venue):
+    venue.engine.handle(an_open(personal=Personal(note="by the door")))
+    venue.engine.handle(AmendOrder(order_id=OrderId("o1"), bill=a_bill(1100), personal=ADA, actor="till:till-1"))
+    assert venue.reads.order("o1").personal == ADA
+    kept = everything_but_personal(venue)
+    assert "window seat" not in kept
+    assert "by the door" not in kept
+    assert venue.order("o1").personal_hash == hmac.new(b"salt", canonical(ADA).encode(), "sha256").hexdigest()
+
+
+def test_personal_data_can_be_erased_and_the_order_still_be_served(venue):
+    venue.engine.handle(an_open(personal=ADA))
+    venue.journal.write(lambda transaction: transaction._connection.execute("DELETE FROM personal"))
+    assert venue.reads.order("o1").personal == Personal()
+    venue.engine.handle(CancelOrder(order_id=OrderId("o1")))
+    assert venue.order("o1").state == "cancelled"
+    assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
+    assert replay(venue.reads).ok
+
+
+# -- messages before their order
+
+
+def test_an_event_before_its_order_is_parked_and_applied_when_the_order_names_the_intent(venue):  # O1
+    venue.event("pi_1", "Captured")
+    assert parked(venue) == ["pi_1"]
+    venue.create("o1", payments=(a_payment(),))
+    venue.settle({"pi_1": an_intent()})
+    assert (venue.order().state, venue.order().paid.value, parked(venue)) == ("updated", 1000, [])
+
+
+@pytest.mark.parametrize(
+    ("links", "payments"),
+    [
+        ({"dojo_order_id": "dojo-o1"}, ()),
+        ({"external_id": "o1"}, ()),
+        ({"external_id": "dojo-o1"}, ()),
+        ({"dojo_order_id": "dojo-o1"}, None),
+    ],
+    ids=["dojo-order-id", "external-id", "external-id-is-dojos", "named-and-linked"],
+)
+@pytest.mark.parametrize("read", ["read-before-the-order", "read-after-the-order"])
+def test_a_parked_intent_finds_its_order_by_its_links_whenever_it_is_read(venue, links, payments, read):  # O1 O9
+    world = {"pi_1": an_intent("pi_1", **links)}
+    venue.event("pi_1", "Captured")
+    if read == "read-before-the-order":
+        venue.settle(world)
+        assert parked(venue) == ["pi_1"]
+    venue.create("o1", payments=payments)
+    venue.settle(world)
+    assert (venue.order().state, venue.order().paid.value, parked(venue)) == ("updated", 1000, [])
+    assert venue.reads.attention() == []
+
+
+def test_a_parked_intent_finds_the_bill_that_the_till_opens_later(venue):  # O9
+    world = {"pi_1": an_intent("pi_1", external_id="o1")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    venue.open("o1")
+    venue.settle(world)
+    assert (venue.order().state, venue.order().paid.value, parked(venue)) == ("updated", 1000, [])
+
+
+def test_a_parked_intent_of_another_order_is_left_alone(venue):
+    venue.event("pi_9", "Captured")
+    venue.settle({"pi_9": an_intent("pi_9", external_id="o9")})
+    venue.create("o1")
+    assert parked(venue) == ["pi_9"]
+    assert sorted(venue.order().payments) == ["pi_1"]
+
+
+def test_many_events_of_an_unknown_intent_are_read_by_one_waiting_task(venue):  # D15
+    for _ in range(20):
+        venue.event("pi_1", "Captured")
+    assert len(venue.reads.tasks(None, 100)) == 2  # One is under way; the words that came since need one more.
+
+
+# -- an intent that pays another order
+
+
+def test_an_order_that_names_an_intent_of_another_order_is_refused_and_not_made(venue):
+    venue.engine.handle(a_create("o1"))
+    size = venue.reads.size()
+    for _ in range(3):
+        outcome = venue.engine.handle(a_create("o2", dojo_order_id="dojo-2", personal=ADA))
+        assert isinstance(outcome.refusal, Refused)
+        assert outcome.order is None
+    assert venue.order("o2") is None
+    assert attention(venue, "o1") == ["PAYMENT_CONFLICT"]
+    assert [entry.kind for entry in entries(venue)[size:]] == ["attention"]
+    assert venue.reads.rows("SELECT count(*) FROM personal") == [(0,)]
+    assert venue.order("o1").payments["pi_1"].mismatch == ""
+
+
+def test_a_repeat_that_adds_an_intent_of_another_order_is_refused_and_adds_nothing(venue):
+    venue.create("o1", payments=(a_payment("pi_1"),))
+    venue.create("o2", payments=(a_payment("pi_2", 600),))
+    command = a_create("o2", dojo_order_id="dojo-o2", payments=(a_payment("pi_2", 600), a_payment("pi_3", 100), a_payment("pi_1", 400)))
+    assert isinstance(venue.engine.handle(command).refusal, Refused)
+    assert sorted(venue.order("o2").payments) == ["pi_2"]
+
+
+def test_one_intent_is_never_stored_for_two_orders(venue):  # I2
+    venue.create("o1", payments=())
+    venue.create("o2", payments=())
+    world = {"pi_1": an_intent("pi_1", external_id="o1", dojo_order_id="dojo-o2")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    holders = [order_id for order_id in ("o1", "o2") if venue.order(order_id).payments]
+    assert len(holders) == 1
+    assert venue.order(holders[0]).payments["pi_1"].mismatch == "EXTERNAL_ID_MISMATCH"
+    assert venue.order("o1").paid.value + venue.order("o2").paid.value == 0
+    assert replay(venue.reads).ok

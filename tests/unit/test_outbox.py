@@ -1,0 +1,407 @@
+"""Tasks as the engine keeps them: who may have one, when, in which order, and what becomes of it; no threads here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.builders import Venue, a_bill, an_intent
+from workflow.bill import Personal
+from workflow.commands import AmendOrder, AttemptFailed, EffectTaken, IntentRead, PauseDestination, RequeueTask, ToldPayment
+from workflow.effects import Task
+from workflow.errors import Refused, UnknownTask
+from workflow.ports import IntentId, OrderId
+from workflow.replay import replay
+
+LEASE_SECONDS = 30
+INTENTS = [f"pi_{number}" for number in range(1, 6)]
+WORLD = {intent_id: an_intent(intent_id, paid=200) for intent_id in INTENTS}
+
+
+@pytest.fixture
+def venue(tmp_path):
+    venue = Venue(tmp_path)
+    yield venue
+    venue.close()
+
+
+def now_ms(venue: Venue) -> int:
+    return int(venue.clock.now().timestamp() * 1000)
+
+
+def a_split_bill(venue: Venue, order_id: str = "o1", intents: list[str] = INTENTS) -> None:
+    """An order whose five payments were captured in words: five reads, in one lane."""
+    venue.create(order_id, payments=tuple(ToldPayment(intent_id=IntentId(intent), paid=200) for intent in intents), captured=True)
+
+
+def amend(venue: Venue, total: int, order_id: str = "o1") -> None:
+    venue.engine.handle(AmendOrder(order_id=OrderId(order_id), bill=a_bill(total), personal=Personal(), actor="till:till-1"))
+
+
+def fail(venue: Venue, task: Task, after_ms: int | None, error: str = "503") -> None:
+    next_at_ms = None if after_ms is None else now_ms(venue) + after_ms
+    venue.engine.handle(AttemptFailed(task=task, error=error, next_at_ms=next_at_ms))
+
+
+def statuses(venue: Venue) -> dict[str, str]:
+    return {task.id: task.status for task in venue.reads.tasks(None, 1000)}
+
+
+def stored(venue: Venue, task: Task):
+    return next(row for row in venue.reads.tasks(None, 1000) if row.id == task.id)
+
+
+# -- lanes
+
+
+def test_one_task_of_an_order_is_out_at_a_time_in_the_order_of_their_birth(venue):
+    a_split_bill(venue)
+    done = []
+    while venue.tasks:
+        (task,) = venue.tasks
+        assert [row.id for row in venue.reads.tasks("leased", 100)] == [task.id]
+        venue.perform(venue.tasks.popleft(), WORLD)
+        done.append(task.intent_id or task.effect)
+    assert done == [*INTENTS, "order_updated"]
+
+
+def test_tasks_of_different_orders_are_out_together(venue):
+    for number in range(5):
+        venue.open(f"o{number}")
+    assert sorted(task.order_id for task in venue.tasks) == [f"o{number}" for number in range(5)]
+
+
+def test_a_task_is_born_leased_with_its_first_attempt_counted(venue):
+    venue.open()
+    (task,) = venue.tasks
+    assert (task.attempts, task.fence, task.lease_until_ms) == (1, 1, now_ms(venue) + LEASE_SECONDS * 1000)
+    assert stored(venue, task).status == "leased"
+
+
+def test_a_task_is_handed_over_only_once_it_is_durable(venue):  # K1 I9
+    seen = []
+    venue.engine.hand_over = lambda task: seen.append((task.id, statuses(venue).get(task.id), venue.order(task.order_id).order_seq))
+    venue.open()
+    assert seen == [("o1.2.0", "leased", 2)]
+
+
+def test_a_result_and_the_end_of_its_task_are_stored_together_and_bring_the_next_task(venue):
+    a_split_bill(venue)
+    first = venue.tasks.popleft()
+    venue.engine.handle(IntentRead(task=first, intent=WORLD[first.intent_id]))
+    assert stored(venue, first).status == "done"
+    assert venue.order().payments[IntentId(first.intent_id)].state == "reconciled"
+    assert [task.intent_id for task in venue.tasks] == ["pi_2"]
+
+
+def test_an_order_that_is_called_venue_shares_no_task_with_what_concerns_no_order(venue):
+    venue.event("pi_1", "Captured")
+    venue.event("pi_2", "Captured")
+    venue.open("venue")
+    assert sorted((task.effect, task.intent_id) for task in venue.tasks) == [
+        ("order_updated", ""),
+        ("read_intent", "pi_1"),
+        ("read_intent", "pi_2"),
+    ]
+    assert len(statuses(venue)) == 3
+
+
+# -- leases and fences
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_not_sooner(venue):  # K7
+    venue.open()
+    held = venue.tasks.popleft()
+    venue.clock.move(LEASE_SECONDS - 0.001)
+    assert venue.engine.claim_due(10) == []
+    venue.clock.move(0.001)
+    (taken,) = venue.engine.claim_due(10)
+    assert taken == replace(held, attempts=2, fence=2, lease_until_ms=now_ms(venue) + LEASE_SECONDS * 1000)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda task: IntentRead(task=task, intent=an_intent()),
+        lambda task: AttemptFailed(task=task, error="late", next_at_ms=None),
+        lambda task: AttemptFailed(task=task, error="late", next_at_ms=0),
+        lambda task: PauseDestination(task=task, error="late", probe_at_ms=0),
+    ],
+    ids=["read", "dead", "again", "pause"],
+)
+def test_a_late_result_of_a_task_that_somebody_took_over_is_ignored(venue, result):  # K7 P11
+    venue.create()
+    venue.event("pi_1", "Captured")
+    late = venue.tasks.popleft()
+    venue.clock.move(LEASE_SECONDS)
+    venue.engine.claim_due(1)
+    before, order = venue.reads.rows("SELECT * FROM outbox"), venue.order()
+    size = venue.reads.size()
+    venue.engine.handle(result(late))
+    assert (venue.reads.rows("SELECT * FROM outbox"), venue.order(), venue.reads.size()) == (before, order, size)
+    assert len(venue.tasks) == 1  # The one that took it over, and nothing else.
+
+
+def test_a_result_that_comes_twice_counts_once(venue):
+    venue.create()
+    venue.event("pi_1", "Captured")
+    task = venue.tasks.popleft()
+    venue.engine.handle(IntentRead(task=task, intent=an_intent()))
+    size, order = venue.reads.size(), venue.order()
+    venue.engine.handle(IntentRead(task=task, intent=an_intent(status="Refunded", refunded=1000)))
+    assert (venue.reads.size(), venue.order()) == (size, order)
+
+
+def test_at_the_next_start_what_was_leased_is_due_at_once_and_keeps_its_count(venue):  # K5 K7
+    venue.open("o1")
+    venue.open("o2")
+    venue.engine.recover_leases()
+    assert statuses(venue) == {"o1.2.0": "pending", "o2.2.0": "pending"}
+    assert [(task.id, task.attempts, task.fence) for task in venue.engine.claim_due(10)] == [("o1.2.0", 2, 2), ("o2.2.0", 2, 2)]
+
+
+# -- waiting
+
+
+def test_a_failed_task_waits_until_it_is_due(venue):
+    woken = []
+    venue.engine.wake = woken.append
+    venue.open()
+    fail(venue, venue.tasks.popleft(), 5_000)
+    due_ms = now_ms(venue) + 5_000
+    assert (woken, venue.engine.next_due_ms()) == ([due_ms], due_ms)
+    venue.clock.move(4.999)
+    assert venue.engine.claim_due(10) == []
+    venue.clock.move(0.001)
+    assert [(task.id, task.attempts) for task in venue.engine.claim_due(10)] == [("o1.2.0", 2)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_what_is_claimed_is_the_oldest_first_one_an_order_and_no_more_than_asked_for(venue, limit):
+    for number in range(3):
+        a_split_bill(venue, f"o{number}", [f"pi_{number}{letter}" for letter in "abc"])
+        venue.clock.move(0.01)
+    venue.engine.recover_leases()
+    claimed = []
+    while some := venue.engine.claim_due(limit):
+        assert len(some) <= limit
+        claimed += [task.intent_id for task in some]
+    assert claimed == ["pi_0a", "pi_1a", "pi_2a"]
+
+
+def test_the_next_moment_is_that_of_the_first_wait_or_lease_that_ends_and_none_where_nothing_waits(venue):
+    assert venue.engine.next_due_ms() is None
+    a_split_bill(venue)
+    assert venue.engine.next_due_ms() == now_ms(venue) + LEASE_SECONDS * 1000  # Four wait behind it, which is no reason to wake.
+    venue.open("o2")
+    fail(venue, venue.tasks.pop(), 1_000)
+    assert venue.engine.next_due_ms() == now_ms(venue) + 1_000
+
+
+def test_the_error_of_the_last_attempt_is_kept_for_the_operator(venue):
+    venue.open()
+    task = venue.tasks.popleft()
+    fail(venue, task, 5_000, "503 from Dojo")
+    row = stored(venue, task)
+    assert (row.status, row.attempts, row.last_error, row.next_at) == ("pending", 1, "503 from Dojo", "2026-03-14T12:00:05.000Z")
+
+
+# -- merging
+
+
+def test_news_of_one_order_that_wait_are_one_task_that_speaks_of_the_newest(venue):
+    venue.open()
+    first = venue.tasks.popleft()
+    amend(venue, 1100)
+    amend(venue, 1200)
+    amend(venue, 1300)
+    assert len(statuses(venue)) == 2
+    venue.engine.handle(EffectTaken(task=first))
+    (news,) = venue.tasks
+    assert (news.effect, news.order_seq) == ("order_updated", venue.order().order_seq - 1)  # The last entry is that of the first news.
+    assert news.order_seq > first.order_seq
+
+
+def test_a_merged_news_tells_dojo_of_the_newest_money(venue):
+    venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_1"), paid=400), ToldPayment(intent_id=IntentId("pi_2"), paid=600)))
+    world = {"pi_1": an_intent("pi_1", paid=400), "pi_2": an_intent("pi_2", paid=600)}
+    for intent_id in world:
+        venue.event(intent_id, "Captured")
+    while venue.tasks[0].effect == "read_intent":
+        venue.perform(venue.tasks.popleft(), world)
+    (news,) = venue.tasks
+    assert news.order_seq >= venue.order().money_seq
+    venue.settle(world)
+    assert venue.order().state == "updated"
+
+
+def test_news_that_are_under_way_are_not_merged_with_newer_ones(venue):  # I9
+    venue.open()
+    amend(venue, 1100)
+    assert sorted(statuses(venue).values()) == ["leased", "pending"]
+
+
+def test_words_about_an_intent_that_come_while_it_is_read_ask_for_one_more_read(venue):
+    venue.create()
+    for _ in range(4):
+        venue.event("pi_1", "Captured")
+    assert sorted((task.effect, task.status) for task in venue.reads.tasks(None, 10)) == [
+        ("read_intent", "leased"),
+        ("read_intent", "pending"),
+    ]
+
+
+def test_reads_of_two_intents_are_two_tasks(venue):
+    a_split_bill(venue)
+    assert {task.payment_intent_id for task in venue.reads.tasks(None, 10)} == set(INTENTS)
+
+
+def test_an_effect_that_nobody_sends_makes_no_task(tmp_path):
+    venue = Venue(tmp_path, sends=frozenset())
+    venue.create()
+    venue.event("pi_1", "Captured")
+    assert venue.reads.tasks(None, 10) == []
+    venue.close()
+
+
+# -- dead letters
+
+
+def test_a_task_that_is_given_up_leaves_an_entry_and_calls_a_person(venue):  # U5
+    venue.open()
+    task = venue.tasks.popleft()
+    fail(venue, task, None, "400 no such order")
+    assert stored(venue, task).status == "dead"
+    effect = next(entry.entry() for entry in venue.reads.entries(order_id="o1") if entry.kind == "effect")
+    assert effect.body == {"task": task.id, "effect": "order_updated", "outcome": "dead", "attempts": 1, "error": "400 no such order"}
+    (item,) = venue.reads.attention()
+    assert (item.order_id, item.code) == ("o1", "OUTBOX_DEAD")
+    assert "400 no such order" in item.detail
+    assert replay(venue.reads).ok
+
+
+def test_a_task_of_no_order_that_is_given_up_calls_a_person_too(venue):
+    venue.event("pi_1", "Captured")
+    task = venue.tasks.popleft()
+    venue.engine.handle(AttemptFailed(task=task, error="404", next_at_ms=None, code="INTENT_NOT_FOUND"))
+    assert [(item.order_id, item.code, item.payment_intent_id) for item in venue.reads.attention()] == [("", "ORPHAN_EVENT", "pi_1")]
+    assert replay(venue.reads).ok
+
+
+def test_an_intent_that_dojo_does_not_know_holds_its_payment_and_counts_nothing(venue):  # U6
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({})
+    order = venue.order()
+    assert (order.state, order.paid.value, order.payments["pi_1"].mismatch) == ("captured", 0, "INTENT_NOT_FOUND")
+    assert [item.code for item in order.attention] == ["INTENT_NOT_FOUND"]
+
+
+def test_money_that_counts_goes_on_counting_when_a_later_read_finds_no_intent(venue):  # U6 I2
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    venue.event("pi_1", "Captured")
+    venue.settle({})
+    order = venue.order()
+    assert (order.state, order.paid.value) == ("updated", 1000)
+    assert "INTENT_NOT_FOUND" in [item.code for item in order.attention]
+
+
+def test_the_next_task_of_an_order_goes_out_though_the_one_before_it_died(venue):  # U17
+    a_split_bill(venue)
+    fail(venue, venue.tasks.popleft(), None)
+    assert [task.intent_id for task in venue.tasks] == ["pi_2"]
+
+
+def test_a_dead_task_is_requeued_under_its_own_id_with_who_and_why(venue):  # I18
+    venue.open()
+    task = venue.tasks.popleft()
+    fail(venue, task, None)
+    venue.clock.move(100)
+    venue.engine.handle(RequeueTask(task_id=task.id, reason="Dojo is mended", actor="operator:ada"))
+    (again,) = venue.tasks
+    assert (again.id, again.attempts, again.fence, again.created_at_ms) == (task.id, 1, 2, now_ms(venue))
+    entry = next(entry.entry() for entry in venue.reads.entries(order_id="o1") if entry.kind == "operator")
+    assert (entry.actor, entry.body["reason"]) == ("operator:ada", "Dojo is mended")
+    venue.settle({})
+    assert (statuses(venue), venue.reads.attention()) == ({task.id: "done"}, [])
+    assert replay(venue.reads).ok
+
+
+def test_only_a_dead_task_is_requeued(venue):  # L7
+    venue.open()
+    (task,) = venue.tasks
+    size = venue.reads.size()
+    assert isinstance(venue.engine.handle(RequeueTask(task_id=task.id, reason="now", actor="operator:ada")).refusal, Refused)
+    with pytest.raises(UnknownTask):
+        venue.engine.handle(RequeueTask(task_id="none", reason="now", actor="operator:ada"))
+    assert (venue.reads.size(), statuses(venue)) == (size, {task.id: "leased"})
+
+
+def test_a_requeued_task_waits_while_its_order_is_busy(venue):
+    a_split_bill(venue)
+    dead = venue.tasks.popleft()
+    fail(venue, dead, None)
+    venue.engine.handle(RequeueTask(task_id=dead.id, reason="again", actor="operator:ada"))
+    assert [task.intent_id for task in venue.tasks] == ["pi_2"]
+    assert statuses(venue)[dead.id] == "pending"
+    venue.settle(WORLD)
+    assert set(statuses(venue).values()) == {"done"}
+
+
+# -- a destination that refuses us
+
+
+def test_where_dojo_refuses_our_key_everything_waits_and_one_task_probes(venue):  # U4
+    for number in range(3):
+        venue.open(f"o{number}")
+    first, *others = venue.tasks
+    venue.tasks.clear()
+    venue.engine.handle(PauseDestination(task=first, error="401", probe_at_ms=now_ms(venue) + 60_000))
+    for task in others:
+        venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+    venue.open("o9")
+    assert not venue.tasks
+    assert set(statuses(venue).values()) == {"paused"}
+    assert [(item.order_id, item.code) for item in venue.reads.attention()] == [("", "DOJO_AUTH")]
+    venue.clock.move(60)
+    assert len(venue.engine.claim_due(10)) == 1
+    assert venue.engine.claim_due(10) == []
+    assert replay(venue.reads).ok
+
+
+def test_an_order_that_comes_while_dojo_refuses_our_key_is_no_reason_to_ask_sooner(venue):  # U4
+    venue.open("o1")
+    venue.engine.handle(PauseDestination(task=venue.tasks.popleft(), error="401", probe_at_ms=now_ms(venue) + 60_000))
+    venue.clock.move(1)
+    venue.open("o2")
+    assert venue.engine.claim_due(10) == []
+    assert venue.engine.next_due_ms() == now_ms(venue) + 59_000
+
+
+def test_the_first_answer_of_a_destination_that_refused_us_sets_everything_going(venue):  # U4
+    for number in range(3):
+        venue.open(f"o{number}")
+    for task in list(venue.tasks):
+        venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+    venue.tasks.clear()
+    venue.clock.move(60)
+    venue.engine.claim_due(1)
+    venue.perform(venue.tasks.popleft(), {})
+    assert len(venue.engine.claim_due(10)) == 2
+    venue.settle({})
+    assert (set(statuses(venue).values()), venue.reads.attention()) == ({"done"}, [])
+
+
+def test_a_destination_that_refused_us_is_still_refusing_after_a_restart(tmp_path):  # U4
+    venue = Venue(tmp_path)
+    venue.open()
+    venue.engine.handle(PauseDestination(task=venue.tasks.popleft(), error="401", probe_at_ms=now_ms(venue) + 60_000))
+    venue.close()
+    again = Venue(tmp_path)
+    again.engine.recover_leases()
+    assert again.engine.claim_due(10) == []
+    assert again.engine.next_due_ms() == now_ms(again) + 60_000
+    again.close()
