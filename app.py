@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 from flask import Blueprint, Flask
 
 from adapters import api, till
@@ -24,6 +25,7 @@ from adapters.cli.operator import Operator
 from adapters.dojo.client import Call, DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.roles import install_tokens
+from adapters.edge.wire import Request
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app, make_closed_app
 from adapters.health import make_blueprint as health_blueprint
@@ -103,6 +105,7 @@ def _build(settings: Settings) -> Running:
 
 
 def _start(settings: Settings) -> Running:
+    _know_inbound_types()
     clock, machines = SystemClock(), declared_machines()
     journal = _open_journal(settings)
     engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
@@ -123,6 +126,14 @@ def _start(settings: Settings) -> Running:
     threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
     logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
     return Running(dojo_side, partial(_stop, venue, outbox, journal))
+
+
+def _know_inbound_types() -> None:
+    """Have msgspec learn every type that threads will parse, on one thread: it does so at first use, and not safely on several at once."""
+    waiting: list[type[Request]] = [Request]
+    for type_ in waiting:  # Grows while it is walked: the types of all adapters descend from Request.
+        waiting += type_.__subclasses__()
+        msgspec.json.Decoder(type_)
 
 
 def _open_journal(settings: Settings) -> SqliteJournal:

@@ -14,7 +14,7 @@ from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.reconcile import Verdict, judge
+from workflow.reconcile import Verdict, is_stale, judge
 
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
 
@@ -91,6 +91,10 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
     if intent.id not in order.payments:
         case.tell("payment", "declare", intent.id)
     payment = case.the_order.payments[intent.id]
+    if is_stale(intent, payment):
+        facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:40], "stale": True}
+        case.record("check", facts, intent_id=intent.id)
+        return case.close()
     verdict = judge(intent, order, payment, others)
     facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
@@ -104,6 +108,7 @@ def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
     facts: Facts = {
         "status": intent.status[:40],
         "captureMode": intent.capture_mode[:40],
+        "updatedAt": (intent.updated_at or "")[:40],
         "externalId": intent.external_id and intent.external_id[:255],
         "mismatch": verdict.mismatch,
         "detail": verdict.detail,

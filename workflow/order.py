@@ -32,9 +32,9 @@ class Payment:
     """One payment intent of an order. Amounts are minor units of the order's currency.
 
     `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
-    of the newest read, before refunds; `refunded` is absolute. `fate` says how an ended payment ended. `mismatch` is the code of the
-    difference that holds this payment back. `unread` means that a word came which no read has answered. `status` is Dojo's word in
-    the newest read, `differing` the (paid, tips, refunded) of one that disagreed, `accepted` the mismatches that a person accepted.
+    of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
+    that a word came which no read has answered. `fate` says how an ended payment ended. `mismatch` is the code of the difference that
+    holds this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` what a person has accepted.
     """
 
     intent_id: IntentId
@@ -51,6 +51,7 @@ class Payment:
     mismatch_detail: str = ""
     unread: bool = False
     status: str = ""
+    read_at: str = ""
     differing: tuple[int, int, int] | None = None
     accepted: tuple[str, ...] = ()
 
@@ -316,9 +317,11 @@ def _payment_facts(facts: Facts) -> dict[str, object]:
 
 
 def _apply_check(order: Order, entry: Entry) -> Order:
-    """A read: its figures replace older ones, unless they disagree with a payment that already counts by an earlier read."""
+    """A read: its figures replace older ones; one that disagrees holds the payment, or calls a person where it counts already."""
     facts = entry.body
-    changes: dict[str, object] = {"unread": False, "status": facts["status"]}
+    if "stale" in facts:
+        return order
+    changes: dict[str, object] = {"unread": False, "status": facts["status"], "read_at": facts.get("updatedAt", "")}
     if "paid" in facts:
         figures = {"paid": facts["paid"], "tips": facts["tips"], "refunded": facts["refunded"]}
         changes |= figures | {"was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}

@@ -93,6 +93,12 @@ def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, o
     return [difference for difference in found if difference.code not in accepted]
 
 
+def is_stale(intent: PaymentIntent, payment: Payment) -> bool:
+    """An earlier read showed a newer state of the intent: this one comes from a copy of Dojo's that lags (contract §2.4)."""
+    shown, known = _moment(intent.updated_at), _moment(payment.read_at)
+    return shown is not None and known is not None and shown < known
+
+
 def figures(intent: PaymentIntent) -> tuple[int, int]:
     """(paid, tips) that the intent brings: what was asked for, or the successful captures of a Manual intent that has any."""
     asked, tips = _value(intent.amount) + _value(intent.service_charge), _value(intent.tips)

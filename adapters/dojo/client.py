@@ -125,6 +125,8 @@ class DojoClient:
 
     def __init__(self, settings: DojoSettings, *, clock: Clock | None = None, on_call: Callable[[Call], None] | None = None) -> None:
         self._settings = settings
+        for type_ in (_Intent, _Integration):
+            msgspec.json.Decoder(type_)  # msgspec learns a type at first use, and not safely on several threads at once.
         self._clock = clock or SystemClock()
         self._on_call = on_call
         self._mine = threading.local()

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -219,7 +220,9 @@ def test_journal_tail_prints_the_newest_entries_oldest_first_one_object_a_line(a
 
 
 def test_journal_tail_follows_a_journal_that_grows(venue, tmp_path):
-    copy = Service(tmp_path, JOURNAL=whole_copy(venue.service.journal, tmp_path / "live.db"))
+    journal = whole_copy(venue.service.journal, tmp_path / "live.db")
+    shutil.copy(f"{venue.service.journal}.key", f"{journal}.key")
+    copy = Service(tmp_path, JOURNAL=journal)
     copy.start()
     try:
         with subprocess.Popen(

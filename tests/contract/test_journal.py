@@ -579,6 +579,11 @@ def test_the_tables_refuse_a_state_that_is_not_declared(by_hand, change):  # I4
         by_hand.execute(change)
 
 
+def test_the_number_of_an_entry_within_its_order_is_unique_to_any_tool(by_hand):  # P13
+    (unique,) = by_hand.execute("SELECT name FROM pragma_index_list('journal') WHERE \"unique\"").fetchall()
+    assert by_hand.execute("SELECT name FROM pragma_index_info(?)", unique).fetchall() == [("order_id",), ("order_seq",)]
+
+
 def test_a_payment_needs_its_order_on_the_writers_connection(sqlite, opened):
     assert on_the_writer(opened, "PRAGMA foreign_keys") == (1,)
     with pytest.raises(WorkflowError):
@@ -595,6 +600,7 @@ def test_the_file_is_in_wal_mode_synced_at_every_commit_and_says_whose_it_is(sql
 def test_a_reader_cannot_write(sqlite, opened):
     opened.write(note("kept"))
     reads = sqlite.reads()
+    assert reads.rows("PRAGMA query_only") == [(1,)]
     for sql in ("DELETE FROM tree_node", "INSERT INTO venue VALUES ('areas', '[]')", "PRAGMA user_version = 9", "DROP TABLE journal"):
         with pytest.raises(WorkflowError):
             reads.rows(sql)
@@ -1181,17 +1187,27 @@ def size_of(store: SqliteStore) -> int:
     return store.rows("SELECT max(seq) FROM journal")[0][0]
 
 
+def stored_entry(store: SqliteStore, seq: int) -> dict[str, object]:
+    (row,) = store.rows(f"SELECT {', '.join(COLUMNS)} FROM journal WHERE seq = ?", seq)
+    return dict(zip(COLUMNS, row, strict=True))
+
+
+def hash_one(store: SqliteStore, seq: int) -> str:
+    """Give the entry the hash that fits what it says now."""
+    entry = stored_entry(store, seq)
+    text = json.dumps({name: entry[name] for name in HASHED}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    hash_ = hashlib.sha256(text.encode()).hexdigest()
+    store.rows("UPDATE journal SET hash = ? WHERE seq = ?", hash_, seq)
+    return hash_
+
+
 def hash_again(store: SqliteStore, first: int) -> None:
-    """Give every entry from `first` on the hash and the chain that it should have."""
-    heads = {}
-    for row in store.rows(f"SELECT {', '.join(COLUMNS)} FROM journal ORDER BY seq"):
-        entry = dict(zip(COLUMNS, row, strict=True))
-        if entry["seq"] >= first:
-            entry["prev_hash"] = heads.get(entry["order_id"], "0" * 64)
-            text = json.dumps({name: entry[name] for name in HASHED}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            entry["hash"] = hashlib.sha256(text.encode()).hexdigest()
-            store.rows("UPDATE journal SET prev_hash = ?, hash = ? WHERE seq = ?", entry["prev_hash"], entry["hash"], entry["seq"])
-        heads[entry["order_id"]] = entry["hash"]
+    """Give every entry from `first` on the chain and the hash that fit what they say now."""
+    heads = dict(store.rows("SELECT order_id, hash FROM journal WHERE seq < ? ORDER BY seq", first))
+    for seq in range(first, size_of(store) + 1):
+        order_id = stored_entry(store, seq)["order_id"]
+        store.rows("UPDATE journal SET prev_hash = ? WHERE seq = ?", heads.get(order_id, "0" * 64), seq)
+        heads[order_id] = hash_one(store, seq)
 
 
 def neighbours(store: SqliteStore, *, same_order: bool) -> tuple[int, int]:
@@ -1232,8 +1248,15 @@ def test_an_edit_of_any_column_is_found_at_its_entry(copy, column, value):  # S6
     assert copy.verified().first_bad.seq == 5
 
 
-def test_a_body_written_otherwise_is_found_though_it_says_the_same(copy):  # S7
+def test_a_body_written_otherwise_is_found_though_it_says_the_same_and_its_hash_fits(copy):  # S7
     tamper(copy, "UPDATE journal SET body = ' ' || body WHERE seq = 5")
+    hash_one(copy, 5)
+    assert copy.verified().first_bad.seq == 5
+
+
+def test_a_broken_chain_is_found_though_the_hash_of_the_entry_fits(copy):  # S7
+    tamper(copy, f"UPDATE journal SET prev_hash = '{'a' * 64}' WHERE seq = 5")
+    hash_one(copy, 5)
     assert copy.verified().first_bad.seq == 5
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -493,3 +494,18 @@ def test_the_service_answers_while_every_worker_waits_for_a_dojo_that_never_answ
 
         assert min(attempts) >= 1
         assert service.dojo.get(f"/v1/orders/{second}").status == 200
+
+
+def test_a_lost_signing_key_is_not_replaced_beside_a_journal_that_was_signed_with_it(make):
+    """A new key would make every checkpoint so far look forged: whoever has the old file restores it."""
+    service = make().start()
+    assert service.stop() == 0
+    key = Path(f"{service.journal}.key")
+    kept = key.rename(key.with_suffix(".kept"))
+
+    with pytest.raises(AssertionError, match="serve ended with 3"):
+        service.start()
+
+    assert not key.exists()
+    kept.rename(key)
+    service.start()

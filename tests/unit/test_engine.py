@@ -356,3 +356,19 @@ def test_one_intent_is_never_stored_for_two_orders(venue):  # I2
     assert venue.order(holders[0]).payments["pi_1"].mismatch == "EXTERNAL_ID_MISMATCH"
     assert venue.order("o1").paid.value + venue.order("o2").paid.value == 0
     assert replay(venue.reads).ok
+
+
+def test_a_read_that_lags_behind_an_earlier_one_changes_nothing(venue):
+    """Dojo may answer from a copy that has not heard of the refund yet."""
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(refunded=300, updated_at="2026-03-14T13:00:00.1234567Z")})
+    assert venue.order().paid.value == 700
+
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(updated_at="2026-03-14T12:01:00.123456789Z")})
+
+    assert venue.order().paid.value == 700
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(refunded=400, updated_at="2026-03-14T13:00:01Z")})
+    assert venue.order().paid.value == 600
