@@ -35,10 +35,10 @@ from adapters.serving import Running, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
-from workflow.commands import EffectTaken, IntentRead, RequeueTask
+from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
 from workflow.effects import OrderUpdated, ReadIntent, Task
 from workflow.engine import Engine, EngineSettings
-from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, JournalUnavailable, WorkflowError
+from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, JournalUnavailable, Refused, WorkflowError
 from workflow.journal.connection import refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a command."""
-    run(Program(serve=serve, dojo=dojo_client, ask=ask))
+    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss))
 
 
 def serve(settings: Settings) -> int:
@@ -80,6 +80,28 @@ def ask(settings: Settings, command: RequeueTask) -> None:
             raise refusal
     finally:
         journal.close()
+
+
+def accept_loss(settings: Settings, actor: str, reason: str) -> str:
+    """Go on with a journal that lacks entries its witness saw (S11); what was lost. Raises Refused where nothing is.
+
+    The witness file is put aside, never deleted, and the acceptance is the first entry after the loss.
+    """
+    try:
+        _open_journal(settings).close()
+    except HeadRegressed as error:
+        lost = str(error)
+    else:
+        raise Refused("the journal has everything that its witness saw: nothing is lost")
+    aside = settings.witness.with_name(f"{settings.witness.name}.lost-{SystemClock().now():%Y%m%dT%H%M%S%f}")
+    settings.witness.rename(aside)
+    journal = _open_journal(settings)
+    try:
+        engine = Engine(journal, declared_machines(), SystemClock(), _engine_settings(settings))
+        engine.handle(AcceptLostTail(reason=reason, lost=lost, actor=actor))
+    finally:
+        journal.close()
+    return lost
 
 
 def _log(settings: Settings) -> None:

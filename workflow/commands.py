@@ -177,6 +177,15 @@ class RequeueTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptLostTail:
+    """An operator accepts that entries are gone which the witness had seen; `lost` says which."""
+
+    reason: str
+    lost: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """Re-read up to `limit` intents that are open for too long: a lost event costs delay, never money."""
 
@@ -220,5 +229,5 @@ class AttemptFailed:
 Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed | PauseDestination
 Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
 OrderRequest: TypeAlias = CancelOrder | LockOrder | ExtendLock | ReleaseLock | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
-VenueRequest: TypeAlias = SetVenue | RequeueTask | Sweep
+VenueRequest: TypeAlias = SetVenue | RequeueTask | AcceptLostTail | Sweep
 Command: TypeAlias = Request | OrderRequest | VenueRequest | Result

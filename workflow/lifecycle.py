@@ -260,6 +260,7 @@ DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
 
 ATTENTION = {
     #          code                       why (a sentence for a person)                                   what to do next
+    "HEAD_REGRESSED":           Attention("The journal lacks entries that its witness saw: money may be missing from it.", "Find the newer journal; only if there is none: tillproof journal accept-lost-tail."),
     "PAID_BUT_REFUSED":         Attention("The customer has paid, but the till refused the order.",          "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "PAID_BUT_CLOSED":          Attention("Money counts on an order that is closed.",                        "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "CANCEL_PENDING_REVERSAL":  Attention("The order ended, but Dojo still holds the customer's money.",     "Wait for Dojo to reverse it; after an hour, call Dojo."),
@@ -283,6 +284,7 @@ RESOLUTIONS = (
     Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL", "Read the intent at Dojo once more."),
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID",                             "A person gave the money back; stop asking."),
+    Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries; only at the terminal, since nothing is served then."),
     Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE",                                 "A person looked; nothing is to be changed."),
 )
 # fmt: on

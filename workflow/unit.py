@@ -160,9 +160,8 @@ class Unit:
         """A new task, born leased where its lane is free; or the waiting one for the same effect, which then speaks of this entry too."""
         lane = entry.order_id or f"intent:{effect.intent_id}"
         if waiting := self.transaction.waiting_task(lane, effect.name, effect.intent_id):
-            merged = waiting._replace(task=replace(waiting.task, order_seq=entry.order_seq))
-            self.transaction.put_task(merged)
-            return merged.task
+            self.transaction.renew_task(waiting.task.id, entry.order_seq, self.now_ms)
+            return waiting.task
         task = Task(
             id=f"{entry.order_id or 'venue:'}.{entry.order_seq}.{number}",  # No order's id has a colon.
             effect=effect.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workflow import requests
-from workflow.commands import AttemptFailed, PauseDestination, RequeueTask, SetVenue, Sweep, VenueRequest
+from workflow.commands import AcceptLostTail, AttemptFailed, PauseDestination, RequeueTask, SetVenue, Sweep, VenueRequest
 from workflow.effects import ReadIntent
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
@@ -24,6 +24,10 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             return _set(command, unit)
         case RequeueTask():
             return _requeue(command, unit)
+        case AcceptLostTail():
+            facts: Facts = {"reason": command.reason, "lost": command.lost}
+            unit.note("operator", facts, cause="resolve:accept_lost_tail", actor=command.actor, trigger="accept_lost_tail")
+            return Outcome()
         case Sweep():
             return _sweep(command, unit)
 

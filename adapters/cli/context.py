@@ -33,11 +33,12 @@ from workflow.journal.reads import SqliteReads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What the composition root gives: how to serve (the exit code), a client of Dojo's API, and how to give an operator's command."""
+    """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, and going on after a loss."""
 
     serve: Callable[[Settings], int]
     dojo: Callable[[Settings], DojoClient]
     ask: Callable[[Settings, RequeueTask], None]
+    accept_loss: Callable[[Settings, str, str], str]
 
 
 def settings() -> Settings:

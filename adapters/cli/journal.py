@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from adapters.api.views import entry_view
-from adapters.cli.context import json_option, open_journal
+from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.orders import entry_lines
 from adapters.cli.output import Command, Exit, emit, paint, progress
 from workflow import export, replay
@@ -114,12 +115,25 @@ def _print_entries(entries: list[StoredEntry], as_json: bool) -> None:
 @click.option("--format", "form", type=click.Choice(export.FORMATS), default="jsonl", show_default=True)
 @click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="First position.")
 @click.option("--to", "last", type=click.IntRange(min=1), help="Last position; without it, to the end.")
-def journal_export(form: str, first: int, last: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl: an object a line.")
+def journal_export(form: str, first: int, last: int | None, as_json: bool) -> None:
     """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere."""
     with open_journal() as (_, reads), progress("export", (last or reads.size()) - first + 1) as show:
-        for number, line in enumerate(export.lines(reads, form, first, last)):
+        for number, line in enumerate(export.lines(reads, "jsonl" if as_json else form, first, last)):
             click.echo(line, nl=False)
             show(number)
+
+
+@journal.command("accept-lost-tail", cls=Command, example='tillproof journal accept-lost-tail --reason "disk replaced, no newer copy"')
+@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@json_option
+@click.pass_obj
+def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> None:
+    """Go on with a journal that lacks entries its witness saw: the last resort after HEAD_REGRESSED, with the server stopped."""
+    found = settings()
+    with failures():
+        lost = program.accept_loss(found, f"operator:{getpass.getuser()}", reason)
+    emit(as_json, {"accepted": lost}, lambda: iter([f"Accepted: {lost}. The old witness was put aside."]))
 
 
 @journal.command("proof", cls=Command, example="tillproof journal proof tp_019ab2c4d5e6")

@@ -975,26 +975,39 @@ def test_orders_are_found_by_every_field_newest_first(busy_venue, wanted, found)
     assert ids(busy_venue.reads.orders(wanted, 100)) == found
 
 
+def all_pages(ask: Callable[[Position | None], list], place: Callable[..., Position]) -> list:
+    found, after = [], None
+    for _ in range(20):
+        page = ask(after)
+        if not page:
+            return found
+        found += page
+        after = place(page[-1])
+    raise AssertionError("the pages do not end")
+
+
+def place_of_order(stored) -> Position:
+    return Position(stored.order.created_at, stored.order.id)
+
+
 def test_pages_of_orders_hold_each_once_while_new_ones_come(venue):
     for number in range(10):
         opened_order(venue, f"o{number}")
-    seen, after = [], None
-    while page := venue.reads.orders(OrderFilter(), 3, after=after):
-        assert len(page) <= 3
-        seen += ids(page)
-        after = Position(page[-1].order.created_at, page[-1].order.id)
-        opened_order(venue, f"late{len(seen)}")
-    assert seen == [f"o{number}" for number in range(9, -1, -1)]
+    late = itertools.count()
+
+    def ask(after):
+        if after:
+            opened_order(venue, f"late{next(late)}")
+        return venue.reads.orders(OrderFilter(), 3, after=after)
+
+    assert ids(all_pages(ask, place_of_order)) == [f"o{number}" for number in range(9, -1, -1)]
 
 
 def test_orders_of_one_moment_are_paged_by_their_id(venue):
     for number in random.Random(1).sample(range(10), 10):
         venue.open(f"o{number}")
-    seen, after = [], None
-    while page := venue.reads.orders(OrderFilter(), 4, after=after):
-        seen += ids(page)
-        after = Position(page[-1].order.created_at, page[-1].order.id)
-    assert seen == [f"o{number}" for number in range(9, -1, -1)]
+    found = all_pages(lambda after: venue.reads.orders(OrderFilter(), 4, after=after), place_of_order)
+    assert ids(found) == [f"o{number}" for number in range(9, -1, -1)]
 
 
 def test_pages_backwards_hold_the_nearest_orders_in_the_same_order(venue):
@@ -1032,11 +1045,8 @@ def test_tasks_are_paged_newest_first_each_once_and_by_status(venue):
         venue.open(f"o{number}")
     for task in list(venue.tasks)[:3]:
         venue.perform(task, {})
-    seen, after = [], None
-    while page := venue.reads.tasks(None, 3, after=after):
-        seen += [task.order_id for task in page]
-        after = Position(page[-1].created_at, page[-1].id)
-    assert seen == [f"o{number}" for number in range(6, -1, -1)]
+    found = all_pages(lambda after: venue.reads.tasks(None, 3, after=after), lambda task: Position(task.created_at, task.id))
+    assert [task.order_id for task in found] == [f"o{number}" for number in range(6, -1, -1)]
     assert [task.order_id for task in venue.reads.tasks("done", 10)] == ["o2", "o1", "o0"]
     assert [task.status for task in venue.reads.tasks("leased", 10)] == ["leased"] * 4
     assert venue.reads.tasks("dead", 10) == []

@@ -509,3 +509,31 @@ def test_a_lost_signing_key_is_not_replaced_beside_a_journal_that_was_signed_wit
     assert not key.exists()
     kept.rename(key)
     service.start()
+
+
+def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S11
+    service = make().start()
+    early = service.dojo.post("/v1/orders", an_order("early")).json["id"]
+    copy = service.journal.with_name("copy")
+    whole_copy(service.journal, copy)
+    service.dojo.post("/v1/orders", an_order("late"))
+    assert service.stop() == 0
+    for path in service.folder.glob("tillproof.db-*"):
+        path.unlink()
+    copy.rename(service.journal)
+    command = [sys.executable, "-m", "app", "journal", "accept-lost-tail", "--reason", "disk replaced"]
+
+    def accept():
+        return subprocess.run(command, cwd=service.folder, env=service.environment, capture_output=True, text=True, check=False)
+
+    ended = accept()
+    assert (ended.returncode, "its witness saw" in ended.stdout) == (0, True), ended.stderr
+    assert accept().returncode == 1  # Nothing is lost any more.
+
+    service.start()
+    assert service.dojo.get(f"/v1/orders/{early}").status == 200
+    newest = sqlite(service.journal, "SELECT kind, trigger, actor, body FROM journal WHERE order_id = '' ORDER BY seq DESC LIMIT 1")[0][0]
+    assert newest[:2] == ("operator", "accept_lost_tail")
+    assert newest[2].startswith("operator:")
+    assert "disk replaced" in newest[3]
+    assert [path.name for path in service.folder.glob("*.witness.lost-*")] != []

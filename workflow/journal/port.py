@@ -165,6 +165,9 @@ class Transaction(Protocol):
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""
 
+    def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
+        """A waiting task speaks of a newer entry too, and is as young as that."""
+
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""
 

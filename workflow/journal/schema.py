@@ -95,7 +95,8 @@ CREATE TABLE watch(intent_id TEXT PRIMARY KEY, order_id TEXT NOT NULL, next_at_m
 CREATE INDEX watch_due ON watch(next_at_ms);
 CREATE TABLE locks(order_id TEXT PRIMARY KEY, lock_id TEXT NOT NULL, expires_at TEXT NOT NULL, released INTEGER NOT NULL) STRICT;
 CREATE TABLE venue(name TEXT PRIMARY KEY, value TEXT NOT NULL CHECK (json_valid(value))) STRICT;
-CREATE INDEX parked_by_links ON parked(external_id, dojo_order_id);
+CREATE INDEX parked_by_external_id ON parked(external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX parked_by_dojo_order_id ON parked(dojo_order_id) WHERE dojo_order_id IS NOT NULL;
 CREATE TABLE inbox(
   source TEXT NOT NULL, message_id TEXT NOT NULL, fingerprint TEXT NOT NULL, order_id TEXT NOT NULL, at TEXT NOT NULL,
   PRIMARY KEY (source, message_id)
@@ -113,6 +114,6 @@ CREATE INDEX outbox_pending ON outbox(lane, created_at_ms) WHERE status = 'pendi
 CREATE INDEX outbox_pending_due ON outbox(next_at_ms) WHERE status = 'pending';
 CREATE INDEX outbox_paused ON outbox(lane, created_at_ms) WHERE status = 'paused';
 CREATE INDEX outbox_by_time ON outbox(created_at_ms, id);
-CREATE INDEX outbox_by_status ON outbox(status, created_at_ms, id) WHERE status IN ('dead');
+CREATE INDEX outbox_dead ON outbox(order_id, intent_id) WHERE status = 'dead';
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """

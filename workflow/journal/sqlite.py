@@ -178,7 +178,7 @@ class SqliteJournal:
         """Commit what waits; False once the journal is closed. An idle, unsealed journal is sealed after a second."""
         unsealed = self._frontier.size > self._sealed_size
         try:
-            first = self._queue.get(timeout=CHECKPOINT_INTERVAL_S if unsealed else None)
+            first = self._queue.get(timeout=self._seconds_to_seal() if unsealed else None)
         except queue.Empty:
             self._seal()
             return True
@@ -268,6 +268,9 @@ class SqliteJournal:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+    def _seconds_to_seal(self) -> float:
+        return max(0.0, self._sealed_at + CHECKPOINT_INTERVAL_S - self._clock.monotonic())
 
     def _is_seal_due(self) -> bool:
         return self._clock.monotonic() - self._sealed_at >= CHECKPOINT_INTERVAL_S

@@ -220,6 +220,9 @@ class SqliteTransaction:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
         return self._one(sql, order_id, intent_id) is not None
 
+    def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
+        self._connection.execute("UPDATE outbox SET order_seq = ?, created_at_ms = ? WHERE id = ?", (order_seq, now_ms, task_id))
+
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         task = stored.task
         self._connection.execute(

@@ -1,0 +1,126 @@
+"""What the writer asks for each command is answered by an index: its time must not grow with the journal."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+import pytest
+
+from tests.builders import Venue, an_intent
+from workflow.journal import transaction
+from workflow.journal.port import ParkedLinks, Seen
+from workflow.journal.transaction import SqliteTransaction
+
+WHOLE_TABLE = re.compile(r"SCAN (?!(?:TABLE )?\S+ USING (?:COVERING )?INDEX)(\S+)")
+"""A scan of a table itself; a query that is scanned for its few rows has no name of a table."""
+TABLES = ("outbox", "journal", "orders", "payments", "inbox", "parked", "watch", "personal", "task", "busy")
+
+
+class Recorder:
+    """A connection that keeps what it was asked."""
+
+    def __init__(self, connection):
+        self._connection, self.asked = connection, []
+
+    def execute(self, sql, values=()):
+        self.asked.append((sql, values))
+        return self._connection.execute(sql, values)
+
+    def executemany(self, sql, rows):
+        rows = list(rows)
+        self.asked += [(sql, row) for row in rows]
+        return self._connection.executemany(sql, rows)
+
+
+@pytest.fixture
+def connection(tmp_path):
+    """A fresh journal, as the writer's connection meets it; whatever is changed is rolled back."""
+    Venue(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "tillproof.db", isolation_level=None)
+    connection.execute("BEGIN")
+    yield connection
+    connection.close()
+
+
+def scanned(connection, sql, values=()):
+    """The tables that the statement would read from one end to the other."""
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    names = [found[1] for line in plan if (found := WHOLE_TABLE.search(line))]
+    return [name for name in names if name in TABLES]
+
+
+ASK = {
+    "order": lambda asked: asked.order("o1"),
+    "order_of_intent": lambda asked: asked.order_of_intent("pi_1"),
+    "seen": lambda asked: asked.seen("create_order", "k"),
+    "remember": lambda asked: asked.remember("create_order", "k", Seen("f", "o1"), "t"),
+    "last_venue_seq": lambda asked: asked.last_venue_seq(),
+    "personal": lambda asked: asked.personal("o1"),
+    "task": lambda asked: asked.task("o1.1.0"),
+    "waiting_task": lambda asked: asked.waiting_task("o1", "read_intent", "pi_1"),
+    "lane_is_busy": lambda asked: asked.lane_is_busy("o1"),
+    "next_in_lane": lambda asked: asked.next_in_lane("o1", 10**13),
+    "due_tasks": lambda asked: asked.due_tasks(10**13, 10),
+    "due_probes": lambda asked: asked.due_probes(10**13),
+    "next_due_ms": lambda asked: asked.next_due_ms(),
+    "watch": lambda asked: asked.watch("pi_1", "o1", 1, 1),
+    "unwatch": lambda asked: asked.unwatch("pi_1"),
+    "due_watches": lambda asked: asked.due_watches(10**13, 10),
+    "park": lambda asked: asked.park("pi_1", "t", 2, 1),
+    "park_again": lambda asked: asked.park_again("pi_1", 2, 1),
+    "note_links": lambda asked: asked.note_links("pi_1", ParkedLinks(external_id="o1", dojo_order_id=None)),
+    "due_parked": lambda asked: asked.due_parked(10**13, 10),
+    "has_venue_attention": lambda asked: asked.has_venue_attention("DOJO_AUTH"),
+    "venue": lambda asked: asked.venue("taking_orders"),
+}
+
+
+@pytest.mark.parametrize("name", ASK)
+def test_no_question_of_the_writer_reads_a_whole_table(connection, name):
+    recorder = Recorder(connection)
+    ASK[name](SqliteTransaction(recorder, b"secret", 0))
+
+    assert recorder.asked
+    assert {sql: found for sql, values in recorder.asked if (found := scanned(connection, sql, values))} == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["WAITING_TASK", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPDATE_ORDER", "UPSERT_PAYMENT", "PUT_TASK"]
+)
+def test_no_statement_that_is_prepared_once_reads_a_whole_table(connection, name):
+    sql = getattr(transaction, name)
+
+    assert scanned(connection, sql, (None,) * sql.count("?")) == []
+
+
+def test_a_whole_flow_reads_no_whole_table(tmp_path):
+    """Every statement that a payment needs from CreateOrder to the end, but for the search of parked intents by their links."""
+    venue, asked = Venue(tmp_path), []
+    enter = SqliteTransaction.__init__
+
+    def listening(self, connection, secret, size):
+        recorder = Recorder(connection)
+        asked.append(recorder)
+        enter(self, recorder, secret, size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteTransaction, "__init__", listening)
+        venue.create()
+        venue.event("pi_1", "Captured")
+        venue.settle({"pi_1": an_intent()})
+    venue.close()
+
+    connection = sqlite3.connect(tmp_path / "tillproof.db")
+    verbs = {"SELECT", "UPDATE", "DELETE", "INSERT"}
+    statements = {sql: values for recorder in asked for sql, values in recorder.asked if sql.split()[0] in verbs}
+    found = {sql: scanned(connection, sql, values) for sql, values in statements.items()}
+    slow = {sql: tables for sql, tables in found.items() if set(tables) - {"parked"}}
+    connection.close()
+    assert len(statements) > 10
+    assert slow == {}
+
+
+def test_a_scan_would_be_noticed(connection):
+    assert scanned(connection, "SELECT id FROM outbox WHERE order_id = ?", ("o1",)) == ["outbox"]
+    assert scanned(connection, "SELECT * FROM journal WHERE cause = ?", ("x",)) == ["journal"]
