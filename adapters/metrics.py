@@ -71,8 +71,8 @@ class _JournalCollector:
 
     def collect(self) -> Iterator[Metric]:
         """The gauges, as they are now."""
-        yield self._by("tillproof_orders", "Orders by flow and state", ["flow", "state"], _ORDERS)
-        yield self._by("tillproof_events", "Events kept, by what Dojo said", ["status"], _EVENTS)
+        yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
+        yield self._by("tillproof_events_total", "Events kept, by type and what became of them", ["type", "outcome"], _EVENTS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
         yield self._by("tillproof_attention", "What needs a person, by code", ["code"], _ATTENTION)
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
@@ -99,7 +99,9 @@ class _JournalCollector:
 _ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
 _TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
 _ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
-_EVENTS = "SELECT json_extract(body, '$.status'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1"
+_EVENTS = """
+SELECT json_extract(body, '$.event'), iif(order_id = '', 'parked', 'applied'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1, 2
+"""
 _UNSETTLED = ", ".join(f"'{state}'" for state in ORDER.groups["unsettled"].split())
 _OLDEST = f"SELECT min(updated_at) FROM orders WHERE state IN ({_UNSETTLED})"
 _LAST_EVENT = "SELECT max(at) FROM (SELECT at FROM journal WHERE kind = 'event' ORDER BY seq DESC LIMIT 1)"

@@ -152,15 +152,25 @@ class TillApi:
         """What changed since `after`, oldest first; waits up to `wait` seconds for something."""
         require("till")
         after, limit = _number("after", 0, 0, 2**62), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
+        seconds, size = _number("wait", 0, 0, 3600), self._reads.size()
         page = self._feed_page(after, limit)
-        seconds = _number("wait", 0, 0, 3600)
         if not page.data and seconds and self._waiters.acquire(blocking=False):
             try:
-                self._wait(max(after, page.after), min(seconds, FEED_MAX_WAIT_S))
+                page = self._wait_for_page(after, limit, size, min(seconds, FEED_MAX_WAIT_S))
             finally:
                 self._waiters.release()
-            page = self._feed_page(after, limit)
         return _json(page)
+
+    def _wait_for_page(self, after: int, limit: int, size: int, seconds: float) -> FeedPage:
+        """The page as soon as it has something, or after `seconds`; entries that a till is not shown do not end the wait."""
+        deadline = self._clock.monotonic() + seconds
+        while (left := deadline - self._clock.monotonic()) > 0:
+            self._wait(size, left)
+            page, grown = self._feed_page(after, limit), self._reads.size()
+            if page.data or grown == size:  # Nothing came in time, or the server stops.
+                return page
+            size = grown
+        return self._feed_page(after, limit)
 
     def _feed_page(self, after: int, limit: int) -> FeedPage:
         entries = self._reads.changes(after, limit)
