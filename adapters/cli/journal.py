@@ -119,7 +119,8 @@ def _print_entries(entries: list[StoredEntry], as_json: bool) -> None:
 def journal_export(form: str, first: int, last: int | None, as_json: bool) -> None:
     """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere."""
     with open_journal() as (_, reads), progress("export", (last or reads.size()) - first + 1) as show:
-        for number, line in enumerate(export.lines(reads, "jsonl" if as_json else form, first, last)):
+        chosen = "jsonl" if as_json else form
+        for number, line in enumerate(export.lines(reads, chosen, first, last), start=int(chosen == "jsonl")):  # CSV has a header.
             click.echo(line, nl=False)
             show(number)
 

@@ -657,6 +657,22 @@ def test_colour_is_for_terminals_that_want_it(venue):
     assert b"\x1b[" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
 
 
+@pytest.mark.parametrize("words", [("verify",), ("replay",), ("export",)], ids="-".join)
+def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(venue, words):
+    ours, theirs = pty.openpty()
+    with closing(os.fdopen(ours, "rb", buffering=0)) as shown:
+        command = [sys.executable, "-m", "app", "journal", *words]
+        piped = subprocess.run(command, env=environment(venue.service.settings), capture_output=True, check=True, timeout=PATIENCE)
+        subprocess.run(
+            command, env=environment(venue.service.settings), stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=PATIENCE
+        )
+        text = shown.read(4_096).decode()
+        os.close(theirs)
+
+    assert re.search(rf"{words[0]} \[#+\] (\d+) of \1", text), text
+    assert piped.stderr == b""
+
+
 def test_the_sandbox_says_where_it_is_and_stops_on_sigterm(tmp_path):
     words = [sys.executable, "-m", "app", "sandbox", "--port", "0"]
     with subprocess.Popen(words, cwd=tmp_path, env=environment({}), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

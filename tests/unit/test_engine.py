@@ -372,3 +372,39 @@ def test_a_read_that_lags_behind_an_earlier_one_changes_nothing(venue):
     venue.event("pi_1", "Captured")
     venue.settle({"pi_1": an_intent(refunded=400, updated_at="2026-03-14T13:00:01Z")})
     assert venue.order().paid.value == 600
+
+
+LINKS = {
+    "our ledger": {},
+    "externalId is our id": {"external_id": "o1"},
+    "Dojo's order id": {"dojo_order_id": "dojo-o1"},
+    "externalId is Dojo's order id": {"external_id": "dojo-o1"},
+    "the legacy reference": {"reference": "o1"},
+}
+
+
+@pytest.mark.parametrize("links", LINKS.values(), ids=[name.replace(" ", "-") for name in LINKS])
+def test_an_intent_finds_its_order_by_every_link_that_dojo_publishes(venue, links):
+    """Contract §7.4, in its order; the ledger knows an intent that CreateOrder named."""
+    told = (ToldPayment(intent_id=IntentId("pi_1"), paid=1000),) if not links else ()
+    venue.create(payments=told)
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(**links)})
+    assert (venue.order().state, venue.order().paid.value) == ("updated", 1000)
+
+
+def test_an_intent_that_points_at_two_orders_counts_on_neither(venue):
+    venue.open("o1")
+    venue.create("o2", payments=())
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(external_id="o1", dojo_order_id="dojo-o2")})
+    assert [venue.order(order_id).paid.value for order_id in ("o1", "o2")] == [0, 0]
+    assert [item.code for item in venue.order("o1").attention] == ["EXTERNAL_ID_MISMATCH"]
+
+
+def test_a_reference_that_only_looks_like_ours_finds_nothing(venue):
+    """The human reference may repeat: only an order's id in it is a link."""
+    venue.open("o1")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(reference="A-1042")})
+    assert venue.order().payments == {}
