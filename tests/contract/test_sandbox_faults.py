@@ -12,6 +12,7 @@ from adapters.sandbox.magic import SPELLS
 from tests.contract.sandbox_peer import (
     CREATED,
     HEADERS,
+    KEY,
     STATUS_UPDATED,
     TABLE,
     TrustingPeer,
@@ -191,7 +192,7 @@ def test_an_amount_makes_the_first_read_fail(pair, pence, first):
 
 
 def test_too_many_requests_by_amount_says_when_to_come_back():
-    sandbox = Sandbox()  # With no POS: a POS that hears of the intent may read it first, and take the 429.
+    sandbox = Sandbox(api_key=KEY)  # With no POS: a POS that hears of the intent may read it first, and take the 429.
     sandbox.start()
     try:
         intent = post(sandbox, "/payment-intents", {"amount": wire(1002), "reference": "r"}).json()
