@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ledger import canonical
@@ -30,9 +30,9 @@ def _json_line(entry: StoredEntry) -> str:
     return canonical({**entry._asdict(), "body": entry.entry().body}) + "\n"
 
 
-def _csv_line(values: object) -> str:
+def _csv_line(values: Iterable[str | int]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(values)  # type: ignore[arg-type]
+    csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue()
 
 

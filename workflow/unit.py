@@ -14,6 +14,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
 from workflow.journal.port import StoredTask, Transaction
 from workflow.order import Order
+from workflow.ports import IntentId
 
 VENUE = ""
 """The order id of entries that concern no order."""
@@ -205,6 +206,6 @@ class Unit:
             cause="sweep",
             body={},
         )
-        effect = ReadIntent(order.payments[intent_id].intent_id)  # type: ignore[index]
+        effect = ReadIntent(IntentId(intent_id))
         self.transaction.append(self._with_tasks((entry,), (effect,)))
         self.transaction.save(replace(order, order_seq=entry.order_seq), order)
