@@ -213,6 +213,10 @@ class Answer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Base of what we answer: a field without a default is always sent, an unset one never."""
 
 
+class Nothing(Answer, frozen=True, kw_only=True):
+    """The answer that only says yes: an object without properties."""
+
+
 class PaymentAnswer(Answer, frozen=True, kw_only=True):
     """One counted payment of an order, net of refunds."""
 

@@ -12,12 +12,12 @@ from adapters.edge.cursors import Cursors
 from adapters.edge.orders import answer, new_order_id
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import (
-    Answer,
     AreaBody,
     CreateOrderLockRequest,
     CreateOrderRequest,
     EventRequestBody,
     ExtendOrderLockRequest,
+    Nothing,
     OrderAnswer,
     PagedOrders,
     PagedTables,
@@ -51,10 +51,6 @@ MAX_LOCK = timedelta(hours=24)
 """A lock that is asked for longer is cut to this: a lost release must not close a bill for good."""
 
 Channel = Literal["capability", "webhook"]
-
-
-class Nothing(Answer, frozen=True, kw_only=True):
-    """The answer to an event: an object without properties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

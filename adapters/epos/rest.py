@@ -14,15 +14,9 @@ from werkzeug.exceptions import Unauthorized
 from adapters.edge import BasicCredentials, error_answer, install, json_body, trace_id
 from adapters.edge.answers import raw_body
 from adapters.edge.strict_json import convert, read_json
-from adapters.edge.wire import (
-    CreateOrderLockRequest,
-    CreateOrderRequest,
-    EventRequestBody,
-    ExtendOrderLockRequest,
-    SearchOrdersRequest,
-    SearchTablesRequest,
-)
+from adapters.edge.wire import EventRequestBody
 from adapters.epos.handlers import Handlers
+from adapters.epos.operations import OPERATIONS, Operation
 from adapters.epos.signature import is_signed
 
 T = TypeVar("T")
@@ -59,55 +53,20 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
     def body(type_: type[T]) -> T:
         return json_body(type_, max_body=settings.max_body, max_depth=settings.max_depth)
 
-    _route_orders(app, handlers, body)
-    _route_locks(app, handlers, body)
-    _route_places(app, handlers, body)
+    for operation in OPERATIONS:
+        _route(app, handlers, operation, body)
     _route_events(app, handlers, settings)
     app.add_url_rule("/healthz", "healthz", _healthz)
     app.wsgi_app = _Slashes(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 
-def _route_orders(app: Flask, handlers: Handlers, body: Body) -> None:
-    @app.post("/v1/orders")
-    def create_order() -> Response:
-        return _json(handlers.create_order(body(CreateOrderRequest)))
+def _route(app: Flask, handlers: Handlers, operation: Operation, body: Body) -> None:
+    def view(**ids: str) -> Response:
+        given = () if operation.request is None else (body(operation.request),)
+        return _json(operation.serve(handlers, *(ids[name] for name in operation.ids), *given))
 
-    @app.get("/v1/orders/<order_id>")
-    def get_order(order_id: str) -> Response:
-        return _json(handlers.get_order(order_id))
-
-    @app.delete("/v1/orders/<order_id>")
-    def cancel_order(order_id: str) -> Response:
-        return _json(handlers.cancel_order(order_id))
-
-    @app.post("/v1/orders/search")
-    def search_orders() -> Response:
-        return _json(handlers.search_orders(body(SearchOrdersRequest)))
-
-
-def _route_locks(app: Flask, handlers: Handlers, body: Body) -> None:
-    @app.post("/v1/orders/<order_id>/lock")
-    def lock_order(order_id: str) -> Response:
-        return _json(handlers.lock_order(order_id, body(CreateOrderLockRequest)))
-
-    @app.put("/v1/orders/<order_id>/locks/<lock_id>")
-    def extend_lock(order_id: str, lock_id: str) -> Response:
-        return _json(handlers.extend_lock(order_id, lock_id, body(ExtendOrderLockRequest)))
-
-    @app.delete("/v1/orders/<order_id>/locks/<lock_id>")
-    def release_lock(order_id: str, lock_id: str) -> Response:
-        return _json(handlers.release_lock(order_id, lock_id))
-
-
-def _route_places(app: Flask, handlers: Handlers, body: Body) -> None:
-    @app.get("/v1/areas")
-    def list_areas() -> Response:
-        return _json(handlers.list_areas())
-
-    @app.post("/v1/tables/search")
-    def search_tables() -> Response:
-        return _json(handlers.search_tables(body(SearchTablesRequest)))
+    app.add_url_rule(operation.rule, operation.capability, view, methods=[operation.method])
 
 
 def _route_events(app: Flask, handlers: Handlers, settings: RestSettings) -> None:

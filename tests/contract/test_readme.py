@@ -301,7 +301,7 @@ def sides(tmp_path_factory):
 
 
 def served(application):
-    rules = [(re.sub("<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule), rule.methods) for rule in application.url_map.iter_rules()]
+    rules = [(re.sub(r"<(?:[a-z]+:)?(\w+)>", r"{\1}", rule.rule), rule.methods) for rule in application.url_map.iter_rules()]
     return {f"{method} {path}" for path, methods in rules for method in methods - {"HEAD", "OPTIONS"}}
 
 
