@@ -12,15 +12,16 @@ from workflow.guards import GUARDS, Subject
 from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, FULFILMENT, ORDER, PAYMENT, RULES
 from workflow.machine import Machine, check_together
 from workflow.money import Money
-from workflow.order import COUNTED, ENDED, HELD, TAKEN, Order, evolve
+from workflow.order import COUNTED, ENDED, HELD, IGNORED, TAKEN, Order, acknowledgement, evolve
 from workflow.ports import IntentId, OrderId
 
 Machines = Mapping[str, Machine]
 
 MISMATCHES = ("AMOUNT_MISMATCH", "CURRENCY_MISMATCH", "EXTERNAL_ID_MISMATCH", "UNKNOWN_STATUS", "INTENT_NOT_FOUND")
-STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED", "PAID_BUT_REFUSED", "CANCEL_PENDING_REVERSAL"})
+STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED", "PAID_BUT_REFUSED", "PAYMENT_REFUSED", "CANCEL_PENDING_REVERSAL"})
 """Attention codes that follow from the order as it is: raised while true, cleared by themselves."""
 
+CANCELED = next(row.target for row in FULFILMENT.transitions if row.when == "cancel")
 FAILED = next(row.target for row in FULFILMENT.transitions if row.when == "fail")
 
 MAX_STEPS = 20
@@ -174,7 +175,8 @@ class Case:
     def _stand(self) -> None:
         """Raise what follows from the order as it is, clear what no longer does."""
         order = self.the_order
-        wanted = {key: detail for key, detail in _standing(order).items() if order.acknowledged.get(key[0]) != order.paid.value}
+        known = order.acknowledged
+        wanted = {key: detail for key, detail in _standing(order).items() if known.get(acknowledgement(*key)) != order.paid.value}
         for item in order.attention:
             if item.code in STANDING and (item.code, item.payment_intent_id) not in wanted:
                 self.relieve(item.code, item.payment_intent_id, "no longer so")
@@ -184,7 +186,9 @@ class Case:
 
 def _standing(order: Order) -> dict[tuple[str, str], str]:
     """(code, intent) → detail of everything that is wrong with the order as it is."""
-    wanted = {(p.mismatch, str(p.intent_id)): p.mismatch_detail for p in order.payments.values() if p.mismatch}
+    ours = [payment for payment in order.payments.values() if payment.state not in IGNORED]
+    wanted = {(p.mismatch, str(p.intent_id)): p.mismatch_detail for p in ours if p.mismatch}
+    wanted |= {(p.refused_for, str(p.intent_id)): p.refused_detail for p in order.payments.values() if p.state in IGNORED and p.refused_for}
     if order.paid.value > order.total.value:
         wanted["OVERPAID", ""] = f"{order.paid} is paid on a bill of {order.total}"
     if order.is_final and order.counted:

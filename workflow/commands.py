@@ -11,6 +11,7 @@ from typing import TypeAlias
 from workflow.bill import Bill, Personal
 from workflow.effects import Task
 from workflow.entry import Json
+from workflow.money import Money
 from workflow.ports import IdempotencyKey, IntentId, OrderId, PaymentIntent
 
 
@@ -44,13 +45,17 @@ class CreateOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
-    """The till opens a bill that a customer will pay. `key` is the id that the till chose, or "" where it chose none."""
+    """The till opens a bill that a customer will pay. `key` is the id that the till chose, or "" where it chose none.
+
+    `status` is the kitchen's, in Dojo's word: `Accepted`, or `New` for a bill that nobody has begun with.
+    """
 
     order_id: OrderId
     key: str
     bill: Bill
     personal: Personal
     actor: str
+    status: str = "Accepted"
     source = "open_order"
 
     @property
@@ -92,11 +97,12 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOrder:
-    """Dojo wants to write alone until `expires_at` (UTC text)."""
+    """Dojo wants to write alone until `expires_at` (UTC text); `holder` says for whom, as far as Dojo tells."""
 
     order_id: OrderId
     lock_id: str
     expires_at: str
+    holder: str = ""
     actor: str = "dojo"
 
 
@@ -116,6 +122,18 @@ class ReleaseLock:
 
     order_id: OrderId
     lock_id: str
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPayment:
+    """Dojo says in words that it took or holds this money for the order. `tips` is None where Dojo says nothing of tips."""
+
+    order_id: OrderId
+    intent_id: IntentId
+    paid: Money
+    tips: Money | None = None
+    lock_id: str = ""
     actor: str = "dojo"
 
 
@@ -228,6 +246,8 @@ class AttemptFailed:
 
 Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed | PauseDestination
 Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
-OrderRequest: TypeAlias = CancelOrder | LockOrder | ExtendLock | ReleaseLock | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
+OrderRequest: TypeAlias = (
+    CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
+)
 VenueRequest: TypeAlias = SetVenue | RequeueTask | AcceptLostTail | Sweep
 Command: TypeAlias = Request | OrderRequest | VenueRequest | Result

@@ -12,10 +12,12 @@ from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRea
 from workflow.effects import OrderUpdated, ReadIntent
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
+from workflow.lifecycle import FULFILMENT
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, is_stale, judge
 
+OPENED = next(row.target for row in FULFILMENT.transitions if row.when == "open")
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
 
 
@@ -45,7 +47,7 @@ def open_order(machines: Machines, command: OpenOrder, *, at: str, personal_hash
     """A new bill from the till; Dojo is told."""
     case = Case(machines, None, at=at, actor=command.actor, cause=f"open_order:{command.idempotency_key}")
     case.begin(command.order_id, _content(command, "pay_only", personal_hash))
-    case.tell("fulfilment", "till_opens")
+    case.tell("fulfilment", "till_opens" if command.status == OPENED else f"till_opens_{command.status}")
     for intent_id in parked:
         case.want(ReadIntent(intent_id))
     return case.close()

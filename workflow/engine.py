@@ -7,7 +7,7 @@ Recovery after a crash is the same loop. What is decided is in `decisions.py` an
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -29,6 +29,7 @@ from workflow.commands import (
     OrderRequest,
     PauseDestination,
     ReceiveEvent,
+    RecordPayment,
     RefuseOrder,
     ReleaseLock,
     ReportProgress,
@@ -43,7 +44,8 @@ from workflow.errors import Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
 from workflow.ledger import canonical
 from workflow.order import Order
-from workflow.ports import OrderId, PaymentIntent
+from workflow.ports import IntentId, OrderId, PaymentIntent
+from workflow.record_payment import record_payment
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 
@@ -118,7 +120,7 @@ class Engine:
             cause = f"{command.source}:{command.idempotency_key}"
             decision = decisions.refuse_reused_key(self._machines, order, at=unit.at, actor=command.actor, cause=cause)
         elif isinstance(command, CreateOrder):
-            if taken := self._taken_intent(command, order.id, unit):
+            if taken := self._taken_by_other(command, order.id, unit):
                 return taken
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
@@ -129,7 +131,7 @@ class Engine:
         if isinstance(command, CreateOrder):
             if not venue.is_taking_orders(unit):
                 return Outcome(refusal=Refused("the venue is not taking orders now"))
-            if taken := self._taken_intent(command, command.order_id, unit):
+            if taken := self._taken_by_other(command, command.order_id, unit):
                 return taken
         if (other := unit.transaction.order(command.order_id)) is not None:  # An id that the till chose, and Dojo's order has.
             cause = f"{command.source}:{command.idempotency_key}"
@@ -152,15 +154,17 @@ class Engine:
         unit.transaction.keep_personal(order_id, salt, personal)
         return hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
 
-    def _taken_intent(self, command: CreateOrder, order_id: OrderId, unit: Unit) -> Outcome | None:
-        """The refusal, where a payment of the order already pays another one."""
-        for told in command.payments:
-            owner_id = unit.transaction.order_of_intent(told.intent_id)
+    def _taken_by_other(self, command: CreateOrder, order_id: OrderId, unit: Unit) -> Outcome | None:
+        intents = [told.intent_id for told in command.payments]
+        return self._taken_intent(intents, order_id, command.actor, f"create_order:{command.dojo_order_id}", unit)
+
+    def _taken_intent(self, intents: Iterable[IntentId], order_id: OrderId, actor: str, cause: str, unit: Unit) -> Outcome | None:
+        """The refusal, where one of the intents already pays another order than `order_id`."""
+        for intent_id in intents:
+            owner_id = unit.transaction.order_of_intent(intent_id)
             if owner_id is not None and owner_id != order_id:
-                owner, cause = unit.order(owner_id), f"create_order:{command.dojo_order_id}"
-                decision = decisions.refuse_taken_intent(
-                    self._machines, owner, told.intent_id, at=unit.at, actor=command.actor, cause=cause
-                )
+                owner = unit.order(owner_id)
+                decision = decisions.refuse_taken_intent(self._machines, owner, intent_id, at=unit.at, actor=actor, cause=cause)
                 return replace(unit.store(decision, owner), order=None)
         return None
 
@@ -189,6 +193,10 @@ class Engine:
 
     def _order_request(self, command: OrderRequest, unit: Unit) -> Outcome:
         order = unit.order(command.order_id)
+        if isinstance(command, RecordPayment):
+            cause = f"record_payment:{command.order_id}"
+            if taken := self._taken_intent([command.intent_id], order.id, command.actor, cause, unit):
+                return taken
         return unit.store(self._decide_request(command, order, unit), order)
 
     def _decide_request(self, command: OrderRequest, order: Order, unit: Unit) -> Decision:
@@ -202,6 +210,8 @@ class Engine:
                 return requests.extend_lock(machines, order, command, at=at)
             case ReleaseLock():
                 return requests.release_lock(machines, order, command, at=at)
+            case RecordPayment():
+                return record_payment(machines, order, command, at=at)
             case AmendOrder():
                 return self._amend(command, order, unit)
             case ReportProgress():
@@ -317,5 +327,7 @@ def _fingerprint(command: Request, secret: bytes) -> str:
     """What "the same request" means: content without payments; for an event its key is all."""
     if isinstance(command, ReceiveEvent):
         return ""
-    content = {"bill": command.bill, "personal": command.personal}
+    content: dict[str, object] = {"bill": command.bill, "personal": command.personal}
+    if isinstance(command, OpenOrder):
+        content["status"] = command.status
     return hmac.new(secret, canonical(content).encode(), "sha256").hexdigest()

@@ -18,8 +18,8 @@ from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.money import Money
 from workflow.ports import IntentId, OrderId
 
-HELD, TAKEN, COUNTED, UNPAID, ENDED, IGNORED = (
-    frozenset(PAYMENT.groups[name].split()) for name in ("held", "taken", "counted", "unpaid", "ended", "ignored")
+HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
+    frozenset(PAYMENT.groups[name].split()) for name in ("held", "taken", "counted", "unpaid", "ended", "given_back", "ignored")
 )
 CLOSED_STATUSES = frozenset(FULFILMENT.groups["closed"].split())
 FINAL_STATES = frozenset(ORDER.final.split())
@@ -35,6 +35,7 @@ class Payment:
     of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
     that a word came which no read has answered. `fate` says how an ended payment ended. `mismatch` is the code of the difference that
     holds this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` what a person has accepted.
+    `refused_for` is the code of why we answered 409 to it.
     """
 
     intent_id: IntentId
@@ -49,6 +50,8 @@ class Payment:
     fate: str = ""
     mismatch: str = ""
     mismatch_detail: str = ""
+    refused_for: str = ""
+    refused_detail: str = ""
     unread: bool = False
     status: str = ""
     read_at: str = ""
@@ -69,6 +72,21 @@ class Payment:
     def was_counted(self) -> bool:
         """Its money counts, or counted before a refund, a reversal or a mismatch."""
         return self.state in COUNTED or (self.in_words and self.state in TAKEN)
+
+    @property
+    def was_accepted(self) -> bool:
+        """We answered for it with 200, or a read has reconciled it: whatever becomes of it, the same record-payment is 200 again (I12)."""
+        return self.in_words or self.state in COUNTED | GIVEN_BACK
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more comes of it."""
+        return self.state in ENDED
+
+    @property
+    def is_refused(self) -> bool:
+        """We answered 409: it counts nothing, and Dojo gives it back."""
+        return self.state in IGNORED
 
     @property
     def is_disputed(self) -> bool:
@@ -92,11 +110,15 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """Dojo's write lock, the last one taken; it lives until `expires_at` (UTC text) unless it was released before."""
+    """Dojo's write lock, the last one taken; it lives until `expires_at` (UTC text) unless it was released before.
+
+    `holder` says for whom Dojo took it (product, waiter, device), as far as Dojo told.
+    """
 
     lock_id: str
     expires_at: str
     released: bool = False
+    holder: str = ""
 
     def is_live(self, at: str) -> bool:
         """Nobody else may write at the moment `at`; texts of one form compare as times do."""
@@ -175,18 +197,42 @@ class Order:
     @property
     def reserved(self) -> int:
         """Minor units that undisputed, held payments will bring if they count."""
-        return sum(p.gross[0] for p in self.undisputed() if p.state in HELD and not p.was_counted)
+        return self._reserved()
+
+    def room_for(self, intent_id: IntentId) -> int:
+        """Minor units that are left to pay by this intent: neither paid nor reserved by the others (contract §8.4)."""
+        own = self.payments[intent_id].counted[0] if intent_id in self.payments else 0
+        return self.total.value - (self.paid.value - own) - self._reserved(but=intent_id)
+
+    def _reserved(self, *, but: str = "") -> int:
+        held = (p for p in self.undisputed() if p.state in HELD and p.intent_id != but)
+        return sum(payment.gross[0] for payment in held if not payment.was_counted)
 
     @property
     def is_payable(self) -> bool:
         """A customer may pay (the rest of) this order now. Source: contract §8.4, and rule A3."""
-        closed = self.is_final or self.status in CLOSED_STATUSES or self.paid_in_full_once
-        return not closed and self.total.value - self.paid.value - self.reserved > 0
+        return not self.is_closed and not self.paid_in_full_once and self.total.value - self.paid.value - self.reserved > 0
+
+    @property
+    def is_closed(self) -> bool:
+        """No payment is taken any more: the order has ended, or the kitchen's status has."""
+        return self.is_final or self.status in CLOSED_STATUSES
 
     @property
     def is_reopenable(self) -> bool:
         """The bill may be paid by another payment when one ends. Source: rules A2 and A3."""
         return self.flow in REOPENABLE_FLOWS and self.status not in CLOSED_STATUSES and not self.paid_in_full_once
+
+    def held_by(self) -> str:
+        """Who may write alone, for whoever may not."""
+        assert self.lock is not None
+        who = f"{self.lock.holder} (session {self.lock.lock_id[:80]})" if self.lock.holder else f"Dojo's session {self.lock.lock_id[:80]}"
+        return f"order {self.id} is locked by {who} until {self.lock.expires_at}"
+
+    def is_watched(self, intent_id: IntentId) -> bool:
+        """The sweep looks after the payment: it is open, or Dojo may be giving it back because we contradicted."""
+        conflict = any((item.code, item.payment_intent_id) == ("PAYMENT_CONFLICT", intent_id) for item in self.attention)
+        return conflict or self.payments[intent_id].is_open
 
     def undisputed(self) -> Iterator[Payment]:
         """The payments that no mismatch holds back."""
@@ -240,6 +286,8 @@ def _apply(order: Order, entry: Entry) -> Order:
             return _apply_transition(order, entry)
         case "event":
             return _with_payment(order, entry, unread=True)
+        case "payment":
+            return _with_payment(order, entry, **_payment_facts(entry.body))
         case "check":
             return _apply_check(order, entry)
         case "attention":
@@ -257,7 +305,12 @@ def _apply(order: Order, entry: Entry) -> Order:
 
 def _apply_lock(order: Order, entry: Entry) -> Order:
     facts = entry.body
-    lock = Lock(lock_id=str(facts["lockId"]), expires_at=str(facts["expiresAt"]), released=entry.trigger == "release")
+    lock = Lock(
+        lock_id=str(facts["lockId"]),
+        expires_at=str(facts["expiresAt"]),
+        released=entry.trigger == "release",
+        holder=str(facts.get("holder", "")),
+    )
     return replace(order, lock=lock)
 
 
@@ -287,9 +340,15 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
         case "detach_payment":
             return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False)
         case "mark_given_back":
-            return replace(order, acknowledged={**order.acknowledged, str(facts["code"]): order.paid.value})
+            key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
+            return replace(order, acknowledged={**order.acknowledged, key: order.paid.value})
         case _:
             return order
+
+
+def acknowledgement(code: str, intent_id: str) -> str:
+    """The key in `Order.acknowledged` of attention of the order, or of one of its intents."""
+    return f"{code} {intent_id}".rstrip()
 
 
 def _apply_transition(order: Order, entry: Entry) -> Order:
@@ -307,12 +366,14 @@ _RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "
 
 
 def _payment_facts(facts: Facts) -> dict[str, object]:
-    """The facts that a payment's transition may carry: what was told in words, and how the payment ended."""
+    """The facts that a payment's entry may carry: what was told in words, how the payment ended, why it was refused."""
     changes: dict[str, object] = {}
     if "toldPaid" in facts:
         changes |= {"told_paid": facts["toldPaid"], "told_tips": facts["toldTips"], "in_words": facts["inWords"]}
     if "fate" in facts:
         changes["fate"] = facts["fate"]
+    if "refusedFor" in facts:
+        changes |= {"refused_for": facts["refusedFor"], "refused_detail": facts["detail"]}
     return changes
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from workflow.money import Money
-from workflow.order import Order, Payment
+from workflow.order import IGNORED, Order, Payment
 from workflow.ports import OrderId, PaymentIntent
 
 AUTHORISATION_LIFETIME = timedelta(days=7)
@@ -62,6 +62,10 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
         return _disagrees("UNKNOWN_STATUS", f"intent {intent.id} has status {intent.status[:40]!r}, which Dojo does not publish")
     if intent.status in _GONE:
         return Verdict(message=message, fate=_fate(intent))
+    if payment and payment.state in IGNORED:  # It counts nothing, so nothing needs to agree: only whether the money went back matters.
+        paid, tips = figures(intent)
+        gone = "read_refunded" if intent.refunded > 0 else message
+        return Verdict(message=gone, paid=paid, tips=tips, refunded=intent.refunded, fate="refunded" if intent.refunded else "")
     differences = _differences(intent, order, payment, others)
     if differences:
         first = differences[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workflow.case import FAILED, Case, Decision, Machines
+from workflow.case import CANCELED, FAILED, Case, Decision, Machines
 from workflow.commands import (
     AmendOrder,
     CancelOrder,
@@ -28,13 +28,16 @@ from workflow.ports import IntentId
 from workflow.reconcile import MESSAGES
 
 
-def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str) -> Decision:
-    """Dojo cancels: before any money was taken, or 409. The held money stays watched until Dojo gave it back (R7, R8)."""
+def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str, caller_sees: bool = True) -> Decision:
+    """Dojo or the till cancels: before any money was taken, or 409. Held money stays watched until Dojo gave it back (R7, R8).
+
+    `caller_sees`: Dojo asks, and has the order in the reply.
+    """
     case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
     if case.tell("order", "cancel_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
     _watch_held(case)
-    return case.close(caller_sees=True)
+    return case.close(caller_sees=caller_sees)
 
 
 def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str) -> Decision:
@@ -44,11 +47,11 @@ def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str)
         return _refused(case, f"order {order.id} is {order.state}: there is nothing left to lock")
     held = order.lock
     if held and held.is_live(at) and held.lock_id != command.lock_id:
-        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+        return _refused(case, order.held_by(), OrderLocked)
     if held and not held.released and held.lock_id == command.lock_id and held.expires_at == command.expires_at:
         return Decision(order=order)
     trigger = "take_over" if held and not held.released and held.lock_id != command.lock_id else "take"
-    case.record("lock", {"lockId": command.lock_id, "expiresAt": command.expires_at}, trigger=trigger)
+    case.record("lock", _lock_facts(command.lock_id, command.expires_at, command.holder), trigger=trigger)
     return case.close(caller_sees=True)
 
 
@@ -57,12 +60,12 @@ def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: st
     held = order.lock
     if held is None or held.released:
         return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if held.lock_id != command.lock_id:
-        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+        return _refused(case, order.held_by(), OrderLocked)
     if held.expires_at == command.expires_at:
         return Decision(order=order)
-    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
-    case.record("lock", {"lockId": command.lock_id, "expiresAt": command.expires_at}, trigger="extend")
+    case.record("lock", _lock_facts(held.lock_id, command.expires_at, held.holder), trigger="extend")
     return case.close(caller_sees=True)
 
 
@@ -71,20 +74,24 @@ def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: 
     held = order.lock
     if held is None:
         return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if held.lock_id != command.lock_id and held.is_live(at):
-        return Decision(order=order, refusal=OrderLocked(_held_by(order)))
+        return _refused(case, order.held_by(), OrderLocked)
     if held.released or held.lock_id != command.lock_id:
         return Decision(order=order)
-    case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
-    case.record("lock", {"lockId": held.lock_id, "expiresAt": held.expires_at}, trigger="release")
+    case.record("lock", _lock_facts(held.lock_id, held.expires_at, held.holder), trigger="release")
     return case.close(caller_sees=True)
+
+
+def _lock_facts(lock_id: str, expires_at: str, holder: str) -> Facts:
+    return {"lockId": lock_id, "expiresAt": expires_at, **({"holder": holder} if holder else {})}
 
 
 def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: str, personal_hash: str) -> Decision:
     """The till changes what is on the bill; 409 while Dojo holds the lock or a payment is under way."""
     case = Case(machines, order, at=at, actor=command.actor, cause="amend_order")
     if order.lock and order.lock.is_live(at):
-        return _refused(case, _held_by(order), OrderLocked)
+        return _refused(case, order.held_by(), OrderLocked)
     if case.tell("order", "amend_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state}: its bill cannot be amended now")
     if command.bill == order.bill and personal_hash == order.personal_hash:
@@ -96,11 +103,21 @@ def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: st
 
 
 def report_progress(machines: Machines, order: Order, command: ReportProgress, *, at: str) -> Decision:
-    """The kitchen's status goes forward; an illegal jump is 409 and names the legal ones (contract §8.3)."""
+    """The kitchen's status goes forward; an illegal jump is 409 and names the legal ones (contract §8.3).
+
+    The two statuses that end an order are the order's to decide: `Canceled` cancels it, `Failed` refuses it.
+    """
+    order_id, actor = command.order_id, command.actor
+    if command.status == CANCELED:
+        return cancel_order(machines, order, CancelOrder(order_id=order_id, actor=actor), at=at, caller_sees=False)
+    if command.status == FAILED:
+        reason = f"the till reported {FAILED}"
+        return refuse_order(machines, order, RefuseOrder(order_id=order_id, reason=reason, actor=actor), at=at)
     case = Case(machines, order, at=at, actor=command.actor, cause=f"status:{command.status}")
     kitchen, message = machines["fulfilment"], f"till_{command.status}"
     if not kitchen.knows(message) or case.tell("fulfilment", message) == "refuse":
         legal = [name for name in kitchen.declaration.states if kitchen.knows(f"till_{name}") and _leads(case, f"till_{name}")]
+        legal += [name for name in (CANCELED, FAILED) if not order.is_closed]
         advice = f"possible now: {', '.join(legal)}" if legal else "nothing can follow"
         return _refused(case, f"order {order.id} is {order.status}, which cannot become {command.status}; {advice}")
     return case.close()
@@ -197,8 +214,3 @@ def _held(order: Order) -> list[IntentId]:
 def _watch_held(case: Case) -> None:
     for intent_id in _held(case.the_order):
         case.want(ReadIntent(intent_id))
-
-
-def _held_by(order: Order) -> str:
-    assert order.lock is not None
-    return f"order {order.id} is locked by Dojo's session {order.lock.lock_id[:80]} until {order.lock.expires_at}"

@@ -53,10 +53,11 @@ class PaymentView(View, frozen=True, kw_only=True):
 
 
 class LockView(View, frozen=True, kw_only=True):
-    """The lock that Dojo holds until `expires_at`, or held until then without releasing it."""
+    """The lock that Dojo holds until `expires_at`, or held until then without releasing it; `holder` is for whom, "" where unknown."""
 
     lock_id: str
     expires_at: str
+    holder: str
 
 
 class OrderView(View, frozen=True, kw_only=True):
@@ -162,7 +163,7 @@ def order_view(order: Order, machine: str) -> OrderView:
 
 def _lock_view(order: Order) -> LockView | None:
     held = order.lock
-    return None if held is None or held.released else LockView(lock_id=held.lock_id, expires_at=held.expires_at)
+    return None if held is None or held.released else LockView(lock_id=held.lock_id, expires_at=held.expires_at, holder=held.holder)
 
 
 def entry_view(stored: StoredEntry) -> EntryView:

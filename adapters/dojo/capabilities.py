@@ -57,6 +57,7 @@ SERVED = (
     "SearchOrders",
     "HandleEvent:payment_intent.created",
     "HandleEvent:payment_intent.status_updated",
+    "RecordOrderPayment",
     "CreateOrderLock",
     "ExtendOrderLock",
     "DeleteOrderLock",

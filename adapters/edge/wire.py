@@ -111,9 +111,10 @@ class CreateOrderRequest(OrderRequest, frozen=True, kw_only=True):
 
 
 class OpenOrderRequest(OrderRequest, frozen=True, kw_only=True):
-    """An order opened or amended at the till, under the till's own `id` if it gives one."""
+    """An order opened or amended at the till, under the till's own `id` if it gives one; `status` is heeded when it is opened."""
 
     id: TillOrderId | None = None
+    status: Literal["New", "Accepted"] = "Accepted"
 
 
 class EventData(Request, frozen=True, kw_only=True):
@@ -139,6 +140,12 @@ class EventRequestBody(Request, frozen=True, kw_only=True):
             for name, text in (("paymentIntentId", self.data.payment_intent_id), ("paymentStatus", self.data.payment_status)):
                 if not text:
                     raise BadInput(f"data.{name}", "required, but absent")
+
+
+class PaymentWithLockId(PaymentRequest, frozen=True, kw_only=True):
+    """RecordOrderPayment: a payment that Dojo took for an order, perhaps under a lock."""
+
+    lock_id: WireId | None = None
 
 
 class SearchDineIn(Request, frozen=True, kw_only=True):
@@ -318,6 +325,14 @@ def check_payment(payment: PaymentRequest, total: Money, *, field: str = "") -> 
     _check_amount(f"{field}paidAmount", payment.paid_amount, total.currency, 0 if total.value == 0 else 1)
     if payment.tips_amount is not None:
         _check_amount(f"{field}tipsAmount", payment.tips_amount, total.currency, 0)
+
+
+def check_recorded(payment: PaymentRequest) -> None:
+    """Refuse a payment that is none: nothing, or less. Raises BadInput. A currency that is not the order's is a conflict, for the core."""
+    if not 1 <= payment.paid_amount.value <= MAX_MINOR_UNITS:
+        raise BadInput("paidAmount.value", f"expected 1 to {MAX_MINOR_UNITS} minor units, got {shown(payment.paid_amount.value)}")
+    if payment.tips_amount is not None and not 0 <= payment.tips_amount.value <= MAX_MINOR_UNITS:
+        raise BadInput("tipsAmount.value", f"expected 0 to {MAX_MINOR_UNITS} minor units, got {shown(payment.tips_amount.value)}")
 
 
 def to_moment(text: str, field: str) -> datetime:

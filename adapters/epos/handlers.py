@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.edge.cursors import Cursors
 from adapters.edge.orders import answer, new_order_id
-from adapters.edge.strict_json import BadInput, shown
+from adapters.edge.strict_json import BadInput, shown, without_card_numbers
 from adapters.edge.wire import (
     AreaBody,
     CreateOrderLockRequest,
@@ -22,11 +22,13 @@ from adapters.edge.wire import (
     PagedOrders,
     PagedTables,
     PaymentRequest,
+    PaymentWithLockId,
     SearchOrdersRequest,
     SearchTablesRequest,
     TableBody,
     check_bill,
     check_payments,
+    check_recorded,
     to_bill,
     to_moment,
     to_personal,
@@ -39,6 +41,7 @@ from workflow.commands import (
     LockOrder,
     OrderRequest,
     ReceiveEvent,
+    RecordPayment,
     ReleaseLock,
     ToldPayment,
 )
@@ -50,7 +53,24 @@ from workflow.ports import IntentId, OrderId
 MAX_LOCK = timedelta(hours=24)
 """A lock that is asked for longer is cut to this: a lost release must not close a bill for good."""
 
+CALLER_CHARACTERS = 64
+"""A header that names the caller is cut to this."""
+
 Channel = Literal["capability", "webhook"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """On whose behalf Dojo calls, as its optional headers say; never a credential (contract §3)."""
+
+    product: str | None = None
+    waiter_id: str | None = None
+    device_id: str | None = None
+
+    def in_words(self) -> str:
+        """`PayAtTable, waiter 42, device tm_1`; "" where Dojo says nothing."""
+        named = ((self.product, ""), (self.waiter_id, "waiter "), (self.device_id, "device "))
+        return ", ".join(f"{what}{_readable(text)}" for text, what in named if text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +111,22 @@ class Handlers:
         """CancelOrderById: the cancelled order, twice is once; 409 when money was taken. Raises UnknownOrder, Refused."""
         return self._asked(CancelOrder(order_id=OrderId(order_id)))
 
-    def lock_order(self, order_id: str, request: CreateOrderLockRequest) -> OrderAnswer:
+    def record_payment(self, order_id: str, request: PaymentWithLockId) -> OrderAnswer:
+        """RecordOrderPayment: Dojo gives back what is refused (contract §9). Raises UnknownOrder, Refused, OrderLocked, BadInput."""
+        check_recorded(request)
+        command = RecordPayment(
+            order_id=OrderId(order_id),
+            intent_id=IntentId(request.payment_intent_id),
+            paid=request.paid_amount,
+            tips=request.tips_amount,
+            lock_id=request.lock_id or "",
+        )
+        return self._asked(command)
+
+    def lock_order(self, order_id: str, request: CreateOrderLockRequest, caller: Caller) -> OrderAnswer:
         """CreateOrderLock (contract §9). Raises UnknownOrder, OrderLocked, Refused, BadInput for an expiry in the past."""
-        return self._asked(LockOrder(order_id=OrderId(order_id), lock_id=request.lock_id, expires_at=self._expiry(request.expiry)))
+        expires_at = self._expiry(request.expiry)
+        return self._asked(LockOrder(order_id=OrderId(order_id), lock_id=request.lock_id, expires_at=expires_at, holder=caller.in_words()))
 
     def extend_lock(self, order_id: str, lock_id: str, request: ExtendOrderLockRequest) -> Nothing:
         """ExtendOrderLock: exactly `{}`. Raises UnknownOrder, LockUnknown, OrderLocked, BadInput."""
@@ -190,6 +223,11 @@ class Handlers:
         if not self._reads.has_seen(command.source, command.idempotency_key):
             self._engine.handle(command)
         return Nothing()
+
+
+def _readable(text: str) -> str:
+    """A header's text as a message may repeat it."""
+    return "".join(character if character.isprintable() else "?" for character in without_card_numbers(text))[:CALLER_CHARACTERS]
 
 
 def _told(payment: PaymentRequest) -> ToldPayment:

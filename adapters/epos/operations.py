@@ -19,13 +19,14 @@ from adapters.edge.wire import (
     OrderAnswer,
     PagedOrders,
     PagedTables,
+    PaymentWithLockId,
     SearchOrdersRequest,
     SearchTablesRequest,
 )
 from adapters.epos.handlers import Handlers
 
 Serve = Callable[..., object]
-"""Takes the handlers, the ids of the path in their order, and the body where there is one."""
+"""Takes the handlers, the ids of the path in their order, the body where there is one, and the `Caller` where the row says so."""
 
 _ID = re.compile(r"\{(\w+)\}")
 
@@ -41,6 +42,8 @@ class Operation(NamedTuple):
     serve: Serve
     tag: str
     summary: str
+    names_caller: bool = False
+    """It heeds on whose behalf Dojo calls: the `Caller` comes last."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -60,9 +63,10 @@ OPERATIONS = (
     Operation("GetOrderById",    "GET",    "/v1/orders/{orderId}",                   None,                   OrderAnswer,       Handlers.get_order,     "Orders", "Read an order as it is now."),
     Operation("CancelOrderById", "DELETE", "/v1/orders/{orderId}",                   None,                   OrderAnswer,       Handlers.cancel_order,  "Orders", "Cancel an order; 409 once money was taken."),
     Operation("SearchOrders",    "POST",   "/v1/orders/search",                      SearchOrdersRequest,    PagedOrders,       Handlers.search_orders, "Orders", "Find orders, newest first."),
-    Operation("CreateOrderLock", "POST",   "/v1/orders/{orderId}/lock",              CreateOrderLockRequest, OrderAnswer,       Handlers.lock_order,    "Orders", "Lock an order; 409 says who holds it."),
+    Operation("CreateOrderLock", "POST",   "/v1/orders/{orderId}/lock",              CreateOrderLockRequest, OrderAnswer,       Handlers.lock_order,    "Orders", "Lock an order; 409 says who holds it.", True),
     Operation("ExtendOrderLock", "PUT",    "/v1/orders/{orderId}/locks/{lockId}",    ExtendOrderLockRequest, Nothing,           Handlers.extend_lock,   "Orders", "Hold a lock for longer."),
     Operation("DeleteOrderLock", "DELETE", "/v1/orders/{orderId}/locks/{lockId}",    None,                   OrderAnswer,       Handlers.release_lock,  "Orders", "Release a lock; twice is once."),
+    Operation("RecordOrderPayment", "POST", "/v1/orders/{orderId}/record-payment",   PaymentWithLockId,      OrderAnswer,       Handlers.record_payment, "Orders", "Record a payment; Dojo gives back what is answered with 409, the same again is 200 for ever."),
     Operation("ListAreas",       "GET",    "/v1/areas",                              None,                   list[AreaBody],    Handlers.list_areas,    "Areas",  "List the areas as the till last gave them."),
     Operation("SearchTables",    "POST",   "/v1/tables/search",                      SearchTablesRequest,    list[PagedTables], Handlers.search_tables, "Tables", "Find tables by area and waiter."),
 )

@@ -15,7 +15,7 @@ from adapters.edge import BasicCredentials, error_answer, install, json_body, tr
 from adapters.edge.answers import raw_body
 from adapters.edge.strict_json import convert, read_json
 from adapters.edge.wire import EventRequestBody
-from adapters.epos.handlers import Handlers
+from adapters.epos.handlers import Caller, Handlers
 from adapters.epos.operations import OPERATIONS, Operation
 from adapters.epos.signature import is_signed
 
@@ -64,9 +64,15 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
 def _route(app: Flask, handlers: Handlers, operation: Operation, body: Body) -> None:
     def view(**ids: str) -> Response:
         given = () if operation.request is None else (body(operation.request),)
-        return _json(operation.serve(handlers, *(ids[name] for name in operation.ids), *given))
+        by = (_caller(),) if operation.names_caller else ()
+        return _json(operation.serve(handlers, *(ids[name] for name in operation.ids), *given, *by))
 
     app.add_url_rule(operation.rule, operation.capability, view, methods=[operation.method])
+
+
+def _caller() -> Caller:
+    headers = request.headers
+    return Caller(product=headers.get("dojo-requesting-product"), waiter_id=headers.get("waiter-id"), device_id=headers.get("device-id"))
 
 
 def _route_events(app: Flask, handlers: Handlers, settings: RestSettings) -> None:

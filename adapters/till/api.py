@@ -112,7 +112,7 @@ class TillApi:
         bill = to_bill(asked)
         check_bill(bill, self._settings.currency)
         order_id = OrderId(asked.id) if asked.id else new_order_id(self._clock)
-        command = OpenOrder(order_id=order_id, key=asked.id or "", bill=bill, personal=to_personal(asked), actor=actor)
+        command = OpenOrder(order_id=order_id, key=asked.id or "", bill=bill, personal=to_personal(asked), actor=actor, status=asked.status)
         return _order(self._engine.handle(command))
 
     def amend_order(self, order_id: str) -> Response:

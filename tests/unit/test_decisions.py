@@ -135,8 +135,8 @@ class Story:
     def unlock(self):
         return self._act(release_lock(MACHINES, self.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
 
-    def resolve(self, action):
-        command = ResolveOrder(order_id="o1", action=action, reason="seen", actor="operator:ann")
+    def resolve(self, action, intent_id=""):
+        command = ResolveOrder(order_id="o1", action=action, reason="seen", actor="operator:ann", intent_id=intent_id)
         return self._act(resolve_order(MACHINES, self.order, command, at=AT))
 
 

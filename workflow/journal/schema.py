@@ -93,7 +93,7 @@ CREATE TABLE parked(
 CREATE INDEX parked_due ON parked(next_at_ms) WHERE next_at_ms IS NOT NULL;
 CREATE TABLE watch(intent_id TEXT PRIMARY KEY, order_id TEXT NOT NULL, next_at_ms INTEGER NOT NULL, interval_ms INTEGER NOT NULL) STRICT;
 CREATE INDEX watch_due ON watch(next_at_ms);
-CREATE TABLE locks(order_id TEXT PRIMARY KEY, lock_id TEXT NOT NULL, expires_at TEXT NOT NULL, released INTEGER NOT NULL) STRICT;
+CREATE TABLE locks(order_id TEXT PRIMARY KEY, lock_id TEXT NOT NULL, expires_at TEXT NOT NULL, released INTEGER NOT NULL, holder TEXT NOT NULL) STRICT;
 CREATE TABLE venue(name TEXT PRIMARY KEY, value TEXT NOT NULL CHECK (json_valid(value))) STRICT;
 CREATE INDEX parked_by_external_id ON parked(external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX parked_by_dojo_order_id ON parked(dojo_order_id) WHERE dojo_order_id IS NOT NULL;

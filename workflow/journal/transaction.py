@@ -68,7 +68,7 @@ class SqliteTransaction:
             self._connection.execute(UPSERT_PAYMENT, row)
             self._connection.execute("DELETE FROM parked WHERE intent_id = ?", row[:1])
         if order.lock and order.lock != (before.lock if before else None):
-            self._connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?)", lock_row(order))
+            self._connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?)", lock_row(order))
         if order.attention != (before.attention if before else ()):
             self._connection.execute("DELETE FROM attention WHERE order_id = ?", (order.id,))
             self._connection.executemany("INSERT INTO attention VALUES (?, ?, ?, ?, ?)", attention_rows(order))
@@ -378,7 +378,7 @@ def payment_row(order: Order, intent_id: IntentId) -> tuple[object, ...]:
 def lock_row(order: Order) -> tuple[object, ...]:
     """The row of `locks`: the last lock that was taken."""
     assert order.lock is not None
-    return (order.id, order.lock.lock_id, order.lock.expires_at, int(order.lock.released))
+    return (order.id, order.lock.lock_id, order.lock.expires_at, int(order.lock.released), order.lock.holder)
 
 
 def attention_rows(order: Order) -> list[tuple[str, ...]]:

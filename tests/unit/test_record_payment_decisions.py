@@ -1,0 +1,302 @@
+"""RecordOrderPayment: what Dojo says in words is counted once and for ever; what is refused is watched until it went back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import MACHINES, a_bill, gbp
+from tests.unit.test_decisions import AT, LATER, Story, a_tab, codes, created, settled, states
+from workflow.commands import LockOrder, RecordPayment, ReleaseLock
+from workflow.effects import OrderUpdated, ReadIntent, TellTill
+from workflow.errors import OrderLocked, Refused
+from workflow.money import Money
+from workflow.order import evolve
+from workflow.record_payment import record_payment
+from workflow.requests import lock_order, release_lock
+
+AFTER = "2026-03-14T14:00:00.000Z"
+
+
+def record(story, paid=1000, tips=None, *, intent="pi_1", lock="", at=AT, currency="GBP"):
+    """Dojo records a payment on the story's order; the decision."""
+    command = RecordPayment(
+        order_id="o1", intent_id=intent, paid=Money(paid, currency), tips=None if tips is None else Money(tips, currency), lock_id=lock
+    )
+    return story._act(record_payment(MACHINES, story.order, command, at=at))
+
+
+def lock(story, lock_id="lock_1", expires_at=LATER, holder="PayAtTable, waiter 42"):
+    command = LockOrder(order_id="o1", lock_id=lock_id, expires_at=expires_at, holder=holder)
+    story._act(lock_order(MACHINES, story.order, command, at=AT))
+    return story
+
+
+def standing(story):
+    return [(item.code, item.payment_intent_id) for item in story.order.attention]
+
+
+# -- accepted
+
+
+def test_a_recorded_payment_counts_at_once_and_its_intent_is_read():
+    story = a_tab()
+    decision = record(story, 600, 100)
+    assert decision.refusal is None
+    assert states(story.order) == ("captured", ["captured"])
+    assert (story.order.paid, story.order.tips, story.order.is_payable) == (gbp(600), gbp(100), True)
+    assert ReadIntent("pi_1") in decision.effects
+    assert OrderUpdated() not in decision.effects  # Dojo has the order in the reply.
+
+
+def test_the_read_confirms_it_and_dojo_and_the_till_are_told():
+    story = a_tab()
+    record(story, 1000, 100)
+    decision = story.read("Captured", paid=1000, tips=100)
+    assert states(story.order) == ("reconciled", ["reconciled"])
+    assert {OrderUpdated(), TellTill()} <= set(decision.effects)
+    assert (story.order.paid, story.order.tips, codes(story.order)) == (gbp(1000), gbp(100), [])
+
+
+@pytest.mark.parametrize("status", ["Created", "Authorized"])
+def test_a_read_that_lags_behind_does_not_take_back_what_was_recorded(status):
+    story = a_tab()
+    record(story)
+    story.read(status)
+    assert (story.order.paid, codes(story.order)) == (gbp(1000), [])
+
+
+def test_several_payers_record_until_the_bill_is_paid():
+    story = a_tab()
+    for number, paid in enumerate((300, 300, 400), start=1):
+        assert record(story, paid, intent=f"pi_{number}").refusal is None
+    assert (story.order.paid, story.order.is_payable, story.order.paid_in_full_once) == (gbp(1000), False, True)
+
+
+def test_a_payment_that_create_order_declared_counts_once_it_is_recorded():
+    story = created(1000)
+    assert story.order.paid == gbp(0)
+    record(story, 1000)
+    assert (states(story.order), story.order.paid) == (("captured", ["captured"]), gbp(1000))
+
+
+@pytest.mark.parametrize("first", ["Created", "Authorized", "Captured"])
+def test_a_payment_that_an_event_announced_is_recorded_with_the_figures_told(first):  # D10
+    story = a_tab()
+    story.read("Created", paid=1000)
+    story.event(first)
+    assert record(story, 1000, 50).refusal is None
+    assert (story.order.paid, story.order.tips) == (gbp(1000), gbp(50))
+    assert len(story.order.payments) == 1
+
+
+# -- exact repeats
+
+
+REPEATED = [
+    # what became of the payment, after it was recorded
+    ("nothing", lambda s: None),
+    ("it was read", lambda s: s.read("Captured", paid=1000, tips=100)),
+    ("it was captured in part", lambda s: s.read("Captured", paid=1000, tips=100, capture_mode="Manual", captures=())),
+    ("its event came", lambda s: s.event("Captured")),
+    ("a part went back", lambda s: s.read("Captured", paid=1000, tips=100, refunded=300)),
+    ("it was refunded in full", lambda s: s.read("Refunded", paid=1000, tips=100, refunded=1100)),
+    ("it was reversed", lambda s: s.read("Reversed", paid=1000, tips=100)),
+    ("it is disputed", lambda s: s.read("Captured", paid=990, tips=100)),
+    ("it was disputed and taken off", lambda s: (s.read("Captured", paid=990, tips=100), s.resolve("detach_payment"))),
+    ("the kitchen is done", lambda s: (s.read("Captured", paid=1000, tips=100), s.report("Finalized"))),
+    ("another session has the lock", lambda s: lock(s, "lock_of_another")),
+]
+
+
+@pytest.mark.parametrize("became", [pytest.param(row[1], id=row[0]) for row in REPEATED])
+def test_an_exact_repeat_is_accepted_for_ever_and_changes_nothing(became):  # D8 I12
+    story = a_tab()
+    record(story, 1000, 100)
+    became(story)
+    before = story.order
+    decision = record(story, 1000, 100, lock="lock_1", at=AFTER)
+    assert (decision.refusal, decision.entries, decision.effects) == (None, (), ())
+    assert story.order == before
+
+
+def test_a_payment_that_an_event_recorded_first_is_accepted_in_words():  # D10
+    story = settled()
+    before = story.order
+    assert record(story, 1000, 0).refusal is None
+    assert story.order == before
+
+
+def test_a_repeat_that_says_nothing_of_tips_is_no_contradiction():
+    story = a_tab()
+    record(story, 1000, 100)
+    assert record(story, 1000).refusal is None
+    assert story.order.tips == gbp(100)
+
+
+# -- contradictions
+
+
+@pytest.mark.parametrize(("paid", "tips", "currency"), [(999, 100, "GBP"), (1000, 99, "GBP"), (1000, 100, "EUR")])
+@pytest.mark.parametrize("read", [False, True], ids=["told", "read"])
+def test_other_figures_of_a_recorded_payment_are_refused_and_call_a_person(paid, tips, currency, read):  # D9
+    story = a_tab()
+    record(story, 1000, 100)
+    if read:
+        story.read("Captured", paid=1000, tips=100)
+    counted = story.order.counted
+    decision = record(story, paid, tips, currency=currency)
+    assert isinstance(decision.refusal, Refused)
+    assert story.order.counted == counted
+    assert standing(story) == [("PAYMENT_CONFLICT", "pi_1")]
+    assert ReadIntent("pi_1") in decision.effects
+    assert story.order.is_watched("pi_1")
+
+
+def test_other_figures_than_create_order_declared_are_refused():
+    story = created(1000)
+    assert isinstance(record(story, 999).refusal, Refused)
+    assert (story.order.paid, standing(story)) == (gbp(0), [("PAYMENT_CONFLICT", "pi_1")])
+
+
+def test_an_acknowledged_contradiction_is_watched_no_more():
+    story = settled()
+    record(story, 999)
+    story.resolve("acknowledge")
+    assert (story.order.attention, story.order.is_watched("pi_1")) == ((), False)
+
+
+# -- refused
+
+REFUSED = [
+    # why, the story until then, what is recorded, the attention that stands
+    ("more than the bill", a_tab, {"paid": 1001}, "OVERPAID"),
+    ("more than is left", lambda: a_tab(600), {"paid": 401, "intent": "pi_9"}, "OVERPAID"),
+    ("a second time the whole bill", settled, {"intent": "pi_9"}, "OVERPAID"),
+    ("what another payer holds", lambda: a_tab(600, status="Authorized"), {"paid": 401, "intent": "pi_9"}, "OVERPAID"),
+    ("another currency", a_tab, {"currency": "EUR"}, "PAYMENT_REFUSED"),
+    ("another session's lock", lambda: lock(a_tab()), {"lock": "lock_2"}, "PAYMENT_REFUSED"),
+    ("a cancelled order", lambda: _cancelled(a_tab()), {}, "PAID_BUT_CLOSED"),
+    ("an order that failed in the kitchen", lambda: _failed(a_tab()), {}, "PAID_BUT_CLOSED"),
+]
+
+
+def _cancelled(story):
+    story.cancel()
+    return story
+
+
+def _failed(story):
+    story.refuse()
+    return story
+
+
+@pytest.mark.parametrize(("begin", "asked", "code"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+def test_a_refused_payment_counts_nothing_and_is_watched_until_the_money_went_back(begin, asked, code):  # L5 M15
+    story, intent = begin(), asked.get("intent", "pi_1")
+    counted = story.order.counted
+    decision = record(story, **asked)
+    assert isinstance(decision.refusal, Refused)
+    assert (story.order.counted, story.order.payments[intent].state) == (counted, "refused")
+    assert standing(story) == [(code, intent)]
+    assert ReadIntent(intent) in decision.effects
+    assert story.order.is_watched(intent)
+
+    story.read("Captured", intent, paid=asked.get("paid", 1000))
+    assert standing(story) == [(code, intent)]  # Dojo still has it.
+    story.read("Reversed", intent, paid=asked.get("paid", 1000))
+    assert (story.order.payments[intent].state, story.order.attention) == ("released", ())
+    assert not story.order.is_watched(intent)
+
+
+def test_a_refused_payment_is_given_back_only_when_all_of_it_went_back():
+    story = a_tab()
+    record(story, 1500)
+    story.read("Captured", paid=1500, refunded=700)
+    assert (story.order.payments["pi_1"].state, standing(story)) == ("refused", [("OVERPAID", "pi_1")])
+    story.read("Refunded", paid=1500, refunded=1500)
+    assert (story.order.payments["pi_1"].state, standing(story)) == ("released", [])
+
+
+def test_a_refused_payment_in_another_currency_is_released_once_it_was_refunded():
+    story = a_tab()
+    record(story, currency="EUR")
+    euros = {"amount": Money(1000, "EUR"), "total": Money(1000, "EUR")}
+    story.read("Captured", **euros)
+    assert standing(story) == [("PAYMENT_REFUSED", "pi_1")]
+    story.read("Refunded", refunded=1000, **euros)
+    assert (story.order.payments["pi_1"].state, standing(story)) == ("released", [])
+
+
+def test_what_was_refused_may_be_accepted_when_nothing_stands_against_it_any_more():
+    story = lock(a_tab())
+    record(story, lock="lock_2")
+    story._act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
+    assert record(story, lock="lock_2").refusal is None
+    assert (states(story.order), story.order.paid, standing(story)) == (("captured", ["captured"]), gbp(1000), [])
+
+
+def test_a_refused_hold_leaves_the_bill_to_others_and_dojo_is_told():
+    story = lock(a_tab(1000, status="Authorized"))
+    assert not story.order.is_payable
+    decision = record(story, lock="lock_2")
+    assert story.order.is_payable
+    assert OrderUpdated() in decision.effects
+
+
+def test_an_intent_that_ended_before_it_counted_is_not_recorded():
+    story = a_tab(1000, status="Canceled")
+    assert isinstance(record(story).refusal, Refused)
+    assert (story.order.counted, story.order.attention, story.order.is_payable) == ((), (), True)
+
+
+def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
+    story = a_tab()
+    record(story, 1500)
+    record(story, 1600, intent="pi_2")
+    story.resolve("mark_given_back", intent_id="pi_1")
+    assert standing(story) == [("OVERPAID", "pi_2")]
+
+
+# -- locks
+
+
+@pytest.mark.parametrize(
+    ("held", "presented", "at", "accepted"),
+    [
+        ("lock_1", "lock_1", AT, True),
+        ("lock_1", "", AT, True),  # Dojo alone takes locks and records payments: what it took is recorded.
+        ("lock_1", "lock_2", AT, False),
+        ("lock_1", "lock_2", AFTER, True),
+        ("lock_1", "lock_1", AFTER, True),  # X8
+        (None, "lock_1", AT, True),
+    ],
+)
+def test_a_payment_is_recorded_unless_another_session_has_the_lock(held, presented, at, accepted):
+    story = a_tab()
+    if held:
+        lock(story, held)
+    decision = record(story, lock=presented, at=at)
+    assert (decision.refusal is None) == accepted
+    if not accepted:
+        assert isinstance(decision.refusal, OrderLocked)
+        assert "PayAtTable, waiter 42" in str(decision.refusal)
+
+
+def test_an_amended_bill_leaves_room_for_a_payment_of_the_rest():
+    story = settled()
+    story.amend(a_bill(1500))
+    assert record(story, 501, intent="pi_2").refusal
+    assert record(story, 500, intent="pi_3").refusal is None
+    assert story.order.paid == gbp(1500)
+
+
+def test_the_same_story_is_told_by_its_entries_alone():  # I6
+    story = Story()
+    story.open()
+    record(story, 600)
+    record(story, 600, intent="pi_2")
+    record(story, 601)
+    order = None
+    for entry in (entry for act in story.acts for entry in act.entries):
+        order = evolve(order, entry)
+    assert order == story.order

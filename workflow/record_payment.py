@@ -1,0 +1,106 @@
+"""RecordOrderPayment: Dojo says in words that money was taken or held for an order, and acts on our answer. Pure, as `decisions.py`.
+
+A wrong 409 moves real money: Dojo gives back what we refuse. So an exact repeat is accepted for ever, whatever became of the payment
+since, and whatever is refused is watched until the money went back. Source: contract §9, §8.4; faults D8, D9, D10, L5, M15, X8.
+"""
+
+from __future__ import annotations
+
+from workflow.case import Case, Decision, Machines
+from workflow.commands import RecordPayment
+from workflow.entry import Facts
+from workflow.errors import OrderLocked, Refused
+from workflow.order import Order, Payment
+
+
+def record_payment(machines: Machines, order: Order, command: RecordPayment, *, at: str) -> Decision:
+    """The payment counts from now on, and its intent is read to confirm it; or 409, journaled, and the intent is watched."""
+    known = order.payments.get(command.intent_id)
+    if known and known.was_accepted and _is_same(known, command, order):
+        return Decision(order=order)
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"record_payment:{command.intent_id}")
+    if known and _contradicts(known, command, order):
+        return _conflict(case, known, command)
+    if known and known.has_ended:
+        return _ended(case, command)
+    if reason := _reason_to_refuse(order, command, at):
+        return _refuse(case, command, *reason)
+    return _accept(case, command)
+
+
+def _is_same(known: Payment, command: RecordPayment, order: Order) -> bool:
+    """These figures were told before, or a read has them; tips are compared where Dojo says something of tips."""
+    figures = [] if known.told_paid is None else [(known.told_paid, known.told_tips)]
+    if known.was_read:
+        figures.append((known.paid, known.tips))
+    asked = (command.paid.value, command.tips.value if command.tips else None)
+    return _is_in_currency(command, order) and any(asked in ((paid, tips), (paid, None)) for paid, tips in figures)
+
+
+def _contradicts(known: Payment, command: RecordPayment, order: Order) -> bool:
+    """Other figures of this intent count or were declared; what was refused is judged anew."""
+    return not known.is_refused and (known.was_accepted or known.told_paid is not None) and not _is_same(known, command, order)
+
+
+def _is_in_currency(command: RecordPayment, order: Order) -> bool:
+    return {money.currency for money in (command.paid, command.tips) if money} == {order.currency}
+
+
+def _reason_to_refuse(order: Order, command: RecordPayment, at: str) -> tuple[str, Refused] | None:
+    """(attention code, the caller's answer) of what stands against the payment, or None."""
+    lock = order.lock
+    if order.is_closed:
+        return "PAID_BUT_CLOSED", Refused(f"order {order.id} is {order.state} ({order.status}): it takes no payment any more")
+    if not _is_in_currency(command, order):
+        return "PAYMENT_REFUSED", Refused(f"order {order.id} is in {order.currency}, the payment in {command.paid.currency}")
+    if lock and lock.is_live(at) and command.lock_id not in ("", lock.lock_id):
+        return "PAYMENT_REFUSED", OrderLocked(order.held_by())
+    if command.paid.value > (room := order.room_for(command.intent_id)):
+        return "OVERPAID", Refused(f"order {order.id} has {max(room, 0)} minor units left to pay, the payment is of {command.paid.value}")
+    return None
+
+
+def _accept(case: Case, command: RecordPayment) -> Decision:
+    if command.intent_id not in case.the_order.payments:
+        case.tell("payment", "declare", command.intent_id)
+    case.record("payment", _told(command) | {"inWords": True}, intent_id=command.intent_id, trigger="record")
+    case.tell("payment", "recorded", command.intent_id)
+    case.follow()
+    return case.close(caller_sees=True)
+
+
+def _ended(case: Case, command: RecordPayment) -> Decision:
+    """Dojo said before that nothing will come of this intent: there is nothing to record, and nothing new to give back."""
+    message = f"intent {command.intent_id} ended before it counted on order {case.the_order.id}"
+    case.record("system", {"refused": message}, intent_id=command.intent_id, trigger="refuse")
+    return case.close(caller_sees=True, refusal=Refused(message))
+
+
+def _conflict(case: Case, known: Payment, command: RecordPayment) -> Decision:
+    """The same intent with other figures: what is recorded stays, a person is called, and the intent is read and watched (D9)."""
+    paid, tips = known.gross
+    asked = f"{command.paid} with {command.tips or 'no'} tips"
+    message = f"intent {command.intent_id} was recorded with {paid} and {tips} tips (minor units), now it is said to be {asked}"
+    case.record("system", {"refused": message}, intent_id=command.intent_id, trigger="refuse")
+    case.attend("PAYMENT_CONFLICT", message, command.intent_id)
+    case.tell("payment", "payment_contradicted", command.intent_id)
+    return case.close(refusal=Refused(message))
+
+
+def _refuse(case: Case, command: RecordPayment, code: str, refusal: Refused) -> Decision:
+    """409: the payment counts nothing here, and attention stands until Dojo gave the money back."""
+    if command.intent_id not in case.the_order.payments:
+        case.tell("payment", "declare", command.intent_id)
+    detail = f"{refusal}; Dojo was told so and gives back what intent {command.intent_id} took"
+    case.record(
+        "payment",
+        _told(command) | {"inWords": False, "refusedFor": code, "detail": detail},
+        intent_id=command.intent_id,
+        trigger="refuse",
+    )
+    case.tell("payment", "payment_refused", command.intent_id)
+    return case.close(refusal=refusal)
+
+
+def _told(command: RecordPayment) -> Facts:
+    return {"toldPaid": command.paid.value, "toldTips": command.tips.value if command.tips else 0}
