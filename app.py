@@ -13,13 +13,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from flask import Blueprint, Flask
 
 from adapters import api, till
+from adapters.api.closed import make_blueprint as closed_blueprint
 from adapters.cli import Program, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import Call, DojoClient, DojoSettings
@@ -31,10 +33,10 @@ from adapters.epos.rest import RestSettings, make_app, make_closed_app
 from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.metrics import Metrics
-from adapters.serving import Running, ThreadedServer, serve_in_worker
+from adapters.serving import Running, Switch, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
 from workflow.case import declared_machines
-from workflow.clock import SystemClock
+from workflow.clock import SystemClock, to_text
 from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
 from workflow.effects import OrderUpdated, ReadIntent, Task
 from workflow.engine import Engine, EngineSettings
@@ -48,8 +50,12 @@ from workflow.ports import IntentId, OrderId
 from workflow.proof import Prover
 from workflow.retries import Pace
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
 EXIT_UNREACHABLE = 4
 EXIT_DAMAGED = 5
+HEAD_REGRESSED = "HEAD_REGRESSED"
 PROBE_MS = 60_000
 logger = logging.getLogger(__name__)
 
@@ -114,7 +120,7 @@ def _build(settings: Settings) -> Running:
     try:
         return _start(settings)
     except HeadRegressed as error:
-        return _start_closed(settings, error)
+        return _Closed(settings, error).running
     except JournalInUse as error:
         logger.critical("journal in use", extra={"error": str(error)})
         raise SystemExit(EXIT_UNREACHABLE) from error
@@ -126,7 +132,28 @@ def _build(settings: Settings) -> Running:
         raise SystemExit(3) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Everything around an open journal: both sides' applications, what begins to send, and what ends it all."""
+
+    dojo: Flask
+    venue: Flask
+    begin: Callable[[], None]
+    close: Callable[[], None]
+
+
 def _start(settings: Settings) -> Running:
+    opened = _open(settings)
+    try:
+        venue = _listen(settings, opened.venue)
+    except SystemExit:
+        opened.close()
+        raise
+    opened.begin()
+    return Running(opened.dojo, partial(_stop, venue, opened))
+
+
+def _open(settings: Settings) -> _Opened:
     _know_inbound_types()
     clock, machines = SystemClock(), declared_machines()
     journal = _open_journal(settings)
@@ -142,12 +169,55 @@ def _start(settings: Settings) -> Running:
         health_blueprint(partial(_reasons, journal, outbox)),
         metrics.blueprint(),
     )
-    venue = ThreadedServer(settings.console_listen, _venue_app(settings, blueprints, metrics))
-    _listen(venue, settings, journal)
-    outbox.start()
-    threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
-    logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
-    return Running(dojo_side, partial(_stop, venue, outbox, journal))
+    venue = _venue_app(settings, blueprints)
+    metrics.watch(venue, "venue")
+
+    def begin() -> None:
+        outbox.start()
+        threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
+        logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
+
+    def close() -> None:
+        outbox.stop()
+        journal.close()
+
+    return _Opened(dojo_side, venue, begin, close)
+
+
+class _Closed:
+    """The journal lacks entries that were acknowledged: nothing of it is served until an operator accepts the loss (S11).
+
+    Then everything is opened and takes the place of what said no, without a restart.
+    """
+
+    def __init__(self, settings: Settings, error: HeadRegressed) -> None:
+        logger.critical("journal is behind its witness", extra={"error": str(error)})
+        self._settings, self._lock = settings, threading.Lock()
+        self._opened: _Opened | None = None
+        blueprints = (
+            health_blueprint(lambda: [HEAD_REGRESSED]),
+            closed_blueprint(HEAD_REGRESSED, to_text(SystemClock().now()), str(error), self._accept),
+        )
+        self._dojo = Switch(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"))
+        self._venue = Switch(_venue_app(settings, blueprints))
+        self._server = _listen(settings, self._venue)
+        self.running = Running(self._dojo, self._stop)
+
+    def _accept(self, actor: str, reason: str) -> str:
+        with self._lock:
+            if self._opened:
+                raise Refused("the loss was accepted before")
+            lost = accept_loss(self._settings, actor, reason)
+            opened = self._opened = _open(self._settings)
+            self._dojo.app, self._venue.app = opened.dojo, opened.venue
+            opened.begin()
+            return lost
+
+    def _stop(self) -> None:
+        self._server.stop()
+        if self._opened:
+            self._opened.close()
+        logger.info("stopped")
 
 
 def _know_inbound_types() -> None:
@@ -167,36 +237,24 @@ def _open_journal(settings: Settings) -> SqliteJournal:
     return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
 
 
-def _listen(venue: ThreadedServer, settings: Settings, journal: SqliteJournal | None) -> None:
+def _listen(settings: Settings, app: WSGIApplication) -> ThreadedServer:
+    venue = ThreadedServer(settings.console_listen, app)
     try:
         venue.start()
     except OSError as error:
-        if journal:
-            journal.close()
         logger.critical("address not available", extra={"address": str(settings.console_listen), "reason": str(error)})
         raise SystemExit(EXIT_UNREACHABLE) from error
+    return venue
 
 
-def _stop(venue: ThreadedServer, outbox: Outbox, journal: SqliteJournal) -> None:
+def _stop(venue: ThreadedServer, opened: _Opened) -> None:
     venue.stop()
-    outbox.stop()
-    journal.close()
+    opened.close()
     logger.info("stopped")
 
 
 def _count_call(metrics: Metrics, call: Call) -> None:
     metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
-
-
-def _start_closed(settings: Settings, error: HeadRegressed) -> Running:
-    """The journal lost entries that were acknowledged: say so, and serve nothing from it."""
-    logger.critical("journal is behind its witness", extra={"error": str(error)})
-    app = Flask("tillproof.venue", static_folder=None)
-    install(app)
-    app.register_blueprint(health_blueprint(lambda: ["HEAD_REGRESSED"]))
-    venue = ThreadedServer(settings.console_listen, app)
-    _listen(venue, settings, None)
-    return Running(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"), venue.stop)
 
 
 def _end_with_writer(journal: SqliteJournal) -> None:
@@ -277,11 +335,10 @@ def _till_settings(settings: Settings) -> till.TillSettings:
     return till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
 
 
-def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
+def _venue_app(settings: Settings, blueprints: Iterable[Blueprint]) -> Flask:
     app = Flask("tillproof.venue", static_folder=None)
     install(app)
     install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
-    metrics.watch(app, "venue")
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     return app

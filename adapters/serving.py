@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 Address = tuple[str, int]
 
@@ -82,6 +82,17 @@ class Running:
 
     app: WSGIApplication
     stop: Callable[[], None]
+
+
+class Switch:
+    """An application whose place another one may take while requests are served."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with the application of the moment."""
+        return self.app(environ, start_response)
 
 
 def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:

@@ -177,6 +177,16 @@ class ResolveOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveVenue:
+    """An operator settles attention that concerns no order: all that the action is for, or that of one intent."""
+
+    action: str
+    reason: str
+    actor: str
+    intent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetVenue:
     """The till says how the venue is: `name` is `taking_orders`, `areas` or `tables`; `value` is what JSON can say."""
 
@@ -249,5 +259,5 @@ Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
 OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
-VenueRequest: TypeAlias = SetVenue | RequeueTask | AcceptLostTail | Sweep
+VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | Sweep
 Command: TypeAlias = Request | OrderRequest | VenueRequest | Result

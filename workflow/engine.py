@@ -271,10 +271,13 @@ class Engine:
         if found := resolve(command.intent, unit.transaction):
             order = unit.order(found[0])
             unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
-            self._relieve_intent(command.intent, f"it pays order {order.id}", unit)
+            for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
+                _relieve(command.intent, code, f"it pays order {order.id}", unit)
             return
         intent = command.intent
-        self._relieve_intent(intent, "it can be read", unit)
+        _relieve(intent, "OUTBOX_DEAD", "it can be read", unit)
+        if not (intent.external_id or intent.dojo_order_id):  # Otherwise it names an order that is not here: that stands (O8).
+            _relieve(intent, "ORPHAN_EVENT", "it can be read, and names no order", unit)
         unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,
@@ -285,10 +288,10 @@ class Engine:
         }
         unit.note("check", facts, cause=f"read:{intent.id}", intent_id=intent.id)
 
-    def _relieve_intent(self, intent: PaymentIntent, detail: str, unit: Unit) -> None:
-        """What was wrong with an intent that no order explained is over once it was read; the sweep looks whether its order comes."""
-        for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
-            unit.relieve(code, detail, cause=f"read:{intent.id}", intent_id=intent.id)
+
+def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
+    """What was wrong with an intent that no order explained is over."""
+    unit.relieve(code, detail, cause=f"read:{intent.id}", intent_id=intent.id)
 
 
 def _release_leases(unit: Unit) -> None:

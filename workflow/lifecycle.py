@@ -276,7 +276,7 @@ DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
 
 ATTENTION = {
     #          code                       why (a sentence for a person)                                   what to do next
-    "HEAD_REGRESSED":           Attention("The journal lacks entries that its witness saw: money may be missing from it.", "Find the newer journal; only if there is none: tillproof journal accept-lost-tail."),
+    "HEAD_REGRESSED":           Attention("The journal lacks entries that its witness saw: money may be missing from it.", "Find the newer journal; only if there is none: resolve with accept_lost_tail, or tillproof journal accept-lost-tail."),
     "PAID_BUT_REFUSED":         Attention("The customer has paid, but the till refused the order.",          "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "PAID_BUT_CLOSED":          Attention("Money counts on an order that is closed.",                        "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "CANCEL_PENDING_REVERSAL":  Attention("The order ended, but Dojo still holds the customer's money.",     "Wait for Dojo to reverse it; after an hour, call Dojo."),
@@ -287,7 +287,7 @@ ATTENTION = {
     "UNKNOWN_STATUS":           Attention("Dojo's payment has a status that was never published.",           "Ask Dojo what it means; then read_again."),
     "STATUS_LIE":               Attention("What Dojo said and what it says now do not go together.",         "Look the payment up in Dojo's portal; then read_again."),
     "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
-    "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till."),
+    "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till; then acknowledge."),
     "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
     "OUTBOX_DEAD":              Attention("A message was given up after many attempts.",                     "Mend the cause, then requeue it with a reason."),
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; after an hour do so in Dojo's portal, then resolve with mark_given_back."),
@@ -301,7 +301,7 @@ RESOLUTIONS = (
     Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL PAYMENT_REFUSED", "Read the intent at Dojo once more."),
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID PAYMENT_REFUSED",                             "A person gave the money back; stop asking."),
-    Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries; only at the terminal, since nothing is served then."),
-    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE",                                 "A person looked; nothing is to be changed."),
+    Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries: at the terminal, or by POST /api/resolve, which is all that is served then."),
+    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT",                    "A person looked; nothing is to be changed."),
 )
 # fmt: on

@@ -72,7 +72,7 @@ class Outbox:
         for _ in self._threads:
             self._tasks.put(None)
         deadline = self._clock.monotonic() + STOP_SECONDS
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workflow import requests
-from workflow.commands import AcceptLostTail, AttemptFailed, PauseDestination, RequeueTask, SetVenue, Sweep, VenueRequest
+from workflow.commands import AcceptLostTail, AttemptFailed, PauseDestination, RequeueTask, ResolveVenue, SetVenue, Sweep, VenueRequest
+from workflow.declaration import words
 from workflow.effects import ReadIntent
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
 from workflow.journal.port import StoredTask
+from workflow.lifecycle import RESOLUTIONS
 from workflow.ports import IntentId
 from workflow.unit import PAUSE_CODE, VENUE, Outcome, Unit
 
@@ -22,6 +24,8 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
     match command:
         case SetVenue():
             return _set(command, unit)
+        case ResolveVenue():
+            return _resolve(command, unit)
         case RequeueTask():
             return _requeue(command, unit)
         case AcceptLostTail():
@@ -42,6 +46,21 @@ def _set(command: SetVenue, unit: Unit) -> Outcome:
         unit.transaction.set_venue(command.name, command.value)
         facts: Facts = {"name": command.name, "value": command.value}
         unit.note("operator", facts, cause=f"set:{command.name}", actor=command.actor, trigger="set_venue")
+    return Outcome()
+
+
+def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
+    """A person settles attention of the service itself. An acknowledged orphan is no longer waited for; a new event starts anew."""
+    codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
+    items = [(code, intent) for code, intent in unit.transaction.venue_attention() if code in codes and command.intent_id in ("", intent)]
+    if not items:
+        return Outcome(refusal=Refused(f"{command.action} settles {', '.join(codes)}; nothing of the kind stands here"))
+    for code, intent_id in items:
+        cause = f"resolve:{command.action}"
+        facts: Facts = {"reason": command.reason, "code": code}
+        unit.note("operator", facts, cause=cause, actor=command.actor, trigger=command.action, intent_id=intent_id)
+        unit.relieve(code, command.reason, cause=cause, intent_id=intent_id, actor=command.actor)
+        unit.transaction.unpark(intent_id)
     return Outcome()
 
 

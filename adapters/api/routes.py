@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Annotated, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ReasonRequest, resolve_request
 from adapters.api.views import OrderView, Page, TaskView, attention_views, entry_view, order_view, task_view
 from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
-from adapters.edge.wire import Request, WireId
 from workflow import export
-from workflow.commands import RequeueTask, ResolveOrder
+from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine
 from workflow.errors import UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.schema import TASK_STATUSES
-from workflow.lifecycle import ATTENTION, ORDER, RESOLUTIONS
+from workflow.lifecycle import ATTENTION, ORDER
 from workflow.ports import OrderId
 from workflow.proof import Prover
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 SEARCH_CHARACTERS = 255
-REASON_CHARACTERS = 1_000
-MAX_BODY = 65_536
-MAX_DEPTH = 8
-"""An operator's request is small."""
-ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
-
-
-class ReasonRequest(Request, frozen=True, kw_only=True):
-    """Why a person does it."""
-
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_CHARACTERS)]
-
-
-class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
-    """What a person does about attention; of one intent, or of all that the action is for."""
-
-    action: Literal[ACTIONS]  # type: ignore[valid-type]
-    payment_intent_id: WireId = ""
 
 
 class Api:
@@ -66,6 +47,7 @@ class Api:
             ("GET", "/orders/<order_id>/proof", self.order_proof),
             ("POST", "/orders/<order_id>/resolve", self.resolve),
             ("GET", "/attention", self.attention),
+            ("POST", "/resolve", self.resolve_venue),
             ("GET", "/outbox", self.outbox),
             ("POST", "/outbox/<task_id>/requeue", self.requeue),
             ("GET", "/checkpoint", self.checkpoint),
@@ -98,7 +80,7 @@ class Api:
 
     def resolve(self, order_id: str) -> Response:
         """A person settles attention, with a reason."""
-        actor, asked = require("operator"), json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        actor, asked = require("operator"), resolve_request()
         command = ResolveOrder(
             order_id=OrderId(order_id), action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id
         )
@@ -106,6 +88,15 @@ class Api:
         if outcome.refusal:
             raise outcome.refusal
         return _json(self._view(order_id))
+
+    def resolve_venue(self) -> Response:
+        """A person settles attention of the service itself, with a reason."""
+        actor, asked = require("operator"), resolve_request()
+        command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id)
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json({"data": attention_views([row for row in self._reads.attention() if not row.order_id])})
 
     def attention(self) -> Response:
         """Everything that needs a person, the gravest first."""

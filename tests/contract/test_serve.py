@@ -178,15 +178,8 @@ def test_a_symbolic_link_that_leads_nowhere_is_refused_and_left_as_it_is(make): 
 
 
 def test_a_journal_whose_lost_tail_the_witness_saw_is_not_served(make):  # S11
-    service = make().start()
-    early = service.dojo.post("/v1/orders", an_order("early")).json["id"]
-    copy = service.journal.with_name("copy")
-    whole_copy(service.journal, copy)
-    service.dojo.post("/v1/orders", an_order("late"))
-    assert service.stop() == 0
-    for path in service.folder.glob("tillproof.db-*"):
-        path.unlink()
-    copy.rename(service.journal)
+    service = make()
+    early = lose_tail(service)
     before = service.journal.read_bytes(), service.witness.read_bytes()
 
     service.start(ready=503)
@@ -511,9 +504,9 @@ def test_a_lost_signing_key_is_not_replaced_beside_a_journal_that_was_signed_wit
     service.start()
 
 
-def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S11
-    service = make().start()
-    early = service.dojo.post("/v1/orders", an_order("early")).json["id"]
+def lose_tail(service):
+    """A service whose journal lacks an order that was answered with 200; the id of the one before it."""
+    early = service.start().dojo.post("/v1/orders", an_order("early")).json["id"]
     copy = service.journal.with_name("copy")
     whole_copy(service.journal, copy)
     service.dojo.post("/v1/orders", an_order("late"))
@@ -521,6 +514,42 @@ def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S1
     for path in service.folder.glob("tillproof.db-*"):
         path.unlink()
     copy.rename(service.journal)
+    return early
+
+
+def test_a_lost_tail_is_accepted_over_http_with_a_reason_and_served_again_without_a_restart(make):  # S11
+    service = make()
+    early = lose_tail(service)
+    service.start(ready=503)
+    path, accept = "/api/resolve", {"action": "accept_lost_tail", "reason": "disk replaced"}
+
+    [item] = service.auditor.get("/api/attention").json["data"]
+    assert (item["code"], "its witness saw" in item["detail"], "accept_lost_tail" in item["next"]) == ("HEAD_REGRESSED", True, True)
+    statuses = [
+        service.open.post(path, accept).status,
+        service.auditor.post(path, accept).status,
+        service.operator.post(path, accept | {"reason": ""}).status,
+        service.operator.post(path, {"action": "acknowledge", "reason": "seen"}).status,
+    ]
+    assert statuses == [401, 403, 400, 409]
+    assert service.dojo.get(f"/v1/orders/{early}").status == 503
+
+    answer = service.operator.post(path, accept)
+
+    assert (answer.status, answer.json["resolved"]) == (200, "HEAD_REGRESSED")
+    assert service.open.get("/readyz").json == {"reasons": []}
+    assert service.dojo.get(f"/v1/orders/{early}").status == 200
+    assert service.dojo.post("/v1/orders", an_order("after")).status == 200
+    assert service.operator.post(path, accept).status == 409  # Nothing is lost any more.
+    noted = sqlite(service.journal, "SELECT actor, body FROM journal WHERE trigger = 'accept_lost_tail'")[0]
+    assert [(actor, "disk replaced" in body) for actor, body in noted] == [("operator:operator-1", True)]
+    service.assert_whole()
+    assert service.stop() == 0
+
+
+def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S11
+    service = make()
+    early = lose_tail(service)
     command = [sys.executable, "-m", "app", "journal", "accept-lost-tail", "--reason", "disk replaced"]
 
     def accept():

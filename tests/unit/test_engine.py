@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import Venue, a_bill, an_intent
 from workflow.bill import Customer, Personal
-from workflow.commands import AmendOrder, CancelOrder, CreateOrder, OpenOrder, ReceiveEvent, SetVenue, ToldPayment
+from workflow.commands import AmendOrder, CancelOrder, CreateOrder, OpenOrder, ReceiveEvent, ResolveVenue, SetVenue, Sweep, ToldPayment
 from workflow.errors import KeyReused, Refused, UnknownOrder
 from workflow.ledger import canonical
 from workflow.ports import IntentId, OrderId
@@ -408,3 +408,48 @@ def test_a_reference_that_only_looks_like_ours_finds_nothing(venue):
     venue.event("pi_1", "Captured")
     venue.settle({"pi_1": an_intent(reference="A-1042")})
     assert venue.order().payments == {}
+
+
+# -- attention of the venue itself
+
+
+def orphaned(venue: Venue) -> dict:
+    """A venue that was told of an intent for an order that is not here, long enough ago; Dojo's intents."""
+    world = {"pi_1": an_intent(external_id="an-order-of-somebody")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    for _ in range(4):
+        sweep(venue, world)
+    return world
+
+
+def sweep(venue: Venue, world: dict) -> None:
+    venue.clock.move(24 * 3600)
+    venue.engine.handle(Sweep(limit=10))
+    venue.settle(world)
+
+
+def of_the_venue(venue: Venue) -> list[tuple[str, str]]:
+    return [(item.code, item.payment_intent_id) for item in venue.reads.attention() if not item.order_id]
+
+
+def test_an_orphan_that_a_person_acknowledged_is_waited_for_no_longer(venue):  # O8
+    world = orphaned(venue)
+    assert of_the_venue(venue) == [("ORPHAN_EVENT", "pi_1")]
+
+    venue.engine.handle(ResolveVenue(action="acknowledge", reason="another till's", actor="operator:ann"))
+
+    [entry] = entries(venue, "", kind="operator")
+    assert (entry.trigger, entry.actor, entry.payment_intent_id) == ("acknowledge", "operator:ann", "pi_1")
+    for _ in range(4):
+        sweep(venue, world)
+    assert (of_the_venue(venue), venue.tasks) == ([], type(venue.tasks)())
+    assert replay(venue.reads).ok
+
+
+@pytest.mark.parametrize(("action", "intent_id"), [("acknowledge", "pi_other"), ("mark_given_back", ""), ("accept_lost_tail", "")])
+def test_what_stands_for_the_venue_is_settled_only_by_the_action_for_it(venue, action, intent_id):
+    orphaned(venue)
+    command = ResolveVenue(action=action, reason="seen", actor="operator:ann", intent_id=intent_id)
+    assert isinstance(venue.engine.handle(command).refusal, Refused)
+    assert of_the_venue(venue) == [("ORPHAN_EVENT", "pi_1")]

@@ -99,6 +99,9 @@ class Transaction(Protocol):
     def park_again(self, intent_id: str, next_at_ms: int, interval_ms: int) -> None:
         """When the sweep reads a parked intent next."""
 
+    def unpark(self, intent_id: str) -> None:
+        """Wait for the order of this intent no longer."""
+
     def note_links(self, intent_id: str, links: ParkedLinks) -> None:
         """What a read told about the order of a parked intent; one that names none is not read again."""
 
@@ -122,6 +125,9 @@ class Transaction(Protocol):
 
     def clear_venue_attention(self, code: str, intent_id: str) -> bool:
         """Clear attention that concerns no order; False where there is none."""
+
+    def venue_attention(self) -> list[tuple[str, str]]:
+        """(code, intent) of all attention that concerns no order."""
 
     def has_venue_attention(self, code: str) -> bool:
         """Attention with this code stands, whatever it is about."""

@@ -124,6 +124,9 @@ class SqliteTransaction:
             "UPDATE parked SET next_at_ms = ?, interval_ms = ? WHERE intent_id = ?", (next_at_ms, interval_ms, intent_id)
         )
 
+    def unpark(self, intent_id: str) -> None:
+        self._connection.execute("DELETE FROM parked WHERE intent_id = ?", (intent_id,))
+
     def note_links(self, intent_id: str, links: ParkedLinks) -> None:
         named = links.external_id or links.dojo_order_id
         self._connection.execute(
@@ -166,6 +169,9 @@ class SqliteTransaction:
     def clear_venue_attention(self, code: str, intent_id: str) -> bool:
         sql = "DELETE FROM attention WHERE order_id = '' AND code = ? AND payment_intent_id = ?"
         return self._connection.execute(sql, (code, intent_id)).rowcount == 1
+
+    def venue_attention(self) -> list[tuple[str, str]]:
+        return self._connection.execute("SELECT code, payment_intent_id FROM attention WHERE order_id = ''").fetchall()
 
     def has_venue_attention(self, code: str) -> bool:
         return self._one("SELECT 1 FROM attention WHERE order_id = '' AND code = ?", code) is not None
