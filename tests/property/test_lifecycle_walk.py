@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import Venue, an_intent, gbp
-from workflow.commands import ToldPayment
+from workflow.commands import RecordPayment, ToldPayment
 from workflow.order import FINAL_STATES
-from workflow.ports import IntentId, PaymentIntent
+from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.replay import replay, verify
 
 TOTAL = 1000
@@ -92,6 +92,16 @@ class World:
         self.intents[intent_id] = replace(intent, status=status, refunded=refunded)
         self.past[intent_id].append(status)
 
+    def record(self, intent_id):
+        """Dojo tells of a payment that it took; where that is a conflict, it gives the money back."""
+        intent = self.intents[intent_id]
+        if intent.status != "Captured" or intent.refunded or not self.venue.order(self.order_id):
+            return
+        command = RecordPayment(order_id=OrderId(self.order_id), intent_id=intent.id, paid=intent.amount, tips=intent.tips)
+        if self.venue.engine.handle(command).refusal:
+            self.intents[intent_id] = replace(intent, status="Refunded", refunded=intent.amount.value)
+            self.past[intent_id].append("Refunded")
+
     def perform_one(self):
         if self.venue.tasks:
             self.venue.perform(self.venue.tasks.popleft(), self.intents)
@@ -110,7 +120,8 @@ class World:
 
 parts = st.lists(st.sampled_from([250, 400, 500, 600, 1000]), min_size=1, max_size=3)
 steps = st.lists(
-    st.tuples(st.sampled_from(["advance", "advance", "event", "perform", "perform"]), st.integers(0, 2), st.integers(0, 9)), max_size=25
+    st.tuples(st.sampled_from(["advance", "advance", "event", "record", "perform", "perform"]), st.integers(0, 2), st.integers(0, 9)),
+    max_size=25,
 )
 
 
@@ -125,6 +136,8 @@ def test_whatever_the_order_of_messages_money_is_counted_once_and_the_order_come
         intent_id = names[who % len(names)]
         if step == "advance":
             world.advance(intent_id, choice)
+        elif step == "record":
+            world.record(intent_id)
         elif step == "event":
             past = world.past[intent_id]
             venue.event(intent_id, past[choice % len(past)])
