@@ -26,6 +26,8 @@ from adapters.cli import Program, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import Call, DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
+from adapters.edge.bill import BillTemplate
+from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.edge.roles import install_tokens
 from adapters.edge.wire import Request
 from adapters.epos.handlers import Handlers, HandlerSettings
@@ -127,7 +129,7 @@ def _build(settings: Settings) -> Running:
     except JournalDamaged as error:
         logger.critical("journal refused", extra={"error": str(error)})
         raise SystemExit(EXIT_DAMAGED) from error
-    except WorkflowError as error:
+    except (WorkflowError, BadTemplate) as error:
         logger.critical("not started", extra={"error": str(error)})
         raise SystemExit(3) from error
 
@@ -155,13 +157,14 @@ def _start(settings: Settings) -> Running:
 
 def _open(settings: Settings) -> _Opened:
     _know_inbound_types()
+    bill = read_template(settings.bill_template, settings.venue_name)
     clock, machines = SystemClock(), declared_machines()
     journal = _open_journal(settings)
     engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
     metrics = Metrics(reads, clock)
     dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
     outbox = Outbox(engine, _senders(dojo), clock, _outbox_settings(settings))
-    dojo_side = make_app(_handlers(settings, engine, reads, clock), _rest_settings(settings))
+    dojo_side = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
     metrics.watch(dojo_side, "dojo")
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), journal.wait_for_more).blueprint(),
@@ -318,8 +321,14 @@ def _senders(dojo: DojoClient) -> dict[str, Sender]:
     return {ReadIntent.name: read_intent, OrderUpdated.name: order_updated}
 
 
-def _handlers(settings: Settings, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:
-    return Handlers(engine, reads, clock, HandlerSettings(currency=settings.currency, mode=settings.order_and_pay_mode))
+def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:
+    found = HandlerSettings(
+        currency=settings.currency,
+        mode=settings.order_and_pay_mode,
+        zone=settings.timezone,
+        bill=bill,
+    )
+    return Handlers(engine, reads, clock, found)
 
 
 def _rest_settings(settings: Settings) -> RestSettings:

@@ -14,7 +14,7 @@ from click.shell_completion import get_completion_class
 
 from adapters.cli import doctor as checks
 from adapters.cli.caps import caps
-from adapters.cli.context import Program, json_option, settings
+from adapters.cli.context import Program, bill_template, json_option, settings
 from adapters.cli.demo import Demo
 from adapters.cli.journal import journal
 from adapters.cli.machines import diagram, machine
@@ -41,6 +41,7 @@ def serve(program: Program) -> None:
     found = settings()
     if problems := found.problems_for_serving():
         raise Failure(Exit.SETTINGS, "\n".join(problems), "tillproof doctor")
+    bill_template(found)
     raise SystemExit(program.serve(found))
 
 

@@ -12,6 +12,8 @@ import click
 
 from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient
+from adapters.edge.bill import BillTemplate
+from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.commands import RequeueTask
 from workflow.errors import (
@@ -47,6 +49,14 @@ def settings() -> Settings:
         return read_settings(os.environ, Path("tillproof.toml"))
     except SettingsError as error:
         raise Failure(Exit.SETTINGS, "\n".join(error.problems), "tillproof doctor") from error
+
+
+def bill_template(settings: Settings) -> BillTemplate:
+    """The bill's template, or the end with code 3."""
+    try:
+        return read_template(settings.bill_template, settings.venue_name)
+    except BadTemplate as error:
+        raise Failure(Exit.SETTINGS, str(error), "correct the template, then tillproof doctor") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Literal
 
 from adapters.dojo.capabilities import difference, wanted
 from adapters.dojo.client import DojoClient
+from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.errors import DojoRefusesUs, JournalDamaged, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.journal.connection import reading
@@ -21,7 +22,7 @@ SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
 SHOWN_KEY_CHARACTERS = 4
 
-UNUSED = ("TILL_URL", "BILL_TEMPLATE")
+UNUSED = ("TILL_URL",)
 """Settings that this version checks and does not use."""
 REGISTER = "tillproof caps diff; tillproof caps register"
 Level = Literal["ok", "warn", "FAIL", "skip"]
@@ -50,6 +51,7 @@ def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Setting
         return [Finding("FAIL", "settings", problem, "correct the setting, then tillproof doctor") for problem in error.problems]
     return [
         *_settings(settings),
+        *_bill(settings),
         _sqlite(),
         *_journal(settings),
         *_files(settings),
@@ -70,6 +72,17 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warn", "tokens", "nobody can use the till's API or read the journal over HTTP", "set TILLPROOF_TOKENS=role:name:token,…"
         )
+
+
+def _bill(settings: Settings) -> Iterator[Finding]:
+    path = settings.bill_template
+    try:
+        found = read_template(path, settings.venue_name)
+    except BadTemplate as error:
+        yield from (Finding("FAIL", "bill", problem, "correct the template, then tillproof doctor") for problem in error.problems)
+        return
+    if path:
+        yield Finding("ok", "bill", f"{path}: {len(found.header)} lines above the order, {len(found.footer)} below it")
 
 
 def _sqlite() -> Finding:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import click
 
 from adapters.api.views import OrderView, order_view
-from adapters.cli.context import json_option, open_journal
+from adapters.cli.context import bill_template, json_option, open_journal
 from adapters.cli.output import Command, emit, paint, table
+from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
+from adapters.edge.bill import order_bill
+from adapters.edge.orders import answer, tables_of
 from workflow.case import declared_machines
 from workflow.errors import (
     UnknownOrder,
@@ -66,6 +69,21 @@ def orders_show(order_id: str, as_json: bool) -> None:
         entries = list(reads.entries(order_id=order_id))
     view = order_view(stored.order, declared_machines()["order"].ident)
     emit(as_json, view, lambda: _order_lines(view, entries))
+
+
+@orders.command("bill", cls=Command, example="tillproof orders bill tp_019ab2c4d5e6 --width 42")
+@click.argument("order_id")
+@click.option("--width", default=USUAL_WIDTH, show_default=True, type=click.IntRange(LEAST_WIDTH, MOST_WIDTH), help="Columns of the paper.")
+@json_option
+def orders_bill(order_id: str, width: int, as_json: bool) -> None:
+    """Print an order's bill, as a receipt printer has it; with --json as Dojo gets it, notes and customer included."""
+    with open_journal() as (settings, reads):
+        template = bill_template(settings)
+        stored = reads.order(order_id)
+        if stored is None:
+            raise UnknownOrder(f"no order {order_id}")
+        bill = order_bill(answer(stored.order, stored.personal), template, tables_of(reads), settings.timezone)
+    emit(as_json, bill, lambda: receipt(bill, settings.timezone, width))
 
 
 def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:

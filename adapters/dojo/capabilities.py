@@ -61,6 +61,7 @@ SERVED = (
     "CreateOrderLock",
     "ExtendOrderLock",
     "DeleteOrderLock",
+    "GetOrderBill",
     "ListAreas",
     "SearchTables",
 )

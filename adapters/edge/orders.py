@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-from adapters.edge.wire import OrderAnswer, PaymentAnswer, order_answer
+import msgspec
+
+from adapters.edge.wire import OrderAnswer, PaymentAnswer, TableBody, order_answer
 from workflow.bill import Personal
 from workflow.clock import Clock
+from workflow.journal.reads import SqliteReads
 from workflow.money import Money
 from workflow.order import Order
 from workflow.ports import OrderId
@@ -30,6 +33,11 @@ def answer(order: Order, personal: Personal) -> OrderAnswer:
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
+
+
+def tables_of(reads: SqliteReads) -> list[TableBody]:
+    """The tables as the till last gave them."""
+    return msgspec.convert(reads.venue("tables") or [], list[TableBody])
 
 
 def new_order_id(clock: Clock) -> OrderId:

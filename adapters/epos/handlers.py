@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from adapters.edge.bill import BillTemplate, OrderBill, order_bill
 from adapters.edge.cursors import Cursors
-from adapters.edge.orders import answer, new_order_id
+from adapters.edge.orders import answer, new_order_id, tables_of
 from adapters.edge.strict_json import BadInput, shown, without_card_numbers
 from adapters.edge.wire import (
     AreaBody,
@@ -25,7 +27,6 @@ from adapters.edge.wire import (
     PaymentWithLockId,
     SearchOrdersRequest,
     SearchTablesRequest,
-    TableBody,
     check_bill,
     check_payments,
     check_recorded,
@@ -75,10 +76,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerSettings:
-    """The venue's currency, and whether CreateOrder's payments are captured (`inline`) or authorised (`event`)."""
+    """The venue's currency and clock, its bills, and whether CreateOrder's payments are captured (`inline`) or authorised (`event`)."""
 
     currency: str
     mode: Literal["event", "inline"]
+    zone: ZoneInfo
+    bill: BillTemplate
 
 
 class Handlers:
@@ -143,10 +146,9 @@ class Handlers:
 
     def search_tables(self, request: SearchTablesRequest) -> list[PagedTables]:
         """SearchTables: a list of one page, by name (contract §16, 14). Raises BadInput."""
-        tables = msgspec.convert(self._reads.venue("tables") or [], list[TableBody])
         wanted = [
             table
-            for table in tables
+            for table in tables_of(self._reads)
             if request.area_id in (None, table.area_id) and (request.waiter_id is None or request.waiter_id in table.waiter_ids)
         ]
         scope = (request.area_id, request.waiter_id)
@@ -185,6 +187,10 @@ class Handlers:
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
         return answer(stored.order, stored.personal)
+
+    def get_bill(self, order_id: str) -> OrderBill:
+        """GetOrderBill (contract §11). Raises UnknownOrder."""
+        return order_bill(self.get_order(order_id), self._settings.bill, tables_of(self._reads), self._settings.zone)
 
     def search_orders(self, request: SearchOrdersRequest) -> PagedOrders:
         """SearchOrders: newest first, filters joined by AND, pages that inserts do not shift (contract §12). Raises BadInput."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from adapters.edge.bill import OrderBill
 from adapters.edge.wire import (
     AreaBody,
     CreateOrderLockRequest,
@@ -67,6 +68,7 @@ OPERATIONS = (
     Operation("ExtendOrderLock", "PUT",    "/v1/orders/{orderId}/locks/{lockId}",    ExtendOrderLockRequest, Nothing,           Handlers.extend_lock,   "Orders", "Hold a lock for longer."),
     Operation("DeleteOrderLock", "DELETE", "/v1/orders/{orderId}/locks/{lockId}",    None,                   OrderAnswer,       Handlers.release_lock,  "Orders", "Release a lock; twice is once."),
     Operation("RecordOrderPayment", "POST", "/v1/orders/{orderId}/record-payment",   PaymentWithLockId,      OrderAnswer,       Handlers.record_payment, "Orders", "Record a payment; Dojo gives back what is answered with 409, the same again is 200 for ever."),
+    Operation("GetOrderBill",    "GET",    "/v1/orders/{orderId}/bill",              None,                   OrderBill,         Handlers.get_bill,      "Orders", "Read an order with what is printed above and below it."),
     Operation("ListAreas",       "GET",    "/v1/areas",                              None,                   list[AreaBody],    Handlers.list_areas,    "Areas",  "List the areas as the till last gave them."),
     Operation("SearchTables",    "POST",   "/v1/tables/search",                      SearchTablesRequest,    list[PagedTables], Handlers.search_tables, "Tables", "Find tables by area and waiter."),
 )

@@ -137,7 +137,7 @@ COMMANDS = dict(commands(cli))
 
 def test_every_command_of_the_interface_that_is_built_is_there():
     expected = "demo serve sandbox doctor version diagram"
-    groups = {"caps": "list diff register", "orders": "list show", "journal": "verify replay head tail", "machine": "show"}
+    groups = {"caps": "list diff register", "orders": "list show bill", "journal": "verify replay head tail", "machine": "show"}
     wanted = {(name,) for name in expected.split()} | {(group, name) for group, names in groups.items() for name in names.split()}
 
     assert wanted <= COMMANDS.keys()
@@ -322,7 +322,7 @@ def test_doctor_of_a_healthy_venue_finds_no_failure(ask):
     "words",
     [
         *("doctor", "version", "caps list", "caps diff", "caps register", "orders list", f"orders show {ID}", "machine show"),
-        *("journal verify", "journal replay", "journal head"),
+        *(f"orders bill {ID}", "journal verify", "journal replay", "journal head"),
     ],
     ids=lambda words: words.replace(" ", "-"),
 )
