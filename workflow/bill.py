@@ -125,6 +125,26 @@ class Bill(Part, frozen=True):
     reference: ShortText | None = None
     display_name: ShortText | None = None
 
+    def lines_total(self) -> int:
+        """What the lines come to, in minor units: charges on, discounts off, taxes contained. Source: contract §8.5, inferred there."""
+        service = self.service_charge_amount.value if self.service_charge_amount else 0
+        return sum(map(_line_total, self.items)) - sum(discount.amount_total.value for discount in self.discounts) + service
+
+    def disagrees_with_its_lines(self) -> bool:
+        """`total_amount` is not what the lines come to, with taxes contained or on top, a unit of rounding for each line aside."""
+        taxes = sum(line.amount_total.value for line in self.tax_lines)
+        nearest = min(abs(self.total_amount.value - self.lines_total()), abs(self.total_amount.value - self.lines_total() - taxes))
+        return bool(self.items) and nearest > len(self.items) + len(self.discounts) + len(self.tax_lines)
+
+
+def _line_total(item: Item) -> int:
+    parts = sum(part.quantity * (part.amount_per_item.value + _modifiers_total(part.modifiers)) for part in item.sub_items)
+    return item.quantity * (item.amount_per_item.value + _modifiers_total(item.modifiers) + parts)
+
+
+def _modifiers_total(modifiers: tuple[Modifier, ...]) -> int:
+    return sum(modifier.quantity * modifier.amount_per_modifier.value for modifier in modifiers)
+
 
 class Personal(Part, frozen=True):
     """Free text and customers' details of one order, in their own erasable table.

@@ -13,6 +13,7 @@ from workflow.effects import OrderUpdated, ReadIntent
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
 from workflow.lifecycle import FULFILMENT
+from workflow.money import Money
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, is_stale, judge
@@ -27,6 +28,9 @@ def create_order(machines: Machines, command: CreateOrder, *, at: str, personal_
     flow = "order_and_pay" if command.payments else "pay_later"
     case.begin(command.order_id, _content(command, flow, personal_hash) | {"dojoOrderId": command.dojo_order_id})
     case.tell("fulfilment", "dojo_creates")
+    if command.bill.disagrees_with_its_lines():
+        lines = Money(command.bill.lines_total(), command.bill.total_amount.currency)
+        case.attend("TOTAL_MISMATCH", f"Dojo's total is {command.bill.total_amount}, its lines come to {lines}")
     _declare(case, command.payments, captured=command.captured)
     for intent_id in parked:
         case.want(ReadIntent(intent_id))

@@ -292,6 +292,7 @@ ATTENTION = {
     "OUTBOX_DEAD":              Attention("A message was given up after many attempts.",                     "Mend the cause, then requeue it with a reason."),
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; after an hour do so in Dojo's portal, then resolve with mark_given_back."),
     "PAYMENT_CONFLICT":         Attention("Dojo named a payment of this order with other figures, or for another order.", "Find out which of the two is right; then acknowledge."),
+    "TOTAL_MISMATCH":           Attention("Dojo's total of an order is not what its lines come to; the total counts.", "Compare the order with the menu's prices; then acknowledge."),
     "KEY_REUSE":                Attention("Dojo or the till sent the same order id with other content.",     "Check that the first content is right; then acknowledge."),
 }
 
@@ -302,6 +303,6 @@ RESOLUTIONS = (
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID PAYMENT_REFUSED",                             "A person gave the money back; stop asking."),
     Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries: at the terminal, or by POST /api/resolve, which is all that is served then."),
-    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT",                    "A person looked; nothing is to be changed."),
+    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT TOTAL_MISMATCH",     "A person looked; nothing is to be changed."),
 )
 # fmt: on
