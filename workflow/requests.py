@@ -5,6 +5,8 @@ Every answer comes from a row or a policy of the declaration; a refusal is journ
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from workflow.case import CANCELED, FAILED, Case, Decision, Machines
@@ -21,8 +23,10 @@ from workflow.commands import (
 from workflow.declaration import words
 from workflow.effects import ReadIntent
 from workflow.entry import Facts
-from workflow.errors import LockUnknown, OrderLocked, Refused
+from workflow.errors import LockUnknown, OrderLocked, Refused, TransitionRefused
+from workflow.guards import Subject, nothing_taken
 from workflow.lifecycle import RESOLUTIONS
+from workflow.machine import Machine
 from workflow.order import HELD, Order
 from workflow.ports import IntentId
 from workflow.reconcile import MESSAGES
@@ -116,11 +120,25 @@ def report_progress(machines: Machines, order: Order, command: ReportProgress, *
     case = Case(machines, order, at=at, actor=command.actor, cause=f"status:{command.status}")
     kitchen, message = machines["fulfilment"], f"till_{command.status}"
     if not kitchen.knows(message) or case.tell("fulfilment", message) == "refuse":
-        legal = [name for name in kitchen.declaration.states if kitchen.knows(f"till_{name}") and _leads(case, f"till_{name}")]
-        legal += [name for name in (CANCELED, FAILED) if not order.is_closed]
-        advice = f"possible now: {', '.join(legal)}" if legal else "nothing can follow"
+        advice = f"possible now: {', '.join(legal)}" if (legal := _possible(kitchen, order)) else "nothing can follow"
         return _refused(case, f"order {order.id} is {order.status}, which cannot become {command.status}; {advice}")
     return case.close()
+
+
+def _possible(kitchen: Machine, order: Order) -> list[str]:
+    """The statuses that the till may report now, other than the present one."""
+    forward = [name for name in kitchen.declaration.states if kitchen.knows(f"till_{name}") and _leads(kitchen, f"till_{name}", order)]
+    if order.is_closed:
+        return forward
+    return [*forward, *([CANCELED] if nothing_taken(Subject(order.state, order)) else []), FAILED]
+
+
+def _leads(kitchen: Machine, message: str, order: Order) -> bool:
+    for trigger in kitchen.fires(message):
+        with suppress(TransitionRefused):
+            if kitchen.leaves(trigger, order.status) and kitchen.fire(trigger, Subject(order.status, order)):
+                return True
+    return False
 
 
 def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: str) -> Decision:
@@ -200,11 +218,6 @@ def _refused(case: Case, message: str, kind: type[Refused] = Refused) -> Decisio
     """A refusal is a decision like any other: it is journaled, and the reply is the 409."""
     case.record("system", {"refused": message}, trigger="refuse")
     return case.close(caller_sees=True, refusal=kind(message))
-
-
-def _leads(case: Case, message: str) -> bool:
-    kitchen = case.machines["fulfilment"]
-    return any(kitchen.leaves(trigger, case.the_order.status) for trigger in kitchen.fires(message))
 
 
 def _held(order: Order) -> list[IntentId]:
