@@ -67,10 +67,10 @@ def main() -> None:
     run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss))
 
 
-def serve(settings: Settings) -> int:
-    """Serve until told to stop; the exit code. Everything is opened in the worker process."""
+def serve(settings: Settings, *, as_json: bool = False) -> int:
+    """Serve until told to stop; the exit code. Everything is opened in the worker, which says where it listens: `as_json`, on stdout."""
     _log(settings)
-    return serve_in_worker(settings.listen, partial(_build, settings))
+    return serve_in_worker(settings.listen, partial(_build, settings, as_json=as_json))
 
 
 def ask(settings: Settings, command: RequeueTask) -> None:
@@ -116,13 +116,13 @@ def _log(settings: Settings) -> None:
     configure(sys.stderr, logging.INFO, SystemClock(), secrets=settings.secrets())
 
 
-def _build(settings: Settings) -> Running:
+def _build(settings: Settings, *, as_json: bool) -> Running:
     """Open the journal and start everything; SystemExit with the code of INTERFACE §5 where that cannot be."""
     _log(settings)
     try:
-        return _start(settings)
+        running = _start(settings)
     except HeadRegressed as error:
-        return _Closed(settings, error).running
+        running = _Closed(settings, error).running
     except JournalInUse as error:
         logger.critical("journal in use", extra={"error": str(error)})
         raise SystemExit(EXIT_UNREACHABLE) from error
@@ -132,6 +132,15 @@ def _build(settings: Settings) -> Running:
     except (WorkflowError, BadTemplate) as error:
         logger.critical("not started", extra={"error": str(error)})
         raise SystemExit(3) from error
+    return running if as_json else Running(running.app, running.stop)
+
+
+def _say_where(venue: ThreadedServer, address: tuple[str, int]) -> None:
+    """One line of JSON on stdout for whoever started this: where either side listens."""
+    sides = {"listen": address, "consoleListen": venue.address}
+    urls = {name: f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for name, (host, port) in sides.items()}
+    sys.stdout.write(msgspec.json.encode(urls).decode() + "\n")
+    sys.stdout.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +161,7 @@ def _start(settings: Settings) -> Running:
         opened.close()
         raise
     opened.begin()
-    return Running(opened.dojo, partial(_stop, venue, opened))
+    return Running(opened.dojo, partial(_stop, venue, opened), partial(_say_where, venue))
 
 
 def _open(settings: Settings) -> _Opened:
@@ -204,7 +213,7 @@ class _Closed:
         self._dojo = Switch(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"))
         self._venue = Switch(_venue_app(settings, blueprints))
         self._server = _listen(settings, self._venue)
-        self.running = Running(self._dojo, self._stop)
+        self.running = Running(self._dojo, self._stop, partial(_say_where, self._server))
 
     def _accept(self, actor: str, reason: str) -> str:
         with self._lock:

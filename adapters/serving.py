@@ -78,10 +78,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a worker serves. `stop` is called once, after the last answer, and has about a second and a half."""
+    """What a worker serves. `stop` is called once, after the last answer, and has about a second and a half.
+
+    `announce` gets the address at which the worker listens, with the real port, once everything is built.
+    """
 
     app: WSGIApplication
     stop: Callable[[], None]
+    announce: Callable[[Address], None] = lambda address: None
 
 
 class Switch:
@@ -120,7 +124,7 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     logger.info("address bound", extra={"address": _text_of(listener.getsockname())})
     server = _OneWorker(listener)
     try:
-        server.serve(target_loader=partial(_load, build, os.getpid()), wrap_loader=False)
+        server.serve(target_loader=partial(_load, build, os.getpid(), listener.getsockname()[:2]), wrap_loader=False)
     except SystemExit as left:
         if left.code == 0:  # Told to stop before Granian listened to signals; a worker, if there is one, ends with us.
             return 0
@@ -214,7 +218,7 @@ def _text_of(address: tuple[Any, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _load(build: Callable[[], Running], parent: int) -> WSGIApplication:
+def _load(build: Callable[[], Running], parent: int, address: Address) -> WSGIApplication:
     """Start the worker; called by Granian in the worker's main thread."""
     _end_with(parent)
     for signum in STOP_SIGNALS:
@@ -230,6 +234,7 @@ def _load(build: Callable[[], Running], parent: int) -> WSGIApplication:
     stop = _once(running.stop)
     multiprocessing.util.Finalize(None, stop, exitpriority=0)
     _cut_off_after_order_to_stop(stop)
+    running.announce(address)
     return running.app
 
 

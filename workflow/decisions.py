@@ -97,11 +97,13 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
     if intent.id not in order.payments:
         case.tell("payment", "declare", intent.id)
     payment = case.the_order.payments[intent.id]
-    if is_stale(intent, payment):
+    verdict = judge(intent, order, payment, others)
+    if payment.detached or is_stale(intent, payment):
         facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:40], "stale": True}
         case.record("check", facts, intent_id=intent.id)
+        if payment.detached and intent.status == "Captured" and not verdict.mismatch:
+            case.attend("STATUS_LIE", f"intent {intent.id} was taken off this order, and now agrees with it", intent.id)
         return case.close()
-    verdict = judge(intent, order, payment, others)
     facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
     if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
@@ -144,7 +146,10 @@ def effect_dead(machines: Machines, order: Order, command: AttemptFailed, *, at:
     case = Case(machines, order, at=at, actor="outbox", cause=f"{task.effect}:{task.id}")
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     case.record("effect", facts, intent_id=task.intent_id)
-    if command.code in MISMATCHES and IntentId(task.intent_id) in order.payments:
+    payment = order.payments.get(IntentId(task.intent_id))
+    if payment and payment.detached:
+        return case.close()  # A person took it off this order: whether Dojo knows it is no matter here.
+    if command.code in MISMATCHES and payment:
         case.record("check", {"status": "", "mismatch": command.code, "detail": command.error}, intent_id=task.intent_id)
         case.tell("payment", "read_disagrees", task.intent_id)
     else:

@@ -271,6 +271,7 @@ class Engine:
         if found := resolve(command.intent, unit.transaction):
             order = unit.order(found[0])
             unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
+            unit.transaction.unpark(command.intent.id)
             for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
                 _relieve(command.intent, code, f"it pays order {order.id}", unit)
             return
@@ -319,7 +320,16 @@ def resolve(intent: PaymentIntent, transaction: Transaction) -> list[OrderId]:
     found = list(dict.fromkeys(hit for hit in hits if hit))
     if not found and intent.reference:
         found = [hit for hit in [_known(transaction, intent.reference)] if hit]
-    return found
+    if found == hits[:1]:
+        return found
+    return [hit for hit in found if not _is_detached(transaction, hit, intent)] or found
+
+
+def _is_detached(transaction: Transaction, order_id: OrderId, intent: PaymentIntent) -> bool:
+    """A person took the intent off this order: it pays another one, where there is another."""
+    order = transaction.order(order_id)
+    payment = order.payments.get(intent.id) if order else None
+    return payment is not None and payment.detached
 
 
 def _known(transaction: Transaction, order_id: str) -> OrderId | None:

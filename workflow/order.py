@@ -33,8 +33,10 @@ class Payment:
 
     `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
     of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
-    that a word came which no read has answered. `fate` says how an ended payment ended. `mismatch` is the code of the difference that
-    holds this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` what a person has accepted.
+    that a word came which no read has answered, `echo` that the read after a word showed nothing new: a copy of Dojo's that lags may
+    have answered, so it is read once more. `fate` says how an ended payment ended. `mismatch` is the code of the difference that holds
+    this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` what a person has accepted.
+    `detached`: a person took it off this order, and it may pay another.
     `refused_for` is the code of why we answered 409 to it.
     """
 
@@ -53,6 +55,8 @@ class Payment:
     refused_for: str = ""
     refused_detail: str = ""
     unread: bool = False
+    echo: bool = False
+    detached: bool = False
     status: str = ""
     read_at: str = ""
     differing: tuple[int, int, int] | None = None
@@ -66,7 +70,7 @@ class Payment:
     @property
     def is_open(self) -> bool:
         """Dojo may still change it without telling us: the sweep looks after it."""
-        return self.state in HELD | IGNORED | UNPAID or (self.state not in ENDED and (self.unread or bool(self.mismatch)))
+        return self.state in HELD | IGNORED | UNPAID or (self.state not in ENDED and (self.unread or self.echo or bool(self.mismatch)))
 
     @property
     def was_counted(self) -> bool:
@@ -338,7 +342,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
                 differing=None,
             )
         case "detach_payment":
-            return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False)
+            return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False, detached=True)
         case "mark_given_back":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
             return replace(order, acknowledged={**order.acknowledged, key: order.paid.value})
@@ -382,7 +386,10 @@ def _apply_check(order: Order, entry: Entry) -> Order:
     facts = entry.body
     if "stale" in facts:
         return order
-    changes: dict[str, object] = {"unread": False, "status": facts["status"], "read_at": facts.get("updatedAt", "")}
+    payment = order.payments[IntentId(entry.payment_intent_id)]
+    read_at = facts.get("updatedAt", payment.read_at)  # Dojo that knows nothing of it now does not make an older answer news.
+    echo = payment.unread and bool(payment.status) and payment.read_at == read_at
+    changes: dict[str, object] = {"unread": False, "echo": echo, "status": facts["status"], "read_at": read_at}
     if "paid" in facts:
         figures = {"paid": facts["paid"], "tips": facts["tips"], "refunded": facts["refunded"]}
         changes |= figures | {"was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}

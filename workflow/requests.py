@@ -208,6 +208,8 @@ def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) 
         case "detach_payment" if payment:
             case.tell("payment", "detached", intent_id, fate="expired")
             case.record("operator", facts, trigger=command.action, intent_id=intent_id)
+            if code == "EXTERNAL_ID_MISMATCH":
+                case.want(ReadIntent(intent_id))  # It says whose it is: that order gets it.
         case _:
             case.record("operator", facts, trigger=command.action, intent_id=intent_id)
     if any((item.code, item.payment_intent_id) == (code, intent_id) for item in case.the_order.attention):

@@ -187,6 +187,8 @@ class Unit:
         """Have the sweep look after payments that are open, and leave alone those that are not any more."""
         old = before.payments if before else {}
         for intent_id, payment in order.payments.items():
+            if payment.detached and payment == old.get(intent_id):
+                continue  # It may pay another order, which looks after it now.
             is_watched = order.is_watched(intent_id)
             was_watched = before.is_watched(intent_id) if before and intent_id in old else None
             if payment != old.get(intent_id) or is_watched != was_watched or (before and before.is_final != order.is_final):

@@ -35,21 +35,26 @@ def cli() -> None:
 
 
 @cli.command(cls=Command, example="tillproof serve")
+@json_option
 @click.pass_obj
-def serve(program: Program) -> None:
-    """Serve Dojo's side and the venue's side until SIGTERM."""
+def serve(program: Program, as_json: bool) -> None:
+    """Serve Dojo's side and the venue's side until SIGTERM; --json: a line with their addresses once they listen."""
     found = settings()
     if problems := found.problems_for_serving():
         raise Failure(Exit.SETTINGS, "\n".join(problems), "tillproof doctor")
     bill_template(found)
-    raise SystemExit(program.serve(found))
+    raise SystemExit(program.serve(found, as_json=as_json))
 
 
 @cli.command(cls=Command, example="tillproof demo")
 @click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C.")
-def demo(keep: bool) -> None:
-    """Run both flows against the simulator: no key, no network, a journal in a temporary folder."""
-    ok = Demo(keep=keep).run()
+@json_option
+def demo(keep: bool, as_json: bool) -> None:
+    """Run both flows against the simulator: no key, no network, a journal in a temporary folder.
+
+    With --json the outcome is one object on stdout, and the arrows go to stderr.
+    """
+    ok = Demo(keep=keep, as_json=as_json).run()
     raise SystemExit(Exit.FINE if ok else Exit.FOUND)
 
 
@@ -84,11 +89,13 @@ def version(as_json: bool) -> None:
 
 @cli.command(cls=Command, example="tillproof completion bash")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@json_option
+def completion(shell: str, as_json: bool) -> None:
     """Print the script that completes commands and options; `eval` its output in your shell's start-up file."""
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(cli, {}, "tillproof", "_TILLPROOF_COMPLETE").source())
+    script = kind(cli, {}, "tillproof", "_TILLPROOF_COMPLETE").source()
+    emit(as_json, {"shell": shell, "script": script}, lambda: iter([script]))
 
 
 for command in (sandbox, caps, orders, outbox, journal, machine, diagram):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -33,11 +34,18 @@ from workflow.journal.keys import UnusableKey
 from workflow.journal.reads import SqliteReads
 
 
+class Serve(Protocol):
+    """Serves until told to stop."""
+
+    def __call__(self, settings: Settings, *, as_json: bool) -> int:
+        """The exit code. `as_json`: a line on stdout once both sides listen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, and going on after a loss."""
 
-    serve: Callable[[Settings], int]
+    serve: Serve
     dojo: Callable[[Settings], DojoClient]
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]

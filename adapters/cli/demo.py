@@ -16,7 +16,7 @@ import requests
 
 from adapters.cli.arrows import WIDTH, arrow, shortened
 from adapters.cli.local import Place, dojo_client, place, service
-from adapters.cli.output import paint
+from adapters.cli.output import emit, paint
 from adapters.dojo.capabilities import wanted
 from adapters.sandbox import FlowResult, Message, Sandbox
 from workflow.journal.reads import SqliteReads, StoredEntry
@@ -40,14 +40,17 @@ BILL = {
 
 
 class Demo:
-    """One run; `keep` leaves both programs running until Ctrl-C."""
+    """One run; `keep` leaves both programs running until Ctrl-C; `as_json` keeps stdout for the outcome."""
 
-    def __init__(self, *, keep: bool) -> None:
-        self._keep = keep
+    def __init__(self, *, keep: bool, as_json: bool = False) -> None:
+        self._keep, self._as_json = keep, as_json
         self._lock = threading.Lock()
         self._retries = self._duplicates = 0
         self._events: list[str] = []
         self._began = time.monotonic()
+
+    def _say(self, line: str) -> None:
+        click.echo(line, err=self._as_json)
 
     def run(self) -> bool:
         """Play both flows; whether everything ended as it should."""
@@ -62,7 +65,7 @@ class Demo:
                 sandbox.stop()
 
     def _play(self, place: Place, sandbox: Sandbox) -> bool:
-        click.echo(f"Tillproof demo: no key, no network; journal in {place.journal}")
+        self._say(f"Tillproof demo: no key, no network; journal in {place.journal}")
         self._title("Registration", "what Dojo may ask of this POS")
         dojo_client(sandbox).register(wanted(place.public_url, "epos-demo", place.password))
         reads = SqliteReads(place.journal)
@@ -76,13 +79,13 @@ class Demo:
         self._open_bill(place)
         second = sandbox.pay_only(TABLE, parts=2)
         self._outcome(reads, second)
-        ok = self._totals(place, reads, [first, second])
+        ok = self._totals(place, sandbox, reads, [first, second])
         if self._keep:
             self._wait(place, sandbox)
         return ok
 
     def _title(self, name: str, what: str) -> None:
-        click.echo(f"\n{paint(name, 'cyan')}: {what}")
+        self._say(f"\n{paint(name, 'cyan')}: {what}")
 
     def _arrow(self, message: Message) -> None:
         """One message as it ends."""
@@ -91,7 +94,7 @@ class Demo:
             self._retries += failed
             if message.path == "/v1/events":
                 self._events.append(message.note)
-            click.echo(arrow(message, "failed: it will be tried again" if failed else None))
+            self._say(arrow(message, "failed: it will be tried again" if failed else None))
 
     def _open_bill(self, place: Place) -> None:
         began = time.monotonic()
@@ -100,24 +103,24 @@ class Demo:
         )
         answer.raise_for_status()
         line = "  >> POST /till/orders (the till opens a bill)".ljust(WIDTH)
-        click.echo(f"{line} {paint(str(answer.status_code), 'green')} {(time.monotonic() - began) * 1000:>5.0f} ms")
+        self._say(f"{line} {paint(str(answer.status_code), 'green')} {(time.monotonic() - began) * 1000:>5.0f} ms")
 
     def _outcome(self, reads: SqliteReads, flow: FlowResult) -> None:
         """What the journal says of the flow's order."""
         if not flow.ok or flow.order_id is None:
-            click.echo(paint(f"  NOT DONE: {flow.reason}", "red"))
+            self._say(paint(f"  NOT DONE: {flow.reason}", "red"))
             return
         self._let_rest(reads)
         entries = list(reads.entries(order_id=flow.order_id))
         path = [entry.to_state for entry in entries if entry.machine.startswith("order@")]
         order = reads.order(flow.order_id)
         assert order is not None
-        click.echo(f"  order {shortened(flow.order_id)}: {' → '.join(path)}")
+        self._say(f"  order {shortened(flow.order_id)}: {' → '.join(path)}")
         for payment in order.order.payments.values():
             paid, tips = payment.counted
-            click.echo(f"    {shortened(payment.intent_id)} {payment.state}: {Money(paid, 'GBP')} paid, {Money(tips, 'GBP')} tip")
+            self._say(f"    {shortened(payment.intent_id)} {payment.state}: {Money(paid, 'GBP')} paid, {Money(tips, 'GBP')} tip")
         self._say_duplicates(entries)
-        click.echo(f"  Dojo read the order back: {order.order.paid} of {order.order.total} paid, {len(entries)} entries in the journal")
+        self._say(f"  Dojo read the order back: {order.order.paid} of {order.order.total} paid, {len(entries)} entries in the journal")
 
     def _say_duplicates(self, entries: list[StoredEntry]) -> None:
         """Events of this order that were delivered again, and how often the journal has them."""
@@ -126,21 +129,44 @@ class Demo:
             delivered = sum(str(event_id) in note for note in self._events) if entry.kind == "event" else 1
             if delivered > 1:
                 self._duplicates += delivered - 1
-                click.echo(f"    == the event {shortened(str(event_id))} came {delivered} times and was applied once")
+                self._say(f"    == the event {shortened(str(event_id))} came {delivered} times and was applied once")
 
-    def _totals(self, place: Place, reads: SqliteReads, flows: list[FlowResult]) -> bool:
+    def _totals(self, place: Place, sandbox: Sandbox, reads: SqliteReads, flows: list[FlowResult]) -> bool:
         verified, replayed = verify(reads, Path(f"{place.journal}.witness"), None), replay(reads)
         whole = verified.ok and replayed.ok
         done = sum(flow.ok for flow in flows)
         paid = Money(sum(order.order.paid.value for flow in flows if flow.order_id and (order := reads.order(flow.order_id))), "GBP")
         seconds = time.monotonic() - self._began
-        click.echo(
+        self._say(
             f"\n{done} of {len(flows)} flows done, {paid} paid, {self._retries} failed call{'s' * (self._retries != 1)} retried, "
             f"{self._duplicates} duplicate event{'s' * (self._duplicates != 1)} ignored"
         )
         state = paint("whole, and replay equals what is stored", "green") if whole else paint("NOT WHOLE", "red")
-        click.echo(f"Journal: {verified.entries} entries, {state}. {seconds:.1f} s in all.")
-        return whole and done == len(flows)
+        self._say(f"Journal: {verified.entries} entries, {state}. {seconds:.1f} s in all.")
+        ok = whole and done == len(flows)
+        data = {
+            "ok": ok,
+            "flows": [self._flow_view(reads, flow) for flow in flows],
+            "paid": paid,
+            "failedCallsRetried": self._retries,
+            "duplicateEventsIgnored": self._duplicates,
+            "journal": {"entries": verified.entries, "whole": whole},
+            "seconds": round(seconds, 1),
+        }
+        if self._keep:
+            addresses = {"listen": place.public_url, "consoleListen": place.venue_url, "sandbox": sandbox.url}
+            data["serving"] = addresses | {"operatorToken": place.tokens["operator"], "sandboxKey": sandbox.api_key}
+        emit(self._as_json, data, lambda: iter(()))
+        return ok
+
+    def _flow_view(self, reads: SqliteReads, flow: FlowResult) -> dict[str, object]:
+        view: dict[str, object] = {"flow": flow.name, "ok": flow.ok, "reason": flow.reason, "orderId": flow.order_id}
+        if not flow.order_id or (stored := reads.order(flow.order_id)) is None:
+            return view
+        order = stored.order
+        payments = [{"paymentIntentId": payment.intent_id, "state": payment.state} for payment in order.payments.values()]
+        figures = {"totalAmount": order.total, "paidAmount": order.paid, "tipsAmount": order.tips}
+        return view | figures | {"state": order.state, "payments": payments}
 
     def _let_rest(self, reads: SqliteReads) -> None:
         """The last `OrderUpdated` may still be on its way back."""
@@ -149,11 +175,11 @@ class Demo:
             time.sleep(POLL_SECONDS)
 
     def _wait(self, place: Place, sandbox: Sandbox) -> None:
-        click.echo(f"\nThe venue's side: {place.venue_url}   (operator token: {place.tokens['operator']})")
-        click.echo(f"Dojo's side:      {place.public_url}")
-        click.echo(f"Dojo simulator:   {sandbox.url}   (key: {sandbox.api_key})")
-        click.echo("Ctrl-C to stop.")
+        self._say(f"\nThe venue's side: {place.venue_url}   (operator token: {place.tokens['operator']})")
+        self._say(f"Dojo's side:      {place.public_url}")
+        self._say(f"Dojo simulator:   {sandbox.url}   (key: {sandbox.api_key})")
+        self._say("Ctrl-C to stop.")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            click.echo("")
+            self._say("")

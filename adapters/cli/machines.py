@@ -63,33 +63,40 @@ def _machine_lines() -> Iterator[str]:
 @click.option("--check", is_flag=True, help="Exit 1 when diagrams/ does not show what is declared.")
 @click.option("--write", is_flag=True, help="Draw diagrams/ anew.")
 @click.option("--record", is_flag=True, help="Play both flows, record what goes over the wire, and draw diagrams/ anew.")
-def diagram(name: str | None, order_id: str | None, form: str, check: bool, write: bool, record: bool) -> None:
+@json_option
+def diagram(*, name: str | None, order_id: str | None, form: str, check: bool, write: bool, record: bool, as_json: bool) -> None:
     """Draw the declared machines, or the way of one order through them."""
     folder = Path(__file__).resolve().parents[2] / "diagrams"
     if record:
         recording.record(folder)
     if write or record:
         diagrams.write(folder)
+        emit(as_json, {"drawn": list(diagrams.files(folder))}, lambda: iter(()))
         click.echo(f"drawn: {', '.join(diagrams.files(folder))}", err=True)
     elif check:
-        if stale := diagrams.stale(folder):
+        stale = diagrams.stale(folder)
+        emit(as_json, {"stale": stale}, lambda: iter(()))
+        if stale:
             raise Failure(Exit.FOUND, f"stale in diagrams/: {', '.join(stale)}", "tillproof diagram --write")
         click.echo("diagrams/ shows what is declared.", err=True)
     else:
-        for declaration in DECLARATIONS:
-            if name == declaration.name or (name is None and (not order_id or declaration.name == ORDER.name)):
-                _draw(declaration, form, order_id)
+        default = [declaration.name for declaration in DECLARATIONS] if not order_id else [ORDER.name]
+        wanted = [declaration for declaration in DECLARATIONS if declaration.name in ([name] if name else default)]
+        drawn = [picture for declaration in wanted for picture in _draw(declaration, form, order_id)]
+        emit(as_json, {"format": form, "diagrams": drawn}, lambda: (picture["text"].removesuffix("\n") for picture in drawn))
 
 
-def _draw(declaration: Declaration, form: str, order_id: str | None) -> None:
+def _draw(declaration: Declaration, form: str, order_id: str | None) -> Iterator[dict[str, str]]:
     """The machine alone, or with the way of an order through it: for payments one picture an intent."""
+    about = {"name": declaration.name, "hash": declared_machines()[declaration.name].hash}
     if order_id is None:
-        click.echo(diagrams.render(declaration, form), nl=False)
+        yield about | {"text": diagrams.render(declaration, form)}
         return
     entries = _entries_of(order_id)
     moved = (entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
     for intent_id in dict.fromkeys(moved):
-        click.echo(diagrams.render(declaration, form, diagrams.path_taken(entries, declaration.name, intent_id)), nl=False)
+        taken = diagrams.path_taken(entries, declaration.name, intent_id)
+        yield about | {"orderId": order_id, "paymentIntentId": intent_id, "text": diagrams.render(declaration, form, taken)}
 
 
 def _entries_of(order_id: str) -> list[Entry]:

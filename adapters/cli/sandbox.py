@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from adapters.cli.arrows import arrow
-from adapters.cli.output import Command, Exit, Failure, paint
+from adapters.cli.context import json_option
+from adapters.cli.output import Command, Exit, Failure, emit, paint
 from adapters.sandbox import (
     FlowResult,
     OrderAndPay,
@@ -60,6 +61,7 @@ INSTEAD = ("cancel", "reversal", "decline")
 @click.option("--out-of-order", is_flag=True, help="The capture's event before CreateOrder, or before payment_intent.created.")
 @click.option("--duplicates", default=0, show_default=True, help="So many more copies of the capture's event.")
 @click.option("--step-seconds", default=30.0, show_default=True, help="How long a flow waits for the POS at each step.")
+@json_option
 def sandbox(
     *,
     port: int,
@@ -70,9 +72,13 @@ def sandbox(
     flows: tuple[str, ...],
     same_event_id: bool,
     step_seconds: float,
+    as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the Dojo simulator alone, for this or any other POS."""
+    """Run the Dojo simulator alone, for this or any other POS.
+
+    With --json stdout gets one object: where it listens, or how the flows ended; the arrows go to stderr.
+    """
     if flows and not pos_url:
         raise click.UsageError("--flow needs --pos: without it, serve, register the POS, and start flows with curl")
     if "pay-only" in flows and not options["table_id"]:
@@ -85,37 +91,39 @@ def sandbox(
             pos=pos,
             same_event_id=same_event_id,
             step_seconds=step_seconds,
-            observer=lambda message: click.echo(arrow(message)),
+            observer=lambda message: click.echo(arrow(message), err=as_json),
         )
         if not flows:
-            run_forever(dojo, lambda url: _say_where(url, api_key, is_told=pos is not None))
+            run_forever(dojo, lambda url: _say_where(url, api_key, is_told=pos is not None, as_json=as_json))
             return
         requests = [_request(flow, **options) for flow in flows]
-        if not _play(dojo, requests):
+        results = _play(dojo, requests, as_json=as_json)
+        ok = all(result.ok for result in results)
+        emit(as_json, {"ok": ok, "flows": results}, lambda: iter(()))
+        if not ok:
             raise SystemExit(Exit.FOUND)
 
 
-def _play(dojo: Sandbox, requests: list[OrderAndPay | PayOnly]) -> bool:
-    """Play every flow, also after one that failed; whether all ended as they should."""
+def _play(dojo: Sandbox, requests: list[OrderAndPay | PayOnly], *, as_json: bool) -> list[FlowResult]:
+    """Play every flow, also after one that failed."""
     dojo.start()
     try:
         results = []
         for request in requests:
-            click.echo(f"\n{paint('Order and Pay' if isinstance(request, OrderAndPay) else 'Pay-only', 'cyan')}")
+            click.echo(f"\n{paint('Order and Pay' if isinstance(request, OrderAndPay) else 'Pay-only', 'cyan')}", err=as_json)
             results.append(dojo.play(request))
-            _say_result(results[-1])
+            click.echo(_told(results[-1]), err=as_json)
     finally:
         dojo.stop()
-    return all(result.ok for result in results)
+    return results
 
 
-def _say_result(result: FlowResult) -> None:
+def _told(result: FlowResult) -> str:
     about = f" order {result.order_id}" if result.order_id else ""
     if result.ok:
-        click.echo(f"{paint('Done:', 'green')}{about}, {len(result.steps)} steps; {result.steps[-1].name}: {result.steps[-1].detail}")
-    else:
-        failed = result.steps[-1].name if result.steps else "nothing"
-        click.echo(f"{paint('Failed:', 'red')}{about} at {failed}: {result.reason}")
+        return f"{paint('Done:', 'green')}{about}, {len(result.steps)} steps; {result.steps[-1].name}: {result.steps[-1].detail}"
+    failed = result.steps[-1].name if result.steps else "nothing"
+    return f"{paint('Failed:', 'red')}{about} at {failed}: {result.reason}"
 
 
 def _request(
@@ -133,7 +141,8 @@ def _request(
     return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, **options)
 
 
-def _say_where(url: str, api_key: str, *, is_told: bool) -> None:
+def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
+    emit(as_json, {"url": url}, lambda: iter(()))
     click.echo(f"Dojo sandbox at {url}  (Ctrl-C to stop)", err=True)
     if not is_told:
         click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} TILLPROOF_DOJO_API_KEY={api_key} tillproof serve", err=True)

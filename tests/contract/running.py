@@ -33,6 +33,7 @@ STOP_SECONDS = 10.0
 """INTERFACE §2: SIGTERM drains within them."""
 
 KEY = "sk_sandbox_contract"
+SOFTWARE_HOUSE_ID = "sh_contract"
 USERNAME, PASSWORD = "epos-contract", "pass:wörd with spaces"
 TOKENS = {"till": "tok-till-4711", "auditor": "tok-auditor-4712", "operator": "tok-operator-4713"}
 
@@ -108,7 +109,7 @@ class Service:
             "JOURNAL": folder / "tillproof.db",
             "DOJO_URL": dojo_url,
             "DOJO_API_KEY": KEY,
-            "SOFTWARE_HOUSE_ID": "sh_contract",
+            "SOFTWARE_HOUSE_ID": SOFTWARE_HOUSE_ID,
             "EPOS_USERNAME": USERNAME,
             "EPOS_PASSWORD": PASSWORD,
             "TOKENS": ",".join(f"{role}:{role}-1:{token}" for role, token in TOKENS.items()),
@@ -238,7 +239,8 @@ def running(folder: Path, dojo_url: str = "http://127.0.0.1:9", **settings: obje
 
 def register(service: Service, sandbox: Sandbox) -> None:
     """Tell the sandbox where the service is and what it serves, as `tillproof caps register` does."""
-    client = DojoClient(DojoSettings(url=sandbox.url, api_key=sandbox.api_key, software_house_id="sh_contract"))
+    url = str(service.settings["DOJO_URL"])
+    client = DojoClient(DojoSettings(url=url, api_key=sandbox.api_key, software_house_id=SOFTWARE_HOUSE_ID))
     client.register(wanted(str(service.settings["PUBLIC_URL"]), USERNAME, PASSWORD))
     client.close()
 

@@ -15,6 +15,7 @@ import sys
 from collections import namedtuple
 from contextlib import closing
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import click
 import pytest
@@ -318,11 +319,16 @@ def test_doctor_of_a_healthy_venue_finds_no_failure(ask):
     assert {finding["name"] for finding in found["findings"]} >= {"settings", "SQLite", "journal", "Dojo", "capabilities"}
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+def test_every_command_speaks_json_where_it_is_asked_to(words):
+    assert "--json" in {name for option in COMMANDS[words].params for name in option.opts}
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        *("doctor", "version", "caps list", "caps diff", "caps register", "orders list", f"orders show {ID}", "machine show"),
-        *(f"orders bill {ID}", "journal verify", "journal replay", "journal head"),
+        *("doctor", "version", "completion bash", "diagram", f"diagram --order {ID}", "caps list", "caps diff", "caps register"),
+        *("orders list", f"orders show {ID}", f"orders bill {ID}", "machine show", "journal verify", "journal replay", "journal head"),
     ],
     ids=lambda words: words.replace(" ", "-"),
 )
@@ -640,6 +646,27 @@ def test_diagram_draws_the_machine_that_was_asked_for(ask):
     assert len(ask("diagram").stdout) > len(shown.stdout)
 
 
+def test_diagram_with_json_gives_each_picture_with_its_machine(ask):
+    found = json.loads(ask("diagram", "--format", "dot", "--json").stdout)
+    taken = json.loads(ask("diagram", "--machine", "payment", "--order", ID, "--json").stdout)
+
+    assert (found["format"], [each["name"] for each in found["diagrams"]]) == ("dot", ["order", "payment", "fulfilment"])
+    assert "".join(each["text"] for each in found["diagrams"]) == ask("diagram", "--format", "dot").stdout
+    assert all(re.fullmatch("[0-9a-f]{12}", each["hash"]) for each in found["diagrams"])
+    assert [set(each) for each in taken["diagrams"]] == [{"name", "hash", "orderId", "paymentIntentId", "text"}]
+
+
+def test_diagram_check_with_json_names_what_is_stale(ask):
+    assert json.loads(ask("diagram", "--check", "--json").stdout) == {"stale": []}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_with_json_holds_the_script(ask, shell):
+    found = json.loads(ask("completion", shell, "--json").stdout)
+
+    assert (found["shell"], found["script"] + "\n") == (shell, ask("completion", shell).stdout)
+
+
 def test_colour_is_for_terminals_that_want_it(venue):
     def on_a_terminal(**extra):
         ours, theirs = pty.openpty()
@@ -684,6 +711,23 @@ def test_the_sandbox_says_where_it_is_and_stops_on_sigterm(tmp_path):
     assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
 
 
+@pytest.mark.parametrize("words", ["sandbox --port 0", "serve"])
+def test_a_server_with_json_says_in_one_line_where_it_listens_once_it_does(tmp_path, words):
+    settings = {"LISTEN": "127.0.0.1:0", "CONSOLE_LISTEN": "127.0.0.1:0", "JOURNAL": tmp_path / "till.db", "ENV": "test"}
+    settings |= {"DOJO_API_KEY": KEY, "SOFTWARE_HOUSE_ID": "sh", "DOJO_URL": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "app", *words.split(), "--json"]
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(settings), **pipes) as process:
+        found = json.loads(process.stdout.readline())
+        for url in found.values():
+            socket.create_connection(urlsplit(url).netloc.split(":"), PATIENCE).close()
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=PATIENCE)
+
+    assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url"})
+    assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
+
+
 def test_the_sandbox_refuses_a_port_that_is_taken_and_a_key_of_production(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         fails(run_process(tmp_path, "sandbox", "--port", str(taken.getsockname()[1])), 4, "Next: tillproof sandbox --port 0")
@@ -700,6 +744,20 @@ def test_the_demo_ends_with_0_in_time_and_its_last_lines_give_totals_and_entries
     assert float(journal[1]) < DEMO_SECONDS
     assert "created → authorised → captured → reconciled → updated" in ended.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_with_json_puts_its_outcome_alone_on_stdout(tmp_path):
+    ended = run_process(tmp_path, "demo", "--json")
+
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, found["ok"], found["journal"]["whole"]) == (0, True, True)
+    assert (found["failedCallsRetried"], found["duplicateEventsIgnored"]) == (1, 1)
+    assert [(flow["flow"], flow["ok"], flow["state"], len(flow["payments"])) for flow in found["flows"]] == [
+        ("order-and-pay", True, "updated", 1),
+        ("pay-only", True, "updated", 2),
+    ]
+    assert found["paid"]["value"] == sum(flow["paidAmount"]["value"] for flow in found["flows"]) > 0
+    assert "<- POST  /v1/orders" in ended.stderr
 
 
 def test_the_demo_heeds_no_setting_of_the_caller(tmp_path):

@@ -1,15 +1,32 @@
-"""Everything that a payment can go through between a running service and the sandbox; after each, the journal proves what happened."""
+"""Everything that a payment can go through between a running service and the sandbox; after each, the journal proves what happened.
+
+Both talk through a wiretap, and every body of either is checked against Dojo's published schemas after each test.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from adapters.sandbox import Sandbox, basket_of
-from tests.contract.running import KEY, Service, a_bill, an_event, an_order, eventually, register
+from tests.conftest import NO_SKIPS, SPECS
+from tests.contract.running import (
+    KEY,
+    PASSWORD,
+    SOFTWARE_HOUSE_ID,
+    USERNAME,
+    Service,
+    a_bill,
+    an_event,
+    an_order,
+    eventually,
+    register,
+)
+from tests.contract.wiretap import Contract, Line
 from workflow.money import Money
 
 PATH = ["created", "authorised", "captured", "reconciled", "updated"]
@@ -32,29 +49,53 @@ class Watcher:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A service that hears of events by the capability and by a webhook, sweeps each second and retries at once."""
+    """A service that hears of events by the capability and by a webhook, sweeps each second and retries at once; a line to each side."""
     watcher = Watcher()
     sandbox = Sandbox(api_key=KEY, observer=watcher, step_seconds=SECONDS, event_back_off_seconds=0.02)
     sandbox.start()
-    service = Service(tmp_path_factory.mktemp("whole"), sandbox.url, SWEEP_S=1, ORPHAN_ALARM_S=1, CALL_DEADLINE_MS=700)
+    to_dojo = Line(urlsplit(sandbox.url).port)
+    service = Service(tmp_path_factory.mktemp("whole"), to_dojo.url, SWEEP_S=1, ORPHAN_ALARM_S=1, CALL_DEADLINE_MS=700)
+    to_pos = Line(service.dojo.port)
+    service.settings["PUBLIC_URL"], service.dojo.port = to_pos.url, to_pos.port
     try:
-        service.settings["WEBHOOK_SECRETS"] = subscribe(sandbox, f"{service.settings['PUBLIC_URL']}/webhooks/dojo")
+        service.settings["WEBHOOK_SECRETS"] = subscribe(sandbox, f"{to_pos.url}/webhooks/dojo")
         service.start()
         register(service, sandbox)
         watcher.service = service
-        yield SimpleNamespace(sandbox=sandbox, service=service, seen=watcher.seen)
+        yield SimpleNamespace(sandbox=sandbox, service=service, seen=watcher.seen, lines={"dojo-api": to_dojo, "epos-data-api": to_pos})
     finally:
         service.kill()
         sandbox.stop()
+        to_dojo.close()
+        to_pos.close()
+
+
+@pytest.fixture(scope="module")
+def contract(request):
+    """Dojo's documents, and what was seen of them so far; None where they are not beside us: nothing is checked."""
+    if not SPECS.is_dir() and not NO_SKIPS:
+        return None
+    return Contract(
+        request.getfixturevalue("specs"), api_key=KEY, software_house_id=SOFTWARE_HOUSE_ID, username=USERNAME, password=PASSWORD
+    )
 
 
 @pytest.fixture
-def pair(whole):
-    """Both; whatever a test does, the journal verifies and replays afterwards."""
+def pair(whole, contract):
+    """Both; whatever a test does, the journal verifies and replays afterwards, and what both said is as published."""
     yield whole
     requests.delete(f"{whole.sandbox.url}/sandbox/faults", headers=HEADERS, timeout=SECONDS)
     whole.service.await_rest()
     whole.service.assert_whole()
+    check_wire(whole, contract)
+
+
+def check_wire(whole, contract):
+    """Everything that was said since this was asked last is as Dojo publishes it."""
+    for document, line in whole.lines.items():
+        for exchange in line.take():
+            if contract:
+                contract.check(document, exchange)
 
 
 def subscribe(sandbox, url):
@@ -456,3 +497,24 @@ def test_after_every_scenario_the_commands_agree_that_the_journal_is_whole(pair)
     dead = pair.service.auditor.get("/api/outbox?status=dead&limit=500").json["data"]
 
     assert [task["lastError"] for task in dead] == []
+
+
+@pytest.mark.usefixtures("specs")
+def test_every_operation_of_the_flows_is_seen_and_checked(pair, contract):
+    """What other tests of this module showed counts too, but this does not depend on them."""
+    settled(pair, order_and_pay(pair, channels="both"), 1200)
+    order_and_pay(pair, instead_of_capture="cancel")
+    order_and_pay(pair, afterwards=("cancel",))
+    settled(pair, pay_only(pair), 1200)
+    assert pair.service.dojo.get("/v1/orders/nowhere").status == 404
+    register(pair.service, pair.sandbox)
+    pair.service.await_rest()
+
+    expected = {
+        "POST /v1/orders 200", "GET /v1/orders/{orderId} 200", "GET /v1/orders/{orderId} 404", "DELETE /v1/orders/{orderId} 200",
+        "DELETE /v1/orders/{orderId} 409", "POST /v1/orders/search 200", "POST /v1/events 200", "POST /webhooks/dojo 200",
+        "GET /payment-intents/{paymentIntentId} 200", "POST /epos/events 200", "PUT /epos/integrations/rest 200",
+    }  # fmt: skip
+    check_wire(pair, contract)
+    print("\n".join(f"{count:>6} {operation}" for operation, count in sorted(contract.seen.items())))
+    assert expected - contract.seen.keys() == set()

@@ -1,5 +1,6 @@
 """`tillproof sandbox`: as a process, against a POS on the other end of a socket."""
 
+import json
 import re
 import shlex
 import signal
@@ -66,6 +67,20 @@ def test_both_flows_are_played_against_any_pos_and_told_as_arrows():
     assert {path for _, _, path, _ in arrows} == {"/v1/orders", "/v1/events", "/payment-intents/pi", "/epos/events"}
     assert done.stdout.count("Done: order pos-") == 2
     assert peer.orders["pos-1"]["paidAmount"] == wire(1000)
+
+
+def test_flows_with_json_end_as_one_object_with_every_step():
+    with a_peer() as (_, options):
+        done = run(*options, "--flow", "order-and-pay", "--json")
+    with a_peer(announces=False) as (_, options):
+        failed = run(*options, "--flow", "order-and-pay", "--step-seconds", "0.3", "--json")
+
+    told = json.loads(done.stdout)
+    [flow] = told["flows"]
+    assert (done.returncode, told["ok"], flow["state"], flow["orderId"][:4]) == (0, True, "done", "pos-")
+    assert {"CreateOrder", "OrderUpdated"} <= {step["name"] for step in flow["steps"]}
+    assert "Done: order pos-" in done.stderr
+    assert (failed.returncode, json.loads(failed.stdout)["flows"][0]["state"]) == (1, "failed")
 
 
 def test_a_flow_that_fails_ends_with_1_and_the_reason():

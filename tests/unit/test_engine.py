@@ -12,7 +12,18 @@ import pytest
 
 from tests.builders import Venue, a_bill, an_intent
 from workflow.bill import Customer, Personal
-from workflow.commands import AmendOrder, CancelOrder, CreateOrder, OpenOrder, ReceiveEvent, ResolveVenue, SetVenue, Sweep, ToldPayment
+from workflow.commands import (
+    AmendOrder,
+    CancelOrder,
+    CreateOrder,
+    OpenOrder,
+    ReceiveEvent,
+    ResolveOrder,
+    ResolveVenue,
+    SetVenue,
+    Sweep,
+    ToldPayment,
+)
 from workflow.errors import KeyReused, Refused, UnknownOrder
 from workflow.ledger import canonical
 from workflow.ports import IntentId, OrderId
@@ -312,6 +323,91 @@ def test_a_parked_intent_of_another_order_is_left_alone(venue):
     venue.create("o1")
     assert parked(venue) == ["pi_9"]
     assert sorted(venue.order().payments) == ["pi_1"]
+
+
+def test_a_refund_that_a_lagging_copy_of_dojo_did_not_show_is_found_by_the_sweep(venue):  # R1 R11
+    venue.open("o1")
+    paid = an_intent("pi_1", external_id="o1")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": paid})
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": paid})
+    assert venue.order().paid.value == 1000
+
+    venue.clock.move(120)
+    venue.engine.handle(Sweep(limit=10))
+    venue.settle({"pi_1": replace(paid, status="Refunded", refunded=1000, updated_at="2026-03-14T13:00:00Z")})
+
+    assert (venue.order().paid.value, venue.order().state) == (0, "refunded")
+
+
+def test_a_word_that_brings_nothing_new_costs_one_more_read_and_no_other(venue):  # D6
+    world = {"pi_1": an_intent("pi_1", external_id="o1")}
+    venue.open("o1")
+    for _ in range(2):
+        venue.event("pi_1", "Captured")
+        venue.settle(world)
+    reads = []
+    for _ in range(4):
+        venue.clock.move(7 * 3600)
+        venue.engine.handle(Sweep(limit=10))
+        reads.append(sum(task.effect == "read_intent" for task in venue.tasks))
+        venue.settle(world)
+    assert (reads, venue.order().state) == ([1, 0, 0, 0], "updated")
+
+
+def test_an_older_answer_is_no_news_after_dojo_knew_nothing_of_the_intent(venue):
+    venue.open("o1")
+    paid = an_intent("pi_1", external_id="o1")
+    refunded = replace(paid, refunded=400, updated_at="2026-03-14T13:00:00Z")
+    for world in ({"pi_1": refunded}, {}, {"pi_1": paid}):
+        venue.event("pi_1", "Captured")
+        venue.settle(world)
+    assert venue.order().paid.value == 600
+
+
+def test_an_intent_that_a_person_took_off_counts_on_the_order_that_it_names(venue):  # M3
+    world = {"pi_1": an_intent("pi_1", external_id="o2")}
+    venue.open("o2")
+    venue.create("o1")
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    assert attention(venue, "o1") == ["EXTERNAL_ID_MISMATCH"]
+
+    command = ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="table 2 paid it", actor="operator:o")
+    assert venue.engine.handle(command).refusal is None
+    venue.settle(world)
+
+    assert (venue.order("o1").paid.value, attention(venue, "o1")) == (0, [])
+    assert (venue.order("o2").paid.value, venue.order("o2").state, attention(venue, "o2")) == (1000, "updated", [])
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": replace(world["pi_1"], status="Refunded", refunded=1000, updated_at="2026-03-14T13:00:00Z")})
+    assert (venue.order("o2").paid.value, attention(venue, "o1"), venue.reads.attention()) == (0, [], [])
+    assert replay(venue.reads).mismatches == []
+
+
+@pytest.mark.parametrize("world", [{}, {"pi_1": an_intent("pi_1", external_id="o1", paid=999)}], ids=["unknown", "still-differs"])
+def test_an_intent_that_a_person_took_off_does_not_trouble_its_order_again(venue, world):
+    venue.create("o1")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent("pi_1", external_id="o1", paid=999)})
+    venue.engine.handle(ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="a test", actor="operator:o"))
+    venue.event("pi_1", "Captured")
+    for _ in range(3):
+        venue.settle(world)
+        venue.clock.move(3600)
+        venue.engine.handle(Sweep(limit=10))
+    assert (venue.order("o1").paid.value, attention(venue, "o1")) == (0, [])
+
+
+def test_an_intent_that_agrees_after_a_person_took_it_off_calls_one_again(venue):
+    venue.create("o1")
+    venue.event("pi_1", "Authorized")
+    venue.settle({})
+    venue.engine.handle(ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="a test", actor="operator:o"))
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent("pi_1", external_id="o1")})
+    assert (venue.order("o1").paid.value, attention(venue, "o1")) == (0, ["STATUS_LIE"])
 
 
 def test_many_events_of_an_unknown_intent_are_read_by_one_waiting_task(venue):  # D15

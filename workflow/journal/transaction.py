@@ -64,9 +64,14 @@ class SqliteTransaction:
         else:
             self._connection.execute(UPDATE_ORDER, (*order_row(order, last_hash)[1:], order.id))
         old = before.payments if before else {}
-        for row in (payment_row(order, intent_id) for intent_id, payment in order.payments.items() if old.get(intent_id) != payment):
-            self._connection.execute(UPSERT_PAYMENT, row)
-            self._connection.execute("DELETE FROM parked WHERE intent_id = ?", row[:1])
+        for intent_id, payment in order.payments.items():
+            if payment == old.get(intent_id):
+                continue
+            if payment.detached:
+                self._connection.execute("DELETE FROM payments WHERE intent_id = ? AND order_id = ?", (intent_id, order.id))
+            else:
+                self._connection.execute(UPSERT_PAYMENT, payment_row(order, intent_id))
+            self.unpark(intent_id)
         if order.lock and order.lock != (before.lock if before else None):
             self._connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?)", lock_row(order))
         if order.attention != (before.attention if before else ()):
