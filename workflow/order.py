@@ -35,7 +35,7 @@ class Payment:
     of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
     that a word came which no read has answered, `echo` that the read after a word showed nothing new: a copy of Dojo's that lags may
     have answered, so it is read once more. `fate` says how an ended payment ended. `mismatch` is the code of the difference that holds
-    this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` what a person has accepted.
+    this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` the details that a person has accepted.
     `detached`: a person took it off this order, and it may pay another.
     `refused_for` is the code of why we answered 409 to it.
     """
@@ -329,6 +329,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             return replace(after, paid_in_full_once=_is_paid_in_full(after))
         case "accept_difference":
             paid, tips, refunded = cast("tuple[int, int, int]", (facts["paid"], facts["tips"], facts["refunded"]))
+            payment = order.payments[IntentId(entry.payment_intent_id)]
             return _with_payment(
                 order,
                 entry,
@@ -336,7 +337,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
                 tips=tips,
                 refunded=refunded,
                 was_read=True,
-                accepted=(*order.payments[IntentId(entry.payment_intent_id)].accepted, str(facts["code"])),
+                accepted=(*payment.accepted, payment.mismatch_detail),
                 mismatch="",
                 mismatch_detail="",
                 differing=None,

@@ -79,7 +79,7 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
 
 
 def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, others: frozenset[OrderId]) -> list[_Differs]:
-    """Everything that differs, but for what a person has accepted."""
+    """Everything that differs, but for the very values that a person has accepted."""
     checks: tuple[Callable[[], None], ...] = (
         partial(_check_link, intent, order, others),
         partial(_check_currency, intent, order),
@@ -94,7 +94,7 @@ def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, o
         except _Differs as difference:
             found.append(difference)
     accepted = payment.accepted if payment else ()
-    return [difference for difference in found if difference.code not in accepted]
+    return [difference for difference in found if str(difference) not in accepted]
 
 
 def is_stale(intent: PaymentIntent, payment: Payment) -> bool:

@@ -317,13 +317,26 @@ def test_what_no_person_may_accept_at_once_has_no_figures_to_accept(intent):
     assert verdict.differing is None
 
 
+def accepting(intent, order):
+    """A payment of 10.00 of which a person has accepted how this intent differs."""
+    return a_payment(1000, accepted=(judge(intent, order, a_payment(1000)).detail,))
+
+
 def test_an_accepted_difference_agrees_from_then_on():
-    verdict = judge(an_intent(paid=990), an_order(), a_payment(1000, accepted=("AMOUNT_MISMATCH",)))
-    assert verdict == Verdict(message="read_captured", paid=990, tips=0)
+    intent = an_intent(paid=990)
+    assert judge(intent, an_order(), accepting(intent, an_order())) == Verdict(message="read_captured", paid=990, tips=0)
+
+
+def test_another_difference_of_the_same_kind_is_not_accepted_with_it():
+    assert judge(an_intent(paid=980), an_order(), accepting(an_intent(paid=990), an_order())).mismatch == "AMOUNT_MISMATCH"
+    assert (
+        judge(an_intent(external_id="o3"), an_order(), accepting(an_intent(external_id="o2"), an_order())).mismatch
+        == "EXTERNAL_ID_MISMATCH"
+    )
 
 
 def test_a_difference_of_another_kind_is_not_accepted_with_it():
-    verdict = judge(an_intent(paid=990, external_id="o2"), an_order(), a_payment(1000, accepted=("AMOUNT_MISMATCH",)))
+    verdict = judge(an_intent(paid=990, external_id="o2"), an_order(), accepting(an_intent(paid=990), an_order()))
     assert verdict.mismatch == "EXTERNAL_ID_MISMATCH"
 
 
@@ -338,7 +351,7 @@ def test_a_difference_of_another_kind_is_not_accepted_with_it():
 )
 def test_a_difference_of_another_kind_is_seen_behind_an_accepted_one(intent, code):
     """The link was accepted; what else differs was not."""
-    assert judge(intent, an_order(), a_payment(1000, accepted=("EXTERNAL_ID_MISMATCH",))).mismatch == code
+    assert judge(intent, an_order(), accepting(an_intent(external_id="o2"), an_order())).mismatch == code
 
 
 def test_only_declared_codes_are_given():
