@@ -1,4 +1,4 @@
-"""One order under random interleavings of two customers, the till, Dojo's lock and an operator: sums always agree with a cashier's paper.
+"""One order under random interleavings of two customers, a waiter, the till, Dojo's lock and an operator, beside a cashier's paper.
 
 Events come late, twice, out of order or never; a read may be answered by a copy of Dojo's that lags, or not at all; an intent may disagree.
 """
@@ -25,6 +25,7 @@ from workflow.commands import (
     CancelOrder,
     ExtendLock,
     LockOrder,
+    RecordPayment,
     RefuseOrder,
     ReleaseLock,
     ReportProgress,
@@ -37,7 +38,7 @@ from workflow.order import FINAL_STATES
 from workflow.ports import IntentId, OrderId
 from workflow.replay import replay, verify
 
-PAYERS = ("pi_anna", "pi_ben")  # A third one comes here, and his own rule below; what is told in words is `Line.told`.
+PAYERS = ("pi_anna", "pi_ben", "pi_waiter")
 STATUSES = ("Accepted", "Preparing", "Prepared", "Ready", "Finalized")
 EXAMPLES = int(os.environ.get("ONE_ORDER_EXAMPLES", "40"))
 ODD = 7
@@ -239,6 +240,22 @@ class OneOrder(RuleBasedStateMachine):
         extra = {"reason": "no more fish", "actor": "till:t"} if how is RefuseOrder else {}
         self.venue.engine.handle(how(order_id=self.id, **extra))
 
+    @rule(payer=st.sampled_from(PAYERS), lock_id=st.sampled_from(["", "lock", "other"]), lost=st.booleans())
+    def record(self, payer, lock_id, lost):
+        """A card machine took the money and Dojo says so in words; what is a conflict, it gives back."""
+        if not (intent := self.now_at_dojo(payer, "Captured")):
+            return
+        before, line = self.venue.order(self.id), self.paper[intent.id]
+        command = RecordPayment(order_id=self.id, intent_id=intent.id, paid=intent.amount, tips=intent.tips, lock_id=lock_id)
+        refused, after = self.venue.engine.handle(command).refusal, self.venue.order(self.id)
+        assert not (refused and (line.told or after.payments[intent.id].was_accepted)), "a false conflict"
+        assert refused or after.paid == before.paid or after.paid.value <= after.total.value
+        if refused:
+            line.crossed_out = True
+            self.change(intent, lost=lost, status="Refunded", refunded=intent.amount.value + intent.tips.value)
+        else:
+            line.told = (intent.amount.value, intent.tips.value)
+
     # -- an operator
 
     @rule(payer=st.sampled_from(PAYERS), action=st.sampled_from(["read_again", "accept_difference", "detach_payment"]))
@@ -290,6 +307,8 @@ class OneOrder(RuleBasedStateMachine):
                 assert line.read == took, (name, order)
             if line.in_doubt and name in order.payments and not line.crossed_out:
                 assert any(item.payment_intent_id == name for item in order.attention), order
+            if name not in self.unknown:
+                assert not (name in order.payments and order.payments[name].is_refused), "what was refused went back, and is over"
 
     @invariant()
     def sums_agree_with_the_paper_and_a_final_state_is_final(self):
