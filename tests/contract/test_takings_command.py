@@ -13,6 +13,7 @@ import sys
 from collections import namedtuple
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -45,13 +46,19 @@ def gbp(value):
     return Money(value, "GBP")
 
 
+def where_it_is_noon():
+    """A zone in which no midnight is near, whenever the tests run."""
+    hours = 12 - SystemClock().now().hour
+    return f"Etc/GMT{-hours:+d}" if hours else "UTC"
+
+
 @pytest.fixture
 def world(tmp_path):
     """A service beside a Dojo whose clock can be put back."""
     clock = Shifted()
     sandbox = Sandbox(api_key=KEY, step_seconds=10, clock=clock)
     sandbox.start()
-    service = Service(tmp_path, sandbox.url)
+    service = Service(tmp_path, sandbox.url, TIMEZONE=where_it_is_noon())
     try:
         service.start()
         register(service, sandbox)
@@ -61,24 +68,46 @@ def world(tmp_path):
         sandbox.stop()
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """The journal of a service to which nothing happened, at rest."""
+    service = Service(tmp_path_factory.mktemp("quiet"))
+    try:
+        service.start()
+        assert service.stop() == 0
+    finally:
+        service.kill()
+    return service
+
+
 @pytest.fixture
-def takings(world, monkeypatch):
-    """Runs the command; without `now`, long after every capture, when nothing is on its way any more."""
+def command(monkeypatch):
+    """Runs the command with a service's settings; without `now`, long after every capture, when nothing is on its way any more."""
     given = []
     with monkeypatch.context() as patch:
         patch.setattr(app, "run", given.append)
         app.main()
 
-    def run(*words, now=None, **settings):
+    def run(service, *words, now=None, **settings):
         program = replace(given[0], clock=SimpleNamespace(now=lambda: now or SystemClock().now() + timedelta(minutes=5)))
-        monkeypatch.chdir(world.folder)
+        monkeypatch.chdir(service.folder)
         others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
-        chosen = {f"TILLPROOF_{name}": str(value) for name, value in (world.service.settings | settings).items()}
+        chosen = {f"TILLPROOF_{name}": str(value) for name, value in (service.settings | settings).items()}
         result = CliRunner().invoke(cli, ["takings", *words], obj=program, prog_name="tillproof", env=others | chosen, color=True)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         return Ended(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def takings(command, world):
+    return partial(command, world.service)
+
+
+@pytest.fixture
+def takings_of_nothing(command, quiet):
+    return partial(command, quiet)
 
 
 def paid(world, name, *, total=1200, tips=0, **changes):
@@ -182,7 +211,7 @@ def test_what_dojo_told_in_words_and_did_not_take_is_on_the_till_only(tmp_path, 
     held = world.sandbox.intents.make(gbp(1200), reference="words", capture_mode="Manual")
     world.sandbox.intents.authorise(held.id)
     world.service.stop()
-    inline = Service(tmp_path, world.sandbox.url, ORDER_AND_PAY_MODE="inline")
+    inline = Service(tmp_path, world.sandbox.url, ORDER_AND_PAY_MODE="inline", TIMEZONE=world.service.settings["TIMEZONE"])
     try:
         inline.start()
         inline.dojo.post("/v1/orders", an_order("words", intent_id=held.id))
@@ -300,31 +329,41 @@ def test_csv_has_a_line_a_payment_and_no_formula(world, takings):
     assert (first["differences"], second["differences"], second["dojo_captured"]) == ("", "at_dojo_not_on_till", "0.07")
 
 
-def test_csv_and_json_are_not_both(takings):
-    assert takings("--csv", "--json").code == 2
+def test_csv_and_json_are_not_both(takings_of_nothing):
+    assert takings_of_nothing("--csv", "--json").code == 2
+
+
+def test_a_day_without_money_says_so(takings_of_nothing):
+    ended = takings_of_nothing("2026-03-14", "--offline")
+
+    assert (ended.code, ended.stdout.splitlines()[0]) == (0, "Takings of Saturday 14 March 2026, Venue (Europe/London)")
+    assert "No money moved, and no bill is open." in ended.stdout
 
 
 @pytest.mark.parametrize(
     "text", ["today", "2026-02-30", "2026-3-1", "20260301", "2026-W11-6", "0000-01-01", "9999-12-31", "2999-01-01", ""]
 )
-def test_a_bad_date_is_a_matter_of_usage(takings, text):
-    ended = takings(text)
+def test_a_bad_date_is_a_matter_of_usage(takings_of_nothing, text):
+    ended = takings_of_nothing(text)
 
     assert (ended.code, ended.stdout) == (2, "")
     assert "DATE" in ended.stderr
 
 
-def test_today_is_the_venue_s_today(takings):
+def test_today_is_the_venue_s_today(takings_of_nothing):
     midnight = datetime(2026, 7, 3, 23, 30, tzinfo=UTC)
 
-    dates = [json.loads(takings("--json", "--offline", now=midnight, TIMEZONE=zone).stdout)["date"] for zone in ("UTC", "Europe/London")]
+    dates = [
+        json.loads(takings_of_nothing("--json", "--offline", now=midnight, TIMEZONE=zone).stdout)["date"]
+        for zone in ("UTC", "Europe/London")
+    ]
 
     assert dates == ["2026-07-03", "2026-07-04"]
 
 
-def test_a_day_on_which_the_clocks_change_says_how_long_it_is(takings):
-    assert "this day has 23 hours" in takings("2026-03-29", "--offline").stdout
-    assert "this day has 25 hours" in takings("2026-10-25", "--offline").stdout
+def test_a_day_on_which_the_clocks_change_says_how_long_it_is(takings_of_nothing):
+    assert "this day has 23 hours" in takings_of_nothing("2026-03-29", "--offline").stdout
+    assert "this day has 25 hours" in takings_of_nothing("2026-10-25", "--offline").stdout
 
 
 def test_a_long_day_lists_its_payments_only_when_asked(world, takings):
@@ -354,7 +393,7 @@ def test_a_terminal_sees_how_far_the_questions_are(world):
         stderr=other,
         text=True,
     ) as process:
-        out, _ = process.communicate(timeout=PATIENCE)
+        out, _ = process.communicate(timeout=4 * PATIENCE)
     os.close(other)
     seen = os.read(own, 10_000).decode()
     os.close(own)

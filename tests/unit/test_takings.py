@@ -128,6 +128,19 @@ def test_a_payment_belongs_to_the_day_of_its_capture_to_the_millisecond(venue, s
     assert {each for each, rows in sums.items() if rows} == {day}
 
 
+def test_a_capture_heard_of_before_midnight_and_read_after_it_belongs_to_the_day_before(venue):
+    venue.clock.moment = TODAY.end - timedelta(seconds=1)
+    intent = captured(transaction_at=venue.clock.moment.isoformat())
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.clock.move(3)
+    venue.settle({"pi_1": intent})
+
+    result = day_of(venue, intent, now=TODAY.end + timedelta(hours=1))
+
+    assert (till(result), dojo(result), kinds(result)) == ((1000, 0, 0), (1000, 0, 0), [])
+
+
 # What agrees
 
 
@@ -170,6 +183,14 @@ def test_captures_of_a_manual_intent_count_and_not_what_was_asked_for(venue):
     learn(venue, intent)
 
     assert (till(day_of(venue, intent)), dojo(day_of(venue, intent))) == ((600, 0, 0), (600, 0, 0))
+
+
+def test_several_captures_of_one_intent_belong_to_the_day_of_the_first(venue):
+    venue.clock.moment = TODAY.end - timedelta(hours=1)
+    parts = [replace(a_capture(500), created_at=(TODAY.end + timedelta(hours=hours)).isoformat()) for hours in (3, -1)]
+    intent = paid(venue, capture_mode="Manual", captures=tuple(parts))
+
+    assert dojo(day_of(venue, intent, now=TODAY.end + timedelta(hours=4))) == (1000, 0, 0)
 
 
 # Refunds
@@ -220,6 +241,15 @@ def test_an_authorisation_that_was_reversed_took_no_money(venue):
     assert (day_of(venue, gone).rows, day_of(venue, gone).totals) == ([], [])
 
 
+def test_money_that_the_till_counted_in_words_and_that_dojo_released_agrees_in_the_end(venue):
+    venue.create(captured=True)
+    gone = learn(venue, captured(status="Reversed", capture_mode="Manual"))
+
+    result = day_of(venue, gone)
+
+    assert (till(result), kinds(result)) == ((1000, 0, 1000), [])
+
+
 def test_a_refund_that_we_do_not_know_of_is_a_difference_on_both_days_and_counts_at_dojo_when_it_was_made(venue):
     back = replace(paid(venue), refunded=400, updated_at="2026-03-16T09:00:00Z")
     now = EVENING + timedelta(days=3)
@@ -251,6 +281,29 @@ def test_an_intent_of_an_order_of_ours_that_never_told_us_is_at_dojo_only_and_na
     [difference] = day_of(venue, captured("pi_9", **link)).differences
 
     assert (difference.kind, difference.intent_id, difference.order.id) == ("at_dojo_not_on_till", "pi_9", "o1")
+
+
+def test_an_intent_of_an_order_that_was_settled_days_before_is_found_to_be_its(venue):
+    venue.clock.move(-5 * 86_400)
+    paid(venue)
+    venue.clock.move(5 * 86_400)
+
+    for link in (
+        {"external_id": "o1"},
+        {"dojo_order_id": "dojo-o1"},
+        {"external_id": "dojo-o1"},
+        {"reference": "o1", "dojo_order_id": "x"},
+    ):
+        found = day_of(venue, captured("pi_9", **link)).differences
+        assert [(one.kind, one.order.id) for one in found] == [("at_dojo_not_on_till", "o1"), ("duplicate", "o1")]
+
+
+def test_money_that_never_reached_the_till_and_went_back_is_no_difference(venue):
+    venue.create(payments=())
+
+    result = day_of(venue, captured(external_id="o1", status="Refunded", refunded=1000, updated_at="2026-03-14T12:30:00Z"))
+
+    assert (kinds(result), dojo(result)) == ([], (1000, 0, 1000))
 
 
 def test_an_intent_that_names_no_order_is_another_taking_of_the_account_and_no_difference(venue):
@@ -334,6 +387,7 @@ def test_another_currency_is_an_amount_that_differs_and_sums_stay_apart(venue):
         ((1000, 300, 300), {"pi_2": 300, "pi_3": 300}),
         ((400, 600), {}),
         ((1500,), {}),
+        ((1500, 10), {"pi_2": 10}),
     ],
 )
 def test_what_came_after_the_bill_was_covered_is_a_duplicate(venue, amounts, duplicates):
@@ -389,6 +443,16 @@ def test_a_capture_recorded_on_another_day_is_late_on_both_and_in_the_sums_of_on
     assert kinds(today) == kinds(tomorrow) == [("late", "pi_1", 1000)]
     assert (till(today), dojo(today)) == ((0, 0, 0), (1000, 0, 0))
     assert (till(tomorrow), dojo(tomorrow)) == ((1000, 0, 0), (0, 0, 0))
+
+
+def test_a_late_capture_is_no_news_on_the_day_of_its_refund(venue):
+    late = paid(venue, transaction_at="2026-03-14T09:00:00Z")
+    venue.clock.move(86_400)
+    back = learn(venue, replace(late, refunded=100, updated_at="2026-03-15T12:00:00Z"))
+    now = EVENING + timedelta(days=2)
+
+    assert kinds(day_of(venue, back, now=now)) == [("late", "pi_1", 1000)]
+    assert kinds(day_of(venue, back, day=Day(date(2026, 3, 15), LONDON), now=now)) == []
 
 
 def test_a_capture_of_seconds_ago_is_arriving_and_no_difference_yet(venue):
@@ -495,6 +559,20 @@ def test_money_that_dojo_holds_is_authorised_and_owed_no_more(venue):
     [total] = day_of(venue).totals
 
     assert (total.outstanding, total.held, total.till.figures.captured) == (0, 1000, 0)
+
+
+def test_what_was_authorised_days_ago_and_still_waits_is_authorised_today(venue):
+    venue.clock.move(-3 * 86_400)
+    venue.create()
+
+    assert [(total.outstanding, total.held) for total in day_of(venue).totals] == [(0, 1000)]
+
+
+def test_a_bill_owes_what_neither_counts_nor_is_held(venue):
+    venue.open("o1", total=1000)
+    learn(venue, captured(paid=400, status="Authorized", capture_mode="Manual", external_id="o1"))
+
+    assert [(total.outstanding, total.held) for total in day_of(venue).totals] == [(600, 400)]
 
 
 def test_nothing_is_outstanding_of_what_was_paid_and_given_back(venue):
