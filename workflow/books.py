@@ -20,7 +20,7 @@ from workflow.clock import from_text, to_text
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads, StoredEntry
 from workflow.money import Money
-from workflow.order import COUNTED, ENDED, TAKEN, Order, Payment, evolve
+from workflow.order import COUNTED, GIVEN_BACK, TAKEN, Order, Payment, evolve
 from workflow.ports import IntentId, OrderId, PaymentIntent
 
 
@@ -89,11 +89,15 @@ class Taking:
 
     @property
     def counts(self) -> bool:
-        """The till counts it, or did until it was given back; what a mismatch holds back does not count."""
-        return self.recorded_at is not None and (self.payment.state in ENDED or not self.payment.is_disputed)
+        """The till counts it, or did until it was given back; what a mismatch holds back, or a person took off its order, does not."""
+        if self.recorded_at is None or self.was_detached:
+            return False
+        return self.payment.state in GIVEN_BACK or not self.payment.is_disputed
 
     def concerns(self, day: Day) -> bool:
-        """Its capture was recorded on this day, or something of it was given back."""
+        """Its capture was recorded on this day, or something of it was given back; never what a person took off its order."""
+        if self.was_detached:
+            return False
         return self.recorded_at in day or any(each.at in day for each in self.given_back)
 
 
@@ -211,7 +215,7 @@ class _Followed:
 
     def see(self, payment: Payment, stored: StoredEntry) -> None:
         """Take in the payment as it is after an entry that names it."""
-        if payment.state not in TAKEN | COUNTED | ENDED:
+        if payment.state not in TAKEN | COUNTED | GIVEN_BACK:
             self._taken_at = ""
         elif not self._taken_at:
             self._taken_at = stored.at
@@ -225,7 +229,7 @@ class _Followed:
 
     def _given_back(self, payment: Payment) -> int:
         gross = self.paid + self.tips
-        return gross if payment.state in ENDED else min(payment.refunded, gross)
+        return gross if payment.state in GIVEN_BACK else min(payment.refunded, gross)
 
     def taking(self, order: Order, payment: Payment) -> Taking:
         """What came of it."""

@@ -10,9 +10,9 @@ import pytest
 
 from tests.builders import Venue, a_capture, an_intent, gbp
 from workflow.books import Day, read_books
-from workflow.commands import ResolveOrder, ToldPayment
+from workflow.commands import RecordPayment, ResolveOrder, ToldPayment
 from workflow.money import Money
-from workflow.ports import IntentId
+from workflow.ports import IntentId, OrderId
 from workflow.takings import LATE_AFTER, RECORDING_GRACE, shown, takings, touches, unseen
 
 LONDON = ZoneInfo("Europe/London")
@@ -503,6 +503,43 @@ def test_what_dojo_told_in_words_counts_and_is_said_to_be_unread(venue):
     result = day_of(venue, captured())
 
     assert (till(result), result.totals[0].in_words, result.rows[0].in_words, kinds(result)) == ((1000, 0, 0), 1000, True, [])
+
+
+def record(venue, intent_id, paid):
+    """Dojo records a payment in words; whether it was accepted."""
+    command = RecordPayment(order_id=OrderId("o1"), intent_id=IntentId(intent_id), paid=gbp(paid), tips=gbp(50))
+    return venue.engine.handle(command).refusal is None
+
+
+def test_a_payment_that_dojo_recorded_in_words_alone_counts_and_is_said_to_be_unread(venue):
+    venue.open("o1")
+    assert record(venue, "pi_1", 1000)
+
+    result = day_of(venue, captured(tips=50, external_id="o1"))
+
+    assert (till(result), dojo(result), result.totals[0].in_words, kinds(result)) == ((1000, 50, 0), (1000, 50, 0), 1050, [])
+
+
+def test_a_payment_that_we_refused_is_at_dojo_only_until_it_went_back(venue):
+    venue.open("o1")
+    assert record(venue, "pi_1", 1000)
+    assert not record(venue, "pi_2", 1000)
+    first = captured(tips=50, external_id="o1")
+    taken = captured("pi_2", tips=50, external_id="o1")
+    gone = replace(taken, status="Reversed", updated_at="2026-03-14T12:30:00Z")
+
+    assert kinds(day_of(venue, first, taken)) == [("at_dojo_not_on_till", "pi_2", 1050)]
+    assert kinds(day_of(venue, first, gone)) == []
+
+
+def test_words_that_a_person_took_off_the_order_are_no_money_of_the_day(venue):
+    venue.create(captured=True)
+    venue.settle({})
+    venue.engine.handle(ResolveOrder(order_id="o1", action="detach_payment", reason="never was", actor="operator:jo"))
+
+    result = day_of(venue, absent=["pi_1"])
+
+    assert (kinds(result), result.rows) == ([], [])
 
 
 def test_words_that_dojo_denies_are_on_the_till_only(venue):
