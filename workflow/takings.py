@@ -216,7 +216,7 @@ def _moment(text: str | None) -> datetime | None:
 def touches(intent: PaymentIntent, day: Day) -> bool:
     """The intent may have moved money on the day: it is worth looking for its order."""
     found = at_dojo(intent)
-    return found is not None and (found.captured_at in day or found.updated_at in day or not found.is_exact)
+    return found is not None and (found.captured_at in day or found.updated_at in day)
 
 
 def unseen(books: Books, day: Day, intents: Mapping[IntentId, PaymentIntent | None]) -> list[IntentId]:
