@@ -64,7 +64,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a command."""
-    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss))
+    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss, clock=SystemClock()))
 
 
 def serve(settings: Settings, *, as_json: bool = False) -> int:

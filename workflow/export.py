@@ -19,20 +19,21 @@ def lines(reads: SqliteReads, form: str, first: int = 1, last: int | None = None
     Bodies are the stored canonical JSON: as an object in JSON Lines, as text in CSV.
     """
     if form == "csv":
-        yield _csv_line(StoredEntry._fields)
+        yield csv_line(StoredEntry._fields)
     for entry in reads.entries(after=first - 1):
         if last is not None and entry.seq > last:
             return
-        yield _csv_line([_defused(value) for value in entry]) if form == "csv" else _json_line(entry)
+        yield csv_line(entry) if form == "csv" else _json_line(entry)
 
 
 def _json_line(entry: StoredEntry) -> str:
     return canonical({**entry._asdict(), "body": entry.entry().body}) + "\n"
 
 
-def _csv_line(values: Iterable[str | int]) -> str:
+def csv_line(values: Iterable[str | int]) -> str:
+    """One line of CSV with its end; no text in it is a formula to a spreadsheet."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(values)
+    csv.writer(text, lineterminator="\r\n").writerow([_defused(value) for value in values])
     return text.getvalue()
 
 

@@ -20,6 +20,7 @@ class Capture:
     status: str
     amount: int
     tips: int | None = None
+    created_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class PaymentIntent:
     """A payment intent as Dojo has it now; only these fields are kept: no secret, no card.
 
     `status` is Dojo's word, unknown ones included. Missing amounts are None. `external_id` is `orderDetails.externalId`,
-    `dojo_order_id` is `orderDetails.id`. Times are the text that Dojo sent. Source: Dojo API 2026-02-27, `PaymentIntent`.
+    `dojo_order_id` is `orderDetails.id`, `transaction_at` is `paymentDetails.transactionDateTime`. Times are the text that Dojo sent.
+    Source: Dojo API 2026-02-27, `PaymentIntent`.
     """
 
     id: IntentId
@@ -43,6 +45,7 @@ class PaymentIntent:
     external_id: str | None = None
     dojo_order_id: str | None = None
     reference: str | None = None
+    transaction_at: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
     expire_at: str | None = None

@@ -22,6 +22,7 @@ from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox
 from adapters.cli.output import Command, Exit, Failure, emit, paint
 from adapters.cli.sandbox import sandbox
+from adapters.cli.takings import takings
 
 
 def run(program: Program) -> None:
@@ -98,5 +99,5 @@ def completion(shell: str, as_json: bool) -> None:
     emit(as_json, {"shell": shell, "script": script}, lambda: iter([script]))
 
 
-for command in (sandbox, caps, orders, outbox, journal, machine, diagram):
+for command in (sandbox, caps, orders, outbox, takings, journal, machine, diagram):
     cli.add_command(command)

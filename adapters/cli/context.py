@@ -16,6 +16,7 @@ from adapters.dojo.client import DojoClient
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.settings import Settings, SettingsError, read_settings
+from workflow.clock import Clock
 from workflow.commands import RequeueTask
 from workflow.errors import (
     DojoRefusesUs,
@@ -43,12 +44,13 @@ class Serve(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, and going on after a loss."""
+    """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, going on after a loss, the time."""
 
     serve: Serve
     dojo: Callable[[Settings], DojoClient]
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]
+    clock: Clock
 
 
 def settings() -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
@@ -74,22 +74,26 @@ def paint(text: str, colour: str, stream: Any = None) -> str:
     return click.style(text, fg=colour) if wants else text
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as their widest cell."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
+    """Columns as wide as their widest cell; those in `right`, counted from 0, end flush."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
+        yield "  ".join(cells).rstrip()
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while something long runs; nothing where stderr is no terminal."""
+def progress(what: str, total: int | None, every: int = BAR_EVERY) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while something long runs, a count where nobody knows its end; nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
 
     def show(done: int) -> None:
-        if done % BAR_EVERY == 0 or done == total:
+        if total is None:
+            sys.stderr.write(f"\r{what} {done:,}")
+            sys.stderr.flush()
+        elif done % every == 0 or done == total:
             filled = BAR_WIDTH * done // max(total, 1)
             sys.stderr.write(f"\r{what} [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}")
             sys.stderr.flush()

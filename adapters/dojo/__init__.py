@@ -4,7 +4,7 @@ It translates between Dojo's wire and `workflow.ports`; it decides nothing, trie
 """
 
 from adapters.dojo.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
-from adapters.dojo.client import Call, DojoClient, DojoSettings, parse_retry_after
+from adapters.dojo.client import Call, DojoClient, DojoSettings, IntentSearch, IntentsFound, parse_retry_after
 
 __all__ = [
     "CAPABILITIES",
@@ -14,6 +14,8 @@ __all__ = [
     "Difference",
     "DojoClient",
     "DojoSettings",
+    "IntentSearch",
+    "IntentsFound",
     "Registration",
     "RestIntegration",
     "difference",

@@ -21,7 +21,7 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 SUBJECTS = {"OrderUpdated": "orderId", "PartyUpdated": "partyId", "ReservationUpdated": "reservationId"}
 
 
-class Cursor(msgspec.Struct, frozen=True):
+class Cursor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a page begins, and how long it is."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
@@ -29,7 +29,7 @@ class Cursor(msgspec.Struct, frozen=True):
     after: str | None = None
 
 
-class SearchRequest(msgspec.Struct, frozen=True, rename="camel"):
+class SearchRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The body of `POST /payment-intents/search`."""
 
     statuses: tuple[Status, ...] | None = None

@@ -31,11 +31,13 @@ from adapters.dojo import (
     Difference,
     DojoClient,
     DojoSettings,
+    IntentSearch,
     RestIntegration,
     difference,
     parse_retry_after,
     wanted,
 )
+from adapters.dojo.client import MAX_PAGES, PAGE_LIMIT
 from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain, WorkflowError
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
@@ -47,7 +49,10 @@ INTENT = {
     "id": PI,
     "captureMode": "Manual",
     "clientSessionSecret": "canary-secret",
-    "paymentDetails": {"card": {"cardName": "canary-name", "cardNumber": "44565300****1096"}},
+    "paymentDetails": {
+        "transactionDateTime": "2026-03-14T12:00:08Z",
+        "card": {"cardName": "canary-name", "cardNumber": "44565300****1096"},
+    },
     "status": "Captured",
     "amount": {"value": 1000, "currencyCode": "GBP"},
     "serviceChargeAmount": {"value": 125, "currencyCode": "GBP"},
@@ -68,8 +73,12 @@ INTENT = {
 }
 DEADLINE_MS = 300
 GRACE_SECONDS = 0.5
+SEARCH = IntentSearch(
+    statuses=("Captured", "Refunded"), start=datetime(2026, 3, 14, tzinfo=UTC), end=datetime(2026, 3, 14, 23, 30, tzinfo=UTC)
+)
 CALLS = {
     "read": lambda client: client.read_intent(PI),
+    "search": lambda client: client.search_intents(SEARCH),
     "event": lambda client: client.send_order_updated(OrderId("pos-1")),
     "integrations": lambda client: client.integrations(),
     "register": lambda client: client.register(wanted("https://pos.example.com", "epos", "word")),
@@ -239,12 +248,13 @@ def test_an_intent_is_read_field_by_field():
         total=Money(1175, "GBP"),
         refunded=7,
         captures=(
-            Capture(id="cp_1", status="Successful", amount=1125, tips=50),
+            Capture(id="cp_1", status="Successful", amount=1125, tips=50, created_at="2026-03-14T12:00:09Z"),
             Capture(id="cp_2", status="Failed", amount=10, tips=None),
         ),
         external_id="pos-1",
         dojo_order_id="dojo-1",
         reference="Order 234",
+        transaction_at="2026-03-14T12:00:08Z",
         created_at="2026-03-14T12:00:00.123Z",
         updated_at="2026-03-14T12:00:10Z",
         expire_at="2026-04-13T12:00:00Z",
@@ -978,6 +988,65 @@ def test_everything_is_missing_where_nothing_is_registered():
     assert (found.missing, found.extra, found.url_differs, found.username_differs) == (SERVED, (), True, True)
 
 
+# Searching payment intents
+
+
+def page(*ids, **cursors):
+    return answer(200, {"data": [INTENT | {"id": intent_id} for intent_id in ids]} | cursors)
+
+
+def test_a_search_asks_page_by_page_until_dojo_names_no_further_one():
+    counts = []
+    with dojo(page("pi_1", "pi_2", after="c1"), page("pi_3", before="c0", after=None)) as (server, client):
+        found = client.search_intents(SEARCH, counts.append)
+    assert [intent.id for intent in found.intents] == ["pi_1", "pi_2", "pi_3"]
+    assert (found.is_whole, found.unreadable, counts) == (True, 0, [2, 3])
+    asked = {"statuses": ["Captured", "Refunded"], "startDate": "2026-03-14T00:00:00.000Z", "endDate": "2026-03-14T23:30:00.000Z"}
+    assert [json.loads(request.body) for request in server.seen] == [
+        asked | {"cursor": {"limit": PAGE_LIMIT}},
+        asked | {"cursor": {"limit": PAGE_LIMIT, "after": "c1"}},
+    ]
+    assert {(request.method, request.target) for request in server.seen} == {("POST", "/payment-intents/search")}
+
+
+def test_a_search_that_finds_nothing_finds_nothing():
+    for nothing in ({"data": []}, {"data": None, "after": None}, {}):
+        with dojo(answer(200, nothing)) as (_, client):
+            assert client.search_intents(SEARCH).intents == ()
+
+
+def test_a_search_reads_the_same_fields_as_a_read_and_keeps_no_secret():  # I13
+    with dojo(page(PI), answer(200, INTENT)) as (_, client):
+        [found] = client.search_intents(SEARCH).intents
+        assert found == client.read_intent(PI)
+    assert "canary" not in repr(found)
+
+
+def test_an_intent_on_two_pages_is_found_once():
+    with dojo(page("pi_1", "pi_2", after="c1"), page("pi_2", "pi_3")) as (_, client):
+        assert [intent.id for intent in client.search_intents(SEARCH).intents] == ["pi_1", "pi_2", "pi_3"]
+
+
+@pytest.mark.parametrize("bad", [{"amount": {"value": -1, "currencyCode": "GBP"}}, {"captures": [{"amount": 1.5}]}, {"id": ""}, {"id": 7}])
+def test_an_intent_that_cannot_be_read_hides_no_other(bad):
+    with dojo(answer(200, {"data": [INTENT | bad, "nonsense", INTENT]})) as (_, client):
+        found = client.search_intents(SEARCH)
+    assert ([intent.id for intent in found.intents], found.unreadable, found.is_whole) == ([PI], 2, True)
+
+
+def test_a_search_that_is_led_in_a_circle_ends_and_says_that_it_is_not_whole():
+    with dojo(page("pi_1", after="c1"), page("pi_2", after="c2"), page("pi_3", after="c1")) as (server, client):
+        found = client.search_intents(SEARCH)
+    assert (len(found.intents), found.is_whole, len(server.seen)) == (3, False, 3)
+
+
+def test_a_search_without_end_is_cut_and_says_so():
+    pages = [page(f"pi_{number}", after=f"c{number}") for number in range(MAX_PAGES + 1)]
+    with dojo(*pages) as (server, client):
+        found = client.search_intents(SEARCH)
+    assert (len(found.intents), found.is_whole, len(server.seen)) == (MAX_PAGES, False, MAX_PAGES)
+
+
 # What Dojo publishes
 
 SPECIFICATION = Path(__file__).parents[3] / "shared/dojo/specs/dojo-api.json"
@@ -995,16 +1064,19 @@ def check(specification, name, value):
 
 
 def test_what_we_send_is_as_dojo_publishes(specification):
-    with dojo(answer(200, []), answer(200, {})) as (server, client):
+    with dojo(answer(200, []), answer(200, {}), page("pi_1", after="c1"), page()) as (server, client):
         client.register(OURS)
         client.send_order_updated(OrderId("pos-1"))
+        client.search_intents(SEARCH)
     check(specification, "RestIntegrationRequest", json.loads(server.seen[0].body))
     check(specification, "EventRequest", json.loads(server.seen[1].body))
+    for asked in server.seen[2:]:
+        check(specification, "SearchPaymentIntentRequest", json.loads(asked.body))
 
 
 def test_dojo_publishes_every_path_that_we_call(specification):
     published = {(method.upper(), path) for path, methods in specification["paths"].items() for method in methods}
-    assert {("GET", "/payment-intents/{paymentIntentId}"), ("POST", "/epos/events")} <= published
+    assert {("GET", "/payment-intents/{paymentIntentId}"), ("POST", "/payment-intents/search"), ("POST", "/epos/events")} <= published
     assert {("GET", "/epos/integrations/rest"), ("PUT", "/epos/integrations/rest")} <= published
 
 

@@ -431,9 +431,41 @@ def test_searching_pages_through_every_intent_once_in_both_directions(pair):
     assert (back["data"], "before" in back, "after" in second) == (first["data"], False, False)
 
 
-@pytest.mark.parametrize("cursor", [{"limit": 0}, {"limit": 101}, {"before": "a", "after": "b"}, {"after": "nowhere"}])
+@pytest.mark.parametrize("cursor", [{"limit": 0}, {"limit": 101}, {"before": "a", "after": "b"}, {"after": "nowhere"}, {"page": 2}])
 def test_a_cursor_that_cannot_be_is_a_bad_request(pair, cursor):
     assert post(pair.sandbox, "/payment-intents/search", {"cursor": cursor}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"statuses": ["Paid"]}, {"statuses": "Captured"}, {"startDate": "yesterday"}, {"endDate": "2026-03-14"}, {"status": ["Captured"]}, []],
+)
+def test_a_search_that_is_not_as_published_is_refused_as_a_problem(pair, is_valid, body):
+    answer = post(pair.sandbox, "/payment-intents/search", body)
+
+    assert answer.status_code == 400
+    is_valid("dojo-api", "ProblemDetails", answer.json())
+
+
+def test_a_search_without_a_limit_finds_fifty_and_says_that_there_are_more(pair):
+    for _ in range(51):
+        pair.sandbox.intents.make(gbp(100), reference="r")
+
+    page = post(pair.sandbox, "/payment-intents/search", {}).json()
+
+    assert (len(page["data"]), "after" in page, "before" in page) == (50, True, False)
+
+
+def test_a_search_by_status_finds_these_and_no_others(pair):
+    ledger = pair.sandbox.intents
+    made = [ledger.make(gbp(100), reference="r").id for _ in range(4)]
+    ledger.capture(made[0])
+    ledger.refund(ledger.capture(made[1]).id)
+    ledger.reverse(ledger.capture(made[2]).id)
+
+    page = post(pair.sandbox, "/payment-intents/search", {"statuses": ["Captured", "Reversed"]}).json()
+
+    assert [intent["id"] for intent in page["data"]] == [made[2], made[0]]
 
 
 def test_searching_by_time_leaves_out_what_was_made_outside_it(pair):
