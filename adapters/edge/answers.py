@@ -57,6 +57,7 @@ def install(app: Flask) -> None:
     with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
     app.after_request(_mark)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))

@@ -308,6 +308,7 @@ def test_the_name_of_the_scheme_is_of_any_case_and_health_needs_no_credentials(s
         ("PATCH", "/v1/orders/x", 405),
         ("BREW", "/v1/orders", 405),
         ("TRACE", "/v1/orders", 405),
+        ("OPTIONS", "/v1/orders", 405),
     ],
     ids=str,
 )
