@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint types diagrams clean
+.PHONY: help demo test bench lint types diagrams openapi clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -20,6 +20,7 @@ demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everyth
 test: lint types ## run every check
 	@$(BIN)/python -m pytest -n 2
 	@$(BIN)/python app.py diagram --check
+	@$(BIN)/python app.py openapi --check
 
 bench: $(DEVELOPMENT) ## measure
 	@$(BIN)/python -m tests.bench
@@ -34,6 +35,9 @@ types: $(DEVELOPMENT) ## check the type hints
 
 diagrams: $(RUNTIME) ## draw the machines anew
 	@$(BIN)/python app.py diagram --write
+
+openapi: $(RUNTIME) ## write docs/openapi.json and docs/openapi-venue.json anew
+	@$(BIN)/python app.py openapi --write
 
 clean: ## remove .venv and all that the tools left behind
 	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,6 +26,7 @@ from adapters.cli import Program, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import Call, DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
+from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.edge.roles import install_tokens
@@ -37,6 +38,7 @@ from adapters.logs import configure
 from adapters.metrics import Metrics
 from adapters.serving import Running, Switch, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
+from adapters.venue import venue_document
 from workflow.case import declared_machines
 from workflow.clock import SystemClock, to_text
 from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
@@ -359,6 +361,7 @@ def _venue_app(settings: Settings, blueprints: Iterable[Blueprint]) -> Flask:
     install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
+    install_api(app, venue_document())
     return app
 
 

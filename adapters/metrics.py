@@ -9,9 +9,16 @@ from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from adapters.edge.openapi import Call
 from workflow.clock import Clock, from_text
 from workflow.journal.reads import SqliteReads
 from workflow.lifecycle import ORDER
+
+CALLS = (
+    Call(
+        id="metrics", method="GET", path="/metrics", tag="Service", summary="Read figures for Prometheus.", answer=str, media="text/plain"
+    ),
+)
 
 
 class Metrics:

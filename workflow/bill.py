@@ -16,6 +16,12 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 ShortText = Annotated[str, msgspec.Meta(max_length=1_000)]
 Note = Annotated[str, msgspec.Meta(max_length=10_000)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+MOMENT_LENGTH = 64
+Moment = Annotated[
+    str, msgspec.Meta(max_length=MOMENT_LENGTH, description="date and time with its zone", extra_json_schema={"format": "date-time"})
+]
+"""A moment as it came; whoever uses it reads it with `to_moment`."""
+
 MAX_LINES = 1_000
 
 
@@ -83,14 +89,14 @@ class DineIn(Part, frozen=True):
     waiter_id: Identifier | None = None
     party_id: Identifier | None = None
     reservation_id: Identifier | None = None
-    ready_at: str | None = None
+    ready_at: Moment | None = None
 
 
 class Collection(Part, frozen=True):
     """When the customer collects; `collect_at` only where `asap` is not true."""
 
     asap: bool | None = None
-    collect_at: str | None = None
+    collect_at: Moment | None = None
 
 
 class Details(Part, frozen=True):

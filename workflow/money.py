@@ -5,17 +5,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 MAX_MINOR_UNITS = 2**53
 """Larger amounts are refused at the edge: beyond it a JavaScript client of Dojo's loses pennies."""
 
+Minor = Annotated[
+    int,
+    msgspec.Meta(
+        description="in minor units: 1250 is 12.50",
+        extra_json_schema={"format": "int64", "minimum": -MAX_MINOR_UNITS, "maximum": MAX_MINOR_UNITS},
+    ),
+]
+CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 10})]
+
 
 class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """An amount in minor units of one currency; adding two currencies raises `CurrencyMismatch`."""
 
-    value: int
-    currency: str = msgspec.field(name="currencyCode")
+    value: Minor
+    currency: CurrencyCode = msgspec.field(name="currencyCode")
 
     def __add__(self, other: Money) -> Money:
         self._same_currency(other)

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from typing import Annotated, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ReasonRequest, resolve_request
-from adapters.api.views import OrderView, Page, TaskView, attention_views, entry_view, order_view, task_view
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ReasonRequest, ResolveRequest, resolve_request
+from adapters.api.views import (
+    AttentionPage,
+    EntryView,
+    OrderView,
+    Page,
+    Requeued,
+    TaskView,
+    attention_views,
+    entry_view,
+    order_view,
+    task_view,
+)
 from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
+from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
 from workflow import export
@@ -21,7 +34,7 @@ from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.ports import OrderId
-from workflow.proof import Prover
+from workflow.proof import Proof, Prover
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -29,8 +42,45 @@ SEARCH_CHARACTERS = 255
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
+_AUDITOR: Side = {"tag": "Audit", "security": "token", "role": "auditor"}
+_OPERATOR: Side = {"tag": "Audit", "security": "token", "role": "operator"}
+_PAGE = (
+    Query("after", str, "token of an earlier answer to the same search"),
+    Query("limit", Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)], "how many at most", DEFAULT_LIMIT),
+)
+_ORDERS = (
+    Query("state", Literal[tuple(ORDER.states)], "only in this state"),
+    Query("attention", Literal[tuple(_SWITCH)], "true: only those that need a person", "false"),
+    Query("search", Annotated[str, msgspec.Meta(max_length=SEARCH_CHARACTERS)], "in ids, reference and table"),
+)
+_ENTRIES = (
+    Query("format", Literal[export.FORMATS], "JSON Lines or CSV", "jsonl"),
+    Query("from", Annotated[int, msgspec.Meta(ge=1)], "first position", 1),
+    Query("to", Annotated[int, msgspec.Meta(ge=1)], "last position; the newest where absent"),
+)
+_CODE = (Query("code", Literal[tuple(ATTENTION)], "only with this code"),)
+_STATUS = (Query("status", Literal[tuple(TASK_STATUSES)], "only with this status"),)
+
+# fmt: off
+CALLS = (
+    # id is the method of Api that serves it
+    Call(id="orders",        method="GET",  path="/api/orders",                    answer=Page[OrderView],  query=(*_ORDERS, *_PAGE), summary="List orders, newest first.", **_AUDITOR),
+    Call(id="order",         method="GET",  path="/api/orders/{order_id}",         answer=OrderView,        summary="Read one order.", **_AUDITOR),
+    Call(id="order_journal", method="GET",  path="/api/orders/{order_id}/journal", answer=list[EntryView],  summary="Read the order's entries, oldest first.", **_AUDITOR),
+    Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            summary="Read what proves the order to a third party.", **_AUDITOR),
+    Call(id="resolve",       method="POST", path="/api/orders/{order_id}/resolve", answer=OrderView,        request=ResolveRequest, refuses=True, summary="Settle what needs a person, with a reason.", **_OPERATOR),
+    Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person, the gravest first.", **_AUDITOR),
+    Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
+    Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
+    Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
+    Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
+)
+# fmt: on
+
+
 class Api:
-    """The routes below `/api`, and what they do. `machine` is the order machine in force (`order@hash`)."""
+    """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
 
     def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover) -> None:
         self._engine, self._reads, self._machine, self._prover = engine, reads, machine, prover
@@ -38,22 +88,10 @@ class Api:
 
     def blueprint(self) -> Blueprint:
         """The Flask blueprint: everything is for auditors, what changes something for operators alone."""
-        blueprint = Blueprint("api", __name__, url_prefix="/api")
+        blueprint = Blueprint("api", __name__)
         blueprint.before_request(_authorise)
-        for method, rule, view in (
-            ("GET", "/orders", self.orders),
-            ("GET", "/orders/<order_id>", self.order),
-            ("GET", "/orders/<order_id>/journal", self.order_journal),
-            ("GET", "/orders/<order_id>/proof", self.order_proof),
-            ("POST", "/orders/<order_id>/resolve", self.resolve),
-            ("GET", "/attention", self.attention),
-            ("POST", "/resolve", self.resolve_venue),
-            ("GET", "/outbox", self.outbox),
-            ("POST", "/outbox/<task_id>/requeue", self.requeue),
-            ("GET", "/checkpoint", self.checkpoint),
-            ("GET", "/export", self.export),
-        ):
-            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        for call in CALLS:
+            blueprint.add_url_rule(call.rule, call.id, getattr(self, call.id), methods=[call.method])
         return blueprint
 
     def orders(self) -> Response:
@@ -96,11 +134,11 @@ class Api:
         outcome = self._engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal
-        return _json({"data": attention_views([row for row in self._reads.attention() if not row.order_id])})
+        return _json(AttentionPage(data=attention_views([row for row in self._reads.attention() if not row.order_id])))
 
     def attention(self) -> Response:
         """Everything that needs a person, the gravest first."""
-        return _json({"data": attention_views(self._reads.attention(_one_of("code", ATTENTION, ATTENTION)))})
+        return _json(AttentionPage(data=attention_views(self._reads.attention(_one_of("code", ATTENTION, ATTENTION)))))
 
     def outbox(self) -> Response:
         """Tasks, newest first, a page at a time."""
@@ -117,7 +155,7 @@ class Api:
         outcome = self._engine.handle(RequeueTask(task_id=task_id, reason=asked.reason, actor=actor))
         if outcome.refusal:
             raise outcome.refusal
-        return _json({"id": task_id, "status": "pending"})
+        return _json(Requeued(id=task_id, status="pending"))
 
     def checkpoint(self) -> Response:
         """The newest signed checkpoint, text."""

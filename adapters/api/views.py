@@ -42,6 +42,12 @@ class OpenAttention(AttentionView, frozen=True, kw_only=True):
     next: str
 
 
+class AttentionPage(View, frozen=True, kw_only=True):
+    """Everything that needs a person."""
+
+    data: list[OpenAttention]
+
+
 class PaymentView(View, frozen=True, kw_only=True):
     """A payment intent of an order; amounts as they count now."""
 
@@ -116,6 +122,13 @@ class TaskView(View, frozen=True, kw_only=True):
     last_error: str
     created_at: str
     done_at: str | None
+
+
+class Requeued(View, frozen=True, kw_only=True):
+    """A given-up call that waits again."""
+
+    id: str
+    status: str
 
 
 def attention_views(rows: list[StoredAttention]) -> list[OpenAttention]:

@@ -18,6 +18,7 @@ from adapters.cli.context import Program, bill_template, json_option, settings
 from adapters.cli.demo import Demo
 from adapters.cli.journal import journal
 from adapters.cli.machines import diagram, machine
+from adapters.cli.openapi import openapi
 from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox
 from adapters.cli.output import Command, Exit, Failure, emit, paint
@@ -99,5 +100,5 @@ def completion(shell: str, as_json: bool) -> None:
     emit(as_json, {"shell": shell, "script": script}, lambda: iter([script]))
 
 
-for command in (sandbox, caps, orders, outbox, takings, journal, machine, diagram):
+for command in (sandbox, caps, orders, outbox, takings, journal, machine, diagram, openapi):
     cli.add_command(command)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from adapters.edge.strict_json import BadInput, shown, without_card_numbers
 from workflow.bill import (
     MAX_LINES,
+    MOMENT_LENGTH,
     Bill,
     Collection,
     Customer,
@@ -27,6 +28,7 @@ from workflow.bill import (
     Discount,
     Item,
     Modifier,
+    Moment,
     Note,
     Personal,
     ShortText,
@@ -41,7 +43,6 @@ MAX_PAYMENTS = 100
 PAGE_LIMIT = 100
 DEFAULT_PAGE = 50
 CURSOR_LENGTH = 2_000
-MOMENT_LENGTH = 64
 
 NOTE_LENGTH = 10_000  # As `Note` and `ShortText` of workflow.bill: a replaced card number must not make a text too long to store.
 NAME_LENGTH = 1_000
@@ -131,7 +132,7 @@ class EventRequestBody(Request, frozen=True, kw_only=True):
     id: WireId
     account_id: WireId
     event: WireId
-    created_at: Annotated[str, msgspec.Meta(max_length=MOMENT_LENGTH)]
+    created_at: Moment
     data: EventData = EventData()
 
     def __post_init__(self) -> None:
@@ -181,13 +182,13 @@ class CreateOrderLockRequest(Request, frozen=True, kw_only=True):
     """Dojo's wish for a lock; `to_moment` reads `expiry`."""
 
     lock_id: WireId
-    expiry: Annotated[str, msgspec.Meta(max_length=MOMENT_LENGTH)]
+    expiry: Moment
 
 
 class ExtendOrderLockRequest(Request, frozen=True, kw_only=True):
     """Dojo's wish for more time."""
 
-    expiry: Annotated[str, msgspec.Meta(max_length=MOMENT_LENGTH)]
+    expiry: Moment
 
 
 class SearchTablesRequest(Request, frozen=True, kw_only=True):
@@ -211,7 +212,7 @@ class TableBody(Request, frozen=True, kw_only=True, omit_defaults=True):
 
     id: WireId
     name: WireId
-    max_covers: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    max_covers: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, extra_json_schema={"format": "int32"})] | None = None
     area_id: WireId | None = None
     waiter_ids: Annotated[tuple[WireId, ...], msgspec.Meta(max_length=MAX_LINES)] = ()
 
@@ -247,8 +248,8 @@ class OrderAnswer(Answer, frozen=True, kw_only=True):
     tips_amount: Money
     payments: tuple[PaymentAnswer, ...]
     payable: bool
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
     reference: str | UnsetType = UNSET
     display_name: str | UnsetType = UNSET
     note: str | UnsetType = UNSET

@@ -11,10 +11,11 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import Unauthorized
 
-from adapters.edge import BasicCredentials, error_answer, install, json_body, trace_id
+from adapters.edge import BasicCredentials, api_page, error_answer, install, json_body, trace_id
 from adapters.edge.answers import raw_body
 from adapters.edge.strict_json import convert, read_json
 from adapters.edge.wire import EventRequestBody
+from adapters.epos.document import dojo_document
 from adapters.epos.handlers import Caller, Handlers
 from adapters.epos.operations import OPERATIONS, Operation
 from adapters.epos.signature import is_signed
@@ -22,6 +23,7 @@ from adapters.epos.signature import is_signed
 T = TypeVar("T")
 OPEN_ENDPOINTS = frozenset({"healthz", "webhook"})
 """Neither takes credentials: the one needs none, the other is signed."""
+PUBLIC_ENDPOINTS = OPEN_ENDPOINTS | api_page.ENDPOINTS
 
 _SLASHES = re.compile("/{2,}")
 
@@ -57,6 +59,7 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
         _route(app, handlers, operation, body)
     _route_events(app, handlers, settings)
     app.add_url_rule("/healthz", "healthz", _healthz)
+    api_page.install_api(app, dojo_document())
     app.wsgi_app = _Slashes(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
@@ -119,7 +122,7 @@ def make_closed_app(reason: str) -> Flask:
 
 
 def _authenticate(credentials: BasicCredentials | None) -> Response | None:
-    if credentials is None or request.endpoint in OPEN_ENDPOINTS or credentials.matches(request.headers.get("Authorization")):
+    if credentials is None or request.endpoint in PUBLIC_ENDPOINTS or credentials.matches(request.headers.get("Authorization")):
         return None
     return error_answer(
         401, "these are not the credentials that were registered", trace_id(), {"WWW-Authenticate": 'Basic realm="tillproof"'}

@@ -11,6 +11,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from adapters.edge import BadInput, json_body
+from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.orders import answer, new_order_id
 from adapters.edge.roles import require
 from adapters.edge.strict_json import shown
@@ -29,6 +30,8 @@ FEED_MAX_WAIT_S = 30
 """A long poll holds a thread of the venue's side: longer waits are cut to this."""
 FEED_WAITERS = 8
 """At most this many tills wait at once; further ones are answered at once and ask again."""
+FEED_LONGEST_WISH_S = 3_600
+FEED_MAX_AFTER = 2**62
 MAX_PLACES = 10_000
 REASON_CHARACTERS = 1_000
 
@@ -81,8 +84,32 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
+_TILL: Side = {"tag": "Till", "security": "token", "role": "till"}
+_FEED = (
+    Query("after", Annotated[int, msgspec.Meta(ge=0, le=FEED_MAX_AFTER)], "the last position that the till has seen", 0),
+    Query("limit", Annotated[int, msgspec.Meta(ge=1, le=FEED_MAX_LIMIT)], "how many at most", FEED_LIMIT),
+    Query("wait", Annotated[int, msgspec.Meta(ge=0, le=FEED_LONGEST_WISH_S)], f"seconds to wait; at most {FEED_MAX_WAIT_S} count", 0),
+)
+_Areas = Annotated[list[AreaBody], msgspec.Meta(max_length=MAX_PLACES)]
+_Tables = Annotated[list[TableBody], msgspec.Meta(max_length=MAX_PLACES)]
+
+# fmt: off
+CALLS = (
+    # id is the method of TillApi that serves it
+    Call(id="open_order",      method="POST", path="/till/orders",                   request=OpenOrderRequest, answer=OrderAnswer,    refuses=True, summary="Open a bill; the same id and body again is the same order.", **_TILL),
+    Call(id="amend_order",     method="PUT",  path="/till/orders/{order_id}",        request=OpenOrderRequest, answer=OrderAnswer,    refuses=True, summary="Amend a bill; 409 while Dojo holds the lock or a payment is under way.", **_TILL),
+    Call(id="report_progress", method="POST", path="/till/orders/{order_id}/status", request=StatusRequest,    answer=OrderAnswer,    refuses=True, summary="Report the kitchen's progress; 409 names the statuses that may follow.", **_TILL),
+    Call(id="refuse_order",    method="POST", path="/till/orders/{order_id}/refuse", request=RefuseRequest,    answer=OrderAnswer,    refuses=True, summary="Say that the till cannot take the order.", **_TILL),
+    Call(id="set_state",       method="PUT",  path="/till/state",                    request=StateRequest,     answer=StateRequest,   summary="Say whether the venue takes orders; if not, CreateOrder is answered with 409.", **_TILL),
+    Call(id="set_areas",       method="PUT",  path="/till/areas",                    request=_Areas,           answer=dict[str, int], summary="Give the whole list of areas, replacing the last.", **_TILL),
+    Call(id="set_tables",      method="PUT",  path="/till/tables",                   request=_Tables,          answer=dict[str, int], summary="Give the whole list of tables, replacing the last.", **_TILL),
+    Call(id="feed",            method="GET",  path="/till/feed",                     query=_FEED,              answer=FeedPage,       summary="Read what changed since a position, oldest first.", **_TILL),
+)
+# fmt: on
+
+
 class TillApi:
-    """The routes below `/till`, and what they do. `wait` returns when the journal is longer than a size, or after some seconds."""
+    """The calls of CALLS, and what they do. `wait` returns when the journal is longer than a size, or after some seconds."""
 
     def __init__(
         self, engine: Engine, reads: SqliteReads, clock: Clock, settings: TillSettings, wait: Callable[[int, float], None]
@@ -92,18 +119,9 @@ class TillApi:
 
     def blueprint(self) -> Blueprint:
         """The Flask blueprint."""
-        blueprint = Blueprint("till", __name__, url_prefix="/till")
-        for method, rule, view in (
-            ("POST", "/orders", self.open_order),
-            ("PUT", "/orders/<order_id>", self.amend_order),
-            ("POST", "/orders/<order_id>/status", self.report_progress),
-            ("POST", "/orders/<order_id>/refuse", self.refuse_order),
-            ("PUT", "/state", self.set_state),
-            ("PUT", "/areas", self.set_areas),
-            ("PUT", "/tables", self.set_tables),
-            ("GET", "/feed", self.feed),
-        ):
-            blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+        blueprint = Blueprint("till", __name__)
+        for call in CALLS:
+            blueprint.add_url_rule(call.rule, call.id, getattr(self, call.id), methods=[call.method])
         return blueprint
 
     def open_order(self) -> Response:
@@ -151,8 +169,8 @@ class TillApi:
     def feed(self) -> Response:
         """What changed since `after`, oldest first; waits up to `wait` seconds for something."""
         require("till")
-        after, limit = _number("after", 0, 0, 2**62), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
-        seconds, size = _number("wait", 0, 0, 3600), self._reads.size()
+        after, limit = _number("after", 0, 0, FEED_MAX_AFTER), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
+        seconds, size = _number("wait", 0, 0, FEED_LONGEST_WISH_S), self._reads.size()
         page = self._feed_page(after, limit)
         if not page.data and seconds and self._waiters.acquire(blocking=False):
             try:
