@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint types diagrams openapi clean
+.PHONY: help demo test fuzz bench lint types diagrams openapi clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -21,6 +21,9 @@ test: lint types ## run every check
 	@$(BIN)/python -m pytest -n 2
 	@$(BIN)/python app.py diagram --check
 	@$(BIN)/python app.py openapi --check
+
+fuzz: $(DEVELOPMENT) ## send 100,000 requests made from Dojo's published schema; CASES=N for others
+	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000)
 
 bench: $(DEVELOPMENT) ## measure
 	@$(BIN)/python -m tests.bench

@@ -184,7 +184,7 @@ def test_make_knows_the_commands_of_the_first_screen():
     make = shutil.which("make")
     if make is None:
         pytest.skip("make is absent: install the package make")
-    runs = {"demo": "tillproof demo", "test": "-m pytest", "bench": "-m tests.bench"}
+    runs = {"demo": "tillproof demo", "test": "-m pytest", "bench": "-m tests.bench", "fuzz": "-m tests.fuzz"}
     for target, command in runs.items():
         planned = subprocess.run([make, "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert command in planned, target
