@@ -20,7 +20,10 @@ from workflow.money import Money
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
 
 MACHINES = declared_machines()
-ALL_EFFECTS = frozenset({"read_intent", "order_updated"})
+DOJO_EFFECTS = frozenset({"read_intent", "order_updated"})
+"""Of a venue whose till follows the feed and is not called."""
+
+WITH_TILL = DOJO_EFFECTS | {"tell_till"}
 
 
 class FixedClock:
@@ -70,7 +73,7 @@ def a_capture(amount: int, *, tips: int | None = None, status: str = "Successful
 class Venue:
     """A real engine on a real journal; the tasks that it hands over wait in `tasks` until the test performs them."""
 
-    def __init__(self, folder: Path, *, sends: frozenset[str] = ALL_EFFECTS, account_ids: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path, *, sends: frozenset[str] = DOJO_EFFECTS, account_ids: frozenset[str] = frozenset()) -> None:
         self.folder, self.clock = folder, FixedClock()
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"

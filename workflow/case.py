@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from workflow.effects import Effect, OrderUpdated, effect_named
+from workflow.effects import Effect, OrderUpdated, TellTill, effect_named
 from workflow.entry import Entry, Facts
 from workflow.errors import DeclarationError, Refused, TransitionRefused
 from workflow.guards import GUARDS, Subject
@@ -105,15 +105,17 @@ class Case:
         """Clear attention."""
         self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="clear")
 
-    def close(self, *, caller_sees: bool = False, refusal: Refused | None = None) -> Decision:
-        """The finished decision: standing attention brought up to date, and Dojo told if what it reads changed.
+    def close(self, *, caller_sees: bool = False, till_sees: bool = False, refusal: Refused | None = None) -> Decision:
+        """The finished decision: standing attention brought up to date, and Dojo and the till told if what they read changed.
 
-        `caller_sees`: the caller is Dojo and has the order in the reply.
+        `caller_sees`: the caller is Dojo and has the order in the reply. `till_sees`: the till has.
         """
         self._stand()
         changed = self.before is None or self.before.visible() != self.the_order.visible()
         if changed and not caller_sees:
             self.want(OrderUpdated())
+        if changed and not till_sees:
+            self.want(TellTill())
         return Decision(order=self.order, entries=tuple(self._entries), effects=tuple(self._effects), refusal=refusal)
 
     def _state(self, name: str, intent_id: str) -> str:

@@ -222,7 +222,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseDestination:
-    """Dojo refused our credentials on this task: everything for Dojo waits and is probed at `probe_at_ms`."""
+    """The destination refused our credentials on this task: everything for it waits and is probed at `probe_at_ms`."""
 
     task: Task
     error: str

@@ -54,7 +54,7 @@ def open_order(machines: Machines, command: OpenOrder, *, at: str, personal_hash
     case.tell("fulfilment", "till_opens" if command.status == OPENED else f"till_opens_{command.status}")
     for intent_id in parked:
         case.want(ReadIntent(intent_id))
-    return case.close()
+    return case.close(till_sees=True)
 
 
 def refuse_reused_key(machines: Machines, order: Order, *, at: str, actor: str, cause: str) -> Decision:

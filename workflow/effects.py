@@ -7,6 +7,10 @@ from typing import TypeAlias
 
 from workflow.ports import IntentId
 
+DOJO, TILL = "dojo", "till"
+DESTINATIONS = (DOJO, TILL)
+"""Where effects go; each destination has lanes, pauses and workers of its own, so that neither waits for the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadIntent:
@@ -26,7 +30,7 @@ class OrderUpdated:
 
 @dataclass(frozen=True, slots=True)
 class TellTill:
-    """Tell the till that the order changed; merged like `OrderUpdated`."""
+    """Tell the till that the order changed; harmless twice, merged like `OrderUpdated`."""
 
     intent_id: IntentId = IntentId("")
     name = "tell_till"
@@ -40,6 +44,11 @@ def effect_named(name: str, intent_id: IntentId) -> Effect:
     if name == ReadIntent.name:
         return ReadIntent(intent_id)
     return OrderUpdated() if name == OrderUpdated.name else TellTill()
+
+
+def destination_of(effect_name: str) -> str:
+    """Where an effect is sent."""
+    return TILL if effect_name == TellTill.name else DOJO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +68,8 @@ class Task:
     fence: int
     created_at_ms: int
     lease_until_ms: int
+
+    @property
+    def destination(self) -> str:
+        """Where it is sent."""
+        return destination_of(self.effect)

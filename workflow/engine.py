@@ -38,7 +38,7 @@ from workflow.commands import (
     Result,
     VenueRequest,
 )
-from workflow.effects import ReadIntent, Task
+from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
 from workflow.errors import Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
@@ -74,12 +74,12 @@ class Engine:
         return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
 
     def claim_due(self, limit: int) -> list[Task]:
-        """Lease up to `limit` tasks that are due, one a lane, oldest first: retries, probes, and tasks whose lease ran out."""
+        """Lease up to `limit` due tasks of each destination, one a lane, oldest first: retries, probes, and tasks whose lease ran out."""
         return self._journal.write(lambda transaction: _claim_due(self._unit(transaction), limit))
 
     def next_due_ms(self) -> int | None:
         """When the next waiting task is due, or a lease runs out; None where nothing waits."""
-        return self._journal.write(lambda transaction: transaction.next_due_ms())
+        return self._journal.write(lambda transaction: _next_due_ms(self._unit(transaction)))
 
     def recover_leases(self) -> None:
         """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
@@ -253,7 +253,8 @@ class Engine:
         error = command.error if isinstance(command, AttemptFailed) else ""
         unit.transaction.put_task(stored._replace(status="dead" if failed else "done"), last_error=error, done_at=unit.at)
         if not failed:
-            venue.resume(stored, unit)
+            cause = f"{stored.task.effect}:{stored.task.id}"
+            venue.resume(stored.task.destination, "our credentials are accepted again", unit, cause=cause)
         task = command.task
         match command:
             case IntentRead():
@@ -296,12 +297,25 @@ def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
 
 
 def _release_leases(unit: Unit) -> None:
-    unit.transaction.release_leases(unit.now_ms, "paused" if unit.is_paused() else "pending")
+    for destination in DESTINATIONS:
+        if destination not in unit.settings.destinations:  # Nobody will be asked whether it accepts us again.
+            venue.resume(destination, "nothing is sent there any more", unit, cause="start")
+        unit.transaction.release_leases(destination, unit.now_ms, "paused" if unit.is_paused(destination) else "pending")
 
 
 def _claim_due(unit: Unit, limit: int) -> list[Task]:
-    due = unit.transaction.due_probes(unit.now_ms) if unit.is_paused() else unit.transaction.due_tasks(unit.now_ms, limit)
-    return [unit.lease(stored) for stored in due]
+    return [unit.lease(stored) for destination in unit.settings.destinations for stored in _due(destination, unit, limit)]
+
+
+def _due(destination: str, unit: Unit, limit: int) -> list[StoredTask]:
+    if unit.is_paused(destination):
+        return unit.transaction.due_probes(destination, unit.now_ms)
+    return unit.transaction.due_tasks(destination, unit.now_ms, limit)
+
+
+def _next_due_ms(unit: Unit) -> int | None:
+    due = [unit.transaction.next_due_ms(destination) for destination in unit.settings.destinations]
+    return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
 
 def resolve(intent: PaymentIntent, transaction: Transaction) -> list[OrderId]:

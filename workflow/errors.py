@@ -3,7 +3,7 @@
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
-        IntentNotFound · DojoRefusesUs
+        IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs)
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
@@ -56,8 +56,16 @@ class IntentNotFound(Refused):
     """Dojo does not know the payment intent, cancelled ones included; look it up in Dojo's portal."""
 
 
-class DojoRefusesUs(Refused):
-    """Dojo refuses our credentials (401, 403); check DOJO_API_KEY. Every call waits until it is mended."""
+class RefusesUs(Refused):
+    """A destination refuses our credentials (401, 403). Everything for it waits until that is mended; nothing for another one does."""
+
+
+class DojoRefusesUs(RefusesUs):
+    """Dojo refuses our credentials; check DOJO_API_KEY."""
+
+
+class TillRefusesUs(RefusesUs):
+    """The till refuses our signature or our call; check TILL_SECRET on both sides."""
 
 
 class TryAgain(WorkflowError):

@@ -37,7 +37,7 @@ RULES = {
 EFFECTS = {
     "read_intent":   "Read the payment intent at Dojo; its answer comes back as a message.",
     "order_updated": "Tell Dojo that the order changed, so that it reads it again.",
-    "tell_till":     "Tell the till that the order changed.",
+    "tell_till":     "Tell the till that the order changed, where it did not change it itself.",
 }
 
 ORDER = Declaration(
@@ -71,7 +71,7 @@ ORDER = Declaration(
         Row("reverse",     "created authorised captured reconciled updated", "reversed",   "ended_by_reversal",         "order_updated tell_till",   "A4"),
         Row("expire",      "created authorised captured reconciled updated", "expired",    "ended_unpaid",              "order_updated tell_till",   "A4"),
         Row("cancel",      "created authorised",                             "cancelled",  "nothing_taken",             "order_updated tell_till",   "D8.7"),
-        Row("fail",        "created authorised",                             "failed",     "nothing_taken",             "order_updated tell_till",   "A7"),
+        Row("fail",        "created authorised",                             "failed",     "nothing_taken",             "order_updated",             "A7"),
     ),
     messages=(
         #       name              fires     then send   meaning
@@ -230,7 +230,7 @@ FULFILMENT = Declaration(
     ),
     messages=(
         #       name                fires       then send        meaning
-        Message("dojo_creates",     "submit",   "nothing",       "Dojo creates the order."),
+        Message("dojo_creates",     "submit",   "tell_till",     "Dojo creates the order."),
         Message("till_opens",       "open",     "nothing",       "The till opens a bill that its staff took."),
         Message("till_opens_New",   "begin",    "nothing",       "The till opens a bill that nobody has begun with."),
         Message("order_reconciled", "confirm",  "nothing",       "The order's money was reconciled."),
@@ -292,6 +292,7 @@ ATTENTION = {
     "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
     "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till; then acknowledge."),
     "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
+    "TILL_AUTH":                Attention("The till refuses our calls: it hears nothing but what it asks for.",        "Set the same TILL_SECRET here and on the till. Calls resume by themselves."),
     "OUTBOX_DEAD":              Attention("A message was given up after many attempts.",                     "Mend the cause, then requeue it with a reason."),
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; after an hour do so in Dojo's portal, then resolve with mark_given_back."),
     "PAYMENT_CONFLICT":         Attention("Dojo named a payment of this order with other figures, or for another order.", "Find out which of the two is right; then acknowledge."),

@@ -1,7 +1,8 @@
-"""Effects on their way out: worker threads call, one task an order at a time; results come back as commands.
+"""Effects on their way out: worker threads call, one task an order and destination at a time; results come back as commands.
 
 On the healthy path a task is born leased and handed over in memory, so nothing polls. What failed waits in the journal; one timer
-thread sleeps until the next is due. Every answer is sorted in `retries.py`.
+thread sleeps until the next is due. Every answer is sorted in `retries.py`. Each destination has workers of its own: one that hangs
+holds up nobody else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from workflow.clock import Clock
 from workflow.commands import AttemptFailed, PauseDestination, Result, Sweep
-from workflow.effects import Task
+from workflow.effects import DOJO, TILL, Task, destination_of
 from workflow.engine import Engine
 from workflow.errors import IntentNotFound, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.retries import Failure, Pace, Verdict, judge, next_attempt_at
@@ -28,13 +29,15 @@ UNAVAILABLE_PAUSE_MS = 1000
 SWEEP_LIMIT = 100
 """The most intents that one sweep has read; the next one goes on."""
 EMPTY_PAUSE_MS = 20
+TILL_WORKERS = 4
+"""Parallel calls to the till: it is one program on one machine."""
 STOP_SECONDS = 1.0
 """How long `stop` waits for calls under way; what is not finished then is sent again after the restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSettings:
-    """How many calls at once, how to try again, how many later attempts a second, when to probe a destination that refuses us."""
+    """How many calls to Dojo at once, how to try again, how many later attempts a second, when to probe where we are refused."""
 
     workers: int
     pace: Pace
@@ -49,13 +52,16 @@ class Outbox:
 
     def __init__(self, engine: Engine, senders: Mapping[str, Sender], clock: Clock, settings: OutboxSettings) -> None:
         self._engine, self._senders, self._clock, self._settings = engine, senders, clock, settings
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        workers = {DOJO: settings.workers, TILL: TILL_WORKERS}
+        self._queues = {destination_of(name): queue.SimpleQueue[Task | None]() for name in senders}
         self._timer = _Timer(engine, clock, settings)
         self._sweeper = _Sweeper(engine, settings.sweep_seconds)
         self._threads = [
-            threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True) for number in range(1, settings.workers + 1)
+            threading.Thread(target=self._work, args=(tasks,), name=f"outbox-{destination}-{number}", daemon=True)
+            for destination, tasks in self._queues.items()
+            for number in range(1, workers[destination] + 1)
         ]
-        engine.hand_over, engine.wake = self._tasks.put, self._timer.wake
+        engine.hand_over, engine.wake = self._take, self._timer.wake
 
     def start(self) -> None:
         """Take up what an earlier process left, and begin to send."""
@@ -69,8 +75,9 @@ class Outbox:
         """Finish the calls under way, within a limit; leave the rest where it is."""
         self._sweeper.stop()
         self._timer.stop()
-        for _ in self._threads:
-            self._tasks.put(None)
+        for tasks in self._queues.values():
+            for _ in self._threads:
+                tasks.put(None)
         deadline = self._clock.monotonic() + STOP_SECONDS
         for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
@@ -80,8 +87,11 @@ class Outbox:
         """Every thread runs."""
         return self._timer.is_alive and self._sweeper.is_alive and all(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+    def _take(self, task: Task) -> None:
+        self._queues[task.destination].put(task)
+
+    def _work(self, tasks: queue.SimpleQueue[Task | None]) -> None:
+        while (task := tasks.get()) is not None:
             try:
                 self._perform(task)
             except Exception:

@@ -103,7 +103,7 @@ def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: st
     facts: Facts = {"bill": msgspec.to_builtins(command.bill)}
     case.record("operator", facts | ({"personal": personal_hash} if personal_hash else {}), trigger="amend")
     case.follow()
-    return case.close()
+    return case.close(till_sees=True)
 
 
 def report_progress(machines: Machines, order: Order, command: ReportProgress, *, at: str) -> Decision:
@@ -122,7 +122,7 @@ def report_progress(machines: Machines, order: Order, command: ReportProgress, *
     if not kitchen.knows(message) or case.tell("fulfilment", message) == "refuse":
         advice = f"possible now: {', '.join(legal)}" if (legal := _possible(kitchen, order)) else "nothing can follow"
         return _refused(case, f"order {order.id} is {order.status}, which cannot become {command.status}; {advice}")
-    return case.close()
+    return case.close(till_sees=True)
 
 
 def _possible(kitchen: Machine, order: Order) -> list[str]:
@@ -152,7 +152,7 @@ def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: 
     if case.the_order != order:
         case.record("operator", {"reason": command.reason}, trigger="refuse")
         _watch_held(case)
-    return case.close()
+    return case.close(till_sees=True)
 
 
 def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at: str) -> Decision:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from workflow.effects import ReadIntent
-from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain
+from workflow.errors import IntentNotFound, OutcomeUnknown, Refused, RefusesUs, TryAgain
 
 RETRY_BASE_MS = 500
 RETRY_CAP_MS = 900_000
@@ -56,7 +56,7 @@ def judge(error: Failure | None, effect_name: str, attempt: int) -> Verdict:
     match error:
         case None:
             return Verdict.DONE
-        case DojoRefusesUs():
+        case RefusesUs():
             return Verdict.STOP
         case IntentNotFound() if effect_name == ReadIntent.name and attempt <= NOT_FOUND_RETRIES:
             return Verdict.AGAIN

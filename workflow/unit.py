@@ -9,7 +9,7 @@ from functools import partial
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
-from workflow.effects import Effect, ReadIntent, Task
+from workflow.effects import DOJO, TILL, Effect, ReadIntent, Task, destination_of
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
 from workflow.journal.port import StoredTask, Transaction
@@ -19,8 +19,8 @@ from workflow.ports import IntentId
 VENUE = ""
 """The order id of entries that concern no order."""
 
-PAUSE_CODE = "DOJO_AUTH"
-"""While this attention stands, nothing is sent to Dojo but a probe."""
+PAUSE_CODES = {DOJO: "DOJO_AUTH", TILL: "TILL_AUTH"}
+"""While this attention stands, nothing is sent to the destination but a probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,11 @@ class UnitSettings:
     probe_ms: int
     sweep_ms: int
     orphan_alarm_ms: int
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Where anything is sent at all; what waits for another destination goes on waiting."""
+        return tuple(sorted({destination_of(name) for name in self.sends}))
 
 
 class Unit:
@@ -114,9 +119,9 @@ class Unit:
         if self.transaction.clear_venue_attention(code, intent_id):
             self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="clear", intent_id=intent_id, actor=actor)
 
-    def is_paused(self) -> bool:
-        """Dojo refuses our credentials: what is for Dojo waits."""
-        return self.transaction.has_venue_attention(PAUSE_CODE)
+    def is_paused(self, destination: str) -> bool:
+        """The destination refuses our credentials: what is for it waits."""
+        return self.transaction.has_venue_attention(PAUSE_CODES[destination])
 
     def lease(self, stored: StoredTask) -> Task:
         """Count the attempt, raise the fence, and hand the task over once this is durable."""
@@ -137,7 +142,7 @@ class Unit:
 
     def put_back(self, stored: StoredTask, at_ms: int, error: str, *, status: str = "pending") -> None:
         """Let the task wait until `at_ms`."""
-        status = "paused" if self.is_paused() else status
+        status = "paused" if self.is_paused(stored.task.destination) else status
         self.transaction.put_task(stored._replace(status=status, next_at_ms=at_ms), last_error=error)
         self.transaction.on_commit(partial(self._wake, at_ms))
 
@@ -159,7 +164,7 @@ class Unit:
 
     def _enqueue(self, effect: Effect, entry: Entry, number: int) -> Task:
         """A new task, born leased where its lane is free; or the waiting one for the same effect, which then speaks of this entry too."""
-        lane = entry.order_id or f"intent:{effect.intent_id}"
+        lane = lane_of(effect, entry.order_id)
         if waiting := self.transaction.waiting_task(lane, effect.name, effect.intent_id):
             self.transaction.renew_task(waiting.task.id, entry.order_seq, self.now_ms)
             return waiting.task
@@ -175,7 +180,7 @@ class Unit:
             lease_until_ms=0,
         )
         stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
-        if self.is_paused():
+        if self.is_paused(task.destination):
             self.transaction.put_task(stored._replace(status="paused", next_at_ms=self.now_ms + self.settings.probe_ms))
         elif self.transaction.lane_is_busy(lane):
             self.transaction.put_task(stored)
@@ -213,3 +218,10 @@ class Unit:
         effect = ReadIntent(IntentId(intent_id))
         self.transaction.append(self._with_tasks((entry,), (effect,)))
         self.transaction.save(replace(order, order_seq=entry.order_seq), order)
+
+
+def lane_of(effect: Effect, order_id: str) -> str:
+    """What has one task under way at a time: an order, at each destination by itself; or an intent that no order explains."""
+    if destination_of(effect.name) == TILL:
+        return f"{TILL}:{order_id}"  # No order's id has a colon.
+    return order_id or f"intent:{effect.intent_id}"

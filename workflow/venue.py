@@ -13,7 +13,7 @@ from workflow.errors import Refused, UnknownTask
 from workflow.journal.port import StoredTask
 from workflow.lifecycle import RESOLUTIONS
 from workflow.ports import IntentId
-from workflow.unit import PAUSE_CODE, VENUE, Outcome, Unit
+from workflow.unit import PAUSE_CODES, VENUE, Outcome, Unit
 
 SWEEP_CAP_MS = 6 * 3_600_000
 """The longest interval between two reads of an intent that stays open."""
@@ -85,7 +85,7 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
         is_last = not unit.transaction.has_dead_task(order.id, task.intent_id)
         told = {"at": unit.at, "actor": command.actor, "cause": cause, "intent_id": task.intent_id}
         unit.store(requests.requeued(unit.machines, order, facts, is_last=is_last, **told), order)
-    if not unit.transaction.lane_is_busy(stored.lane):
+    if task.effect in unit.settings.sends and not unit.transaction.lane_is_busy(stored.lane):
         unit.lease(fresh)
     return Outcome()
 
@@ -107,17 +107,18 @@ def _sweep(command: Sweep, unit: Unit) -> Outcome:
 
 
 def pause(command: PauseDestination, stored: StoredTask, unit: Unit) -> None:
-    """Dojo refuses our credentials: nothing dies, everything for Dojo waits, and one task probes (U4)."""
+    """The destination refuses our credentials: nothing dies, everything for it waits, and one task probes (U4)."""
+    destination = command.task.destination
     unit.put_back(stored, command.probe_at_ms, command.error, status="paused")
-    unit.transaction.pause_pending(command.probe_at_ms)
-    unit.attend(PAUSE_CODE, command.error, cause=f"{command.task.effect}:{command.task.id}")
+    unit.transaction.pause_pending(destination, command.probe_at_ms)
+    unit.attend(PAUSE_CODES[destination], command.error, cause=f"{command.task.effect}:{command.task.id}")
 
 
-def resume(stored: StoredTask, unit: Unit) -> None:
-    """A call to Dojo worked: whatever was paused is due."""
-    if unit.is_paused():
-        unit.relieve(PAUSE_CODE, "Dojo accepts our key again", cause=f"{stored.task.effect}:{stored.task.id}")
-        unit.transaction.resume_paused(unit.now_ms)
+def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:
+    """The destination took a call, or nothing is sent to it any more: whatever was paused is due."""
+    if unit.is_paused(destination):
+        unit.relieve(PAUSE_CODES[destination], detail, cause=cause)
+        unit.transaction.resume_paused(destination, unit.now_ms)
         unit.wake(unit.now_ms)
 
 

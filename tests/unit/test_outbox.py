@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import Venue, a_bill, an_intent
+from tests.builders import WITH_TILL, Venue, a_bill, an_intent
 from workflow.bill import Personal
-from workflow.commands import AmendOrder, AttemptFailed, EffectTaken, IntentRead, PauseDestination, RequeueTask, ToldPayment
+from workflow.commands import AmendOrder, AttemptFailed, CancelOrder, EffectTaken, IntentRead, PauseDestination, RequeueTask, ToldPayment
 from workflow.effects import Task
 from workflow.errors import Refused, UnknownTask
 from workflow.ports import IntentId, OrderId
@@ -405,3 +405,145 @@ def test_a_destination_that_refused_us_is_still_refusing_after_a_restart(tmp_pat
     assert again.engine.claim_due(10) == []
     assert again.engine.next_due_ms() == now_ms(again) + 60_000
     again.close()
+
+
+# -- destinations: neither waits for the other
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A venue that tells Dojo and the till."""
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    yield venue
+    assert replay(venue.reads).mismatches == []
+    venue.close()
+
+
+def taken_from(venue: Venue) -> dict[str, Task]:
+    """The tasks that are out now, by effect; the test has them."""
+    tasks = {task.effect: task for task in venue.tasks}
+    assert len(tasks) == len(venue.tasks)
+    venue.tasks.clear()
+    return tasks
+
+
+def refuse(venue: Venue, task: Task) -> None:
+    venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+
+
+def an_order_for_both(venue: Venue, order_id: str = "o1") -> dict[str, Task]:
+    """An order from Dojo whose money is to be read, and of which the till is to be told."""
+    venue.create(order_id, payments=(ToldPayment(intent_id=IntentId(f"pi_{order_id}"), paid=1000),), captured=True)
+    return taken_from(venue)
+
+
+def test_what_is_for_the_till_and_what_is_for_dojo_are_out_together(both):
+    assert set(an_order_for_both(both)) == {"read_intent", "tell_till"}
+    assert set(statuses(both).values()) == {"leased"}
+
+
+def test_news_for_the_till_go_one_at_a_time_and_those_that_wait_are_one(both):
+    first = an_order_for_both(both)
+    both.engine.handle(IntentRead(task=first["read_intent"], intent=an_intent("pi_o1")))
+    assert set(taken_from(both)) == {"order_updated"}  # The till's next news waits for the first.
+    both.engine.handle(CancelOrder(order_id=OrderId("o1")))
+    both.engine.handle(EffectTaken(task=first["tell_till"]))
+    news = taken_from(both)
+    assert set(news) == {"tell_till"}
+    assert news["tell_till"].order_seq > first["tell_till"].order_seq
+    assert len([row for row in both.reads.tasks(None, 100) if row.effect == "tell_till"]) == 2
+
+
+def test_a_till_that_does_not_answer_holds_up_nothing_for_dojo(both):
+    first = an_order_for_both(both)
+    both.engine.handle(IntentRead(task=first["read_intent"], intent=an_intent("pi_o1")))
+    both.engine.handle(EffectTaken(task=taken_from(both)["order_updated"]))
+    assert both.order().state == "updated"
+    assert stored(both, first["tell_till"]).status == "leased"
+
+
+@pytest.mark.parametrize(
+    ("refuses", "code", "other"), [("tell_till", "TILL_AUTH", "read_intent"), ("read_intent", "DOJO_AUTH", "tell_till")]
+)
+def test_a_destination_that_refuses_us_pauses_alone(both, refuses, code, other):
+    tasks = an_order_for_both(both)
+    refuse(both, tasks[refuses])
+    assert [(item.order_id, item.code) for item in both.reads.attention()] == [("", code)]
+    assert statuses(both) == {tasks[refuses].id: "paused", tasks[other].id: "leased"}
+    fail(both, tasks[other], 500)
+    assert stored(both, tasks[other]).status == "pending"
+    assert {task.effect for task in an_order_for_both(both, "o2").values()} == {other}
+    both.clock.move(0.5)
+    assert [task.effect for task in both.engine.claim_due(10)] == [other]
+
+
+@pytest.mark.parametrize(("refuses", "other"), [("tell_till", "read_intent"), ("read_intent", "tell_till")])
+def test_an_answer_of_one_destination_is_no_sign_that_the_other_accepts_us(both, refuses, other):
+    tasks = an_order_for_both(both)
+    refuse(both, tasks[refuses])
+    if other == "read_intent":
+        both.engine.handle(IntentRead(task=tasks[other], intent=an_intent("pi_o1")))
+    else:
+        both.engine.handle(EffectTaken(task=tasks[other]))
+    assert stored(both, tasks[refuses]).status == "paused"
+    assert len(both.reads.attention()) == 1
+
+
+def test_two_destinations_that_refuse_us_are_probed_each_by_one_task_and_resume_each_by_itself(both):
+    for number in (1, 2):
+        for task in an_order_for_both(both, f"o{number}").values():
+            refuse(both, task)
+    assert both.engine.next_due_ms() == now_ms(both) + 60_000
+    both.clock.move(60)
+    both.engine.claim_due(10)
+    probes = taken_from(both)
+    assert set(probes) == {"read_intent", "tell_till"}
+    assert both.engine.claim_due(10) == []
+    refuse(both, probes["read_intent"])
+    both.engine.handle(EffectTaken(task=probes["tell_till"]))
+    assert [item.code for item in both.reads.attention()] == ["DOJO_AUTH"]
+    assert [task.effect for task in both.engine.claim_due(10)] == ["tell_till"]
+    assert [row.status for row in both.reads.tasks(None, 10) if row.effect == "read_intent"] == ["paused", "paused"]
+
+
+def test_a_dead_call_to_the_till_calls_a_person(both):
+    task = an_order_for_both(both)["tell_till"]
+    fail(both, task, None, "till: 400")
+    assert [(item.order_id, item.code) for item in both.reads.attention()] == [("o1", "OUTBOX_DEAD")]
+    both.engine.handle(RequeueTask(task_id=task.id, reason="mended", actor="operator:ada"))
+    assert taken_from(both)["tell_till"].order_seq == task.order_seq
+    assert both.reads.attention() == []
+
+
+def test_what_is_for_a_till_that_is_not_called_any_more_waits_until_it_is_called_again(tmp_path):
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    tasks = an_order_for_both(venue)
+    fail(venue, tasks["tell_till"], None)
+    refuse(venue, an_order_for_both(venue, "o2")["tell_till"])
+    an_order_for_both(venue, "o3")
+    venue.close()
+
+    without = Venue(tmp_path)
+    without.clock.move(3600)
+    without.engine.recover_leases()
+    assert "TILL_AUTH" not in [item.code for item in without.reads.attention()]
+    without.engine.handle(RequeueTask(task_id=tasks["tell_till"].id, reason="why not", actor="operator:ada"))
+    assert {task.effect for task in without.engine.claim_due(10)} == {"read_intent"}
+    assert {row.status for row in without.reads.tasks(None, 10) if row.effect == "tell_till"} == {"pending"}
+    assert without.engine.next_due_ms() == now_ms(without) + LEASE_SECONDS * 1000
+    assert replay(without.reads).mismatches == []
+    without.close()
+
+    again = Venue(tmp_path, sends=WITH_TILL)
+    again.clock.move(7200)
+    again.engine.recover_leases()
+    assert len([task for task in again.engine.claim_due(10) if task.effect == "tell_till"]) == 3
+    again.close()
+
+
+def test_later_calls_to_one_destination_do_not_wait_behind_a_crowd_for_the_other(both):
+    for number in range(5):
+        for task in an_order_for_both(both, f"o{number}").values():
+            fail(both, task, 1 if task.effect == "read_intent" else 2)
+    both.clock.move(1)
+    assert sorted(task.effect for task in both.engine.claim_due(1)) == ["read_intent", "tell_till"]

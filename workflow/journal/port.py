@@ -150,23 +150,23 @@ class Transaction(Protocol):
     def next_in_lane(self, lane: str, now_ms: int) -> StoredTask | None:
         """The oldest pending task of the lane that is due."""
 
-    def due_tasks(self, now_ms: int, limit: int) -> list[StoredTask]:
-        """Pending tasks that are due and leased ones whose lease ran out, one a lane at the most, oldest first."""
+    def due_tasks(self, destination: str, now_ms: int, limit: int) -> list[StoredTask]:
+        """Pending tasks for the destination that are due and leased ones whose lease ran out, one a lane at the most, oldest first."""
 
-    def due_probes(self, now_ms: int) -> list[StoredTask]:
-        """The oldest paused task, if its time has come and nothing is under way; or leased ones whose lease ran out."""
+    def due_probes(self, destination: str, now_ms: int) -> list[StoredTask]:
+        """The oldest paused task for it, if its time has come and nothing is under way there; or one whose lease ran out."""
 
-    def pause_pending(self, probe_at_ms: int) -> None:
-        """Pause everything that waits, until `probe_at_ms`."""
+    def pause_pending(self, destination: str, probe_at_ms: int) -> None:
+        """Pause everything that waits for the destination, until `probe_at_ms`."""
 
-    def resume_paused(self, now_ms: int) -> None:
-        """Make everything that is paused pending and due."""
+    def resume_paused(self, destination: str, now_ms: int) -> None:
+        """Make everything for the destination that is paused pending and due."""
 
-    def next_due_ms(self) -> int | None:
-        """When the next pending task is due, or a lease runs out."""
+    def next_due_ms(self, destination: str) -> int | None:
+        """When the destination's next waiting task is due, or a lease runs out."""
 
-    def release_leases(self, now_ms: int, status: str) -> None:
-        """Make every leased task due, and `status` (pending or paused): its holder is gone."""
+    def release_leases(self, destination: str, now_ms: int, status: str) -> None:
+        """Make every leased task for the destination due, and `status` (pending or paused): its holder is gone."""
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from workflow.bill import Personal
-from workflow.effects import Task
+from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.driver import sqlite3
@@ -202,30 +202,35 @@ class SqliteTransaction:
     def next_in_lane(self, lane: str, now_ms: int) -> StoredTask | None:
         return _stored_task(self._one(NEXT_IN_LANE, lane, now_ms))
 
-    def due_tasks(self, now_ms: int, limit: int) -> list[StoredTask]:
-        rows = self._connection.execute(DUE_TASKS, (now_ms, now_ms, limit)).fetchall()
+    def due_tasks(self, destination: str, now_ms: int, limit: int) -> list[StoredTask]:
+        is_till = destination == TILL
+        rows = self._connection.execute(DUE_TASKS, (now_ms, is_till, now_ms, is_till, limit)).fetchall()
         one_a_lane = dict[str, tuple[Any, ...]]()
         for row in rows:
             one_a_lane.setdefault(row[LANE], row)
         return [cast(StoredTask, _stored_task(row)) for row in list(one_a_lane.values())[:limit]]
 
-    def due_probes(self, now_ms: int) -> list[StoredTask]:
-        rows = self._connection.execute(DUE_PROBES, (now_ms, now_ms)).fetchall()
+    def due_probes(self, destination: str, now_ms: int) -> list[StoredTask]:
+        is_till = destination == TILL
+        rows = self._connection.execute(DUE_PROBES, (now_ms, is_till, now_ms, is_till, is_till)).fetchall()
         return [cast(StoredTask, _stored_task(row)) for row in rows]
 
-    def pause_pending(self, probe_at_ms: int) -> None:
+    def pause_pending(self, destination: str, probe_at_ms: int) -> None:
         for status in ("pending", "paused"):
-            self._connection.execute(f"UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status = '{status}'", (probe_at_ms,))
+            sql = f"UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status = '{status}' AND {_THERE}"
+            self._connection.execute(sql, (probe_at_ms, destination == TILL))
 
-    def resume_paused(self, now_ms: int) -> None:
-        self._connection.execute("UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'paused'", (now_ms,))
+    def resume_paused(self, destination: str, now_ms: int) -> None:
+        sql = f"UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'paused' AND {_THERE}"
+        self._connection.execute(sql, (now_ms, destination == TILL))
 
-    def next_due_ms(self) -> int | None:
-        row = self._one(NEXT_DUE)
+    def next_due_ms(self, destination: str) -> int | None:
+        row = self._one(NEXT_DUE, *[destination == TILL] * NEXT_DUE.count("?"))
         return cast("int | None", row[0]) if row else None
 
-    def release_leases(self, now_ms: int, status: str) -> None:
-        self._connection.execute("UPDATE outbox SET status = ?, next_at_ms = ? WHERE status = 'leased'", (status, now_ms))
+    def release_leases(self, destination: str, now_ms: int, status: str) -> None:
+        sql = f"UPDATE outbox SET status = ?, next_at_ms = ? WHERE status = 'leased' AND {_THERE}"
+        self._connection.execute(sql, (status, now_ms, destination == TILL))
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
@@ -300,27 +305,30 @@ NEXT_IN_LANE = f"""
 SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND next_at_ms <= ? ORDER BY created_at_ms, rowid LIMIT 1
 """
 _FREE = "NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased' AND busy.lane = task.lane)"
-_QUIET = "NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased')"
+_THERE = f"(effect = '{TellTill.name}') = ?"
+"""Where a task goes follows from its effect; the value is whether the destination is the till."""
+_QUIET = f"NOT EXISTS (SELECT 1 FROM outbox AS busy WHERE busy.status = 'leased' AND {_THERE})"
+_WAITING = f"SELECT next_at_ms FROM outbox AS task WHERE status = 'pending' AND {_THERE} AND {_FREE} ORDER BY next_at_ms LIMIT 1"
 NEXT_DUE = f"""
 SELECT min(at) FROM (
-  SELECT min(lease_until_ms) AS at FROM outbox WHERE status = 'leased'
+  SELECT min(lease_until_ms) AS at FROM outbox WHERE status = 'leased' AND {_THERE}
   UNION ALL
-  SELECT next_at_ms FROM (SELECT next_at_ms FROM outbox AS task WHERE status = 'pending' AND {_FREE} ORDER BY next_at_ms LIMIT 1)
+  SELECT next_at_ms FROM ({_WAITING})
   UNION ALL
-  SELECT min(next_at_ms) FROM outbox WHERE status = 'paused' AND {_QUIET}
+  SELECT min(next_at_ms) FROM outbox WHERE status = 'paused' AND {_THERE} AND {_QUIET}
 )
 """
 DUE_PROBES = f"""
 SELECT * FROM (
-  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ?
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ? AND {_THERE}
   UNION ALL
-  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_QUIET}
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_THERE} AND {_QUIET}
 ) ORDER BY created_at_ms LIMIT 1
 """
-_DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_FREE}"
+_DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_THERE} AND {_FREE}"
 DUE_TASKS = f"""
 SELECT * FROM (
-  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ?
+  SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ? AND {_THERE}
   UNION ALL
   SELECT * FROM ({_DUE} ORDER BY created_at_ms, rowid LIMIT ?)
 ) ORDER BY created_at_ms
