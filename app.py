@@ -24,7 +24,7 @@ from adapters import api, till
 from adapters.api.closed import make_blueprint as closed_blueprint
 from adapters.cli import Program, run
 from adapters.cli.operator import Operator
-from adapters.dojo.client import Call, DojoClient, DojoSettings
+from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
@@ -36,6 +36,7 @@ from adapters.epos.rest import RestSettings, make_app, make_closed_app
 from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.metrics import Metrics
+from adapters.outbound import Call
 from adapters.serving import Running, Switch, ThreadedServer, serve_in_worker
 from adapters.settings import Settings
 from adapters.venue import venue_document

@@ -4,12 +4,11 @@ It translates between Dojo's wire and `workflow.ports`; it decides nothing, trie
 """
 
 from adapters.dojo.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
-from adapters.dojo.client import Call, DojoClient, DojoSettings, IntentSearch, IntentsFound, parse_retry_after
+from adapters.dojo.client import DojoClient, DojoSettings, IntentSearch, IntentsFound
 
 __all__ = [
     "CAPABILITIES",
     "SERVED",
-    "Call",
     "Capability",
     "Difference",
     "DojoClient",
@@ -19,6 +18,5 @@ __all__ = [
     "Registration",
     "RestIntegration",
     "difference",
-    "parse_retry_after",
     "wanted",
 ]

@@ -10,45 +10,29 @@
       3xx, 5xx, any other     OutcomeUnknown; a redirect is never followed
       none                    TryAgain if nothing of the request was sent, otherwise OutcomeUnknown
 
-`Retry-After` goes with TryAgain and OutcomeUnknown. Nothing is tried twice here: that is the outbox's. Nothing comes from the
-environment: no proxy, no `.netrc`, no CA bundle. Source: contract §4, §6, §7 and §13.2, Dojo API 2026-02-27; faults 12, U1 to U16.
+`Retry-After` goes with TryAgain and OutcomeUnknown. How a call is made is in `adapters.outbound`.
+Source: contract §4, §6, §7 and §13.2, Dojo API 2026-02-27; faults 12, U1 to U16.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
-import math
 import re
-import socket
-import threading
-import time
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import partial
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
 
 from adapters.dojo.capabilities import Registration, RestIntegration
 from adapters.edge.strict_json import BadInput, BodyTooLarge, JsonValue, convert, read_json, without_card_numbers
+from adapters.outbound import HEADER_TEXT, Answer, Call, Line, cut, is_base_url, parse_retry_after
 from workflow.clock import Clock, SystemClock, to_text
 from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain, WorkflowError
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 DOJO_URL = "https://api.dojo.tech"
 DOJO_VERSION = "2026-02-27"
@@ -89,11 +73,11 @@ class DojoSettings:
     max_answer_bytes: int = MAX_ANSWER_BYTES
 
     def __post_init__(self) -> None:
-        if not _is_base_url(self.url):
+        if not is_base_url(self.url):
             raise ValueError("url: expected http(s)://host[:port][/path], without credentials, query or fragment")
         for name in ("api_key", "version", "software_house_id", "reseller_id"):
             value = getattr(self, name)
-            if value is not None and not _HEADER_TEXT.fullmatch(value):
+            if value is not None and not HEADER_TEXT.fullmatch(value):
                 raise ValueError(f"{name}: expected printable ASCII without spaces")
         for name in ("deadline_ms", "max_answer_bytes"):
             if getattr(self, name) <= 0:
@@ -111,16 +95,6 @@ class DojoSettings:
             "User-Agent": "tillproof",
         }
         return {name: value for name, value in wished.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One finished call, for metrics and the log. `path` has no query; `status` is None where no answer came."""
-
-    method: str
-    path: str
-    status: int | None
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +131,13 @@ class DojoClient:
         for type_ in (_Intent, _Integration, _Page):
             msgspec.json.Decoder(type_)  # msgspec learns a type at first use, and not safely on several threads at once.
         self._clock = clock or SystemClock()
-        self._on_call = on_call
-        self._mine = threading.local()
-        self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._line = Line(
+            settings.url,
+            settings.headers(),
+            deadline_ms=settings.deadline_ms,
+            max_answer_bytes=settings.max_answer_bytes,
+            on_call=on_call,
+        )
 
     def read_intent(self, intent_id: IntentId) -> PaymentIntent:
         """Read the payment intent as Dojo has it now, cancelled ones included; secrets and card data are dropped unread.
@@ -171,7 +148,7 @@ class DojoClient:
         path = f"/payment-intents/{_segment(intent_id)}"
         intent = self._ask("GET", path, _Intent, query="?returnCanceled=true", not_found=IntentNotFound)
         if intent.id != intent_id:
-            raise OutcomeUnknown(f"GET {_cut(path, PATH_LENGTH)}: 200, about another payment intent")
+            raise OutcomeUnknown(f"GET {cut(path, PATH_LENGTH)}: 200, about another payment intent")
         return intent.to_core(intent_id)
 
     def send_order_updated(self, order_id: OrderId) -> None:
@@ -220,68 +197,29 @@ class DojoClient:
 
     def close(self) -> None:
         """Close the idle connections of all threads; a call under way keeps its own, and later calls open new ones."""
-        with self._lock:
-            sessions = list(self._sessions)
-        for session in sessions:
-            session.close()
+        self._line.close()
 
     def _ask(
         self, method: str, path: str, type_: type[T], *, query: str = "", body: bytes | None = None, not_found: type[Refused] = Refused
     ) -> T:
-        label = f"{method} {_cut(path, PATH_LENGTH)}"
-        answer = self._exchange(method, path, query, body, label)
+        label = f"{method} {cut(path, PATH_LENGTH)}"
+        answer = self._line.call(method, path, label=label, query=query, body=body)
         if not answer.is_success:
             raise self._error(answer, label, is_read=method == "GET", not_found=not_found)
         try:
             return convert(self._json(answer), type_)
         except (BadInput, BodyTooLarge) as error:
-            where = _cut(error.field, TITLE_LENGTH) if isinstance(error, BadInput) else "body too large"
+            where = cut(error.field, TITLE_LENGTH) if isinstance(error, BadInput) else "body too large"
             raise OutcomeUnknown(f"{label}: {answer.status}, unreadable ({where})") from error
 
-    def _exchange(self, method: str, path: str, query: str, body: bytes | None, label: str) -> _Answer:
-        session, started, status = self._session(), time.monotonic(), None
-        session.progress.begin(self._settings.deadline_ms / 1_000)
-        url = self._settings.url.rstrip("/") + path + query
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        try:
-            with session.request(method, url, data=body, headers=headers, stream=True, allow_redirects=False) as response:
-                status = response.status_code
-                return _Answer(status, response.headers, self._body(response))
-        except _LIBRARY_ERRORS as error:
-            raise _no_answer(error, label, was_sent=session.progress.was_sent) from error
-        finally:
-            if self._on_call:
-                self._on_call(Call(method=method, path=path, status=status, seconds=time.monotonic() - started))
-
-    def _session(self) -> _Session:
-        session: _Session | None = getattr(self._mine, "session", None)
-        if session is None:
-            session = self._mine.session = _Session(self._settings.headers())
-            with self._lock:
-                self._sessions.add(session)
-        return session
-
-    def _body(self, response: requests.Response) -> bytes:
-        """The bytes as they came, and at most one more than allowed: enough to see that there are too many."""
-        body, enough = bytearray(), self._settings.max_answer_bytes + 1
-        try:
-            # Until nothing comes: only the read after the last bytes tells a whole body from a truncated one.
-            while len(body) < enough and (piece := response.raw.read(enough - len(body), decode_content=False)):
-                body += piece
-        except _LIBRARY_ERRORS:
-            if response.status_code // 100 == 2:
-                raise
-            return b""  # The status of an error says enough without its words.
-        return bytes(body)
-
-    def _json(self, answer: _Answer) -> JsonValue:
+    def _json(self, answer: Answer) -> JsonValue:
         if answer.status == http.HTTPStatus.NO_CONTENT:
             return None
         if charset := _CHARSET.search(answer.headers.get("Content-Type", "")):
             _refuse_unless_utf8(charset["name"])
         return read_json(answer.body, max_body=self._settings.max_answer_bytes, max_depth=MAX_ANSWER_DEPTH)
 
-    def _error(self, answer: _Answer, label: str, *, is_read: bool, not_found: type[Refused]) -> WorkflowError:
+    def _error(self, answer: Answer, label: str, *, is_read: bool, not_found: type[Refused]) -> WorkflowError:
         message = " ".join([f"{label}: {answer.status}", *self._title(answer)])
         wish = parse_retry_after(answer.headers.get("Retry-After", ""), self._clock.now())
         match answer.status:
@@ -298,7 +236,7 @@ class DojoClient:
             case _:
                 return OutcomeUnknown(message, after_seconds=wish)
 
-    def _title(self, answer: _Answer) -> Iterator[str]:
+    def _title(self, answer: Answer) -> Iterator[str]:
         """The `title` of a problem as an error may repeat it: short, printable, without our key or a card number."""
         try:
             problem = self._json(answer)
@@ -306,50 +244,11 @@ class DojoClient:
             return
         title = problem.get("title") if isinstance(problem, dict) else None
         if isinstance(title, str):
-            yield _cut(without_card_numbers(title.replace(self._settings.api_key, "[key]")), TITLE_LENGTH)
+            yield cut(without_card_numbers(title.replace(self._settings.api_key, "[key]")), TITLE_LENGTH)
 
 
-def parse_retry_after(text: str, now: datetime) -> float | None:
-    """Seconds from `now` (aware) that a `Retry-After` asks for, given as seconds or as an HTTP date; None without a sensible wish."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return None
-        # A date that names no zone is in UTC (RFC 9110 §5.6.7, the asctime form).
-        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    return seconds if 0 <= seconds < math.inf else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: requests.structures.CaseInsensitiveDict[str]
-    body: bytes
-
-    @property
-    def is_success(self) -> bool:
-        return self.status // 100 == 2
-
-
-# Every exception of `requests` is an OSError; those of urllib3 and http.client come out where a body is read.
-_LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-_HEADER_TEXT = re.compile(r"[!-~]+")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?(?P<name>[^\s\";]*)", re.IGNORECASE)
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii"})
-
-
-def _is_base_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        is_whole = bool(url.hostname) and url.port != 0
-    except ValueError:
-        return False
-    stray = url.username is not None or url.password is not None or "?" in text or "#" in text
-    return url.scheme in ("http", "https") and is_whole and not stray and bool(_HEADER_TEXT.fullmatch(text))
 
 
 def _segment(intent_id: IntentId) -> str:
@@ -361,21 +260,6 @@ def _segment(intent_id: IntentId) -> str:
         return quote(intent_id, safe="")
     except UnicodeEncodeError as error:
         raise IntentNotFound("no payment intent can have an id with half of a surrogate pair") from error
-
-
-def _cut(text: str, length: int) -> str:
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[: length + 1])
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _no_answer(error: BaseException, label: str, *, was_sent: bool) -> TryAgain | OutcomeUnknown:
-    reason: BaseException = error
-    while inner := reason.__cause__ or reason.__context__:
-        reason = inner
-    # Only the kind, and the system's own words: a library's message may repeat what was sent or received.
-    words = getattr(reason, "strerror", None)
-    message = f"{label}: {type(reason).__name__}" + (f", {words}" if words else "")
-    return OutcomeUnknown(message) if was_sent else TryAgain(message)
 
 
 def _refuse_unless_utf8(charset: str) -> None:
@@ -503,143 +387,3 @@ class _Integration(_Wire, frozen=True):
     def to_ours(self) -> RestIntegration:
         capabilities = tuple((one.name, one.version) for one in self.capabilities)
         return RestIntegration(url=self.url, username=self.auth.basic.username, capabilities=capabilities)
-
-
-# The deadline. The time-out of `requests` is for each read, so a byte now and then keeps a call alive for ever. Here each
-# read, write and connect may wait for what is left of the whole call. No thread watches: whoever waits knows when to stop.
-# Only the name look-up cannot be cut short; its time counts, and the system's resolver limits it.
-
-
-class _Progress:
-    """What a thread's connections know of the call under way: when it must end, and whether Dojo may have heard of it."""
-
-    def __init__(self) -> None:
-        self._ends_at = 0.0
-        self.was_sent = False
-
-    def begin(self, seconds: float) -> None:
-        # Not the injected clock: sockets wait in the machine's time.
-        self._ends_at = time.monotonic() + seconds
-        self.was_sent = False
-
-    def left(self) -> float:
-        """Seconds until the deadline. Raises TimeoutError after it."""
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the call took too long")
-        return left
-
-
-class _Reads(io.RawIOBase):
-    """A socket's incoming bytes; each read waits no longer than is left. It takes the socket's place in `http.client.HTTPResponse`."""
-
-    def __init__(self, sock: socket.socket, progress: _Progress) -> None:
-        self._sock, self._progress = sock, progress
-        self._file = sock.makefile("rb", buffering=0)
-
-    def makefile(self, *_: object) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        self._sock.settimeout(self._progress.left())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _HttpConnection(HTTPConnection):
-    """A connection that connects, writes and reads within the deadline of the call under way."""
-
-    def __init__(self, *args: Any, progress: _Progress, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._progress = progress
-        self.response_class = partial(_response, progress)  # type: ignore[assignment]
-
-    def _new_conn(self) -> socket.socket:
-        try:
-            return _connect(self.host, self.port, self._progress)
-        except (OSError, UnicodeError) as error:
-            raise NewConnectionError(self, "no connection") from error
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        self.sock.settimeout(self._progress.left())
-        self._progress.was_sent = True
-        super().send(data)
-
-
-class _HttpsConnection(_HttpConnection, HTTPSConnection):
-    """The same under TLS: the time-out that `_connect` leaves on the socket is for the whole handshake."""
-
-
-def _response(progress: _Progress, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-    return http.client.HTTPResponse(_Reads(sock, progress), *args, **kwargs)  # type: ignore[arg-type]
-
-
-def _connect(host: str, port: int, progress: _Progress) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of what is left, so that a dead one leaves time for the next."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    while True:
-        share = progress.left() / len(addresses)
-        try:
-            return _connect_to(addresses.pop(0), port, share, progress)
-        except OSError:
-            if not addresses:
-                raise
-
-
-def _connect_to(address: str, port: int, seconds: float, progress: _Progress) -> socket.socket:
-    sock = socket.create_connection((address, port), timeout=seconds)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(progress.left())
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-class _Adapter(HTTPAdapter):
-    def __init__(self, progress: _Progress) -> None:
-        self._progress = progress
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        # A pool hands what it does not know itself to its connections.
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_HttpPool, progress=self._progress),
-            "https": partial(_HttpsPool, progress=self._progress),
-        }
-
-
-class _Session(requests.Session):
-    """One thread's connections to Dojo: nothing from the environment, no redirects, no cookies."""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.headers.update(headers)
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self.progress = _Progress()
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(self.progress))
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: even unfollowed, `requests` would read a redirect's whole body to prepare the next request."""
-        return None

@@ -27,17 +27,16 @@ from requests.adapters import HTTPAdapter
 from adapters.dojo import (
     CAPABILITIES,
     SERVED,
-    Call,
     Difference,
     DojoClient,
     DojoSettings,
     IntentSearch,
     RestIntegration,
     difference,
-    parse_retry_after,
     wanted,
 )
 from adapters.dojo.client import MAX_PAGES, PAGE_LIMIT
+from adapters.outbound import Call, parse_retry_after
 from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain, WorkflowError
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
