@@ -43,7 +43,7 @@ from adapters.venue import venue_document
 from workflow.case import declared_machines
 from workflow.clock import SystemClock, to_text
 from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
-from workflow.effects import OrderUpdated, ReadIntent, Task
+from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, JournalUnavailable, Refused, WorkflowError
 from workflow.journal.connection import refuse_foreign
@@ -175,7 +175,10 @@ def _open(settings: Settings) -> _Opened:
     engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
     metrics = Metrics(reads, clock)
     dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
-    outbox = Outbox(engine, _senders(dojo), clock, _outbox_settings(settings))
+    senders = _senders(dojo)
+    if caller := _till_caller(settings, clock, metrics):
+        senders[TellTill.name] = partial(_tell_till, caller, reads)
+    outbox = Outbox(engine, senders, clock, _outbox_settings(settings))
     dojo_side = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
     metrics.watch(dojo_side, "dojo")
     blueprints = (
@@ -282,7 +285,7 @@ def _end_with_writer(journal: SqliteJournal) -> None:
 
 def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
-        sends=frozenset({ReadIntent.name, OrderUpdated.name}),
+        sends=frozenset({ReadIntent.name, OrderUpdated.name, *([TellTill.name] if settings.till_url else [])}),
         lease_ms=settings.lease_s * 1000,
         probe_ms=_probe_ms(settings),
         sweep_ms=settings.sweep_s * 1000,
@@ -331,6 +334,21 @@ def _senders(dojo: DojoClient) -> dict[str, Sender]:
         return EffectTaken(task=task)
 
     return {ReadIntent.name: read_intent, OrderUpdated.name: order_updated}
+
+
+def _till_caller(settings: Settings, clock: SystemClock, metrics: Metrics) -> till.TillCaller | None:
+    """What calls the till; None where there is nothing to call."""
+    if not (settings.till_url and settings.till_secret):
+        return None
+    found = till.CallBackSettings(url=settings.till_url, secret=settings.till_secret, deadline_ms=settings.call_deadline_ms)
+    return till.TillCaller(found, clock, on_call=lambda call: metrics.observe_call("till", str(call.status or "none")))
+
+
+def _tell_till(caller: till.TillCaller, reads: SqliteReads, task: Task) -> EffectTaken:
+    stored = reads.order(task.order_id)
+    assert stored is not None
+    caller.tell(stored.order, stored.personal, task.order_seq)
+    return EffectTaken(task=task)
 
 
 def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:

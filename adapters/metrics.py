@@ -27,7 +27,10 @@ class Metrics:
     def __init__(self, reads: SqliteReads, clock: Clock) -> None:
         self.registry = CollectorRegistry()
         self._calls = Counter(
-            "tillproof_attempts", "Calls to Dojo by what was called and how it answered", ["target", "result"], registry=self.registry
+            "tillproof_attempts",
+            "Calls by what was called and how it answered",
+            ["target", "result"],
+            registry=self.registry,
         )
         self._requests = Histogram(
             "tillproof_http_request_duration_seconds",
@@ -38,7 +41,7 @@ class Metrics:
         self.registry.register(_JournalCollector(reads, clock))
 
     def observe_call(self, target: str, result: str) -> None:
-        """A call to Dojo ended; `result` is the status, or `none` without an answer."""
+        """A call ended; `result` is the status, or `none` without an answer."""
         self._calls.labels(target, result).inc()
 
     def watch(self, app: Flask, side: str) -> None:

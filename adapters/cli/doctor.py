@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from adapters.dojo.capabilities import difference, wanted
 from adapters.dojo.client import DojoClient
 from adapters.edge.bill_template import BadTemplate, read_template
-from adapters.settings import Settings, SettingsError, read_settings
+from adapters.settings import Settings, SettingsError, is_loopback, read_settings
 from workflow.errors import DojoRefusesUs, JournalDamaged, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.journal.connection import reading
 from workflow.journal.driver import sqlite3
@@ -21,9 +22,7 @@ from workflow.journal.witness import read_head
 SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
 SHOWN_KEY_CHARACTERS = 4
-
-UNUSED = ("TILL_URL",)
-"""Settings that this version checks and does not use."""
+LEAST_SECRET_CHARACTERS = 16
 REGISTER = "tillproof caps diff; tillproof caps register"
 Level = Literal["ok", "warn", "FAIL", "skip"]
 
@@ -55,6 +54,7 @@ def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Setting
         _sqlite(),
         *_journal(settings),
         *_files(settings),
+        *_till(settings),
         *_dojo(settings, dojo),
     ]
 
@@ -65,9 +65,6 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "settings", problem, "set it in the environment or in tillproof.toml")
     if not problems:
         yield Finding("ok", "settings", f"complete for serve (ENV={settings.env}, mode {settings.order_and_pay_mode})")
-    for name in UNUSED:
-        if settings.origins[name] != "default":
-            yield Finding("warn", "settings", f"{name} is set, but this version does not use it yet", "let the till follow GET /till/feed")
     if not settings.tokens:
         yield Finding(
             "warn", "tokens", "nobody can use the till's API or read the journal over HTTP", "set TILLPROOF_TOKENS=role:name:token,…"
@@ -124,6 +121,23 @@ def _files(settings: Settings) -> Iterator[Finding]:
     for name, path in (("journal", settings.journal), ("signing key", settings.signing_key), ("witness", settings.witness)):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
+
+
+def _till(settings: Settings) -> Iterator[Finding]:
+    url, secret = settings.till_url, settings.till_secret
+    if url is None:
+        yield Finding("ok", "till", "not called: TILL_URL is absent; it follows GET /till/feed")
+        if secret:
+            yield Finding("warn", "till", "TILL_SECRET signs nothing without TILL_URL", "set TILLPROOF_TILL_URL, or leave both out")
+        return
+    yield Finding("ok", "till", f"called at {url}, and nowhere else")
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        text = "plain http beyond this machine: calls are signed, but orders and names can be read on the way"
+        yield Finding("warn", "till", text, "use https, or a network that only the tills are in")
+    if secret and len(secret) < LEAST_SECRET_CHARACTERS:
+        text = f"TILL_SECRET has fewer than {LEAST_SECRET_CHARACTERS} characters: it can be guessed"
+        yield Finding("warn", "till", text, "python -c 'import secrets; print(secrets.token_urlsafe(32))'")
 
 
 def _dojo(settings: Settings, dojo: Callable[[Settings], DojoClient]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`tillproof outbox`: messages on their way to Dojo."""
+"""`tillproof outbox`: messages on their way to Dojo and the till."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflow.journal.schema import TASK_STATUSES
 
 @click.group()
 def outbox() -> None:
-    """Messages on their way to Dojo, and those that were given up."""
+    """Messages on their way to Dojo and the till, and those that were given up."""
 
 
 @outbox.command("list", cls=Command, example="tillproof outbox list --status dead")

@@ -1,5 +1,6 @@
-"""The venue's till: its API. Authenticates by token, parses, hands over, answers."""
+"""The venue's till: its API and its call-backs. It parses, hands over, answers, signs what it sends, and decides nothing."""
 
 from adapters.till.api import TillApi, TillSettings
+from adapters.till.callbacks import CallBackSettings, TillCaller
 
-__all__ = ["TillApi", "TillSettings"]
+__all__ = ["CallBackSettings", "TillApi", "TillCaller", "TillSettings"]

@@ -64,7 +64,7 @@ class StateRequest(Request, frozen=True, kw_only=True):
 
 
 class FeedItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Something that changed: an entry of the journal, and the order as it is now."""
+    """Something that changed: an entry of the journal, and the order as it is now; `order_seq` is how far that order has come."""
 
     seq: int
     at: str
@@ -74,6 +74,7 @@ class FeedItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     from_state: str
     to_state: str
     payment_intent_id: str
+    order_seq: int
     order: OrderAnswer
 
 
@@ -171,6 +172,8 @@ class TillApi:
         require("till")
         after, limit = _number("after", 0, 0, FEED_MAX_AFTER), _number("limit", FEED_LIMIT, 1, FEED_MAX_LIMIT)
         seconds, size = _number("wait", 0, 0, FEED_LONGEST_WISH_S), self._reads.size()
+        if after > size:
+            raise BadInput("after", f"expected at most {size}, where this journal ends, got {after}: read the feed from 0 again")
         page = self._feed_page(after, limit)
         if not page.data and seconds and self._waiters.acquire(blocking=False):
             try:
@@ -192,12 +195,12 @@ class TillApi:
 
     def _feed_page(self, after: int, limit: int) -> FeedPage:
         entries = self._reads.changes(after, limit)
-        orders: dict[str, OrderAnswer] = {}
+        orders: dict[str, tuple[int, OrderAnswer]] = {}
         for entry in entries:
             if entry.order_id not in orders and (stored := self._reads.order(entry.order_id)):
-                orders[entry.order_id] = answer(stored.order, stored.personal)
+                orders[entry.order_id] = stored.order.order_seq, answer(stored.order, stored.personal)
         return FeedPage(
-            data=[_feed_item(entry, orders[entry.order_id]) for entry in entries],
+            data=[_feed_item(entry, *orders[entry.order_id]) for entry in entries],
             after=entries[-1].seq if entries else after,
         )
 
@@ -225,7 +228,7 @@ def _order(outcome: Outcome) -> Response:
     return _json(answer(outcome.order, outcome.personal))
 
 
-def _feed_item(entry: StoredEntry, order: OrderAnswer) -> FeedItem:
+def _feed_item(entry: StoredEntry, order_seq: int, order: OrderAnswer) -> FeedItem:
     return FeedItem(
         seq=entry.seq,
         at=entry.at,
@@ -235,6 +238,7 @@ def _feed_item(entry: StoredEntry, order: OrderAnswer) -> FeedItem:
         from_state=entry.from_state,
         to_state=entry.to_state,
         payment_intent_id=entry.payment_intent_id,
+        order_seq=order_seq,
         order=order,
     )
 

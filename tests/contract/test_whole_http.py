@@ -523,7 +523,49 @@ def test_more_waiting_tills_than_there_is_room_for_starve_nobody(service):  # A1
     assert sum(any(item["orderId"] == order_id for item in page["data"]) for page in pages) >= FEED_WAITERS
 
 
-@pytest.mark.parametrize("asked", ["after=-1", "after=x", "limit=0", "limit=501", "wait=-1", "wait=1.5"])
+def test_a_page_that_was_not_acknowledged_comes_again(service):
+    after = end_of_feed(service)
+    order_ids = [opened(service, id=f"again-{number}") for number in range(3)]
+
+    first, again = (feed(service, after=after, limit=2) for _ in range(2))
+    rest = feed(service, after=first["after"])
+
+    assert first == again
+    assert {item["orderId"] for item in first["data"] + rest["data"]} == set(order_ids)
+
+
+def test_a_feed_followed_while_several_write_leaves_nothing_out(service):
+    after = position = end_of_feed(service)
+    followed = []
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(opened, service, id=f"crowd-{number}") for number in range(40)]
+        page = []
+        while page or not all(one.done() for one in writing):
+            page = feed(service, after=position, limit=7, wait=1)["data"]
+            followed += page
+            position = page[-1]["seq"] if page else position
+        order_ids = {one.result() for one in writing}
+
+    whole = feed(service, after=after, limit=500)["data"]
+    assert {item["orderId"] for item in whole} >= order_ids
+    seen = [item["seq"] for item in followed]
+    assert seen == sorted(set(seen))
+    assert set(seen) == {item["seq"] for item in whole if item["seq"] <= position}
+    assert {item["orderId"] for item in followed} >= order_ids
+
+
+def test_an_item_of_the_feed_says_how_far_the_order_that_it_shows_has_come(service):
+    after = end_of_feed(service)
+    order_id = opened(service, id="how-far")
+    service.till.post(f"/till/orders/{order_id}/status", {"status": "Preparing"})
+
+    data = feed(service, after=after)["data"]
+
+    assert {item["order"]["status"] for item in data} == {"Preparing"}
+    assert {item["orderSeq"] for item in data} == {max(entry["order_seq"] for entry in service.entries(order_id))}
+
+
+@pytest.mark.parametrize("asked", ["after=-1", "after=x", "after=999999999", "limit=0", "limit=501", "wait=-1", "wait=1.5"])
 def test_a_feed_that_is_asked_for_in_another_way_is_400(service, asked):
     assert asked.partition("=")[0] in is_refused(service.till.get(f"/till/feed?{asked}"), 400)
 
