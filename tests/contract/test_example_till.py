@@ -6,7 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -22,12 +25,48 @@ LINES = 100
 PROGRAM = ROOT / "docs" / "example_till.py"
 
 
+class Between:
+    """Stands between the example and the service. `kills` has the example killed at its next reports to the kitchen, and started again:
+    `before` the service hears of one, or `after`, before the example hears the answer."""
+
+    def __init__(self, service):
+        self.kills, self.till, between = [], None, self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                kill = between.kills.pop(0) if self.path.endswith("/status") and between.kills else None
+                if kill != "before":
+                    reply = service.open.call(self.command, self.path, raw or None, authorization=self.headers["Authorization"])
+                if kill:
+                    between.till.kill()
+                    between.till.start()
+                    return
+                self.send_response(reply.status)
+                self.end_headers()
+                self.wfile.write(reply.body)
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+            def handle(self):
+                with suppress(ConnectionError):
+                    super().handle()
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
 class Running:
     """The example beside a service; its state is the file that it keeps."""
 
-    def __init__(self, folder, service, port):
+    def __init__(self, folder, between, port):
         self.path, self.log_path = folder / "till.json", folder / "till.log"
-        given = {"SERVICE": f"http://127.0.0.1:{service.ports[1]}", "TOKEN": TOKENS["till"], "TILL_SECRET": SECRET, "PORT": str(port)}
+        given = {"SERVICE": between.url, "TOKEN": TOKENS["till"], "TILL_SECRET": SECRET, "PORT": str(port)}
         self.environment, self.process = os.environ | given, None
 
     def start(self):
@@ -54,15 +93,18 @@ def venue(tmp_path):
     sandbox = Sandbox(api_key=KEY, step_seconds=SECONDS, event_back_off_seconds=0.02)
     sandbox.start()
     service = Service(tmp_path, sandbox.url, TILL_URL=f"http://127.0.0.1:{port}/", TILL_SECRET=SECRET, CALL_DEADLINE_MS=700)
-    till = Running(tmp_path, service, port)
+    between = Between(service)
+    till = between.till = Running(tmp_path, between, port)
     try:
         service.start()
         register(service, sandbox)
         till.start()
-        yield SimpleNamespace(sandbox=sandbox, service=service, till=till)
+        yield SimpleNamespace(sandbox=sandbox, service=service, till=till, between=between)
         service.await_rest()
         service.assert_whole()
     finally:
+        between.server.shutdown()
+        between.server.server_close()
         till.kill()
         service.kill()
         sandbox.stop()
@@ -103,6 +145,17 @@ def test_the_bill_that_it_opened_is_paid_at_the_table(venue):
 
     eventually(lambda: venue.till.seen(bill_id) == ("Ready", 2300))
     assert len([entry for entry in venue.service.entries(bill_id) if entry["trigger"] == "create"]) == 1
+
+
+def test_killed_at_every_report_to_the_kitchen_it_makes_each_once(venue):
+    venue.between.kills = ["before", "after"] * 4
+    bill_id, order_id = opened(venue), orders(venue)
+    for each in (bill_id, order_id):
+        eventually(lambda each=each: venue.till.seen(each)[0] == "Ready", 2 * PATIENCE)
+
+    assert venue.between.kills == []
+    assert kitchen_of(venue, order_id) == ["Submitted", "Confirmed", "Accepted", "Preparing", "Ready"]
+    assert kitchen_of(venue, bill_id) == ["Accepted", "Preparing", "Ready"]
 
 
 def test_killed_again_and_again_it_misses_nothing(venue):
