@@ -110,6 +110,14 @@ def test_an_order_that_is_called_venue_shares_no_task_with_what_concerns_no_orde
 # -- leases and fences
 
 
+def test_a_lease_that_ran_out_is_taken_over_before_what_waits_in_its_lane(venue):  # K7
+    a_split_bill(venue)
+    held = venue.tasks.popleft()
+    venue.clock.move(LEASE_SECONDS)
+    assert [task.id for task in venue.engine.claim_due(10)] == [held.id]
+    assert [row.id for row in venue.reads.tasks("leased", 100)] == [held.id]
+
+
 def test_a_lease_that_ran_out_is_taken_over_and_not_sooner(venue):  # K7
     venue.open()
     held = venue.tasks.popleft()

@@ -151,7 +151,7 @@ class Transaction(Protocol):
         """The oldest pending task of the lane that is due."""
 
     def due_tasks(self, destination: str, now_ms: int, limit: int) -> list[StoredTask]:
-        """Pending tasks for the destination that are due and leased ones whose lease ran out, one a lane at the most, oldest first."""
+        """Pending tasks for it that are due and leased ones whose lease ran out: the oldest of each lane, the longest due lanes first."""
 
     def due_probes(self, destination: str, now_ms: int) -> list[StoredTask]:
         """The oldest paused task for it, if its time has come and nothing is under way there; or one whose lease ran out."""

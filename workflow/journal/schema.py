@@ -6,6 +6,7 @@ rebuild, the outbox, and what idempotency needs. CHECKs on states come from the 
 
 from __future__ import annotations
 
+from workflow.effects import TellTill
 from workflow.entry import KINDS
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.order import FLOWS
@@ -111,8 +112,9 @@ CREATE TABLE outbox(
 ) STRICT;
 CREATE INDEX outbox_leased ON outbox(lane, lease_until_ms) WHERE status = 'leased';
 CREATE INDEX outbox_pending ON outbox(lane, created_at_ms) WHERE status = 'pending';
-CREATE INDEX outbox_pending_due ON outbox(next_at_ms) WHERE status = 'pending';
+CREATE INDEX outbox_pending_due ON outbox((effect = '{TellTill.name}'), next_at_ms) WHERE status = 'pending';
 CREATE INDEX outbox_paused ON outbox(lane, created_at_ms) WHERE status = 'paused';
+CREATE INDEX outbox_paused_due ON outbox((effect = '{TellTill.name}'), next_at_ms) WHERE status = 'paused';
 CREATE INDEX outbox_by_time ON outbox(created_at_ms, id);
 CREATE INDEX outbox_dead ON outbox(order_id, intent_id) WHERE status = 'dead';
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;

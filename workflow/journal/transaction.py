@@ -205,10 +205,13 @@ class SqliteTransaction:
     def due_tasks(self, destination: str, now_ms: int, limit: int) -> list[StoredTask]:
         is_till = destination == TILL
         rows = self._connection.execute(DUE_TASKS, (now_ms, is_till, now_ms, is_till, limit)).fetchall()
-        one_a_lane = dict[str, tuple[Any, ...]]()
-        for row in rows:
-            one_a_lane.setdefault(row[LANE], row)
-        return [cast(StoredTask, _stored_task(row)) for row in list(one_a_lane.values())[:limit]]
+        one_a_lane = dict[str, StoredTask]()
+        for stored in (cast(StoredTask, _stored_task(row)) for row in rows):
+            if stored.lane not in one_a_lane:
+                # What is due first need not be the oldest of its lane: that may have been put back. A lease that ran out holds its lane.
+                oldest = self.next_in_lane(stored.lane, now_ms) if stored.status == "pending" else None
+                one_a_lane[stored.lane] = oldest or stored
+        return list(one_a_lane.values())[:limit]
 
     def due_probes(self, destination: str, now_ms: int) -> list[StoredTask]:
         is_till = destination == TILL
@@ -294,7 +297,6 @@ PUT_TASK = (
     "status = excluded.status, attempts = excluded.attempts, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms, "
     "next_at_ms = excluded.next_at_ms, last_error = excluded.last_error, done_at = excluded.done_at"
 )
-LANE = TASK_COLUMNS.split(", ").index("lane")
 # A partial index serves only the very condition it was made with: so each status has its own, and no statement says `status IN`.
 WAITING_TASK = f"""
 SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND effect = ? AND intent_id = ?
@@ -318,20 +320,21 @@ SELECT min(at) FROM (
   SELECT min(next_at_ms) FROM outbox WHERE status = 'paused' AND {_THERE} AND {_QUIET}
 )
 """
+# The plus keeps SQLite from walking all tasks that ever were by their time to find the few.
 DUE_PROBES = f"""
 SELECT * FROM (
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ? AND {_THERE}
   UNION ALL
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_THERE} AND {_QUIET}
-) ORDER BY created_at_ms LIMIT 1
+) ORDER BY +created_at_ms LIMIT 1
 """
 _DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_THERE} AND {_FREE}"
 DUE_TASKS = f"""
 SELECT * FROM (
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ? AND {_THERE}
   UNION ALL
-  SELECT * FROM ({_DUE} ORDER BY created_at_ms, rowid LIMIT ?)
-) ORDER BY created_at_ms
+  SELECT * FROM ({_DUE} ORDER BY next_at_ms, rowid LIMIT ?)
+) ORDER BY +created_at_ms
 """
 
 
