@@ -70,7 +70,7 @@ ORDER = Declaration(
         Row("refund",      "created authorised captured reconciled updated", "refunded",   "ended_by_refund",           "order_updated tell_till",   "A4"),
         Row("reverse",     "created authorised captured reconciled updated", "reversed",   "ended_by_reversal",         "order_updated tell_till",   "A4"),
         Row("expire",      "created authorised captured reconciled updated", "expired",    "ended_unpaid",              "order_updated tell_till",   "A4"),
-        Row("cancel",      "created authorised",                             "cancelled",  "nothing_taken",             "order_updated tell_till",   "D8.7"),
+        Row("cancel",      "created authorised",                             "cancelled",  "nothing_taken",             "order_updated",             "D8.7"),
         Row("fail",        "created authorised",                             "failed",     "nothing_taken",             "order_updated",             "A7"),
     ),
     messages=(

@@ -35,13 +35,13 @@ from workflow.reconcile import MESSAGES
 def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str, caller_sees: bool = True) -> Decision:
     """Dojo or the till cancels: before any money was taken, or 409. Held money stays watched until Dojo gave it back (R7, R8).
 
-    `caller_sees`: Dojo asks, and has the order in the reply.
+    `caller_sees`: Dojo asks, and has the order in the reply; otherwise the till has.
     """
     case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
     if case.tell("order", "cancel_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
     _watch_held(case)
-    return case.close(caller_sees=caller_sees)
+    return case.close(caller_sees=caller_sees, till_sees=not caller_sees)
 
 
 def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str) -> Decision:

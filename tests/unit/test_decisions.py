@@ -961,6 +961,7 @@ NEWS = [
     ("Dojo unlocks", locked, lambda s: s.unlock(), False, False),
     ("Dojo cancels, and contract 8.7 wants the news", created, lambda s: s.cancel(), True, True),
     ("Dojo cancels too late", settled, lambda s: s.cancel(), False, False),
+    ("the till cancels", created, lambda s: s.report("Canceled"), True, False),
     ("the till refuses", created, lambda s: s.refuse(), True, False),
 ]
 
