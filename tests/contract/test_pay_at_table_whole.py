@@ -75,6 +75,13 @@ def test_a_payment_that_is_too_large_goes_back_and_the_bill_is_paid_all_the_same
     assert order["paidAmount"]["value"] == 1000
 
 
+def test_the_venues_bill_is_printed_before_it_is_paid(pair, bill):
+    result = pair.sandbox.pay_at_table(bill.table)
+
+    assert result.reason == ""
+    assert [step.detail for step in result.steps if step.name == "GetOrderBill"] == ["printed, GBP 10.00 in all"]
+
+
 def test_a_second_waiter_is_kept_out_and_let_in_afterwards(pair, bill):
     result = pair.sandbox.pay_at_table(bill.table, second_waiter=True)
 

@@ -165,6 +165,16 @@ def test_a_payment_of_an_amount_loses_its_answer(pair):
     assert len(asked(pair, "/record-payment")) == 2
 
 
+@pytest.mark.parametrize("pence", [1021, 1022, 1023])
+def test_a_payment_that_is_recorded_is_as_it_is_told_whatever_its_amount(pair, pence):
+    pair.peer.open(pence)
+
+    result = pair.sandbox.pay_at_table(TABLE)
+
+    assert result.reason == ""
+    assert (intent_of(pair, result).amount, intent_of(pair, result).external_id) == (gbp(pence), "pos-1")
+
+
 def test_a_payment_that_was_kept_and_answered_with_500_is_told_again():
     with running(peer=table_peer.FailsOnce) as pair:
         order = pair.peer.open(1000)
