@@ -61,7 +61,7 @@ class TablePeer(Peer):
         return jsonify(self.orders[order_id])
 
     def extend(self, order_id, lock_id):
-        if self.holder(order_id) != lock_id:
+        if self.locks.get(order_id, ("", ""))[0] != lock_id:  # An expired one that nobody took over may be extended.
             return CONFLICT
         self.locks[order_id] = lock_id, request.get_json()["expiry"]
         return {}

@@ -133,7 +133,7 @@ def test_what_was_recorded_may_be_undone_afterwards(pair, bill, afterwards):
 @pytest.mark.parametrize("without", [LOCKS, ()], ids=["lock-free", "locked"])
 def test_of_two_waiters_at_once_one_is_paid_and_the_other_is_refused(pair, bill, without):
     with ThreadPoolExecutor(2) as pool:
-        asked = {"order_id": bill.id, "delay_seconds": 0.2, "without": (*without, *EVENTS)}
+        asked = {"order_id": bill.id, "delay_seconds": 1.0, "without": (*without, *EVENTS)}
         waiters = [pool.submit(pair.sandbox.pay_at_table, bill.table, waiter_id=waiter, **asked) for waiter in ("1", "2")]
         results = [waiter.result() for waiter in waiters]
 
