@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -13,10 +13,16 @@ from adapters.cli.arrows import arrow
 from adapters.cli.context import json_option
 from adapters.cli.output import Command, Exit, Failure, emit, paint
 from adapters.sandbox import (
+    ORDER_AND_PAY,
+    PAY_AT_TABLE,
+    PAY_ONLY,
     FlowResult,
+    OptionalCapability,
     OrderAndPay,
+    PayAtTable,
     PayOnly,
     Pos,
+    Request,
     Sandbox,
     SandboxError,
     basket_of,
@@ -27,7 +33,7 @@ from adapters.sandbox import (
 from workflow.money import Money
 
 DEFAULT_PORT = 8090
-FLOWS = ("order-and-pay", "pay-only")
+FLOWS = {ORDER_AND_PAY: "Order and Pay", PAY_ONLY: "Pay-only", PAY_AT_TABLE: "Pay at Table"}
 CHANNELS = ("registered", "capability", "webhook", "both")
 AFTERWARDS = ("refund", "refund-part", "reversal", "cancel")
 INSTEAD = ("cancel", "reversal", "decline")
@@ -45,21 +51,28 @@ INSTEAD = ("cancel", "reversal", "decline")
 @click.option("--password", default="", envvar="SANDBOX_PASSWORD", show_envvar=True, help="What Dojo presents to the POS.")
 @click.option("--flow", "flows", multiple=True, type=click.Choice(FLOWS), help="Play this flow, then end; repeatable. Needs --pos.")
 @click.option("--table", "table_id", metavar="ID", help="The table: where one orders, or whose bill is paid. Pay-only needs it.")
+@click.option("--waiter", "waiter_id", default="42", show_default=True, help="Pay at Table: who asks, and whose bill without --table.")
 @click.option("--amount", type=click.IntRange(1), help="Order something for so many pennies instead of the usual basket.")
 @click.option("--currency", default="GBP", show_default=True, help="Of what is ordered and of --tips.")
 @click.option("--tips", type=click.IntRange(0), help="Pennies on top.")
-@click.option("--parts", default=1, show_default=True, help="Pay-only: so many payments, one after the other.")
+@click.option("--parts", default=1, show_default=True, help="A bill is paid in so many payments, one after the other.")
 @click.option("--capture-mode", default="Auto", show_default=True, type=click.Choice(["Auto", "Manual"]), help="Of Pay-only's intents.")
 @click.option(
     "--capture", "captures", multiple=True, type=click.IntRange(1), help="Capture so many pennies of a Manual intent; repeatable."
 )
 @click.option("--pay-later", is_flag=True, help="Order and Pay: CreateOrder without payments, then Pay-only.")
+@click.option("--record", "records", is_flag=True, help="A bill is locked and its payments recorded beside the events, as for a waiter.")
+@click.option("--second-waiter", is_flag=True, help="Pay at Table: another one tries to lock the bill, which must be 409.")
+@click.option("--too-large", is_flag=True, help="Pay at Table: first a penny more than is left, which must be 409.")
+@click.option("--without", multiple=True, type=click.Choice(get_args(OptionalCapability)), help="As if the POS lacked it; repeatable.")
 @click.option("--instead-of-capture", type=click.Choice(INSTEAD), help="The payment is given up, undone or declined.")
 @click.option("--afterwards", multiple=True, type=click.Choice(AFTERWARDS), help="What happens to the last payment; repeatable.")
 @click.option("--channels", default="registered", show_default=True, type=click.Choice(CHANNELS), help="How events go to the POS.")
 @click.option("--same-event-id", is_flag=True, help="An event has one id on every channel.")
-@click.option("--out-of-order", is_flag=True, help="The capture's event before CreateOrder, or before payment_intent.created.")
-@click.option("--duplicates", default=0, show_default=True, help="So many more copies of the capture's event.")
+@click.option("--out-of-order", is_flag=True, help="The capture's event before CreateOrder, payment_intent.created or RecordOrderPayment.")
+@click.option(
+    "--duplicates", default=0, show_default=True, help="So many more copies of the capture's event, or of RecordOrderPayment for a waiter."
+)
 @click.option("--step-seconds", default=30.0, show_default=True, help="How long a flow waits for the POS at each step.")
 @json_option
 def sandbox(
@@ -81,7 +94,7 @@ def sandbox(
     """
     if flows and not pos_url:
         raise click.UsageError("--flow needs --pos: without it, serve, register the POS, and start flows with curl")
-    if "pay-only" in flows and not options["table_id"]:
+    if PAY_ONLY in flows and not options["table_id"]:
         raise click.UsageError("--flow pay-only needs --table: whose bill is to be paid")
     with _failures(port):
         pos = Pos(url=pos_url, username=username, password=password) if pos_url else None
@@ -96,21 +109,20 @@ def sandbox(
         if not flows:
             run_forever(dojo, lambda url: _say_where(url, api_key, is_told=pos is not None, as_json=as_json))
             return
-        requests = [_request(flow, **options) for flow in flows]
-        results = _play(dojo, requests, as_json=as_json)
+        results = _play(dojo, [(FLOWS[flow], _request(flow, **options)) for flow in flows], as_json=as_json)
         ok = all(result.ok for result in results)
         emit(as_json, {"ok": ok, "flows": results}, lambda: iter(()))
         if not ok:
             raise SystemExit(Exit.FOUND)
 
 
-def _play(dojo: Sandbox, requests: list[OrderAndPay | PayOnly], *, as_json: bool) -> list[FlowResult]:
+def _play(dojo: Sandbox, requests: list[tuple[str, Request]], *, as_json: bool) -> list[FlowResult]:
     """Play every flow, also after one that failed."""
     dojo.start()
     try:
         results = []
-        for request in requests:
-            click.echo(f"\n{paint('Order and Pay' if isinstance(request, OrderAndPay) else 'Pay-only', 'cyan')}", err=as_json)
+        for name, request in requests:
+            click.echo(f"\n{paint(name, 'cyan')}", err=as_json)
             results.append(dojo.play(request))
             click.echo(_told(results[-1]), err=as_json)
     finally:
@@ -122,23 +134,24 @@ def _told(result: FlowResult) -> str:
     about = f" order {result.order_id}" if result.order_id else ""
     if result.ok:
         return f"{paint('Done:', 'green')}{about}, {len(result.steps)} steps; {result.steps[-1].name}: {result.steps[-1].detail}"
-    failed = result.steps[-1].name if result.steps else "nothing"
+    failed = next((step.name for step in result.steps if step.state == "failed"), "nothing")
     return f"{paint('Failed:', 'red')}{about} at {failed}: {result.reason}"
 
 
-def _request(
-    flow: str, *, table_id: str | None, amount: int | None, currency: str, out_of_order: bool, **options: Any
-) -> OrderAndPay | PayOnly:
+def _request(flow: str, *, table_id: str | None, amount: int | None, currency: str, out_of_order: bool, **options: Any) -> Request:
     for name in ("tips", "captures"):
         given = options[name]
         options[name] = tuple(Money(each, currency) for each in given) if name == "captures" else given and Money(given, currency)
-    parts, pay_later = options.pop("parts"), options.pop("pay_later")
+    parts, pay_later, records = (options.pop(name) for name in ("parts", "pay_later", "records"))
+    at_table = {name: options.pop(name) for name in ("waiter_id", "second_waiter", "too_large")}
     options["instead_of_capture"] = options["instead_of_capture"] or ""
-    if flow == "pay-only":
-        return PayOnly(table_id=table_id or "", parts=parts, status_first=out_of_order, **options)
+    if flow == PAY_AT_TABLE:
+        return PayAtTable(table_id=table_id, parts=parts, event_first=out_of_order, **at_table, **options)
+    if flow == PAY_ONLY:
+        return PayOnly(table_id=table_id or "", parts=parts, status_first=out_of_order, records=records, **options)
     places = {"table_id": table_id} if table_id else {}
     basket = basket_of(Money(amount, currency), **places) if amount else default_basket(currency=currency, **places)
-    return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, **options)
+    return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, records=records, **options)
 
 
 def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
@@ -147,7 +160,7 @@ def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
     if not is_told:
         click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} TILLPROOF_DOJO_API_KEY={api_key} tillproof serve", err=True)
         click.echo("Then: tillproof caps register, with the same settings", err=True)
-    for body in ({"flow": "order-and-pay"}, {"flow": "pay-only", "tableId": "tbl_7"}):
+    for body in ({"flow": ORDER_AND_PAY}, {"flow": PAY_ONLY, "tableId": "tbl_7"}, {"flow": PAY_AT_TABLE, "tableId": "tbl_7"}):
         click.echo(f"Flow: {_curl(url, api_key, body)}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""A Dojo on your desk: keeps payment intents, serves Dojo's API over HTTP, drives a POS through both flows, fails when told.
+"""A Dojo on your desk: keeps payment intents, serves Dojo's API over HTTP, drives a POS through its flows, fails when told.
 
 It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`.
 """
@@ -6,7 +6,18 @@ It stands for the other side, so it shares nothing with our adapters and takes o
 from adapters.sandbox.basket import Basket, basket_of, default_basket
 from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
 from adapters.sandbox.faults import Fault
-from adapters.sandbox.flow import FlowResult, OrderAndPay, PayOnly, Step
+from adapters.sandbox.flow import (
+    ORDER_AND_PAY,
+    PAY_AT_TABLE,
+    PAY_ONLY,
+    FlowResult,
+    OptionalCapability,
+    OrderAndPay,
+    PayAtTable,
+    PayOnly,
+    Request,
+    Step,
+)
 from adapters.sandbox.intents import Intent, Intents
 from adapters.sandbox.magic import magic_table
 from adapters.sandbox.registry import Pos
@@ -14,6 +25,9 @@ from adapters.sandbox.sandbox import Sandbox, run_forever
 from adapters.sandbox.traffic import Message
 
 __all__ = [
+    "ORDER_AND_PAY",
+    "PAY_AT_TABLE",
+    "PAY_ONLY",
     "Basket",
     "CapabilityMissing",
     "EventUndelivered",
@@ -24,9 +38,12 @@ __all__ = [
     "Intents",
     "InvalidRequest",
     "Message",
+    "OptionalCapability",
     "OrderAndPay",
+    "PayAtTable",
     "PayOnly",
     "Pos",
+    "Request",
     "Sandbox",
     "SandboxError",
     "Step",

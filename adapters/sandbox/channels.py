@@ -10,7 +10,8 @@ import msgspec
 
 from adapters.sandbox.calls import Answer, Call, answer_to
 from adapters.sandbox.errors import UnknownWebhook
-from adapters.sandbox.pos import PosClient
+from adapters.sandbox.faults import Faults
+from adapters.sandbox.pos import Caller, PosClient
 from adapters.sandbox.registry import Integrations
 from adapters.sandbox.traffic import UNANSWERED, Traffic
 from adapters.sandbox.webhooks import SIGNATURE_HEADER, Webhooks
@@ -83,8 +84,8 @@ class Webhook:
 class Channels:
     """Chooses the ways of an event by what is registered."""
 
-    def __init__(self, *, integrations: Integrations, webhooks: Webhooks, traffic: Traffic) -> None:
-        self._integrations, self._webhooks, self._traffic = integrations, webhooks, traffic
+    def __init__(self, *, integrations: Integrations, rules: Faults, webhooks: Webhooks, traffic: Traffic) -> None:
+        self._integrations, self._rules, self._webhooks, self._traffic = integrations, rules, webhooks, traffic
 
     def missing(self, events: Iterable[str], choice: Choice) -> list[str]:
         """The capabilities that must be registered for `events` to arrive as chosen, and are needed for nothing else."""
@@ -107,7 +108,11 @@ class Channels:
     def registered(self, event: str) -> tuple[Channel, ...]:
         """Every way that is registered for this event, maybe none."""
         pos = self._integrations.of(capability(event))
-        return self.of(event, "registered", PosClient(pos, product="Order&Pay", traffic=self._traffic) if pos else None)
+        return self.of(
+            event,
+            "registered",
+            PosClient(pos, caller=Caller(product="Order&Pay"), rules=self._rules, traffic=self._traffic) if pos else None,
+        )
 
     def _has_webhook(self, event: str) -> bool:
         return self._webhooks.subscribed_to(event) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -11,6 +12,8 @@ from adapters.sandbox.errors import InvalidRequest
 
 EVENT = "EVENT"
 """In place of a method: the rule is about events that Dojo sends, its pattern matches the event's name, or that and the intent's id."""
+POS_PATHS = "/v1/"
+"""What Dojo calls of the POS begins so, and nothing of Dojo's own: a rule with such a pattern is about calls of the POS."""
 CLOSE = "close"
 LOST = "lost"
 GARBAGE = "garbage"
@@ -36,6 +39,7 @@ EVENT_KINDS = {
 }
 SPOILED = frozenset({LOST, GARBAGE, DRIP})
 """What is done although its caller never reads the answer."""
+POS_KINDS = {LOST: "the POS is called, its answer is lost"}
 ERROR_STATUSES = range(400, 600)
 MAX_SECONDS = 3_600.0
 
@@ -45,7 +49,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
     `path` is a shell pattern over the path (`/payment-intents/*`). `kind` is a status of a call (`"500"`, `"429"` with
     `retry_after_seconds`), or a key of `CALL_KINDS`. For events, `path` is one over the name (`*.status_updated`) or over name and
-    intent (`*.status_updated pi_1`), and `kind` a key of `EVENT_KINDS`.
+    intent (`*.status_updated pi_1`), and `kind` a key of `EVENT_KINDS`. A `path` that begins with `/v1/` is about Dojo's calls of the POS
+    (`/v1/orders/*/record-payment`), and `kind` a key of `POS_KINDS`.
     """
 
     method: str
@@ -57,11 +62,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     hold_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        kinds = EVENT_KINDS if self.method == EVENT else CALL_KINDS
-        if self.kind not in kinds and (self.method == EVENT or self.status not in ERROR_STATUSES):
-            raise InvalidRequest(f"no fault {self.kind!r} for {self.method}")
+        kinds = EVENT_KINDS if self.method == EVENT else POS_KINDS if self.is_for_pos else CALL_KINDS
+        if self.kind not in kinds and (kinds is not CALL_KINDS or self.status not in ERROR_STATUSES):
+            raise InvalidRequest(f"no fault {self.kind!r} for {self.method} {self.path}")
         if self.times < 1 or not all(0 <= wait <= MAX_SECONDS for wait in (self.retry_after_seconds, self.late_seconds, self.hold_seconds)):
             raise InvalidRequest(f"a fault happens at least once, and waits take from 0 to {MAX_SECONDS:.0f} s")
+
+    @property
+    def is_for_pos(self) -> bool:
+        """It is about calls that Dojo makes."""
+        return self.method != EVENT and self.path.startswith(POS_PATHS)
 
     @property
     def status(self) -> int:
@@ -88,9 +98,16 @@ class Faults:
 
     def take(self, method: str, *names: str) -> Fault | None:
         """The newest rule that matches one of `names`, counted as used once; None where all is well."""
+        return self._take(method, names, for_pos=False)
+
+    def take_for_pos(self, method: str, *names: str) -> Fault | None:
+        """The same, for a call that Dojo makes."""
+        return self._take(method, names, for_pos=True)
+
+    def _take(self, method: str, names: Sequence[str], *, for_pos: bool) -> Fault | None:
         with self._lock:
             for index, (fault, left) in enumerate(self._rules):
-                if fault.method == method and any(fnmatchcase(name, fault.path) for name in names):
+                if fault.method == method and fault.is_for_pos == for_pos and any(fnmatchcase(name, fault.path) for name in names):
                     self._rules[index : index + 1] = [(fault, left - 1)] if left > 1 else []
                     return fault
         return None

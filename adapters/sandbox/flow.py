@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -20,22 +20,33 @@ from workflow.money import CurrencyMismatch, Money
 
 ORDER_AND_PAY = "order-and-pay"
 PAY_ONLY = "pay-only"
+PAY_AT_TABLE = "pay-at-table"
 MAX_DUPLICATES = 100
 MAX_DELAY_SECONDS = 3_600.0
 MAX_PARTS = 50
+MAX_LOCK_SECONDS = 86_400
 
 Afterwards = Literal["refund", "refund-part", "reversal", "cancel"]
+OptionalCapability = Literal[
+    "CreateOrderLock",
+    "ExtendOrderLock",
+    "DeleteOrderLock",
+    "GetOrderBill",
+    "HandleEvent:payment_intent.created",
+    "HandleEvent:payment_intent.status_updated",
+]
+"""What a POS may have or not: a flow that can do without it uses it where it is registered."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What both flows can be asked for.
+    """What every flow that moves money can be asked for.
 
     `captures` takes a Manual intent's money in these parts, which may come to less than the bill; empty, all at once, tips with the
     first. `instead_of_capture`: `decline`, the card is refused; `reversal`, the hold is undone; `cancel`, the customer gives up (Order
     and Pay: after CreateOrder, with CancelOrderById). `afterwards`, one after the other and of the last payment: `refund` of all that
     is left, `refund-part` of half of it, `reversal`, `cancel` (CancelOrderById, which the POS may refuse).
     `duplicates` more copies of the event of a capture follow the first; `delay_seconds` pass before it. Events go by `channels`, under
-    one id with `same_event_id`. With `pos`, that POS is called, registered or not.
+    one id with `same_event_id`. With `pos`, that POS is called, registered or not. `without`: as if these were not registered.
     """
 
     tips: Money | None = None
@@ -47,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_
     delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0.0
     channels: Choice = "registered"
     same_event_id: bool = False
+    without: Annotated[tuple[OptionalCapability, ...], msgspec.Meta(max_length=MAX_PARTS)] = ()
     pos: Pos | None = None
 
 
@@ -54,13 +66,14 @@ class OrderAndPay(Options, frozen=True, kw_only=True, tag_field="flow", tag=ORDE
     """A customer orders and pays. Capture comes after CreateOrder (`event`, as on the flow page) or before it (`inline`).
 
     `event_first` sends the capture's event even before CreateOrder. With `pay_later` the order comes with `payments: []` and is then
-    paid by Pay-only; `capture_mode` is that payment's, without it the intent is always Manual.
+    paid by Pay-only; `capture_mode` is that payment's, without it the intent is always Manual. `records`: as in `PayOnly`.
     """
 
     basket: Basket | None = None
     mode: Literal["event", "inline"] = "event"
     event_first: bool = False
     pay_later: bool = False
+    records: bool = False
 
     @property
     def pays_at_once(self) -> bool:
@@ -76,13 +89,15 @@ class OrderAndPay(Options, frozen=True, kw_only=True, tag_field="flow", tag=ORDE
 class PayOnly(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_ONLY):
     """A customer pays the bill of a table, in `parts` payments one after the other; tips are split like the bill.
 
-    Without `order_id`, the first payable order that the POS finds. `status_first` sends `status_updated` before `created`.
+    Without `order_id`, the first payable order that the POS finds. `status_first` sends `status_updated` before `created`. With
+    `records`, the order is locked where locks are registered, and each payment is told by RecordOrderPayment as well (contract §2.3).
     """
 
     table_id: str
     order_id: str | None = None
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
     status_first: bool = False
+    records: bool = False
 
     @property
     def is_manual(self) -> bool:
@@ -90,7 +105,31 @@ class PayOnly(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_ONLY
         return self.capture_mode == "Manual"
 
 
-Request = OrderAndPay | PayOnly
+class PayAtTable(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_AT_TABLE):
+    """A waiter takes `parts` payments on a card machine, each told by RecordOrderPayment; tips are split like the bill.
+
+    Without `table_id`, the orders of the waiter are searched. The order is locked where locks are registered, for `lock_seconds`, and
+    the lock is extended where that is. `second_waiter` tries to lock it too and must get 409, until it is released. `too_large` first
+    tries to take a penny more than is left, which must be 409. `event_first` sends the capture's event before RecordOrderPayment.
+    Here `duplicates` repeat RecordOrderPayment, and `delay_seconds` pass before it.
+    """
+
+    table_id: str | None = None
+    order_id: str | None = None
+    waiter_id: Annotated[str, msgspec.Meta(min_length=1)] = "42"
+    device_id: str = "tm_sandbox_1"
+    parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
+    lock_seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_LOCK_SECONDS)] | None = None
+    second_waiter: bool = False
+    too_large: bool = False
+    event_first: bool = False
+    records: ClassVar[bool] = True
+    is_manual: ClassVar[bool] = False
+
+
+Payments = OrderAndPay | PayOnly | PayAtTable
+Request = Payments
+NAMES: dict[type[Request], str] = {OrderAndPay: ORDER_AND_PAY, PayOnly: PAY_ONLY, PayAtTable: PAY_AT_TABLE}
 
 
 def checked(request: Request) -> Request:
@@ -109,7 +148,7 @@ def checked(request: Request) -> Request:
 
 def _contradiction(request: Request) -> str:
     """Why these options cannot be had together, or ""."""
-    parts = request.parts if isinstance(request, PayOnly) else 1
+    parts = 1 if isinstance(request, OrderAndPay) else request.parts
     undoes = request.instead_of_capture in {"reversal", "cancel"}
     problems = {
         "captures in parts need a Manual intent": request.captures and not request.is_manual,
@@ -118,13 +157,23 @@ def _contradiction(request: Request) -> str:
         "Dojo does not reverse what was captured from a Manual intent": "reversal" in request.afterwards and request.is_manual,
         "what replaces the capture needs one payment": request.instead_of_capture and parts > 1,
         "only a Manual intent has a hold to reverse": request.instead_of_capture == "reversal" and not request.is_manual,
+        "what is captured in parts is not recorded as one payment": request.captures and request.records,
     }
     if isinstance(request, OrderAndPay):
         before = request.event_first or request.mode == "inline"
         problems |= {
             "an order that is paid later has no event before CreateOrder": request.pay_later and before,
             "what is captured before CreateOrder is not undone instead": before and undoes,
+            "only an order that is paid later has its payment recorded": request.records and request.pays_at_once,
         }
+    if isinstance(request, PayAtTable):
+        problems |= {
+            "a card machine captures automatically, and at once": request.capture_mode == "Manual",
+            "only a lock keeps a second waiter out": request.second_waiter
+            and not {"CreateOrderLock", "DeleteOrderLock"}.isdisjoint(request.without),
+        }
+    else:
+        problems["only Pay at Table goes without events"] = any(name.startswith("HandleEvent:") for name in request.without)
     return next((problem for problem, holds in problems.items() if holds), "")
 
 
@@ -155,16 +204,15 @@ class FlowResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Flow:
-    """One run of a flow: its POS, the events which that takes by capability, and its result as it grows."""
+    """One run of a flow: its POS, which capabilities that has, and its result as it grows."""
 
-    def __init__(self, flow_id: str, request: Request, *, client: PosClient, by_capability: frozenset[str], clock: Clock) -> None:
+    def __init__(self, flow_id: str, request: Request, *, client: PosClient, capabilities: frozenset[str], clock: Clock) -> None:
         self.request = request
         self.client = client
-        self.by_capability = by_capability
+        self.capabilities = capabilities
         self._clock = clock
         self._lock = threading.Lock()
-        name = ORDER_AND_PAY if isinstance(request, OrderAndPay) else PAY_ONLY
-        self._result = FlowResult(id=flow_id, name=name, state="running")
+        self._result = FlowResult(id=flow_id, name=NAMES[type(request)], state="running")
 
     def result(self) -> FlowResult:
         """The result so far."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from typing import get_args
 
 from adapters.sandbox import identifiers
-from adapters.sandbox.channels import capability
 from adapters.sandbox.errors import CapabilityMissing, SandboxError
-from adapters.sandbox.flow import Flow, FlowResult, OrderAndPay, Request, checked
+from adapters.sandbox.flow import Flow, FlowResult, OptionalCapability, OrderAndPay, PayAtTable, Payments, PayOnly, Request, checked
 from adapters.sandbox.order_and_pay import order_and_pay
+from adapters.sandbox.pay_at_table import caller_of, pay_at_table
 from adapters.sandbox.pay_only import pay_only
-from adapters.sandbox.pos import PosClient
+from adapters.sandbox.pos import Caller, PosClient
 from adapters.sandbox.registry import Integrations
 from adapters.sandbox.steps import Steps, World
 from adapters.sandbox.traffic import Traffic
@@ -22,6 +23,8 @@ from workflow.money import CurrencyMismatch
 STEP_SECONDS = 30.0
 """How long a flow waits for the POS at each step."""
 FLOWS_KEPT = 1_000
+PRODUCTS: dict[type[Request], str] = {OrderAndPay: "Order&Pay", PayOnly: "QRPay"}
+"""As whom Dojo asks, in `dojo-requesting-product`; for a waiter there is more to say."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,20 +62,24 @@ class FlowRunner:
             raise CapabilityMissing(f"no webhook is subscribed with POST /webhooks to: {', '.join(lacking)}")
         needs = (*calls, *self._world.channels.missing(events, request.channels))
         pos = request.pos or self._integrations.require(needs)
-        client = PosClient(pos, product="Order&Pay" if isinstance(request, OrderAndPay) else "QRPay", traffic=self._traffic)
-        taken = frozenset(event for event in events if request.pos or self._integrations.of(capability(event)))
-        flow = Flow(self._world.new_id(identifiers.FLOW), request, client=client, by_capability=taken, clock=self._world.clock)
+        caller = caller_of(request) if isinstance(request, PayAtTable) else Caller(product=PRODUCTS[type(request)])
+        client = PosClient(pos, caller=caller, rules=self._world.rules, traffic=self._traffic)
+        has = frozenset(name for name in get_args(OptionalCapability) if request.pos or self._integrations.of(name)) - {*request.without}
+        flow = Flow(self._world.new_id(identifiers.FLOW), request, client=client, capabilities=has, clock=self._world.clock)
         with self._lock:
             self._flows.append(flow)
         return flow
 
     def _run(self, flow: Flow) -> FlowResult:
-        steps = Steps(flow, self._world)
+        request = flow.request
         try:
-            if isinstance(flow.request, OrderAndPay):
-                order_and_pay(steps, flow.request)
-            else:
-                pay_only(steps, flow.request)
+            match request:
+                case OrderAndPay():
+                    order_and_pay(Steps(flow, self._world, request), request)
+                case PayOnly():
+                    pay_only(Steps(flow, self._world, request), request)
+                case PayAtTable():
+                    pay_at_table(Steps(flow, self._world, request), request)
         except (SandboxError, CurrencyMismatch) as error:
             return flow.end(str(error))
         return flow.end()
@@ -85,11 +92,22 @@ class FlowRunner:
             flow.end("the sandbox itself failed; its log says how")
 
 
-def _needs(request: Request) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _needs(request: Payments) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The calls that the POS must serve for this flow, and the events that it must take."""
     orders = isinstance(request, OrderAndPay)
+    at_table = isinstance(request, PayAtTable)
     pays_a_bill = not isinstance(request, OrderAndPay) or request.pay_later
     cancels = "cancel" in request.afterwards or (request.instead_of_capture == "cancel" and not pays_a_bill)
-    calls = {"CreateOrder": orders, "SearchOrders": pays_a_bill, "GetOrderById": True, "CancelOrderById": cancels}
-    events = {EVENT_CREATED: pays_a_bill, EVENT_STATUS_UPDATED: True}
+    locks = isinstance(request, PayAtTable) and request.second_waiter
+    calls = {
+        "CreateOrder": orders,
+        "SearchOrders": pays_a_bill,
+        "GetOrderById": True,
+        "CancelOrderById": cancels,
+        "RecordOrderPayment": request.records,
+        "CreateOrderLock": locks,
+        "DeleteOrderLock": locks,
+    }
+    # A waiter's payment is told by RecordOrderPayment; what becomes of it afterwards is told by events alone.
+    events = {EVENT_CREATED: pays_a_bill and not at_table, EVENT_STATUS_UPDATED: not at_table or request.afterwards}
     return tuple(name for name, needed in calls.items() if needed), tuple(name for name, needed in events.items() if needed)

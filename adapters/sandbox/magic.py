@@ -13,10 +13,11 @@ The last four digits of what a payment brings to its order, service charge inclu
   10.12  payment_intent.status_updated comes a second late
   10.13  payment_intent.status_updated never comes
   10.14  payment_intent.created comes after status_updated (Pay-only)
-  10.21  the intent's externalId names another order
+  10.21  the intent's externalId names another order (not where the flow records, nor the next two)
   10.22  the intent is in another currency
   10.23  the intent is for a penny more
   10.24  the card is declined: the intent stays Created
+  10.31  the answer to RecordOrderPayment is lost (where the flow records)
 
 So 10.01, 110.01 and 210.01 all make the first read fail.
 """
@@ -49,6 +50,12 @@ class Spell:
     other_currency: bool = False
     penny_more: bool = False
     declined: bool = False
+    record: str = ""
+
+    @property
+    def is_twisted(self) -> bool:
+        """The intent is not as it was ordered."""
+        return self.other_order or self.other_currency or self.penny_more
 
 
 PLAIN = Spell()
@@ -68,6 +75,7 @@ SPELLS = {
     1022: Spell(other_currency=True),
     1023: Spell(penny_more=True),
     1024: Spell(declined=True),
+    1031: Spell(record=faults.LOST),
 }
 
 
@@ -87,9 +95,16 @@ def twisted(spell: Spell, amount: Money) -> Money:
     return Money(amount.value + spell.penny_more, currency)
 
 
+def untwisted(spell: Spell) -> Spell:
+    """The spell where the intent is as it was ordered, whatever the amount: for a payment that is recorded in words."""
+    return PLAIN if spell.is_twisted else spell
+
+
 def cast(spell: Spell, intent: Intent, rules: Faults) -> None:
     """Let go wrong what the spell says, for this intent alone."""
     if spell.read:
         rules.add(Fault(method="GET", path=f"/payment-intents/{intent.id}", kind=spell.read))
+    if spell.record:
+        rules.add(Fault(method="POST", path=f"/v1/orders/*/record-payment {intent.id}", kind=spell.record))
     if spell.event:
         rules.add(Fault(method=faults.EVENT, path=f"{spell.event_name} {intent.id}", kind=spell.event))

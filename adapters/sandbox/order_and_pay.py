@@ -7,11 +7,12 @@ import msgspec
 from adapters.sandbox import identifiers
 from adapters.sandbox.basket import Basket, default_basket
 from adapters.sandbox.errors import StepFailed
+from adapters.sandbox.figures import Figures, figures_of
 from adapters.sandbox.flow import OrderAndPay
 from adapters.sandbox.intents import Intent
-from adapters.sandbox.pay_only import pay, search
+from adapters.sandbox.pay_only import pay_in_parts, search
 from adapters.sandbox.pos import PosOrder
-from adapters.sandbox.steps import Figures, Steps, figures_of, parsed
+from adapters.sandbox.steps import Steps, parsed
 from adapters.sandbox.wire import money
 from workflow.money import zero
 
@@ -63,9 +64,9 @@ def _undo_hold(steps: Steps, order_id: str, intent: Intent, *, by_cancelling: bo
     with steps.step("Reverse") as details:
         details.append(f"{intent.id} is {steps.world.intents.reverse(intent.id).status}")
     steps.tell(intent)
-    steps.await_read(intent, "Reversed", since=since)
+    read_at = steps.await_read(intent, "Reversed", since=since)
     if by_cancelling:
-        steps.read_back(order_id, since=since)  # The POS answered with the cancelled order: it need not announce it.
+        steps.look_again(order_id, since=read_at)  # The POS answered with the cancelled order: it need not announce it.
     else:
         steps.await_told(order_id, since=since)
 
@@ -90,7 +91,7 @@ def _preauthorise(steps: Steps, basket: Basket, request: OrderAndPay, dojo_order
 
 
 def _create_order(steps: Steps, basket: Basket, intent: Intent, dojo_order_id: str) -> str:
-    tips = steps.flow.request.tips or zero(basket.currency)
+    tips = steps.request.tips or zero(basket.currency)
     payment = {"paymentIntentId": intent.id, "paidAmount": money(basket.total), "tipsAmount": money(tips)}
     with steps.step("CreateOrder") as details:
         try:
@@ -112,11 +113,11 @@ def _order_now_pay_later(steps: Steps, request: OrderAndPay, basket: Basket, doj
         details.append(order_id)
     table_id = basket.details.dine_in.table_id if basket.details.dine_in else None
     if table_id:
-        search(steps, table_id, order_id)
+        search(steps, {"tableId": table_id}, order_id)
     with steps.step("GetOrderById"):
         order = steps.read_order(order_id)
         steps.remember(figures_of(order))
-    pay(steps, order, basket.total, request.tips, dojo_order_id=dojo_order_id)
+    pay_in_parts(steps, order, [(basket.total, request.tips or zero(basket.currency))], dojo_order_id=dojo_order_id)
 
 
 def _ask(steps: Steps, basket: Basket, dojo_order_id: str, payments: list[object], note: str) -> PosOrder:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 from requests.auth import HTTPBasicAuth
 
 from adapters.sandbox.calls import Answer, Call, answer_to
+from adapters.sandbox.faults import Faults
 from adapters.sandbox.registry import Pos
-from adapters.sandbox.traffic import Traffic
+from adapters.sandbox.traffic import UNANSWERED, Traffic
 from workflow.money import Money
+
+
+class PosPayment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One entry of `payments`."""
+
+    id: str = msgspec.field(name="paymentIntentId")
+    paid_amount: Money
+    tips_amount: Money | None = None
 
 
 class PosOrder(msgspec.Struct, frozen=True, rename="camel"):
@@ -20,6 +31,7 @@ class PosOrder(msgspec.Struct, frozen=True, rename="camel"):
     total_amount: Money | None = None
     paid_amount: Money | None = None
     tips_amount: Money | None = None
+    payments: tuple[PosPayment, ...] | None = None
 
 
 class PosOrders(msgspec.Struct, frozen=True):
@@ -28,26 +40,62 @@ class PosOrders(msgspec.Struct, frozen=True):
     data: tuple[PosOrder, ...] = ()
 
 
-class PosClient:
-    """Calls one POS on behalf of one Dojo product. Holds no connection, so any thread may use it."""
+class PosBill(msgspec.Struct, frozen=True):
+    """What the flows look at in an `OrderBill`."""
 
-    def __init__(self, pos: Pos, *, product: str, traffic: Traffic) -> None:
+    header: dict[str, object]
+    order: PosOrder
+    footer: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """On whose behalf Dojo calls: the four optional headers of contract §3."""
+
+    product: str
+    waiter_id: str | None = None
+    device_id: str | None = None
+    device_type: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Those that say something."""
+        named = {
+            "dojo-requesting-product": self.product,
+            "waiter-id": self.waiter_id,
+            "device-id": self.device_id,
+            "device-type": self.device_type,
+        }
+        return {name: text for name, text in named.items() if text}
+
+
+class PosClient:
+    """Calls one POS on behalf of one caller. Holds no connection, so any thread may use it."""
+
+    def __init__(self, pos: Pos, *, caller: Caller, rules: Faults, traffic: Traffic) -> None:
         self._pos = pos
-        self._product = product
+        self._caller = caller
+        self._rules = rules
         self._traffic = traffic
 
-    def call(self, method: str, path: str, body: object = None, *, note: str = "") -> Answer:
-        """Call the POS and record it. Failures are answers with status 0."""
+    def on_behalf_of(self, caller: Caller) -> PosClient:
+        """The same POS, called for somebody else."""
+        return PosClient(self._pos, caller=caller, rules=self._rules, traffic=self._traffic)
+
+    def call(self, method: str, path: str, body: object = None, *, note: str = "", about: str = "") -> Answer:
+        """Call the POS and record it. Failures are answers with status 0; so is one that a rule loses, for this path or it and `about`."""
+        rule = self._rules.take_for_pos(method, path, f"{path} {about}")
         began = self._traffic.now()
         answer = answer_to(
             Call(
                 method=method,
                 url=self._pos.url.rstrip("/") + path,
                 body=None if body is None else msgspec.json.encode(body),
-                headers={"dojo-requesting-product": self._product, "content-type": "application/json"},
+                headers=self._caller.headers() | {"content-type": "application/json"},
                 auth=HTTPBasicAuth(self._pos.username.encode(), self._pos.password.encode()),
             )
         )
+        if rule:
+            answer = Answer(UNANSWERED, problem=f"fault: {rule.kind}, the POS had answered {answer.status}")
         noted = f"{note}: {answer.problem}" if answer.problem else note
         self._traffic.record("<-", method, path, status=answer.status, began=began, note=noted)
         return answer

@@ -14,6 +14,13 @@ from workflow.clock import Clock, to_text
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 MAX_CAPABILITIES = 100
+ALIASES = {
+    "RecordOrderPaymentById": "RecordOrderPayment",
+    "GetOrderBillById": "GetOrderBill",
+    "UpdateParty": "UpdatePartyById",
+    "UpdateReservation": "UpdateReservationById",
+}
+"""The newer names that Dojo takes for the same (contract §3)."""
 
 
 class Pos(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +121,7 @@ class Integrations:
             return self._always
         with self._lock:
             registration = self._registration
-        known = {capability.name for capability in registration.capabilities} if registration else set()
+        known = {ALIASES.get(capability.name, capability.name) for capability in registration.capabilities} if registration else set()
         missing = [name for name in names if name not in known]
         if registration is None or missing:
             raise CapabilityMissing(f"not registered by PUT /epos/integrations/rest: {', '.join(missing)}")

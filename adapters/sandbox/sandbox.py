@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from flask import Flask
+
 from adapters.sandbox.basket import Basket
 from adapters.sandbox.channels import Channels
 from adapters.sandbox.control import Control
@@ -15,7 +17,7 @@ from adapters.sandbox.dojo_api import DojoApi
 from adapters.sandbox.errors import CapabilityMissing, SandboxError
 from adapters.sandbox.events import BACK_OFF_SECONDS, EVENT_ATTEMPTS, Events
 from adapters.sandbox.faults import Fault, Faults
-from adapters.sandbox.flow import FlowResult, OrderAndPay, PayOnly, Request
+from adapters.sandbox.flow import FlowResult, OrderAndPay, PayAtTable, PayOnly, Request
 from adapters.sandbox.flows import STEP_SECONDS, FlowRunner
 from adapters.sandbox.identifiers import IdMaker, random_id
 from adapters.sandbox.intents import Intents
@@ -71,7 +73,7 @@ class Sandbox:
         self._sightings = Sightings()
         self._traffic = Traffic(clock, observer)
         self._webhooks = Webhooks(clock=clock, new_id=new_id, account_id=account_id)
-        self._channels = Channels(integrations=self._integrations, webhooks=self._webhooks, traffic=self._traffic)
+        self._channels = Channels(integrations=self._integrations, rules=self._faults, webhooks=self._webhooks, traffic=self._traffic)
         self._events = Events(
             account_id=account_id,
             clock=clock,
@@ -94,8 +96,14 @@ class Sandbox:
             step_seconds=step_seconds,
         )
         self._flows = FlowRunner(integrations=self._integrations, traffic=self._traffic, world=world)
-        self._app = new_app(__name__)
-        Gate(api_key=api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic).guard(self._app)
+        self._app = self._new_app(new_id)
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def _new_app(self, new_id: IdMaker) -> Flask:
+        """Dojo's API and the sandbox's own routes, behind the gate."""
+        app = new_app(__name__)
+        Gate(api_key=self.api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic).guard(app)
         payments = PaymentsApi(
             channels=self._channels,
             events=self._events,
@@ -104,13 +112,10 @@ class Sandbox:
             rules=self._faults,
             new_id=new_id,
         )
-        self._app.register_blueprint(DojoApi(integrations=self._integrations, intents=self.intents).routes())
-        self._app.register_blueprint(payments.routes())
-        self._app.register_blueprint(WebhooksApi(self._webhooks).routes())
         control = Control(flows=self._flows, intents=self.intents, pay=payments.pay, rules=self._faults, traffic=self._traffic)
-        self._app.register_blueprint(control.routes())
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        for part in (DojoApi(integrations=self._integrations, intents=self.intents), payments, WebhooksApi(self._webhooks), control):
+            app.register_blueprint(part.routes())
+        return app
 
     @property
     def url(self) -> str:
@@ -163,6 +168,21 @@ class Sandbox:
         """
         return self.play(PayOnly(table_id=table_id, parts=parts, pos=_pos(pos_url, credentials), **options))
 
+    def pay_at_table(
+        self,
+        table_id: str | None = None,
+        parts: int = 1,
+        *,
+        pos_url: str | None = None,
+        credentials: tuple[str, str] = ("", ""),
+        **options: Any,
+    ) -> FlowResult:
+        """Run Pay at Table to its end, options as in `PayAtTable`. Raises CapabilityMissing, InvalidRequest.
+
+        With `pos_url`, that POS is called with `credentials` (user name, password), registered or not.
+        """
+        return self.play(PayAtTable(table_id=table_id, parts=parts, pos=_pos(pos_url, credentials), **options))
+
     def fault(
         self,
         method: str,
@@ -174,7 +194,7 @@ class Sandbox:
         late_seconds: float = 1.0,
         hold_seconds: float = 30.0,
     ) -> None:
-        """Let the next `times` matching calls of the POS, or events to it (method `EVENT`), go wrong; kinds as in `Fault`.
+        """Let the next `times` matching calls of the POS, events to it (method `EVENT`) or calls of it (`/v1/…`) go wrong; see `Fault`.
 
         Raises InvalidRequest on a kind that does not exist for it.
         """

@@ -6,7 +6,7 @@ back has the figures that Dojo's ledger has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -16,11 +16,12 @@ import msgspec
 
 from adapters.sandbox import magic
 from adapters.sandbox.calls import Answer
-from adapters.sandbox.channels import Channels, capability
+from adapters.sandbox.channels import Channel, Channels, capability
 from adapters.sandbox.errors import UNREADABLE, EventUndelivered, NotSeen, StepFailed
 from adapters.sandbox.events import Events
 from adapters.sandbox.faults import Faults
-from adapters.sandbox.flow import Afterwards, Flow
+from adapters.sandbox.figures import Figures, payment_differences
+from adapters.sandbox.flow import Afterwards, Flow, Payments
 from adapters.sandbox.identifiers import IdMaker
 from adapters.sandbox.intents import MAX_REFERENCE, CaptureMode, Intent, Intents, Status
 from adapters.sandbox.magic import Spell
@@ -28,7 +29,7 @@ from adapters.sandbox.pos import PosOrder
 from adapters.sandbox.sightings import IntentRead, OrderTold, Sightings
 from adapters.sandbox.wire import EVENT_CREATED, EVENT_STATUS_UPDATED
 from workflow.clock import Clock
-from workflow.money import Money, zero
+from workflow.money import Money
 
 CREATED_CAPABILITY = capability(EVENT_CREATED)
 STATUS_CAPABILITY = capability(EVENT_STATUS_UPDATED)
@@ -53,40 +54,11 @@ class World:
     step_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What Dojo compares of an order; `payable` only where it is known."""
-
-    total: Money
-    paid: Money
-    tips: Money
-    payable: bool | None = None
-
-    def differences(self, order: PosOrder) -> list[str]:
-        """Every figure in which the POS's order is not this; empty when it agrees."""
-        pairs: dict[str, tuple[object, object]] = {
-            "totalAmount": (self.total, order.total_amount),
-            "paidAmount": (self.paid, order.paid_amount),
-            "tipsAmount": (self.tips, order.tips_amount),
-        }
-        if self.payable is not None:
-            pairs["payable"] = (self.payable, order.payable)
-        return [f"{name} is {'missing' if shown is None else shown}, not {due}" for name, (due, shown) in pairs.items() if shown != due]
-
-
-def figures_of(order: PosOrder) -> Figures:
-    """What the POS shows now. Raises StepFailed without a total."""
-    if order.total_amount is None:
-        raise StepFailed(f"order {order.id} has no totalAmount, so nobody knows what to pay")
-    nothing = zero(order.total_amount.currency)
-    return Figures(order.total_amount, order.paid_amount or nothing, order.tips_amount or nothing)
-
-
 class Steps:
     """One flow's steps, its payments so far, and what its order should show by them."""
 
-    def __init__(self, flow: Flow, world: World) -> None:
-        self.flow, self.world = flow, world
+    def __init__(self, flow: Flow, world: World, request: Payments) -> None:
+        self.flow, self.world, self.request = flow, world, request
         self._spells: dict[str, Spell] = {}
         self._held_back: set[str] = set()
         self._shown_before: Figures | None = None
@@ -108,9 +80,11 @@ class Steps:
         description: str | None = None,
         dojo_order_id: str | None = None,
         external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        spell: Spell | None = None,
     ) -> Intent:
-        """A payment intent of this flow, and whatever its amount conjures up."""
-        spell = magic.spell_of(amount + service_charge)
+        """A payment intent of this flow, and whatever its amount conjures up, or `spell` instead."""
+        spell = spell or magic.spell_of(amount + service_charge)
         currency = magic.twisted(spell, amount).currency
         intent = self.world.intents.make(
             magic.twisted(spell, amount),
@@ -121,6 +95,7 @@ class Steps:
             description=description,
             dojo_order_id=dojo_order_id,
             external_id=magic.OTHER_ORDER if spell.other_order else external_id,
+            metadata=metadata,
         )
         magic.cast(spell, intent, self.world.rules)
         self._spells[intent.id] = spell
@@ -129,7 +104,7 @@ class Steps:
 
     def is_declined(self, intent: Intent) -> bool:
         """The card is refused, by the request or by the amount."""
-        return self.flow.request.instead_of_capture == "decline" or self._spells[intent.id].declined
+        return self.request.instead_of_capture == "decline" or self._spells[intent.id].declined
 
     def link(self, intent: Intent, order_id: str) -> None:
         """Dojo learnt the POS's id of the order."""
@@ -148,7 +123,7 @@ class Steps:
 
     def captures(self) -> tuple[Money | None, ...]:
         """The parts in which the money is taken; None is all that is left."""
-        return self.flow.request.captures or (None,)
+        return self.request.captures or (None,)
 
     def capture(self, intent: Intent, amount: Money | None) -> None:
         """Take the money or a part of it; the first part brings the tips."""
@@ -168,11 +143,15 @@ class Steps:
         with self.step(capability(event)) as details:
             details.append(self._send(intent, event))
 
+    def takes(self, event: str) -> bool:
+        """The POS gets such events, one way or the other."""
+        return bool(self._channels(event))
+
     def tell_of_capture(self, intent: Intent) -> None:
         """Send `status_updated`, as late and as often as the flow was asked to."""
         with self.step(STATUS_CAPABILITY) as details:
-            self.world.sightings.pause(self.flow.request.delay_seconds)
-            details.append(self._send(intent, EVENT_STATUS_UPDATED, copies=1 + self.flow.request.duplicates))
+            self.world.sightings.pause(self.request.delay_seconds)
+            details.append(self._send(intent, EVENT_STATUS_UPDATED, copies=1 + self.request.duplicates))
 
     def give_back(self, intent: Intent) -> None:
         """The POS did not take the order: it must not cost the customer anything, and a POS that kept it after all learns of it."""
@@ -183,7 +162,7 @@ class Steps:
     def cancel_order(self, order_id: str) -> bool:
         """CancelOrderById; False where the POS says that it is too late."""
         with self.step("CancelOrderById") as details:
-            answer = self.flow.client.call("DELETE", _path(order_id))
+            answer = self.flow.client.call("DELETE", path_of(order_id))
             if answer.status == TOO_LATE:
                 details.append("409: too late, the order stays")
                 return False
@@ -203,11 +182,19 @@ class Steps:
         assert self._shown_before is not None
         shown = self._shown_before
         paid, tips = shown.paid, shown.tips
-        for intent_id in self.flow.result().intent_ids:
-            if intent_id not in self._held_back:
-                of_intent = self.world.intents.read(intent_id).counted
-                paid, tips = paid + of_intent[0], tips + of_intent[1]
+        for of_intent in self._counted().values():
+            paid, tips = paid + of_intent[0], tips + of_intent[1]
         return replace(shown, paid=paid, tips=tips, payable=payable)
+
+    def differences(self, order: PosOrder, *, payable: bool | None = None) -> list[str]:
+        """Everything in which the POS's order is not as it should be; empty when it agrees."""
+        payments = payment_differences(order, self._counted(), required=self.request.records)
+        return self.expected(payable=payable).differences(order) + payments
+
+    def _counted(self) -> dict[str, tuple[Money, Money]]:
+        """(paid, tips) that the order should show of each payment of this flow."""
+        mine = [intent_id for intent_id in self.flow.result().intent_ids if intent_id not in self._held_back]
+        return {intent_id: self.world.intents.read(intent_id).counted for intent_id in mine}
 
     def see_through(self, order_id: str, intent: Intent, *, since: int, status: Status = "Captured") -> None:
         """See a payment through to the POS's own books; or, where it does not agree with the order, that it stays out of them."""
@@ -215,16 +202,16 @@ class Steps:
         if intent.id in self._held_back:
             with self.step("HeldBack") as details:
                 self.world.sightings.pause(HOLD_BACK_SECONDS)
-                if differences := self.expected().differences(self.read_order(order_id)):
+                if differences := self.differences(self.read_order(order_id)):
                     raise StepFailed(f"order {order_id} shows money of an intent that does not agree with it: {', '.join(differences)}")
                 details.append("the POS shows nothing of a payment that does not agree with the order")
             return
         self.await_told(order_id, since=since)
 
-    def await_read(self, intent: Intent, status: Status, *, since: int) -> None:
-        """The POS reads the intent and finds it so."""
+    def await_read(self, intent: Intent, status: Status, *, since: int) -> int:
+        """The POS reads the intent and finds it so; the position where it did."""
         with self.step("ReadIntent"):
-            self.world.sightings.wait(IntentRead(intent.id, status), since=since, seconds=self.world.step_seconds)
+            return self.world.sightings.wait(IntentRead(intent.id, status), since=since, seconds=self.world.step_seconds)
 
     def await_told(self, order_id: str, *, since: int, payable: bool | None = None) -> None:
         """The POS says that the order changed, and then shows the money; what it announced too early is found out by reading back."""
@@ -232,24 +219,33 @@ class Steps:
             since = self.world.sightings.wait(OrderTold(order_id), since=since, seconds=self.world.step_seconds)
         self.read_back(order_id, since=since, payable=payable)
 
+    def look_again(self, order_id: str, *, since: int, payable: bool | None = None) -> None:
+        """Read the order once the POS had its say: at its next `OrderUpdated`, or when it stayed silent for HOLD_BACK_SECONDS.
+
+        For what a POS shows by mistake and need not announce: read at once, the order would still be as it was.
+        """
+        with suppress(NotSeen):
+            since = self.world.sightings.wait(OrderTold(order_id), since=since, seconds=HOLD_BACK_SECONDS)
+        self.read_back(order_id, since=since, payable=payable)
+
     def read_back(self, order_id: str, *, since: int, payable: bool | None = None) -> None:
         """Read the order, and after each further `OrderUpdated` again, until it shows what it should."""
-        expected = self.expected(payable=payable)
         with self.step("GetOrderById") as details:
             until = self.world.clock.monotonic() + self.world.step_seconds
-            while differences := expected.differences(self.read_order(order_id)):
+            while differences := self.differences(self.read_order(order_id), payable=payable):
                 left = max(0.0, until - self.world.clock.monotonic())
                 try:
                     since = self.world.sightings.wait(OrderTold(order_id), since=since, seconds=left)
                 except NotSeen as error:
-                    raise StepFailed(f"order {order_id} was updated, but {', '.join(differences)}") from error
+                    raise StepFailed(f"order {order_id} is not as it should be: {', '.join(differences)}") from error
                 if not left:
                     raise StepFailed(f"order {order_id} is updated again and again, but {', '.join(differences)}")
+            expected = self.expected()
             details.append(f"paid {expected.paid} of {expected.total}, tips {expected.tips}")
 
     def read_order(self, order_id: str) -> PosOrder:
         """GetOrderById, outside any step of its own."""
-        order = parsed(self.flow.client.call("GET", _path(order_id)), PosOrder, "GetOrderById")
+        order = parsed(self.flow.client.call("GET", path_of(order_id)), PosOrder, "GetOrderById")
         if order.id != order_id:
             raise StepFailed(f"GetOrderById of {order_id} answered order {order.id}")
         return order
@@ -264,7 +260,7 @@ class Steps:
             "reversal": lambda: self.world.intents.reverse(intent.id),
             "cancel": lambda: self.world.intents.give_back(intent.id),
         }
-        for act in self.flow.request.afterwards:
+        for act in self.request.afterwards:
             since = self.mark()
             if act == "cancel" and not self.cancel_order(order_id):
                 self.read_back(order_id, since=since)
@@ -280,9 +276,12 @@ class Steps:
         return Money((now.taken - now.refunded).value // 2, now.amount.currency)
 
     def _send(self, intent: Intent, event: str, *, copies: int = 1) -> str:
-        request = self.flow.request
-        channels = self.world.channels.of(event, request.channels, self.flow.client if event in self.flow.by_capability else None)
-        return self.world.events.send(channels, self.world.intents.read(intent.id), event, copies=copies, same_id=request.same_event_id)
+        now, same_id = self.world.intents.read(intent.id), self.request.same_event_id
+        return self.world.events.send(self._channels(event), now, event, copies=copies, same_id=same_id)
+
+    def _channels(self, event: str) -> tuple[Channel, ...]:
+        client = self.flow.client if capability(event) in self.flow.capabilities else None
+        return self.world.channels.of(event, self.request.channels, client)
 
 
 def parsed(answer: Answer, kind: type[T], asked: str) -> T:
@@ -295,5 +294,6 @@ def parsed(answer: Answer, kind: type[T], asked: str) -> T:
         raise StepFailed(f"{asked} answered {answer.status} with a body that is not its schema's: {error}") from error
 
 
-def _path(order_id: str) -> str:
+def path_of(order_id: str) -> str:
+    """Where the POS has the order."""
     return f"/v1/orders/{quote(order_id, safe='')}"

@@ -39,21 +39,28 @@ def wire(value):
 class Peer:
     """The least that a POS must do: keep orders, read an intent after each event, show what agrees, tell Dojo of each change.
 
-    It reads an intent anew until it has understood an answer, `reads` times at most. `knows` is what it has of each intent.
+    It reads an intent anew until it has understood an answer, `reads` times at most. `knows` is what it has of each intent. With
+    `at_once` it has its say before it answers the event, so that nothing of it is still to come when the flow goes on.
     """
 
-    def __init__(self, *, announces=True, records=True, reads=3):
-        self.announces, self.records, self.reads = announces, records, reads
+    CAPABILITIES = CAPABILITIES
+    ROUTES = (
+        ("POST", "/v1/orders", "create"),
+        ("POST", "/v1/orders/search", "search"),
+        ("GET", "/v1/orders/<order_id>", "order"),
+        ("DELETE", "/v1/orders/<order_id>", "cancel"),
+        ("POST", "/v1/events", "event"),
+        ("POST", "/hook", "hook"),
+    )
+
+    def __init__(self, *, announces=True, records=True, reads=3, at_once=False):
+        self.announces, self.records, self.reads, self.at_once = announces, records, reads, at_once
         self.orders, self.received, self.hooked, self.refusals, self.knows = {}, [], [], [], {}
         self.events = Queue()
         app = Flask(__name__)
         app.before_request(self.note)
-        app.add_url_rule("/dojo/v1/orders", view_func=self.create, methods=["POST"])
-        app.add_url_rule("/dojo/v1/orders/search", view_func=self.search, methods=["POST"])
-        app.add_url_rule("/dojo/v1/orders/<order_id>", view_func=self.order)
-        app.add_url_rule("/dojo/v1/orders/<order_id>", view_func=self.cancel, methods=["DELETE"])
-        app.add_url_rule("/dojo/v1/events", view_func=self.event, methods=["POST"])
-        app.add_url_rule("/dojo/hook", view_func=self.hook, methods=["POST"])
+        for method, path, name in self.ROUTES:
+            app.add_url_rule(f"/dojo{path}", view_func=getattr(self, name), methods=[method])
         self.server = Server(("127.0.0.1", 0), app, numthreads=4)
         self.server.expiration_interval = 0.05  # How long stopping takes.
         self.server.prepare()
@@ -88,9 +95,8 @@ class Peer:
         return jsonify(self.open(body["totalAmount"]["value"], f"pos-{body['dojoOrderId']}", **known))
 
     def search(self):
-        table = request.get_json()["dineIn"]["tableId"]
-        at_table = [order for order in self.orders.values() if order["details"]["dineIn"]["tableId"] == table]
-        return jsonify(data=[order for order in at_table if order["payable"]])
+        where = request.get_json()["dineIn"].items()
+        return jsonify(data=[order for order in self.orders.values() if order["payable"] and where <= order["details"]["dineIn"].items()])
 
     def order(self, order_id):
         return jsonify(self.orders[order_id]) if order_id in self.orders else ({"errorType": "NotFound"}, 404)
@@ -103,7 +109,11 @@ class Peer:
         return jsonify(order)
 
     def event(self):
-        self.events.put(request.get_json()["data"]["paymentIntentId"])
+        intent_id = request.get_json()["data"]["paymentIntentId"]
+        if self.at_once:
+            self.act_on(intent_id)
+        else:
+            self.events.put(intent_id)
         return {}
 
     def hook(self):
@@ -112,14 +122,17 @@ class Peer:
 
     def work(self):
         while intent_id := self.events.get():
-            for _attempt in range(self.reads):
-                try:
-                    intent = self.read(intent_id)
-                except (requests.RequestException, ValueError):
-                    continue
-                if intent:
-                    self.record(intent)
-                    break
+            self.act_on(intent_id)
+
+    def act_on(self, intent_id):
+        for _attempt in range(self.reads):
+            try:
+                intent = self.read(intent_id)
+            except (requests.RequestException, ValueError):
+                continue
+            if intent:
+                self.record(intent)
+                break
 
     def read(self, intent_id):
         """The intent, or None; not longer than a second in all, which `requests` alone does not know."""
@@ -139,15 +152,18 @@ class Peer:
         ended = intent["status"] in {"Reversed", "Refunded"}
         if _counted(intent) == (0, 0) and intent["id"] not in self.knows and not ended:
             return
-        self.knows[intent["id"]] = _counted(intent)
+        self.count(order, intent["id"], *_counted(intent))
+        if self.announces:
+            self.announce(order["id"])
+
+    def count(self, order, intent_id, paid, tips):
+        self.knows[intent_id] = paid, tips
         if self.records:
             paid_by = order.setdefault("paid_by", [])
-            paid_by += [intent["id"]] if intent["id"] not in paid_by else []
+            paid_by += [intent_id] if intent_id not in paid_by else []
             mine = [self.knows[each] for each in paid_by]
             order["paidAmount"], order["tipsAmount"] = wire(sum(paid for paid, _ in mine)), wire(sum(tips for _, tips in mine))
             order["payable"] = order["paidAmount"]["value"] < order["totalAmount"]["value"]
-        if self.announces:
-            self.announce(order["id"])
 
     def announce(self, order_id):
         body = {"eventType": "OrderUpdated", "event": {"orderId": order_id}}
@@ -173,6 +189,26 @@ class TrustingPeer(Peer):
         self.announce(order["id"])
 
 
+class TardyPeer(TrustingPeer):
+    """Reads the intent before it answers the event, and shows the money afterwards: once somebody read the order, or in a while."""
+
+    def event(self):
+        intent = self.read(request.get_json()["data"]["paymentIntentId"])
+        self.events.put(intent)
+        return {}
+
+    def act_on(self, intent):
+        before, waiting = self.looks(), threading.Event()
+        for _ in range(20):
+            if self.looks() > before:
+                break
+            waiting.wait(0.01)
+        self.record(intent)
+
+    def looks(self):
+        return [method for method, _, _ in self.received].count("GET")
+
+
 def _agrees(intent, order):
     """Same currency, and what was declared."""
     declared = order.get("declared", {}).get(intent["id"])
@@ -193,16 +229,16 @@ def _counted(intent):
 
 
 @contextmanager
-def running(*, peer=Peer, register=True, announces=True, records=True, reads=3, **settings):
+def running(*, peer=Peer, register=True, announces=True, records=True, reads=3, at_once=False, **settings):
     """A sandbox and a peer that know of each other, both stopped in the end."""
     seen = []
     options = {"api_key": KEY, "observer": seen.append, "step_seconds": SECONDS, "event_back_off_seconds": 0.01} | settings
-    sandbox, peer = Sandbox(**options), peer(announces=announces, records=records, reads=reads)
+    sandbox, peer = Sandbox(**options), peer(announces=announces, records=records, reads=reads, at_once=at_once)
     sandbox.start()
     peer.dojo_url = sandbox.url
     try:
         if register:
-            assert put_rest(sandbox, peer.url).status_code == 200
+            assert put_rest(sandbox, peer.url, peer.CAPABILITIES).status_code == 200
         yield SimpleNamespace(sandbox=sandbox, peer=peer, seen=seen)
     finally:
         sandbox.stop()

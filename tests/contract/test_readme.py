@@ -30,6 +30,10 @@ from adapters.sandbox import Sandbox
 from adapters.serving import ThreadedServer
 from adapters.settings import PREFIX, describe, read_settings
 from tests.builders import Venue, an_intent
+from tests.contract.running import free_port
+from tests.contract.sandbox_peer import KEY as PEERS_KEY
+from tests.contract.sandbox_peer import USER
+from tests.contract.table_peer import TablePeer
 from workflow.declaration import words
 from workflow.diagrams import mermaid
 from workflow.lifecycle import ORDER
@@ -146,7 +150,7 @@ def blocks(marker):
 def test_every_block_of_commands_is_run_or_says_why_not():
     assert [match["marker"] for match in BLOCK.finditer(TEXT) if match["marker"] and ": " not in match["marker"]] == []
     markers = {(match["marker"] or "").partition(":")[0] for match in BLOCK.finditer(TEXT)}
-    assert markers == {"", "not run", "run against the simulator"}
+    assert markers == {"", "not run", "run against the simulator", "run against a POS"}
     assert len(BLOCK.findall(TEXT)) == TEXT.count("```sh")
 
 
@@ -213,6 +217,20 @@ def test_the_commands_of_the_first_day_work_against_the_simulator(tmp_path):
             assert process.wait(PATIENCE) == Exit.FINE, log.read_text("utf-8")
     finally:
         sandbox.stop()
+
+
+@pytest.mark.parametrize("command", [pytest.param(command, id=command[9]) for command in blocks("run against a POS")])
+def test_the_simulator_drives_a_pos_as_the_page_says(command, tmp_path):
+    peer, port = TablePeer(), free_port()
+    peer.dojo_url = f"http://127.0.0.1:{port}"
+    peer.open(1000)
+    words = {command[3]: peer.url, command[5]: USER[0], command[7]: USER[1]}
+    try:
+        asked = [*(words.get(word, word) for word in command), "--port", str(port), "--api-key", PEERS_KEY]
+        ended = run(asked, tmp_path)
+        assert ended.exit_code == Exit.FINE, ended.stdout + ended.stderr
+    finally:
+        peer.stop()
 
 
 def settings_of_the_page(folder):

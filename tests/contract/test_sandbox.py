@@ -157,7 +157,7 @@ def test_a_pos_given_by_url_needs_no_registration():
 
 
 def test_a_pos_that_never_sends_order_updated_fails_the_flow():
-    with running(announces=False, step_seconds=0.3) as pair:
+    with running(announces=False, at_once=True, step_seconds=0.3) as pair:
         result = pair.sandbox.order_and_pay()
 
     assert not result.ok
@@ -166,7 +166,7 @@ def test_a_pos_that_never_sends_order_updated_fails_the_flow():
 
 
 def test_a_pos_that_announces_what_it_does_not_show_fails_the_flow_with_the_figures():
-    with running(records=False, step_seconds=0.3) as pair:
+    with running(records=False, at_once=True, step_seconds=0.3) as pair:
         result = pair.sandbox.order_and_pay()
 
     assert "paidAmount is GBP 0.00, not GBP 51.70" in result.reason

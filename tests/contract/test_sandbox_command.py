@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from adapters.cli.sandbox import sandbox
 from adapters.sandbox import magic_table
 from tests.contract.sandbox_peer import SECONDS, TABLE, USER, Peer, eventually, wire
+from tests.contract.table_peer import SumChanger, TablePeer
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk_sandbox_test"
@@ -30,8 +31,8 @@ def free_port():
 
 
 @contextmanager
-def a_peer(**settings):
-    peer, port = Peer(**settings), free_port()
+def a_peer(peer=Peer, **settings):
+    peer, port = peer(**settings), free_port()
     peer.dojo_url = f"http://127.0.0.1:{port}"
     options = ["--port", str(port), "--api-key", KEY, "--pos", peer.url, "--username", USER[0], "--password", USER[1]]
     try:
@@ -84,7 +85,7 @@ def test_flows_with_json_end_as_one_object_with_every_step():
 
 
 def test_a_flow_that_fails_ends_with_1_and_the_reason():
-    with a_peer(announces=False) as (_, options):
+    with a_peer(announces=False, at_once=True) as (_, options):
         done = run(*options, "--flow", "order-and-pay", "--step-seconds", "0.3")
 
     assert done.returncode == 1
@@ -100,6 +101,35 @@ def test_options_of_the_flows_are_passed_on():
     assert done.returncode == 0
     assert (order["details"]["dineIn"]["tableId"], order["totalAmount"], order["paidAmount"]) == ("tbl_99", wire(1000), wire(0))
     assert done.stdout.count("(copy 2)") == 2
+
+
+def test_a_waiter_is_played_against_any_pos():
+    with a_peer(peer=TablePeer) as (peer, options):
+        order = peer.open(1000)
+        asked = ["--table", TABLE, "--parts", "2", "--second-waiter", "--too-large", "--duplicates", "1", "--waiter", "7"]
+        done = run(*options, "--flow", "pay-at-table", *asked, "--without", "GetOrderBill", "--out-of-order")
+
+    assert done.returncode == 0, done.stdout
+    assert "\nPay at Table\n" in done.stdout
+    assert (order["paidAmount"], peer.callers[0][0], "/bill" in done.stdout) == (wire(1000), "7", False)
+
+
+def test_the_step_that_failed_is_named_although_the_lock_was_released_after_it():
+    with a_peer(peer=SumChanger) as (peer, options):
+        peer.open(1000)
+        done = run(*options, "--flow", "pay-at-table", "--table", TABLE)
+
+    assert done.returncode == 1
+    assert "Failed: order pos-1 at RecordOrderPayment: order pos-1 is not as it should be: totalAmount is" in done.stdout
+
+
+def test_a_bill_may_be_recorded_by_pay_only_too():
+    with a_peer(peer=TablePeer) as (peer, options):
+        peer.open(1000)
+        done = run(*options, "--flow", "pay-only", "--table", TABLE, "--record", "--without", "ExtendOrderLock")
+
+    assert done.returncode == 0, done.stdout
+    assert [method for method, path, _ in peer.received if "/lock" in path] == ["POST", "DELETE"]
 
 
 def test_a_magic_amount_needs_no_control_api():

@@ -239,7 +239,7 @@ def test_an_amount_makes_an_intent_that_does_not_agree_and_must_not_be_shown(pai
 
 @pytest.mark.parametrize("pence", [1021, 1022, 1023])
 def test_a_pos_that_shows_money_that_does_not_agree_fails_the_flow(pence):
-    with running(peer=TrustingPeer) as pair:
+    with running(peer=TrustingPeer, at_once=True) as pair:
         result = pair.sandbox.order_and_pay(basket_of(gbp(pence)))
 
     assert "shows money of an intent that does not agree with it" in result.reason

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.sandbox import CapabilityMissing, InvalidRequest, Pos, Sandbox, basket_of
+from adapters.sandbox import CapabilityMissing, InvalidRequest, Pos, Sandbox, basket_of, steps
 from tests.contract.sandbox_peer import (
     CAPABILITIES,
     CREATED,
@@ -11,6 +11,7 @@ from tests.contract.sandbox_peer import (
     STATUS_UPDATED,
     TABLE,
     USER,
+    TardyPeer,
     TrustingPeer,
     events_by_capability,
     eventually,
@@ -77,7 +78,7 @@ def test_money_may_be_captured_in_parts_each_seen_through(pair, captures, paid):
 
 
 def test_a_pos_that_shows_the_whole_of_a_part_fails_the_flow():
-    with running(peer=TrustingPeer, step_seconds=0.3) as pair:
+    with running(peer=TrustingPeer, at_once=True, step_seconds=0.3) as pair:
         result = pair.sandbox.order_and_pay(basket_of(gbp(1000)), captures=(gbp(600),))
 
     assert "paidAmount is GBP 10.00, not GBP 6.00" in result.reason
@@ -163,9 +164,19 @@ def test_a_bill_whose_payment_came_to_nothing_stays_payable(pair, options, statu
 
 
 def test_a_bill_that_is_closed_although_nobody_paid_fails_the_flow():
-    with running(peer=TrustingPeer, step_seconds=0.3) as pair:
+    with running(peer=TrustingPeer, at_once=True, step_seconds=0.3) as pair:
         pair.peer.open(1000)["payable"] = True
         result = pair.sandbox.pay_only(TABLE, instead_of_capture="cancel")
+
+    assert "paidAmount is GBP 10.00, not GBP 0.00" in result.reason
+
+
+@pytest.mark.parametrize("instead", ["cancel", "decline"])
+def test_a_bill_that_is_closed_only_after_the_pos_read_the_intent_fails_the_flow_too(monkeypatch, instead):
+    monkeypatch.setattr(steps, "HOLD_BACK_SECONDS", float(SECONDS))  # The flow goes on as soon as the POS announces.
+    with running(peer=TardyPeer, step_seconds=0.3) as pair:
+        pair.peer.open(1000)
+        result = pair.sandbox.pay_only(TABLE, instead_of_capture=instead)
 
     assert "paidAmount is GBP 10.00, not GBP 0.00" in result.reason
 
@@ -210,7 +221,7 @@ def test_of_a_bill_in_parts_the_last_payment_is_undone(pair):
 
 
 def test_a_refund_that_the_pos_does_not_show_fails_the_flow():
-    with running(peer=TrustingPeer, step_seconds=0.3) as pair:
+    with running(peer=TrustingPeer, at_once=True, step_seconds=0.3) as pair:
         result = pair.sandbox.order_and_pay(afterwards=("refund",))
 
     assert "paidAmount is GBP 51.70, not GBP 0.00" in result.reason
