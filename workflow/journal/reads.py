@@ -309,12 +309,13 @@ def orders_query(
     direction = "DESC" if before is None else "ASC"
     order_by = f"ORDER BY created_at {direction}, id {direction}"
     bounds: list[Condition] = []
-    if since is not None:
-        bounds.append(("created_at >= ?", (since,)))
     if after is not None:
         bounds.append(("(created_at, id) < (?, ?)", after))
-    if before is not None:
+    # Of two lower bounds SQLite would enter the index at either, so only the higher is given.
+    if before is not None and (since is None or before.created_at >= since):
         bounds.append(("(created_at, id) > (?, ?)", before))
+    elif since is not None:
+        bounds.append(("created_at >= ?", (since,)))
     pages, values = list[str](), list[object]()
     for source, filters in _ways(wanted):
         conditions = [*filters, *bounds]
