@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, cast
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown
+from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
 from adapters.edge.wire import Answer, encode
 from workflow.errors import JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownOrder, UnknownTask
 
@@ -40,8 +40,8 @@ class EposError(Answer, frozen=True, kw_only=True):
 
 
 def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An `EPOSError` with the type that goes with `status`, and `headers` beside it."""
-    body = EposError(error_type=_error_type(status), debug_message=message, trace_id=trace_id)
+    """An `EPOSError` with the type that goes with `status`, and `headers` beside it. The message is made printable: it may repeat an id."""
+    body = EposError(error_type=_error_type(status), debug_message=visible(message), trace_id=trace_id)
     return Response(encode(body), status, headers, mimetype="application/json")
 
 

@@ -270,9 +270,13 @@ _DIGIT_GROUP = re.compile(r"\d+")
 
 def printable(text: str) -> str:
     """A received text as a message may repeat it: short, printable, without card numbers."""
-    text = without_card_numbers(text[:_QUOTE_WINDOW])
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    text = visible(without_card_numbers(text[:_QUOTE_WINDOW]))
     return text if len(text) <= GOT_LENGTH else text[: GOT_LENGTH - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """`text` with a mark in the place of each character that is not printed: line feeds, escapes, turns of direction."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _without_cards(run: str) -> str:
