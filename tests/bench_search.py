@@ -81,9 +81,7 @@ def measure_pages(reads: SqliteReads) -> None:
 
 def measure_indexes(folder: Path) -> None:
     """An order's insert and its later change, with all indexes and without each."""
-    venue = fill(folder, 10)
-    made = list(orders(venue.order("tp_00000000000"), venue.order("tp_00000000009"), INSERTED))
-    venue.close()
+    made = list(orders(*(stored.order for stored in fill(folder, 10).orders(OrderFilter(), 2)), INSERTED))
     names = [line.split()[2] for line in TABLES.splitlines() if line.startswith("CREATE INDEX orders_")]
     least = dict.fromkeys(["", *names, "all"], (float("inf"), float("inf")))
     for _ in range(INSERT_ROUNDS):
@@ -119,12 +117,11 @@ def main(count: int) -> None:
         (folder / "indexes").mkdir()
         measure_indexes(folder / "indexes")
         began = time.perf_counter()
-        venue = fill(folder, count)
+        reads = fill(folder, count)
         print(f"\n{count:,} orders in {time.perf_counter() - began:.0f} s, SQLite {sqlite3.sqlite_version}")
-        measure_pages(venue.reads)
-        _, seconds = walk(venue.reads, OrderFilter())
+        measure_pages(reads)
+        _, seconds = walk(reads, OrderFilter())
         print(f"\nA walk over all of them takes {seconds:.0f} s")
-        venue.close()
 
 
 if __name__ == "__main__":

@@ -13,33 +13,39 @@ from tests.builders import Venue, an_intent
 from workflow.bill import Bill, Details, DineIn
 from workflow.clock import to_text
 from workflow.journal.driver import sqlite3
+from workflow.journal.reads import SqliteReads
 from workflow.journal.transaction import INSERT_ORDER, order_row
 from workflow.order import Attention, Order
 from workflow.ports import OrderId
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 LAST_HASH = "0" * 64
+CACHE_KIB = 500_000
+"""While they are inserted: each order goes to as many places as there are indexes."""
 OLD = 100
 """Of so many orders the oldest one is payable, needs somebody, or is refunded: what is rare lies far from the newest page."""
 
 
-def fill(folder: Path, count: int) -> Venue:
-    """A venue whose journal has `count` orders of a busy table and many others, four in a moment."""
+def fill(folder: Path, count: int) -> SqliteReads:
+    """A journal that has `count` orders of a busy table and many others, four in a moment."""
     venue = Venue(folder)
     venue.open("open")
     venue.create("paid")
     venue.event("pi_1", "Captured")
     venue.settle({"pi_1": an_intent()})
-    rows = (order_row(order, LAST_HASH) for order in orders(venue.order("open"), venue.order("paid"), count))
+    made = orders(venue.order("open"), venue.order("paid"), count)
+    venue.close()
     connection = sqlite3.connect(folder / "tillproof.db", isolation_level=None)
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM attention")
     connection.execute("DELETE FROM payments")
     connection.execute("DELETE FROM orders")
-    connection.executemany(INSERT_ORDER, rows)
+    connection.executemany(INSERT_ORDER, (order_row(order, LAST_HASH) for order in made))
     connection.execute("COMMIT")
     connection.close()
-    return venue
+    return venue.reads
 
 
 def orders(open_order: Order, paid_order: Order, count: int) -> Iterator[Order]:

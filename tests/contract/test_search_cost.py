@@ -27,21 +27,19 @@ WHERE = {"table_id": "tbl_busy", "waiter_id": "w_busy", "party_id": "p_17", "res
 
 
 @pytest.fixture(scope="module")
-def venue(tmp_path_factory):
-    venue = fill(tmp_path_factory.mktemp("many"), COUNT)
-    yield venue
-    venue.close()
+def reads(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("many"), COUNT)
 
 
 @pytest.fixture(scope="module")
-def every_order(venue):
+def every_order(reads):
     """All orders newest first, each with the columns that it is searched by."""
-    found = [stored.order for stored in venue.reads.orders(OrderFilter(), COUNT + 1)]
+    found = [stored.order for stored in reads.orders(OrderFilter(), COUNT + 1)]
     assert len(found) == COUNT
     return [(Position(order.created_at, order.id), {**search_columns(order), "dojo_order_id": order.dojo_order_id}) for order in found]
 
 
-def steps(venue, ask):
+def steps(reads, ask):
     """What `ask` answers, and how many steps SQLite needed."""
     ask()  # The statement is prepared, the schema read.
     counted = [0]
@@ -49,7 +47,7 @@ def steps(venue, ask):
     def count():
         counted[0] += 1
 
-    connection = venue.reads._database().conn
+    connection = reads._database().conn
     connection.set_progress_handler(count, STEP)
     try:
         return ask(), counted[0] * STEP
@@ -93,15 +91,15 @@ LISTS = [
 
 
 @pytest.fixture(scope="module")
-def first_page(venue):
+def first_page(reads):
     """What the first page of everything costs."""
-    found, cost = steps(venue, lambda: venue.reads.orders(OrderFilter(), LIMIT))
+    found, cost = steps(reads, lambda: reads.orders(OrderFilter(), LIMIT))
     assert len(found) == LIMIT
     return cost
 
 
 @pytest.mark.parametrize("wanted", [*SEARCHES, *LISTS], ids=asked)
-def test_every_page_is_right_and_costs_what_the_first_page_of_everything_costs(venue, every_order, first_page, wanted):
+def test_every_page_is_right_and_costs_what_the_first_page_of_everything_costs(reads, every_order, first_page, wanted):
     expected = [place for place, columns in every_order if matches(wanted, place, columns)]
     ceiling = first_page * (FACTOR if wanted.text is None else TEXT_FACTOR)
 
@@ -116,28 +114,28 @@ def test_every_page_is_right_and_costs_what_the_first_page_of_everything_costs(v
             ({"after": place, "since": oldest}, [each for each in expected[index + 1 :] if each.created_at >= oldest][:LIMIT]),
             ({"before": place, "since": oldest}, [each for each in expected[:index] if each.created_at >= oldest][-LIMIT:]),
         ):
-            found, cost = steps(venue, lambda options=options: venue.reads.orders(wanted, LIMIT, **options))
+            found, cost = steps(reads, lambda options=options: reads.orders(wanted, LIMIT, **options))
             assert [stored.order.id for stored in found] == [place.id for place in page], options
             assert cost <= ceiling, (options, cost, first_page)
-    found, cost = steps(venue, lambda: venue.reads.orders(wanted, LIMIT, before=Position("", "")))
+    found, cost = steps(reads, lambda: reads.orders(wanted, LIMIT, before=Position("", "")))
     assert [stored.order.id for stored in found] == [place.id for place in expected[-LIMIT:]]
     assert cost <= ceiling
 
 
-def test_a_bound_in_time_leaves_out_what_is_older_and_costs_nothing(venue, every_order, first_page):
+def test_a_bound_in_time_leaves_out_what_is_older_and_costs_nothing(reads, every_order, first_page):
     bound = every_order[LIMIT // 2][0].created_at
     newest = [place.id for place, _ in every_order if place.created_at >= bound]
 
-    found, cost = steps(venue, lambda: venue.reads.orders(OrderFilter(), LIMIT, since=bound))
+    found, cost = steps(reads, lambda: reads.orders(OrderFilter(), LIMIT, since=bound))
 
     assert [stored.order.id for stored in found] == newest != []
     assert cost <= first_page
 
 
-def test_a_scan_would_be_noticed(venue, first_page):
+def test_a_scan_would_be_noticed(reads, first_page):
     """What the same page costs without an index that has its order."""
     sql = "SELECT body FROM orders NOT INDEXED WHERE payable = 1 AND table_id = ? ORDER BY created_at DESC, id DESC LIMIT ?"
 
-    _, cost = steps(venue, lambda: venue.reads.rows(sql, ("tbl_busy", LIMIT)))
+    _, cost = steps(reads, lambda: reads.rows(sql, ("tbl_busy", LIMIT)))
 
     assert cost > 20 * first_page
