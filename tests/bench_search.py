@@ -112,16 +112,16 @@ def _insert(made: list, dropped: list[str]) -> tuple[float, float]:
 
 
 def main(count: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="tillproof-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="tillproof-bench-search-") as name:
         folder = Path(name)
-        (folder / "indexes").mkdir()
-        measure_indexes(folder / "indexes")
         began = time.perf_counter()
         reads = fill(folder, count)
-        print(f"\n{count:,} orders in {time.perf_counter() - began:.0f} s, SQLite {sqlite3.sqlite_version}")
+        print(f"{count:,} orders in {time.perf_counter() - began:.0f} s, SQLite {sqlite3.sqlite_version}", flush=True)
         measure_pages(reads)
         _, seconds = walk(reads, OrderFilter())
-        print(f"\nA walk over all of them takes {seconds:.0f} s")
+        print(f"\nA walk over all of them takes {seconds:.0f} s", flush=True)
+        (folder / "indexes").mkdir()
+        measure_indexes(folder / "indexes")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from workflow.bill import Bill, Details, DineIn
 from workflow.clock import to_text
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
+from workflow.journal.schema import ORDER_INDEXES, create_index
 from workflow.journal.transaction import INSERT_ORDER, order_row
 from workflow.order import Attention, Order
 from workflow.ports import OrderId
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 LAST_HASH = "0" * 64
-CACHE_KIB = 500_000
-"""While they are inserted: each order goes to as many places as there are indexes."""
+CACHE_KIB = 200_000
 OLD = 100
 """Of so many orders the oldest one is payable, needs somebody, or is refunded: what is rare lies far from the newest page."""
 
@@ -39,10 +39,14 @@ def fill(folder: Path, count: int) -> SqliteReads:
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN IMMEDIATE")
+    for index in ORDER_INDEXES:
+        connection.execute(f"DROP INDEX {index.name}")
     connection.execute("DELETE FROM attention")
     connection.execute("DELETE FROM payments")
     connection.execute("DELETE FROM orders")
     connection.executemany(INSERT_ORDER, (order_row(order, LAST_HASH) for order in made))
+    for index in ORDER_INDEXES:  # Made in one go, which is much faster than entry by entry in many places.
+        connection.execute(create_index(index))
     connection.execute("COMMIT")
     connection.close()
     return venue.reads

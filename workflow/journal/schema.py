@@ -57,10 +57,11 @@ ORDER_INDEXES = (
 
 
 def _order_indexes() -> str:
-    return "\n".join(_create_index(index) for index in ORDER_INDEXES)
+    return "\n".join(create_index(index) for index in ORDER_INDEXES)
 
 
-def _create_index(index: OrderIndex) -> str:
+def create_index(index: OrderIndex) -> str:
+    """The statement that makes the index."""
     given = [f"{column} IS NOT NULL" for column in index.equal if column != "state"]
     where = " AND ".join([*given, *(f"{switch} = 1" for switch in index.switched_on)])
     columns = ", ".join([*index.equal, "created_at", "id"])
