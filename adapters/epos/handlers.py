@@ -76,8 +76,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerSettings:
-    """The venue's currency, clock and bills; whether CreateOrder's payments are captured (`inline`) or authorised (`event`); how far back SearchOrders
-    looks, unless for payable orders; whether SearchTables answers a list of pages, as published, or the page alone (contract §16, 14).
+    """The venue's currency, clock and bills, and the settings where Dojo leaves something open.
+
+    `mode`: CreateOrder's payments are captured (`inline`) or authorised (`event`). `search_days`: how far back SearchOrders looks, unless
+    for payable orders. `tables_answer`: SearchTables answers a list of pages, as published, or the page alone (contract §16, 14).
     """
 
     currency: str

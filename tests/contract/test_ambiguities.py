@@ -34,7 +34,6 @@ NOT_OVER_REST = {
     37: "other contracts, which are not served",
 }
 WAITING = {
-    21: ("GetOrderBill", "flags of a URL line on a bill"),
     23: ("CreateParty", "tableIds of a party or a reservation"),
     24: ("CreateParty", "bodies of parties and reservations"),
 }
@@ -115,7 +114,9 @@ def venues(tmp_path_factory):
     other = {"ORDER_AND_PAY_MODE": "inline", "TABLES_ANSWER": "page", "EPOS_USERNAME": "other", "EPOS_PASSWORD": "other-password"}
     for name in ("published", "other"):
         (folder / name).mkdir()
-    pairs = SimpleNamespace(published=Pair(folder / "published"), other=Pair(folder / "other", **other))
+    template = folder / "bill.toml"
+    template.write_text('[[footer]]\nurl = "https://corner.example"\n')
+    pairs = SimpleNamespace(published=Pair(folder / "published", BILL_TEMPLATE=template), other=Pair(folder / "other", **other))
     try:
         for pair in (pairs.published, pairs.other):
             pair.service.start()
@@ -350,6 +351,13 @@ def percentages_keep_their_two_implied_decimals(at):
     )
     created = at.pair.dojo.post("/v1/orders", an_order("row-20", taxLines=[tax], discounts=[discount])).json
     assert (created["taxLines"], created["discounts"]) == ([tax], [discount])
+
+
+@row(21)
+def the_flags_of_a_link_on_a_bill_are_spelt_as_in_the_rest_schema(at):
+    bill = at.is_valid("OrderBill", at.pair.dojo.get(f"/v1/orders/{at.pair.opened()}/bill").json)
+    [link] = [line["url"] for line in bill["footer"]["lines"] if line["lineType"] == "URL"]
+    assert link == {"url": "https://corner.example", "showQr": True, "showUrl": True}
 
 
 @row(22)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
+from adapters.edge.bill_template import read_template
 from adapters.edge.strict_json import BadInput
 from adapters.edge.wire import Cursor, SearchDineIn, SearchOrdersRequest, SearchTablesRequest
 from adapters.epos.handlers import Handlers, HandlerSettings
@@ -18,7 +20,14 @@ from workflow.ports import OrderId
 
 DAY = 86_400
 DAYS = 90
-SETTINGS = HandlerSettings(currency="GBP", mode="event", search_days=DAYS, tables_answer="pages")
+SETTINGS = HandlerSettings(
+    currency="GBP",
+    mode="event",
+    search_days=DAYS,
+    tables_answer="pages",
+    zone=ZoneInfo("Europe/London"),
+    bill=read_template(None, "The Corner"),
+)
 
 
 class Search:
