@@ -355,6 +355,8 @@ def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: Sql
     found = HandlerSettings(
         currency=settings.currency,
         mode=settings.order_and_pay_mode,
+        search_days=settings.search_days,
+        tables_answer=settings.tables_answer,
         zone=settings.timezone,
         bill=bill,
     )

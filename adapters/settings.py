@@ -82,6 +82,8 @@ class Settings:
     venue_name: str
     bill_template: Path | None
     order_and_pay_mode: Literal["event", "inline"]
+    search_days: int
+    tables_answer: Literal["pages", "page"]
     retry_base_ms: int
     retry_cap_ms: int
     retry_horizon_s: int
@@ -421,6 +423,8 @@ _ZONE = Kind("an IANA time zone such as Europe/London (on a machine without zone
 _CURRENCY = _matching("three capital letters (ISO 4217)", "[A-Z]{3}")
 _VERSION = _matching("a date such as 2026-02-27", "[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MODE = _one_of("event", "inline")
+_TABLES = _one_of("pages", "page")
+_DAYS = _whole(1, 36_500)
 _ENV = _one_of("production", "test")
 _MILLISECONDS = _whole(1, 3_600_000)
 _SECONDS = _whole(1, 86_400)
@@ -456,6 +460,8 @@ ROWS = (
     Row("VENUE_NAME",         _TEXT,         "Venue",                 "of the venue; on bills where the template has no name"),
     Row("BILL_TEMPLATE",      _TEMPLATE,     None,                    "TOML file with the bill's header and footer, see docs/bill.md"),
     Row("ORDER_AND_PAY_MODE", _MODE,         "event",                 "whether CreateOrder's payments are captured by event or inline"),
+    Row("SEARCH_DAYS",        _DAYS,         "90",                    "how many days back SearchOrders looks, unless for payable orders"),
+    Row("TABLES_ANSWER",      _TABLES,       "pages",                 "SearchTables answers a list of pages, as published, or one page"),
     Row("RETRY_BASE_MS",      _MILLISECONDS, "500",                   "first back-off of the outbox"),
     Row("RETRY_CAP_MS",       _MILLISECONDS, "900000",                "longest back-off of the outbox"),
     Row("RETRY_HORIZON_S",    _HORIZON,      "259200",                "age at which an effect is no longer tried"),

@@ -188,7 +188,7 @@ class ResolveVenue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetVenue:
-    """The till says how the venue is: `name` is `taking_orders`, `areas` or `tables`; `value` is what JSON can say."""
+    """The till says how the venue is: `name` is `taking_orders`, `areas`, `tables` or `catalogue`; `value` is what JSON can say."""
 
     name: str
     value: Json

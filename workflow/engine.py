@@ -43,6 +43,7 @@ from workflow.entry import Facts
 from workflow.errors import Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
 from workflow.ledger import canonical
+from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.record_payment import record_payment
@@ -62,6 +63,7 @@ class Engine:
 
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
+        self._offer = Offer()
         self.hand_over: Callable[[Task], None] = lambda task: None
         self.wake: Callable[[int], None] = lambda at_ms: None
 
@@ -131,6 +133,8 @@ class Engine:
         if isinstance(command, CreateOrder):
             if not venue.is_taking_orders(unit):
                 return Outcome(refusal=Refused("the venue is not taking orders now"))
+            if not_offered := self._offer.refusal(command.bill, unit.transaction):
+                return Outcome(refusal=not_offered)
             if taken := self._taken_by_other(command, command.order_id, unit):
                 return taken
         if (other := unit.transaction.order(command.order_id)) is not None:  # An id that the till chose, and Dojo's order has.

@@ -3,7 +3,7 @@
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
-        IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs)
+        IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
@@ -50,6 +50,17 @@ class LockUnknown(Refused):
 
 class UnknownTask(Refused):
     """No task of the outbox has this id."""
+
+
+class NotOffered(Refused):
+    """A new order names what the till does not offer: `value` at the path `field`, for people `name`. Mend the menu, or the till's lists.
+
+    The message has neither value nor name, since both are whatever a stranger wrote.
+    """
+
+    def __init__(self, *, field: str, value: str, name: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}")
+        self.field, self.value, self.name, self.reason = field, value, name, reason
 
 
 class IntentNotFound(Refused):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
-from workflow.journal.transaction import attention_rows, lock_row, order_row, payment_row
+from workflow.journal.transaction import attention_rows, lock_row, order_row, payment_row, venue_row
 from workflow.journal.witness import Head, read_head
 from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
 from workflow.order import Attention, Order, evolve
@@ -254,7 +254,8 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     attention = {row[:3]: row for order in rebuilt.orders.values() for row in attention_rows(order)}
     attention |= {(VENUE, code, intent): (VENUE, code, intent, *rest) for (code, intent), rest in rebuilt.venue_attention.items()}
     yield from _compare(reads, "attention", "SELECT * FROM attention", attention, 3)
-    yield from _compare(reads, "venue", "SELECT * FROM venue", {(name,): (name, value) for name, value in rebuilt.venue.items()}, 1)
+    venue = {(name,): venue_row(name, value) for name, value in rebuilt.venue.items()}
+    yield from _compare(reads, "venue", "SELECT * FROM venue", venue, 1)
     tasks = {(task,): (task, *told) for task, told in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
     yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)

@@ -14,9 +14,9 @@ from typing import Literal, TypeVar, cast
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, read_json
+from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
 from adapters.edge.wire import Answer, encode
-from workflow.errors import JournalUnavailable, LockUnknown, Refused, UnknownOrder, UnknownTask
+from workflow.errors import JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownOrder, UnknownTask
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -40,8 +40,8 @@ class EposError(Answer, frozen=True, kw_only=True):
 
 
 def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An `EPOSError` with the type that goes with `status`, and `headers` beside it."""
-    body = EposError(error_type=_error_type(status), debug_message=message, trace_id=trace_id)
+    """An `EPOSError` with the type that goes with `status`, and `headers` beside it. The message is made printable: it may repeat an id."""
+    body = EposError(error_type=_error_type(status), debug_message=visible(message), trace_id=trace_id)
     return Response(encode(body), status, headers, mimetype="application/json")
 
 
@@ -53,8 +53,8 @@ def trace_id() -> str:
 def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and `nosniff`.
 
-    BadInput is 400, BodyTooLarge 413, UnknownOrder, LockUnknown and UnknownTask 404, any other Refused 409, JournalUnavailable 503
-    with `Retry-After`.
+    BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, LockUnknown and UnknownTask 404, any other Refused 409,
+    JournalUnavailable 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
@@ -64,6 +64,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
     for unknown in (UnknownOrder, LockUnknown, UnknownTask):
         app.register_error_handler(unknown, lambda error: error_answer(404, str(error), trace_id()))
+    app.register_error_handler(NotOffered, lambda error: error_answer(400, _not_offered(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
     app.register_error_handler(JournalUnavailable, _journal_unavailable)
     app.register_error_handler(Exception, _unforeseen)
@@ -96,6 +97,10 @@ def _http_error(error: HTTPException) -> Response:
     message = str(vars(error).get("description", error.name.lower()))
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     return error_answer(error.code or 500, message, trace_id(), headers)
+
+
+def _not_offered(error: NotOffered) -> str:
+    return f"{error.field}: {shown(error.value)}{f' ({printable(error.name)})' if error.name else ''} {error.reason}"
 
 
 def _journal_unavailable(error: JournalUnavailable) -> Response:

@@ -24,7 +24,7 @@ class Cursors:
     def token(self, position: Position, scope: msgspec.Struct | object) -> str:
         """The token of `position` in the list that `scope` filters."""
         content = msgspec.json.encode(position)
-        return base64.urlsafe_b64encode(self._mac(content, scope) + content).decode().rstrip("=")
+        return _text(self._mac(content, scope) + content)
 
     def position(self, token: str | None, scope: object, field: str) -> Position | None:
         """The position behind a token; None for none. Raises BadInput naming `field` for a foreign or garbled one."""
@@ -35,9 +35,15 @@ class Cursors:
         except (binascii.Error, ValueError) as error:
             raise BadInput(field, "expected a token of an earlier answer") from error
         mac, content = data[:_MAC_BYTES], data[_MAC_BYTES:]
+        if _text(data) != token:  # Base64 has several texts for the same bytes; we give one.
+            raise BadInput(field, "expected a token of an earlier answer")
         if not hmac.compare_digest(mac, self._mac(content, scope)):
             raise BadInput(field, "expected a token of an earlier answer to the same search")
         return Position(*msgspec.json.decode(content, type=tuple[str, str]))
 
     def _mac(self, content: bytes, scope: object) -> bytes:
         return hmac.new(self._secret, msgspec.json.encode(scope) + b"\n" + content, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

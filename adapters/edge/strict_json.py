@@ -85,8 +85,8 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
-        return f'"{_harmless(value)}"'
-    return _harmless(json.dumps(value))
+        return f'"{printable(value)}"'
+    return printable(json.dumps(value))
 
 
 def without_card_numbers(text: str) -> str:
@@ -165,7 +165,7 @@ def _integer(fault: Callable[[str], _Fault]) -> Callable[[str], int | _Fault]:
     def read(digits: str) -> int | _Fault:
         # The length first: int() refuses texts of more than 4300 digits with an error of its own.
         if len(digits) > _INT64_TEXT or (number := int(digits)) not in _INT64:
-            return fault(f"expected an integer of at most 64 bits, got {_harmless(digits)}")
+            return fault(f"expected an integer of at most 64 bits, got {printable(digits)}")
         return number
 
     return read
@@ -182,7 +182,7 @@ def _refuse_faults(value: object, path: str) -> None:
         _refuse_bad_text(value, path)
     for step, inner in _children(value):
         _refuse_bad_text(step, path)
-        _refuse_faults(inner, _below(path, _harmless(step)))
+        _refuse_faults(inner, _below(path, printable(step)))
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
@@ -268,10 +268,15 @@ _DIGIT_RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
 _DIGIT_GROUP = re.compile(r"\d+")
 
 
-def _harmless(text: str) -> str:
-    text = without_card_numbers(text[:_QUOTE_WINDOW])
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+def printable(text: str) -> str:
+    """A received text as a message may repeat it: short, printable, without card numbers."""
+    text = visible(without_card_numbers(text[:_QUOTE_WINDOW]))
     return text if len(text) <= GOT_LENGTH else text[: GOT_LENGTH - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """`text` with a mark in the place of each character that is not printed: line feeds, escapes, turns of direction."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _without_cards(run: str) -> str:

@@ -217,6 +217,14 @@ class TableBody(Request, frozen=True, kw_only=True, omit_defaults=True):
     waiter_ids: Annotated[tuple[WireId, ...], msgspec.Meta(max_length=MAX_LINES)] = ()
 
 
+class CatalogueBody(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that can be ordered at the till; `available` false: not now."""
+
+    plu: WireId
+    name: ShortText
+    available: bool = True
+
+
 class Answer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Base of what we answer: a field without a default is always sent, an unset one never."""
 

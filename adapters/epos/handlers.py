@@ -76,10 +76,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerSettings:
-    """The venue's currency and clock, its bills, and whether CreateOrder's payments are captured (`inline`) or authorised (`event`)."""
+    """The venue's currency, clock and bills, and the settings where Dojo leaves something open.
+
+    `mode`: CreateOrder's payments are captured (`inline`) or authorised (`event`). `search_days`: how far back SearchOrders looks, unless
+    for payable orders. `tables_answer`: SearchTables answers a list of pages, as published, or the page alone (contract §16, 14).
+    """
 
     currency: str
     mode: Literal["event", "inline"]
+    search_days: int
+    tables_answer: Literal["pages", "page"]
     zone: ZoneInfo
     bill: BillTemplate
 
@@ -144,8 +150,8 @@ class Handlers:
         """ListAreas: what the till last said."""
         return msgspec.convert(self._reads.venue("areas") or [], list[AreaBody])
 
-    def search_tables(self, request: SearchTablesRequest) -> list[PagedTables]:
-        """SearchTables: a list of one page, by name (contract §16, 14). Raises BadInput."""
+    def search_tables(self, request: SearchTablesRequest) -> list[PagedTables] | PagedTables:
+        """SearchTables: a list of one page, by name, or that page alone (contract §16, 14). Raises BadInput."""
         wanted = [
             table
             for table in tables_of(self._reads)
@@ -159,13 +165,12 @@ class Handlers:
         page = rest[-request.cursor.limit :] if before else rest[: request.cursor.limit]
         has_before = bool(page) and page[0][0] > keyed[0][0]
         has_after = bool(page) and page[-1][0] < keyed[-1][0]
-        return [
-            PagedTables(
-                data=tuple(table for _, table in page),
-                before=self._cursors.token(page[0][0], scope) if has_before else msgspec.UNSET,
-                after=self._cursors.token(page[-1][0], scope) if has_after else msgspec.UNSET,
-            )
-        ]
+        answer = PagedTables(
+            data=tuple(table for _, table in page),
+            before=self._cursors.token(page[0][0], scope) if has_before else msgspec.UNSET,
+            after=self._cursors.token(page[-1][0], scope) if has_after else msgspec.UNSET,
+        )
+        return [answer] if self._settings.tables_answer == "pages" else answer
 
     def _asked(self, command: OrderRequest) -> OrderAnswer:
         outcome = self._engine.handle(command)
@@ -193,7 +198,10 @@ class Handlers:
         return order_bill(self.get_order(order_id), self._settings.bill, tables_of(self._reads), self._settings.zone)
 
     def search_orders(self, request: SearchOrdersRequest) -> PagedOrders:
-        """SearchOrders: newest first, filters joined by AND, pages that inserts do not shift (contract §12). Raises BadInput."""
+        """SearchOrders: newest first, filters joined by AND, pages that inserts do not shift (contract §12). Raises BadInput.
+
+        Unless payable orders are asked for, those older than `search_days` are left out. The bound moves with the clock and is in no token.
+        """
         where, cursor = request.dine_in, request.cursor
         wanted = OrderFilter(
             table_id=where.table_id,
@@ -204,15 +212,20 @@ class Handlers:
         )
         after = self._cursors.position(cursor.after, wanted, "cursor.after")
         before = self._cursors.position(cursor.before, wanted, "cursor.before")
-        found = self._reads.orders(wanted, cursor.limit + 1, after=after, before=before)
+        since = None if wanted.payable_only else to_text(self._clock.now() - timedelta(days=self._settings.search_days))
+        found = self._reads.orders(wanted, cursor.limit + 1, after=after, before=before, since=since)
         more = len(found) > cursor.limit
         page = found[1:] if more and before else found[: cursor.limit]
-        has_newer, has_older = (more, True) if before else (after is not None, more)
-        tokens = [self._cursors.token(Position(o.created_at, o.id), wanted) for o in (s.order for s in (page[:1] + page[-1:]))]
+        if not page:
+            return PagedOrders(data=())
+        first, last = (Position(stored.order.created_at, stored.order.id) for stored in (page[0], page[-1]))
+        # The order behind a token may have been paid since: whether there is a page where the caller came from is asked anew.
+        has_newer = more if before else after is not None and bool(self._reads.orders(wanted, 1, before=first, since=since))
+        has_older = bool(self._reads.orders(wanted, 1, after=last, since=since)) if before else more
         return PagedOrders(
             data=tuple(answer(stored.order, stored.personal) for stored in page),
-            before=tokens[0] if page and has_newer else msgspec.UNSET,
-            after=tokens[-1] if page and has_older else msgspec.UNSET,
+            before=self._cursors.token(first, wanted) if has_newer else msgspec.UNSET,
+            after=self._cursors.token(last, wanted) if has_older else msgspec.UNSET,
         )
 
     def handle_event(self, request: EventRequestBody, channel: Channel) -> Nothing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -14,8 +14,19 @@ from adapters.edge import BadInput, json_body
 from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.orders import answer, new_order_id
 from adapters.edge.roles import require
-from adapters.edge.strict_json import shown
-from adapters.edge.wire import AreaBody, OpenOrderRequest, OrderAnswer, OrderStatus, Request, TableBody, check_bill, to_bill, to_personal
+from adapters.edge.strict_json import BODY, shown
+from adapters.edge.wire import (
+    AreaBody,
+    CatalogueBody,
+    OpenOrderRequest,
+    OrderAnswer,
+    OrderStatus,
+    Request,
+    TableBody,
+    check_bill,
+    to_bill,
+    to_personal,
+)
 from workflow.clock import Clock
 from workflow.commands import AmendOrder, OpenOrder, OrderRequest, RefuseOrder, ReportProgress, SetVenue
 from workflow.engine import Engine
@@ -33,6 +44,9 @@ FEED_WAITERS = 8
 FEED_LONGEST_WISH_S = 3_600
 FEED_MAX_AFTER = 2**62
 MAX_PLACES = 10_000
+"""Areas, and tables, at most."""
+MAX_CATALOGUE = 20_000
+"""PLUs at most. What a till with many or long ones meets first is MAX_BODY: 10,000 entries of 100 bytes are 1 MB."""
 REASON_CHARACTERS = 1_000
 
 
@@ -93,6 +107,7 @@ _FEED = (
 )
 _Areas = Annotated[list[AreaBody], msgspec.Meta(max_length=MAX_PLACES)]
 _Tables = Annotated[list[TableBody], msgspec.Meta(max_length=MAX_PLACES)]
+_Catalogue = Annotated[list[CatalogueBody], msgspec.Meta(max_length=MAX_CATALOGUE)]
 
 # fmt: off
 CALLS = (
@@ -104,6 +119,7 @@ CALLS = (
     Call(id="set_state",       method="PUT",  path="/till/state",                    request=StateRequest,     answer=StateRequest,   summary="Say whether the venue takes orders; if not, CreateOrder is answered with 409.", **_TILL),
     Call(id="set_areas",       method="PUT",  path="/till/areas",                    request=_Areas,           answer=dict[str, int], summary="Give the whole list of areas, replacing the last.", **_TILL),
     Call(id="set_tables",      method="PUT",  path="/till/tables",                   request=_Tables,          answer=dict[str, int], summary="Give the whole list of tables, replacing the last.", **_TILL),
+    Call(id="set_catalogue",   method="PUT",  path="/till/catalogue",                request=_Catalogue,       answer=dict[str, int], summary="Give the whole list of what can be ordered, replacing the last.", **_TILL),
     Call(id="feed",            method="GET",  path="/till/feed",                     query=_FEED,              answer=FeedPage,       summary="Read what changed since a position, oldest first.", **_TILL),
 )
 # fmt: on
@@ -161,11 +177,29 @@ class TillApi:
 
     def set_areas(self) -> Response:
         """The whole list of areas, replacing the last."""
-        return self._set_places("areas", list[AreaBody])
+        actor, areas = require("till"), self._body(list[AreaBody])
+        _refuse_more_than(MAX_PLACES, areas)
+        _refuse_repeated("id", [area.id for area in areas])
+        return self._set_list("areas", areas, actor)
 
     def set_tables(self) -> Response:
-        """The whole list of tables, replacing the last."""
-        return self._set_places("tables", list[TableBody])
+        """The whole list of tables, replacing the last: ids once, names once in an area, areas those given, if any were (contract §10)."""
+        actor, tables = require("till"), self._body(list[TableBody])
+        _refuse_more_than(MAX_PLACES, tables)
+        _refuse_repeated("id", [table.id for table in tables])
+        _refuse_repeated("name", [(table.area_id, table.name) for table in tables], "in its area")
+        areas = {area.id for area in msgspec.convert(self._reads.venue("areas") or [], list[AreaBody])}
+        for index, table in enumerate(tables):
+            if areas and table.area_id is not None and table.area_id not in areas:
+                raise BadInput(f"[{index}].areaId", f"expected one of the till's areas, got {shown(table.area_id)}")
+        return self._set_list("tables", tables, actor)
+
+    def set_catalogue(self) -> Response:
+        """The whole list of what can be ordered, replacing the last; Dojo's new orders are held against it, the till's own are not."""
+        actor, entries = require("till"), self._body(list[CatalogueBody])
+        _refuse_more_than(MAX_CATALOGUE, entries)
+        _refuse_repeated("plu", [entry.plu for entry in entries])
+        return self._set_list("catalogue", entries, actor)
 
     def feed(self) -> Response:
         """What changed since `after`, oldest first; waits up to `wait` seconds for something."""
@@ -204,21 +238,30 @@ class TillApi:
             after=entries[-1].seq if entries else after,
         )
 
-    def _set_places(self, name: str, type_: type[list[AreaBody]] | type[list[TableBody]]) -> Response:
-        actor = require("till")
-        places: list[AreaBody] | list[TableBody] = self._body(type_)
-        if len(places) > MAX_PLACES:
-            raise BadInput(name, f"expected at most {MAX_PLACES}, got {len(places)}")
-        if len({place.id for place in places}) < len(places):
-            raise BadInput("id", "comes twice in the list")
-        self._engine.handle(SetVenue(name=name, value=msgspec.to_builtins(places), actor=actor))
-        return _json({name: len(places)})
+    def _set_list(self, name: str, entries: Sequence[AreaBody | TableBody | CatalogueBody], actor: str) -> Response:
+        self._engine.handle(SetVenue(name=name, value=msgspec.to_builtins(entries), actor=actor))
+        return _json({name: len(entries)})
 
     def _body(self, type_: type[T]) -> T:
         return json_body(type_, max_body=self._settings.max_body, max_depth=self._settings.max_depth)
 
     def _ask(self, command: OrderRequest) -> Response:
         return _order(self._engine.handle(command))
+
+
+def _refuse_more_than(limit: int, entries: Sequence[object]) -> None:
+    if len(entries) > limit:
+        raise BadInput(BODY, f"expected at most {limit} entries, got {len(entries)}")
+
+
+def _refuse_repeated(field: str, values: Sequence[str | tuple[str | None, str]], where: str = "") -> None:
+    """Refuse a value that comes twice; of a tuple its last part is shown. The field named is that of the second one."""
+    first: dict[object, int] = {}
+    for index, value in enumerate(values):
+        if value in first:
+            got = shown(value if isinstance(value, str) else value[-1])
+            raise BadInput(f"[{index}].{field}", f"expected once{where and f' {where}'}, got {got} as in [{first[value]}]")
+        first[value] = index
 
 
 def _order(outcome: Outcome) -> Response:

@@ -196,7 +196,9 @@ def test_the_command_knows_no_bill_of_an_unknown_order(venue):
 def test_what_controls_a_terminal_is_on_no_bill(venue, is_bill):
     hostile = "\x1b]0;owned\x07\x1b[2J\u202e"
     item = {"plu": "P", "name": f"{hostile}Soup", "quantity": 1, "amountPerItem": gbp(1200)}
-    created = venue.service.dojo.post("/v1/orders", an_order("hostile", items=[item], displayName=hostile, reference=f"{hostile}R"))
+    created = venue.service.dojo.post(
+        "/v1/orders", an_order("hostile", table="tbl_full", items=[item], displayName=hostile, reference=f"{hostile}R")
+    )
 
     bill = is_bill(bill_of(venue.service, created.json["id"]))
     printed = command(venue.service, "orders", "bill", created.json["id"]).stdout

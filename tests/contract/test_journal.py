@@ -601,7 +601,7 @@ def test_a_reader_cannot_write(sqlite, opened):
     opened.write(note("kept"))
     reads = sqlite.reads()
     assert reads.rows("PRAGMA query_only") == [(1,)]
-    for sql in ("DELETE FROM tree_node", "INSERT INTO venue VALUES ('areas', '[]')", "PRAGMA user_version = 9", "DROP TABLE journal"):
+    for sql in ("DELETE FROM tree_node", "INSERT INTO venue VALUES ('areas', 'x', '[]')", "PRAGMA user_version = 9", "DROP TABLE journal"):
         with pytest.raises(WorkflowError):
             reads.rows(sql)
     assert sqlite.texts() == ["kept"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import sqlite3
 
 import pytest
 
 from tests.builders import Venue, an_intent
 from workflow.journal import transaction
+from workflow.journal.driver import sqlite3
 from workflow.journal.port import ParkedLinks, Seen
+from workflow.journal.reads import OrderFilter, Position, orders_query
 from workflow.journal.schema import TABLES as TABLES_SQL
 from workflow.journal.transaction import SqliteTransaction
 
@@ -77,6 +79,7 @@ ASK = {
     "due_parked": lambda asked: asked.due_parked(10**13, 10),
     "has_venue_attention": lambda asked: asked.has_venue_attention("DOJO_AUTH"),
     "venue": lambda asked: asked.venue("taking_orders"),
+    "venue_edition": lambda asked: asked.venue_edition("catalogue"),
 }
 
 
@@ -89,9 +92,7 @@ def test_no_question_of_the_writer_reads_a_whole_table(connection, name):
     assert {sql: found for sql, values in recorder.asked if (found := scanned(connection, sql, values))} == {}
 
 
-@pytest.mark.parametrize(
-    "name", ["WAITING_TASK", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPDATE_ORDER", "UPSERT_PAYMENT", "PUT_TASK"]
-)
+@pytest.mark.parametrize("name", ["WAITING_TASK", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPSERT_PAYMENT", "PUT_TASK"])
 def test_no_statement_that_is_prepared_once_reads_a_whole_table(connection, name):
     sql = getattr(transaction, name)
 
@@ -123,6 +124,41 @@ def test_a_whole_flow_reads_no_whole_table(tmp_path):
     connection.close()
     assert len(statements) > 10
     assert slow == {}
+
+
+WHERE = ("table_id", "waiter_id", "party_id", "reservation_id", "state", "text")
+PLACE = Position("2026-03-14T12:00:00.000Z", "o1")
+PAGES = {
+    "first": ({}, ""),
+    "after": ({"after": PLACE}, "(created_at,id)<(?,?)"),
+    "before": ({"before": PLACE}, "(created_at,id)>(?,?)"),
+    "first in a window": ({"since": PLACE.created_at}, "created_at>?"),
+    "before what the window shows": ({"before": PLACE, "since": "2026-03-14T12:00:00.001Z"}, "created_at>?"),
+    "after in a window": ({"after": PLACE, "since": PLACE.created_at}, "created_at>? AND (created_at,id)<(?,?)"),
+    "before in a window": ({"before": PLACE, "since": PLACE.created_at}, "(created_at,id)>(?,?)"),
+}
+UNIQUE = ("(id=?)", "(dojo_order_id=?)", "(intent_id=?)", "(rowid=?)", "(order_id=?)")
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("given", [names for size in range(len(WHERE) + 1) for names in itertools.combinations(WHERE, size)], ids="+".join)
+def test_every_page_of_orders_is_a_range_of_an_index_in_its_order(connection, given, page):
+    """Whatever the filters: their index is entered at the page's own place, and nothing but the page is sorted."""
+    options, entered_at = PAGES[page]
+    for payable_only, attention in itertools.product((False, True), repeat=2):
+        wanted = OrderFilter(**dict.fromkeys(given, "x"), payable_only=payable_only, attention=attention)
+        sql, values = orders_query(wanted, 50, **options)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+        read = [
+            line for line in plan if re.match(r"(SCAN|SEARCH) (orders|payments|personal)\b", line) and not any(u in line for u in UNIQUE)
+        ]
+        assert len(read) == (2 if "text" in given else 1), plan
+        assert all("INDEX orders_" in line and entered_at in line for line in read), plan
+        if given or options:
+            assert not [line for line in read if line.startswith("SCAN")], plan
+        if "text" not in given:
+            assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
 
 
 def test_a_scan_would_be_noticed(connection):

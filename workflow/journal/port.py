@@ -135,6 +135,9 @@ class Transaction(Protocol):
     def venue(self, name: str) -> Json:
         """What the till last said about the venue; None where it never did."""
 
+    def venue_edition(self, name: str) -> str:
+        """Names what `venue` would answer, at little cost: another edition is another value; "" where the till never said it."""
+
     def set_venue(self, name: str, value: Json) -> None:
         """Keep what the till said about the venue."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 from sqlite_utils import Database
@@ -19,6 +19,7 @@ from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.connection import connect
 from workflow.journal.driver import sqlite3
+from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
 
@@ -137,21 +138,20 @@ class SqliteReads:
         return _stored_order(rows[0]) if rows else None
 
     def orders(
-        self, wanted: OrderFilter, limit: int, *, after: Position | None = None, before: Position | None = None
+        self,
+        wanted: OrderFilter,
+        limit: int,
+        *,
+        after: Position | None = None,
+        before: Position | None = None,
+        since: str | None = None,
     ) -> list[StoredOrder]:
-        """Up to `limit` orders, newest first: those behind `after`, or the nearest ones in front of `before`."""
-        conditions, values = _conditions(wanted)
-        direction = "DESC"
-        if after:
-            conditions.append("(orders.created_at, orders.id) < (?, ?)")
-            values += after
-        elif before:
-            conditions.append("(orders.created_at, orders.id) > (?, ?)")
-            values += before
-            direction = "ASC"
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"{_ORDER} {where} ORDER BY orders.created_at {direction}, orders.id {direction} LIMIT ?"
-        found = [_stored_order(row) for row in self._rows(sql, (*values, limit))]
+        """Up to `limit` orders, newest first: those behind `after`, or the nearest ones in front of `before`; none created before `since`.
+
+        The cost is that of the rows that are answered, however many orders there are: every page is read from an index in its order.
+        """
+        sql, values = orders_query(wanted, limit, after=after, before=before, since=since)
+        found = [_stored_order(row) for row in self._rows(sql, values)]
         return found[::-1] if before else found
 
     def entries(self, *, order_id: str | None = None, after: int = 0, limit: int = -1) -> Iterator[StoredEntry]:
@@ -292,6 +292,9 @@ def _to_ms(text: str) -> int:
     return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
+Condition: TypeAlias = tuple[str, Sequence[object]]
+"""A condition in SQL, and its values."""
+
 _ORDER = "SELECT orders.body, personal.data FROM orders LEFT JOIN personal ON personal.order_id = orders.id"
 
 
@@ -299,20 +302,51 @@ def _stored_order(row: tuple[Any, ...]) -> StoredOrder:
     return StoredOrder(_order_decoder.decode(row[0]), _personal_decoder.decode(row[1]) if row[1] else Personal())
 
 
-def _conditions(wanted: OrderFilter) -> tuple[list[str], list[object]]:
-    conditions, values = list[str](), list[object]()
-    for column in ("table_id", "waiter_id", "party_id", "reservation_id", "state"):
-        if (value := getattr(wanted, column)) is not None:
-            conditions.append(f"orders.{column} = ?")
-            values.append(value)
-    if wanted.payable_only:
-        conditions.append("orders.payable = 1")
-    if wanted.attention:
-        conditions.append("EXISTS (SELECT 1 FROM attention WHERE attention.order_id = orders.id)")
-    if wanted.text is not None:
-        conditions.append(
-            "(orders.id = ? OR orders.dojo_order_id = ? OR orders.reference = ? OR orders.table_id = ? "
-            "OR orders.id IN (SELECT order_id FROM payments WHERE intent_id = ?))"
-        )
-        values += [wanted.text] * 5
-    return conditions, values
+def orders_query(
+    wanted: OrderFilter, limit: int, *, after: Position | None = None, before: Position | None = None, since: str | None = None
+) -> tuple[str, tuple[object, ...]]:
+    """The statement behind a page of orders, and its values."""
+    direction = "DESC" if before is None else "ASC"
+    order_by = f"ORDER BY created_at {direction}, id {direction}"
+    bounds: list[Condition] = []
+    if after is not None:
+        bounds.append(("(created_at, id) < (?, ?)", after))
+    # Of two lower bounds SQLite would enter the index at either, so only the higher is given.
+    if before is not None and (since is None or before.created_at >= since):
+        bounds.append(("(created_at, id) > (?, ?)", before))
+    elif since is not None:
+        bounds.append(("created_at >= ?", (since,)))
+    pages, values = list[str](), list[object]()
+    for source, filters in _ways(wanted):
+        conditions = [*filters, *bounds]
+        where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
+        pages.append(f"SELECT * FROM (SELECT rowid AS place, created_at, id FROM {source} {where} {order_by} LIMIT ?)")
+        values += [*(value for _, given in conditions for value in given), limit]
+    sql = (
+        f"SELECT orders.body, personal.data FROM ({' UNION '.join(pages)} {order_by} LIMIT ?) AS found "
+        "CROSS JOIN orders ON orders.rowid = found.place LEFT JOIN personal ON personal.order_id = orders.id "
+        f"ORDER BY found.created_at {direction}, found.id {direction}"
+    )
+    return sql, (*values, limit)
+
+
+def _ways(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
+    """Where to read a page from and on which conditions: one index, or for a text everything that it may be."""
+    given = [(column, getattr(wanted, column)) for column in _EQUAL if getattr(wanted, column) is not None]
+    switches = {name for name, is_on in (("payable", wanted.payable_only), ("attention", wanted.attention)) if is_on}
+    switched: list[Condition] = [(f"{name} = 1", ()) for name in sorted(switches)]
+    for found_by in [[]] if wanted.text is None else [[("reference", wanted.text)], [("table_id", wanted.text)]]:
+        equal = [*given, *found_by]
+        columns = {column for column, _ in equal}
+        index = next(each for each in ORDER_INDEXES if columns.issuperset(each.equal) and switches.issuperset(each.switched_on))
+        yield f"orders INDEXED BY {index.name}", [*switched, *_equals(equal)]
+    for unique in () if wanted.text is None else _UNIQUE:
+        yield "orders", [*switched, *_equals(given), (unique, (wanted.text,))]
+
+
+def _equals(pairs: Sequence[tuple[str, object]]) -> list[Condition]:
+    return [(f"{column} = ?", (value,)) for column, value in pairs]
+
+
+_EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "state")
+_UNIQUE = ("id = ?", "dojo_order_id = ?", "id = (SELECT order_id FROM payments WHERE intent_id = ?)")

@@ -6,6 +6,8 @@ rebuild, the outbox, and what idempotency needs. CHECKs on states come from the 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from workflow.effects import TellTill
 from workflow.entry import KINDS
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
@@ -14,6 +16,57 @@ from workflow.order import FLOWS
 APPLICATION_ID = 0x54494C4C  # "TILL", in the file's header: tells our file from another program's.
 SCHEMA_VERSION = 1
 TASK_STATUSES = ("pending", "leased", "done", "dead", "paused")
+
+
+class OrderIndex(NamedTuple):
+    """An index that a page of orders is read from: rows with these columns equal and these switches on, in the order of time."""
+
+    name: str
+    equal: tuple[str, ...] = ()
+    switched_on: tuple[str, ...] = ()
+
+
+# A page is read from one of these, whole and in its order, so that its cost is that of its rows. The first that fits is taken: an order
+# has one party and one reservation at most, and these have few orders, so that other filters are looked up in the rows themselves.
+# Switches make an index partial: what is paid, or needs nobody, costs no write in it.
+# fmt: off
+ORDER_INDEXES = (
+    OrderIndex("orders_payable_by_party",           ("party_id",),            ("payable",)),
+    OrderIndex("orders_by_party",                   ("party_id",)),
+    OrderIndex("orders_payable_by_reservation",     ("reservation_id",),      ("payable",)),
+    OrderIndex("orders_by_reservation",             ("reservation_id",)),
+    OrderIndex("orders_payable_by_table_waiter",    ("table_id", "waiter_id"), ("payable",)),
+    OrderIndex("orders_by_table_waiter",            ("table_id", "waiter_id")),
+    OrderIndex("orders_attention_by_table_state",   ("table_id", "state"),    ("attention",)),
+    OrderIndex("orders_attention_by_reference_state", ("reference", "state"), ("attention",)),
+    OrderIndex("orders_attention_by_table",         ("table_id",),            ("attention",)),
+    OrderIndex("orders_attention_by_reference",     ("reference",),           ("attention",)),
+    OrderIndex("orders_by_table_state",             ("table_id", "state")),
+    OrderIndex("orders_by_reference_state",         ("reference", "state")),
+    OrderIndex("orders_payable_by_table",           ("table_id",),            ("payable",)),
+    OrderIndex("orders_by_table",                   ("table_id",)),
+    OrderIndex("orders_payable_by_waiter",          ("waiter_id",),           ("payable",)),
+    OrderIndex("orders_by_waiter",                  ("waiter_id",)),
+    OrderIndex("orders_by_reference",               ("reference",)),
+    OrderIndex("orders_attention_by_state",         ("state",),               ("attention",)),
+    OrderIndex("orders_attention",                  (),                       ("attention",)),
+    OrderIndex("orders_by_state",                   ("state",)),
+    OrderIndex("orders_payable",                    (),                       ("payable",)),
+    OrderIndex("orders_by_time"),
+)
+# fmt: on
+
+
+def _order_indexes() -> str:
+    return "\n".join(create_index(index) for index in ORDER_INDEXES)
+
+
+def create_index(index: OrderIndex) -> str:
+    """The statement that makes the index."""
+    given = [f"{column} IS NOT NULL" for column in index.equal if column != "state"]
+    where = " AND ".join([*given, *(f"{switch} = 1" for switch in index.switched_on)])
+    columns = ", ".join([*index.equal, "created_at", "id"])
+    return f"CREATE INDEX {index.name} ON orders({columns}){f' WHERE {where}' if where else ''};"
 
 
 def _one_of(names: object) -> str:
@@ -65,6 +118,7 @@ CREATE TABLE orders(
   status TEXT NOT NULL CHECK (status IN ({_states(FULFILMENT.states)})),
   table_id TEXT, waiter_id TEXT, party_id TEXT, reservation_id TEXT, reference TEXT,
   payable INTEGER NOT NULL CHECK (payable IN (0, 1)),
+  attention INTEGER NOT NULL CHECK (attention IN (0, 1)),
   currency TEXT NOT NULL,
   total INTEGER NOT NULL, paid INTEGER NOT NULL, tips INTEGER NOT NULL,
   order_seq INTEGER NOT NULL,
@@ -72,9 +126,7 @@ CREATE TABLE orders(
   created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
   body TEXT NOT NULL
 ) STRICT;
-CREATE INDEX orders_by_time ON orders(created_at, id);
-CREATE INDEX orders_by_table ON orders(table_id, created_at, id) WHERE table_id IS NOT NULL;
-CREATE INDEX orders_payable ON orders(created_at, id) WHERE payable = 1;
+{_order_indexes()}
 CREATE TABLE payments(
   intent_id TEXT PRIMARY KEY,
   order_id TEXT NOT NULL REFERENCES orders(id),
@@ -95,7 +147,7 @@ CREATE INDEX parked_due ON parked(next_at_ms) WHERE next_at_ms IS NOT NULL;
 CREATE TABLE watch(intent_id TEXT PRIMARY KEY, order_id TEXT NOT NULL, next_at_ms INTEGER NOT NULL, interval_ms INTEGER NOT NULL) STRICT;
 CREATE INDEX watch_due ON watch(next_at_ms);
 CREATE TABLE locks(order_id TEXT PRIMARY KEY, lock_id TEXT NOT NULL, expires_at TEXT NOT NULL, released INTEGER NOT NULL, holder TEXT NOT NULL) STRICT;
-CREATE TABLE venue(name TEXT PRIMARY KEY, value TEXT NOT NULL CHECK (json_valid(value))) STRICT;
+CREATE TABLE venue(name TEXT PRIMARY KEY, edition TEXT NOT NULL, value TEXT NOT NULL CHECK (json_valid(value))) STRICT;
 CREATE INDEX parked_by_external_id ON parked(external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX parked_by_dojo_order_id ON parked(dojo_order_id) WHERE dojo_order_id IS NOT NULL;
 CREATE TABLE inbox(

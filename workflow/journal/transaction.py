@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
 
-from workflow.bill import Personal
+from workflow.bill import DineIn, Personal
 from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
@@ -62,7 +64,7 @@ class SqliteTransaction:
         if before is None:
             self._connection.execute(INSERT_ORDER, order_row(order, last_hash))
         else:
-            self._connection.execute(UPDATE_ORDER, (*order_row(order, last_hash)[1:], order.id))
+            self._update(order, before, last_hash)
         old = before.payments if before else {}
         for intent_id, payment in order.payments.items():
             if payment == old.get(intent_id):
@@ -77,6 +79,14 @@ class SqliteTransaction:
         if order.attention != (before.attention if before else ()):
             self._connection.execute("DELETE FROM attention WHERE order_id = ?", (order.id,))
             self._connection.executemany("INSERT INTO attention VALUES (?, ?, ?, ?, ?)", attention_rows(order))
+
+    def _update(self, order: Order, before: Order, last_hash: str) -> None:
+        """Set what may differ; of the columns that orders are searched by only those that do, since each has its indexes."""
+        row = dict(zip(_ORDER_COLUMNS, order_row(order, last_hash), strict=True))
+        old = search_columns(before)
+        changed = (name for name, value in search_columns(order).items() if value != old[name])
+        names = (*_ALWAYS_SET, *changed)
+        self._connection.execute(update_order(names), (*(row[name] for name in names), order.id))
 
     def append(self, entries: Sequence[Entry]) -> None:
         rows = []
@@ -187,8 +197,13 @@ class SqliteTransaction:
 
     def set_venue(self, name: str, value: Json) -> None:
         self._connection.execute(
-            "INSERT INTO venue VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, canonical(value))
+            "INSERT INTO venue VALUES (?, ?, ?) ON CONFLICT(name) DO UPDATE SET edition = excluded.edition, value = excluded.value",
+            venue_row(name, canonical(value)),
         )
+
+    def venue_edition(self, name: str) -> str:
+        row = self._one("SELECT edition FROM venue WHERE name = ?", name)
+        return str(row[0]) if row else ""
 
     def task(self, task_id: str) -> StoredTask | None:
         return _stored_task(self._one(f"SELECT {TASK_COLUMNS} FROM outbox WHERE id = ?", task_id))
@@ -274,6 +289,7 @@ _ORDER_COLUMNS = [
     "reservation_id",
     "reference",
     "payable",
+    "attention",
     "currency",
     "total",
     "paid",
@@ -285,7 +301,8 @@ _ORDER_COLUMNS = [
     "body",
 ]
 INSERT_ORDER = f"INSERT INTO orders({', '.join(_ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(_ORDER_COLUMNS))})"
-UPDATE_ORDER = f"UPDATE orders SET {', '.join(f'{name} = ?' for name in _ORDER_COLUMNS[1:])} WHERE id = ?"
+_ALWAYS_SET = ("status", "total", "paid", "tips", "order_seq", "last_hash", "updated_at", "body")
+"""What an order has for life (its ids, its flow, its currency, when it was created) is never set again."""
 UPSERT_PAYMENT = (
     "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(intent_id) DO UPDATE SET state = excluded.state, paid = excluded.paid, "
     "tips = excluded.tips, refunded = excluded.refunded, mismatch = excluded.mismatch WHERE order_id = excluded.order_id"
@@ -338,6 +355,12 @@ SELECT * FROM (
 """
 
 
+@cache
+def update_order(names: tuple[str, ...]) -> str:
+    """The statement that sets these columns of an order."""
+    return f"UPDATE orders SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"
+
+
 def _stored_task(row: tuple[Any, ...] | None) -> StoredTask | None:
     if row is None:
         return None
@@ -366,19 +389,14 @@ def hashed_entry(entry: Entry, prev_hash: str) -> HashedEntry:
 
 def order_row(order: Order, last_hash: str) -> tuple[object, ...]:
     """The row of `orders`: columns to search by, and the whole order in `body`."""
-    dine_in = order.bill.details.dine_in
+    searched = search_columns(order)
     return (
         order.id,
         order.dojo_order_id,
         order.flow,
-        order.state,
+        searched.pop("state"),
         order.status,
-        dine_in.table_id if dine_in else None,
-        dine_in.waiter_id if dine_in else None,
-        dine_in.party_id if dine_in else None,
-        dine_in.reservation_id if dine_in else None,
-        order.bill.reference,
-        int(order.is_payable),
+        *searched.values(),
         order.currency,
         order.total.value,
         order.paid.value,
@@ -391,6 +409,21 @@ def order_row(order: Order, last_hash: str) -> tuple[object, ...]:
     )
 
 
+def search_columns(order: Order) -> dict[str, object]:
+    """The columns of `orders` that a search may name, in their order in the table."""
+    where = order.bill.details.dine_in or DineIn()
+    return {
+        "state": order.state,
+        "table_id": where.table_id,
+        "waiter_id": where.waiter_id,
+        "party_id": where.party_id,
+        "reservation_id": where.reservation_id,
+        "reference": order.bill.reference,
+        "payable": int(order.is_payable),
+        "attention": int(bool(order.attention)),
+    }
+
+
 def payment_row(order: Order, intent_id: IntentId) -> tuple[object, ...]:
     """The row of `payments`; `paid` and `tips` are what counts now."""
     payment = order.payments[intent_id]
@@ -401,6 +434,11 @@ def lock_row(order: Order) -> tuple[object, ...]:
     """The row of `locks`: the last lock that was taken."""
     assert order.lock is not None
     return (order.id, order.lock.lock_id, order.lock.expires_at, int(order.lock.released), order.lock.holder)
+
+
+def venue_row(name: str, value: str) -> tuple[str, str, str]:
+    """The row of `venue`: canonical JSON, and its hash, by which a reader knows what it has read already."""
+    return (name, hashlib.sha256(value.encode()).hexdigest(), value)
 
 
 def attention_rows(order: Order) -> list[tuple[str, ...]]:
