@@ -8,7 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from workflow.bill import Bill, Details, DineIn, Personal
+from workflow.booking import Party, Reservation
 from workflow.case import declared_machines
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
 from workflow.effects import Task
@@ -68,6 +71,27 @@ def an_intent(intent_id: str = "pi_1", *, status: str = "Captured", paid: int = 
 
 def a_capture(amount: int, *, tips: int | None = None, status: str = "Successful") -> Capture:
     return Capture(id=f"cp_{amount}", status=status, amount=amount, tips=tips)
+
+
+def a_party(booking_id: str = "pty_1", *tables: str, **changes: object) -> Party:
+    """A party that Dojo knows by `dojo-` and its id."""
+    party = Party(
+        id=booking_id, dojo_id=f"dojo-{booking_id}", table_ids=tables or ("tbl_12",), start_time="2026-03-14T19:00:00.000Z", status="seated"
+    )
+    return msgspec.structs.replace(party, **changes)
+
+
+def a_reservation(booking_id: str = "rsv_1", *tables: str, **changes: object) -> Reservation:
+    """A reservation of two hours, likewise."""
+    reservation = Reservation(
+        id=booking_id,
+        dojo_id=f"dojo-{booking_id}",
+        table_ids=tables or ("tbl_12",),
+        start_time="2026-03-14T19:00:00.000Z",
+        end_time="2026-03-14T21:00:00.000Z",
+        covers=2,
+    )
+    return msgspec.structs.replace(reservation, **changes)
 
 
 class Venue:

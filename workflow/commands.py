@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from workflow.bill import Bill, Personal
+from workflow.booking import Booking, Guest, Kind
 from workflow.effects import Task
 from workflow.entry import Json
 from workflow.money import Money
@@ -187,6 +188,33 @@ class ResolveVenue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBooking:
+    """Dojo seats a party or takes a reservation. `booking.id` is used if it is new."""
+
+    booking: Booking
+    guest: Guest
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBooking:
+    """Dojo replaces the details of the party or reservation `booking.id`."""
+
+    booking: Booking
+    guest: Guest
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBooking:
+    """Dojo deletes a party or a reservation."""
+
+    kind: Kind
+    booking_id: str
+    actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetVenue:
     """The till says how the venue is: `name` is `taking_orders`, `areas`, `tables` or `catalogue`; `value` is what JSON can say."""
 
@@ -259,5 +287,6 @@ Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
 OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
+BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking
 VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | Sweep
-Command: TypeAlias = Request | OrderRequest | VenueRequest | Result
+Command: TypeAlias = Request | OrderRequest | BookingRequest | VenueRequest | Result

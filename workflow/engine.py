@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from workflow import decisions, requests, venue
+from workflow import bookings, decisions, requests, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
 from workflow.clock import Clock
 from workflow.commands import (
     AmendOrder,
     AttemptFailed,
+    BookingRequest,
     CancelOrder,
     Command,
     CreateOrder,
@@ -42,7 +43,7 @@ from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
 from workflow.errors import Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
-from workflow.ledger import canonical
+from workflow.ledger import canonical, salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -71,7 +72,7 @@ class Engine:
         """Decide one command and store the decision, durable on return; send nothing.
 
         The same idempotency key again changes nothing and returns the order as it is now. Raises UnknownOrder, UnknownTask,
-        JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and comes back in the outcome.
+        UnknownBooking, JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and is in the outcome.
         """
         return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
 
@@ -95,6 +96,8 @@ class Engine:
             return self._result(command, unit)
         if isinstance(command, OrderRequest):
             return self._order_request(command, unit)
+        if isinstance(command, BookingRequest):
+            return bookings.handle(command, unit, self._settings.new_salt, self._offer)
         if isinstance(command, VenueRequest):
             return venue.handle(command, unit)
         return self._request(command, unit)
@@ -156,7 +159,7 @@ class Engine:
             return ""
         salt = self._settings.new_salt()
         unit.transaction.keep_personal(order_id, salt, personal)
-        return hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
+        return salted_hash(salt, personal)
 
     def _taken_by_other(self, command: CreateOrder, order_id: OrderId, unit: Unit) -> Outcome | None:
         intents = [told.intent_id for told in command.payments]

@@ -3,7 +3,7 @@
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
-        IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
+        UnknownBooking · IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
@@ -61,6 +61,10 @@ class NotOffered(Refused):
     def __init__(self, *, field: str, value: str, name: str, reason: str) -> None:
         super().__init__(f"{field} {reason}")
         self.field, self.value, self.name, self.reason = field, value, name, reason
+
+
+class UnknownBooking(Refused):
+    """No party, or no reservation, has this id, or it was deleted."""
 
 
 class IntentNotFound(Refused):

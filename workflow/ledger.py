@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ def canonical(value: object) -> str:
     """
     _refuse_floats((msgspec.to_builtins(value),))
     return _encode(value).decode()
+
+
+def salted_hash(salt: str, personal: object) -> str:
+    """What the journal holds of personal data: it proves what they were for as long as the salt is kept beside them."""
+    return hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
 
 
 def _refuse_floats(values: Iterable[object]) -> None:

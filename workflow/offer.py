@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from workflow.bill import Bill, Item, SubItem
@@ -30,6 +30,14 @@ class Offer:
         tables = self._list("tables", "id", transaction) if table_id is not None else {}
         if table_id is not None and tables and table_id not in tables:
             return NotOffered(field="details.dineIn.tableId", value=table_id, name="", reason=UNKNOWN_TABLE)
+        return None
+
+    def unknown_table(self, table_ids: Sequence[str], known: Collection[str], transaction: Transaction) -> NotOffered | None:
+        """The first of these tables that the till does not have and that is not among the `known` ones."""
+        tables = self._list("tables", "id", transaction)
+        for place, table_id in enumerate(table_ids) if tables else ():
+            if table_id not in tables and table_id not in known:
+                return NotOffered(field=f"tableIds[{place}]", value=table_id, name="", reason=UNKNOWN_TABLE)
         return None
 
     def _list(self, name: str, key: str, transaction: Transaction) -> Mapping[str, bool]:

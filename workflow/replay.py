@@ -1,7 +1,7 @@
 """Two questions an auditor asks of a journal: is it whole, and does it explain what is stored.
 
 `verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness. `replay` rebuilds every
-order, payment, attention and task from entries alone and compares. Both stream; both read only.
+order, payment, booking, attention and task from entries alone and compares. Both stream; both read only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ from typing import Any, cast
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from workflow.booking import Booking, kind_told, told
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
-from workflow.journal.transaction import attention_rows, lock_row, order_row, payment_row, venue_row
+from workflow.journal.transaction import (
+    attention_rows,
+    booking_row,
+    booking_table_rows,
+    lock_row,
+    order_row,
+    payment_row,
+    venue_row,
+)
 from workflow.journal.witness import Head, read_head
 from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
 from workflow.order import Attention, Order, evolve
@@ -163,6 +172,7 @@ class Replayed:
     tasks: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
     venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     venue: dict[str, str] = field(default_factory=dict)
+    bookings: dict[str, Booking] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,6 +229,9 @@ def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
     facts = stored.entry().body
     if stored.trigger == "set_venue":
         rebuilt.venue[str(facts["name"])] = canonical(facts["value"])
+    if kind := kind_told(stored.entry()):
+        booking = told(rebuilt.bookings, kind, stored.entry())
+        rebuilt.bookings[booking.id] = booking
     if stored.kind != "attention":
         return
     key = (str(facts["code"]), stored.payment_intent_id)
@@ -256,7 +269,11 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     yield from _compare(reads, "attention", "SELECT * FROM attention", attention, 3)
     venue = {(name,): venue_row(name, value) for name, value in rebuilt.venue.items()}
     yield from _compare(reads, "venue", "SELECT * FROM venue", venue, 1)
-    tasks = {(task,): (task, *told) for task, told in rebuilt.tasks.items()}
+    bookings = {(booking.id,): booking_row(booking) for booking in rebuilt.bookings.values()}
+    yield from _compare(reads, "bookings", "SELECT * FROM bookings", bookings, 1)
+    tables = {row[:2]: row for booking in rebuilt.bookings.values() for row in booking_table_rows(booking)}
+    yield from _compare(reads, "booking_tables", "SELECT * FROM booking_tables", tables, 2)
+    tasks = {(task,): (task, *facts) for task, facts in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
     yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)
 

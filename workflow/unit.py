@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from workflow.bill import Personal
+from workflow.booking import Booking, Guest
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
 from workflow.effects import DOJO, TILL, Effect, ReadIntent, Task, destination_of
@@ -25,10 +26,12 @@ PAUSE_CODES = {DOJO: "DOJO_AUTH", TILL: "TILL_AUTH"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the caller answers with: the order as it is now, its personal data, and the refusal where there is one."""
+    """What the caller answers with: the order or booking as it is now, its personal data, and the refusal where there is one."""
 
     order: Order | None = None
     personal: Personal = Personal()
+    booking: Booking | None = None
+    guest: Guest = Guest()
     refusal: Refused | None = None
 
 

@@ -13,9 +13,11 @@ from adapters.cli.arrows import arrow
 from adapters.cli.context import json_option
 from adapters.cli.output import Command, Exit, Failure, emit, paint
 from adapters.sandbox import (
+    BOOKINGS,
     ORDER_AND_PAY,
     PAY_AT_TABLE,
     PAY_ONLY,
+    Bookings,
     FlowResult,
     OptionalCapability,
     OrderAndPay,
@@ -33,7 +35,7 @@ from adapters.sandbox import (
 from workflow.money import Money
 
 DEFAULT_PORT = 8090
-FLOWS = {ORDER_AND_PAY: "Order and Pay", PAY_ONLY: "Pay-only", PAY_AT_TABLE: "Pay at Table"}
+FLOWS = {ORDER_AND_PAY: "Order and Pay", PAY_ONLY: "Pay-only", PAY_AT_TABLE: "Pay at Table", BOOKINGS: "Bookings"}
 CHANNELS = ("registered", "capability", "webhook", "both")
 AFTERWARDS = ("refund", "refund-part", "reversal", "cancel")
 INSTEAD = ("cancel", "reversal", "decline")
@@ -50,7 +52,7 @@ INSTEAD = ("cancel", "reversal", "decline")
 @click.option("--username", default="", help="What Dojo presents to the POS.")
 @click.option("--password", default="", envvar="SANDBOX_PASSWORD", show_envvar=True, help="What Dojo presents to the POS.")
 @click.option("--flow", "flows", multiple=True, type=click.Choice(FLOWS), help="Play this flow, then end; repeatable. Needs --pos.")
-@click.option("--table", "table_id", metavar="ID", help="The table: where one orders, or whose bill is paid. Pay-only needs it.")
+@click.option("--table", "table_id", metavar="ID", help="The table: where one orders or sits, or whose bill is paid. Pay-only needs it.")
 @click.option("--waiter", "waiter_id", default="42", show_default=True, help="Pay at Table: who asks, and whose bill without --table.")
 @click.option("--amount", type=click.IntRange(1), help="Order something for so many pennies instead of the usual basket.")
 @click.option("--currency", default="GBP", show_default=True, help="Of what is ordered and of --tips.")
@@ -139,6 +141,8 @@ def _told(result: FlowResult) -> str:
 
 
 def _request(flow: str, *, table_id: str | None, amount: int | None, currency: str, out_of_order: bool, **options: Any) -> Request:
+    if flow == BOOKINGS:
+        return Bookings(table_id=table_id, currency=currency)
     for name in ("tips", "captures"):
         given = options[name]
         options[name] = tuple(Money(each, currency) for each in given) if name == "captures" else given and Money(given, currency)
@@ -160,7 +164,13 @@ def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
     if not is_told:
         click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} TILLPROOF_DOJO_API_KEY={api_key} tillproof serve", err=True)
         click.echo("Then: tillproof caps register, with the same settings", err=True)
-    for body in ({"flow": ORDER_AND_PAY}, {"flow": PAY_ONLY, "tableId": "tbl_7"}, {"flow": PAY_AT_TABLE, "tableId": "tbl_7"}):
+    bodies = (
+        {"flow": ORDER_AND_PAY},
+        {"flow": PAY_ONLY, "tableId": "tbl_7"},
+        {"flow": PAY_AT_TABLE, "tableId": "tbl_7"},
+        {"flow": BOOKINGS},
+    )
+    for body in bodies:
         click.echo(f"Flow: {_curl(url, api_key, body)}", err=True)
 
 

@@ -64,6 +64,16 @@ SERVED = (
     "GetOrderBill",
     "ListAreas",
     "SearchTables",
+    "CreateParty",
+    "GetPartyById",
+    "UpdatePartyById",
+    "DeletePartyById",
+    "SearchParties",
+    "CreateReservation",
+    "GetReservationById",
+    "UpdateReservationById",
+    "DeleteReservationById",
+    "SearchReservations",
 )
 """What this version answers and therefore registers."""
 

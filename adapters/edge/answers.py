@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
 from adapters.edge.wire import Answer, encode
-from workflow.errors import JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownOrder, UnknownTask
+from workflow.errors import JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownBooking, UnknownOrder, UnknownTask
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -53,7 +53,7 @@ def trace_id() -> str:
 def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and `nosniff`.
 
-    BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, LockUnknown and UnknownTask 404, any other Refused 409,
+    BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, UnknownBooking, LockUnknown and UnknownTask 404, other Refused 409,
     JournalUnavailable 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
@@ -62,7 +62,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
-    for unknown in (UnknownOrder, LockUnknown, UnknownTask):
+    for unknown in (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask):
         app.register_error_handler(unknown, lambda error: error_answer(404, str(error), trace_id()))
     app.register_error_handler(NotOffered, lambda error: error_answer(400, _not_offered(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))

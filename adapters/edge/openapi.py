@@ -28,6 +28,7 @@ PUBLISHED = {
     # our type              as Dojo publishes it
     "AreaBody": "Area",
     "Collection": "CollectionDetails",
+    "DepositAnswer": "PartyDeposit",
     "Details": "OrderDetails",
     "DineIn": "DineInDetails",
     "EposError": "EPOSError",
@@ -35,12 +36,17 @@ PUBLISHED = {
     "Nothing": "ExtendOrderLockResponse",
     "OrderAnswer": "Order",
     "PagedOrders": "PagedOrdersResponse",
+    "PagedParties": "PagedPartiesResponse",
+    "PagedReservations": "PagedReservationsResponse",
     "PagedTables": "PagedTablesResponse",
+    "PartyAnswer": "Party",
     "PaymentAnswer": "Payment",
+    "ReservationAnswer": "Reservation",
     "SearchDineIn": "SearchDineInDetails",
     "SubItem": "OrderSubItem",
     "TableBody": "Table",
     # as they may come: Dojo publishes one type for both ways, and we are stricter or more lenient one way
+    "DepositRequest": "PartyDepositRequest",
     "LenientCollection": "CollectionDetailsRequest",
     "LenientDetails": "OrderDetailsRequest",
 }

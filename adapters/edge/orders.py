@@ -42,5 +42,10 @@ def tables_of(reads: SqliteReads) -> list[TableBody]:
 
 def new_order_id(clock: Clock) -> OrderId:
     """A new id that sorts by time (neighbours on disk, newest last) and cannot be guessed."""
+    return OrderId(new_id("tp_", clock))
+
+
+def new_id(prefix: str, clock: Clock) -> str:
+    """As `new_order_id`, for whatever `prefix` says."""
     milliseconds = int(clock.now().timestamp() * 1000)
-    return OrderId(f"tp_{milliseconds:011x}{secrets.token_hex(8)}")
+    return f"{prefix}{milliseconds:011x}{secrets.token_hex(8)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -37,6 +37,7 @@ from workflow.bill import (
 )
 from workflow.money import MAX_MINOR_UNITS, Money, zero
 
+T = TypeVar("T")
 MAX_PAYMENTS = 100
 """Payments that one request may name."""
 
@@ -290,7 +291,7 @@ def to_bill(request: OrderRequest) -> Bill:
         discounts=request.discounts,
         tax_lines=request.tax_lines,
         reference=request.reference,
-        display_name=_redacted(request.display_name, NAME_LENGTH),
+        display_name=redacted(request.display_name, NAME_LENGTH),
     )
 
 
@@ -298,9 +299,9 @@ def to_personal(request: OrderRequest) -> Personal:
     """The customer and all free text, card numbers removed; item notes by path, as `items[2].subItems[1]`."""
     customer = request.customer
     return Personal(
-        customer=None if customer is None else replace(customer, name=_redacted(customer.name, NAME_LENGTH)),
-        note=_redacted(request.note, NOTE_LENGTH),
-        item_notes={path: note for path, line in _lines(request.items) if (note := _redacted(line.note, NOTE_LENGTH)) is not None},
+        customer=None if customer is None else replace(customer, name=redacted(customer.name, NAME_LENGTH)),
+        note=redacted(request.note, NOTE_LENGTH),
+        item_notes={path: note for path, line in _lines(request.items) if (note := redacted(line.note, NOTE_LENGTH)) is not None},
     )
 
 
@@ -310,7 +311,7 @@ def check_bill(bill: Bill, currency: str) -> None:
     Only a modifier's price may be negative. Sums are not compared: Dojo's `totalAmount` rules. Raises BadInput.
     """
     for field, amount, least in _amounts(bill):
-        _check_amount(field, amount, currency, least)
+        check_amount(field, amount, currency, least)
     for field, identifier in _identifiers(bill):
         _check_identifier(field, identifier)
     _check_details(bill.details)
@@ -331,9 +332,9 @@ def check_payments(payments: Sequence[PaymentRequest], total: Money) -> None:
 
 def check_payment(payment: PaymentRequest, total: Money, *, field: str = "") -> None:
     """The rules of one payment towards an order of `total`; `field` goes before the name of the field refused."""
-    _check_amount(f"{field}paidAmount", payment.paid_amount, total.currency, 0 if total.value == 0 else 1)
+    check_amount(f"{field}paidAmount", payment.paid_amount, total.currency, 0 if total.value == 0 else 1)
     if payment.tips_amount is not None:
-        _check_amount(f"{field}tipsAmount", payment.tips_amount, total.currency, 0)
+        check_amount(f"{field}tipsAmount", payment.tips_amount, total.currency, 0)
 
 
 def check_recorded(payment: PaymentRequest) -> None:
@@ -394,9 +395,9 @@ def order_answer(
         payable=payable,
         created_at=created_at,
         updated_at=updated_at,
-        reference=_sent(bill.reference),
-        display_name=_sent(bill.display_name),
-        note=_sent(personal.note),
+        reference=sent(bill.reference),
+        display_name=sent(bill.display_name),
+        note=sent(personal.note),
         customer=UNSET if personal.customer is None else personal.customer,
     )
 
@@ -451,12 +452,14 @@ def _with_notes(items: tuple[Item, ...], notes: dict[str, str]) -> tuple[Item, .
     )
 
 
-def _redacted(text: str | None, length: int) -> str | None:
+def redacted(text: str | None, length: int) -> str | None:
+    """Free text without card numbers, cut to `length`."""
     return None if text is None else without_card_numbers(text)[:length]
 
 
-def _sent(text: str | None) -> str | UnsetType:
-    return UNSET if text is None else text
+def sent(value: T | None) -> T | UnsetType:
+    """What an answer holds of `value`: nothing where it is None."""
+    return UNSET if value is None else value
 
 
 def _lines(items: tuple[Item, ...]) -> Iterator[tuple[str, Item | SubItem]]:
@@ -498,7 +501,8 @@ def _identifiers(bill: Bill) -> Iterator[tuple[str, str | None]]:
     yield "details.dineIn.reservationId", where.reservation_id
 
 
-def _check_amount(field: str, amount: Money, currency: str, least: int) -> None:
+def check_amount(field: str, amount: Money, currency: str, least: int) -> None:
+    """Refuse another currency, and less than `least` or more than MAX_MINOR_UNITS. Raises BadInput."""
     if amount.currency != currency:
         raise BadInput(f"{field}.currencyCode", f'expected "{currency}", got {shown(amount.currency)}')
     if not least <= amount.value <= MAX_MINOR_UNITS:

@@ -34,6 +34,7 @@ from adapters.edge.wire import (
     to_moment,
     to_personal,
 )
+from adapters.epos.bookings import Bookings
 from workflow.clock import Clock, to_text
 from workflow.commands import (
     CancelOrder,
@@ -91,11 +92,15 @@ class HandlerSettings:
 
 
 class Handlers:
-    """Each method serves one capability; errors are those of `workflow.errors` and BadInput."""
+    """Each method serves one capability; errors are those of `workflow.errors` and BadInput.
+
+    `bookings` serves parties and reservations.
+    """
 
     def __init__(self, engine: Engine, reads: SqliteReads, clock: Clock, settings: HandlerSettings) -> None:
         self._engine, self._reads, self._clock, self._settings = engine, reads, clock, settings
         self._cursors = Cursors(reads.secret())
+        self.bookings = Bookings(engine, reads, clock, settings.currency)
 
     def create_order(self, request: CreateOrderRequest) -> OrderAnswer:
         """CreateOrder: a new order, or the first one again (contract §8.7). Raises KeyReused, Refused, BadInput."""

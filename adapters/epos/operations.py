@@ -24,6 +24,19 @@ from adapters.edge.wire import (
     SearchOrdersRequest,
     SearchTablesRequest,
 )
+from adapters.edge.wire_bookings import (
+    CreatePartyRequest,
+    CreateReservationRequest,
+    PagedParties,
+    PagedReservations,
+    PartyAnswer,
+    ReservationAnswer,
+    SearchPartiesRequest,
+    SearchReservationsRequest,
+    UpdatePartyRequest,
+    UpdateReservationRequest,
+)
+from adapters.epos.bookings import Bookings
 from adapters.epos.handlers import Handlers
 
 Serve = Callable[..., object]
@@ -33,7 +46,7 @@ _ID = re.compile(r"\{(\w+)\}")
 
 
 class Operation(NamedTuple):
-    """One capability over HTTP; `path` as published. `tag` and `summary` are for the document."""
+    """One capability over HTTP; `path` as published. An `answer` of None has no body. `tag` and `summary` are for the document."""
 
     capability: str
     method: str
@@ -57,6 +70,11 @@ class Operation(NamedTuple):
         return _ID.sub(r"<\1>", self.path)
 
 
+def _booked(serve: Serve) -> Serve:
+    """A method of `Bookings`."""
+    return lambda handlers, *given: serve(handlers.bookings, *given)
+
+
 # fmt: off
 OPERATIONS = (
     #         capability         method    path                                      body                    answer             served by               tag       summary
@@ -71,5 +89,15 @@ OPERATIONS = (
     Operation("GetOrderBill",    "GET",    "/v1/orders/{orderId}/bill",              None,                   OrderBill,         Handlers.get_bill,      "Orders", "Read an order with what is printed above and below it."),
     Operation("ListAreas",       "GET",    "/v1/areas",                              None,                   list[AreaBody],    Handlers.list_areas,    "Areas",  "List the areas as the till last gave them."),
     Operation("SearchTables",    "POST",   "/v1/tables/search",                      SearchTablesRequest,    list[PagedTables], Handlers.search_tables, "Tables", "Find tables by area and waiter."),
+    Operation("CreateParty",           "POST",   "/v1/parties",                         CreatePartyRequest,        PartyAnswer,       _booked(Bookings.create_party),        "Parties",      "Seat a party; the same dojoPartyId and content again is the first party, and 409 says who has the table."),
+    Operation("GetPartyById",          "GET",    "/v1/parties/{partyId}",               None,                      PartyAnswer,       _booked(Bookings.get_party),           "Parties",      "Read a party, also one that has left."),
+    Operation("UpdatePartyById",       "PUT",    "/v1/parties/{partyId}",               UpdatePartyRequest,        PartyAnswer,       _booked(Bookings.update_party),        "Parties",      "Replace a party's details; with endTime it has left."),
+    Operation("DeletePartyById",       "DELETE", "/v1/parties/{partyId}",               None,                      None,              _booked(Bookings.delete_party),        "Parties",      "Delete a party; twice is once."),
+    Operation("SearchParties",         "POST",   "/v1/parties/search",                  SearchPartiesRequest,      PagedParties,      _booked(Bookings.search_parties),      "Parties",      "Find parties that have not left, or with completedOnly those that have, newest first."),
+    Operation("CreateReservation",     "POST",   "/v1/reservations",                    CreateReservationRequest,  ReservationAnswer, _booked(Bookings.create_reservation),  "Reservations", "Take a reservation; the same dojoReservationId and content again is the first one."),
+    Operation("GetReservationById",    "GET",    "/v1/reservations/{reservationId}",    None,                      ReservationAnswer, _booked(Bookings.get_reservation),     "Reservations", "Read a reservation."),
+    Operation("UpdateReservationById", "PUT",    "/v1/reservations/{reservationId}",    UpdateReservationRequest,  ReservationAnswer, _booked(Bookings.update_reservation),  "Reservations", "Replace a reservation's details."),
+    Operation("DeleteReservationById", "DELETE", "/v1/reservations/{reservationId}",    None,                      None,              _booked(Bookings.delete_reservation),  "Reservations", "Delete a reservation; twice is once."),
+    Operation("SearchReservations",    "POST",   "/v1/reservations/search",             SearchReservationsRequest, PagedReservations, _booked(Bookings.search_reservations), "Reservations", "Find reservations by table and time, newest first."),
 )
 # fmt: on

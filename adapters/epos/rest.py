@@ -68,7 +68,8 @@ def _route(app: Flask, handlers: Handlers, operation: Operation, body: Body) -> 
     def view(**ids: str) -> Response:
         given = () if operation.request is None else (body(operation.request),)
         by = (_caller(),) if operation.names_caller else ()
-        return _json(operation.serve(handlers, *(ids[name] for name in operation.ids), *given, *by))
+        found = operation.serve(handlers, *(ids[name] for name in operation.ids), *given, *by)
+        return _nothing() if operation.answer is None else _json(found)
 
     app.add_url_rule(operation.rule, operation.capability, view, methods=[operation.method])
 
@@ -131,6 +132,13 @@ def _authenticate(credentials: BasicCredentials | None) -> Response | None:
 
 def _json(answer: object) -> Response:
     return Response(msgspec.json.encode(answer), mimetype="application/json")
+
+
+def _nothing() -> Response:
+    """200 without a body, and therefore without a type of it."""
+    response = Response()
+    del response.headers["Content-Type"]
+    return response
 
 
 class _Slashes:

@@ -7,9 +7,11 @@ from adapters.sandbox.basket import Basket, basket_of, default_basket
 from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
 from adapters.sandbox.faults import Fault
 from adapters.sandbox.flow import (
+    BOOKINGS,
     ORDER_AND_PAY,
     PAY_AT_TABLE,
     PAY_ONLY,
+    Bookings,
     FlowResult,
     OptionalCapability,
     OrderAndPay,
@@ -25,10 +27,12 @@ from adapters.sandbox.sandbox import Sandbox, run_forever
 from adapters.sandbox.traffic import Message
 
 __all__ = [
+    "BOOKINGS",
     "ORDER_AND_PAY",
     "PAY_AT_TABLE",
     "PAY_ONLY",
     "Basket",
+    "Bookings",
     "CapabilityMissing",
     "EventUndelivered",
     "Fault",

@@ -55,7 +55,7 @@ class Control:
         raise NotFound(f"no flow {flow_id}")
 
     def start_flow(self) -> Response:
-        """`{"flow": "order-and-pay"}`, `{"flow": "pay-only", "tableId": …}` or `{"flow": "pay-at-table", …}`, any option beside it."""
+        """`{"flow": "order-and-pay"}`, `"pay-only"` with `"tableId"`, `"pay-at-table"` or `"bookings"`, any option beside it."""
         return answer(self._flows.start(parsed(REQUEST)), 202)
 
     def intents(self) -> Response:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import msgspec
 
-from adapters.sandbox.basket import Basket
+from adapters.sandbox.basket import DEFAULT_CURRENCY, Basket
 from adapters.sandbox.channels import Choice
 from adapters.sandbox.errors import InvalidRequest, SandboxError
 from adapters.sandbox.intents import CaptureMode
@@ -21,6 +21,7 @@ from workflow.money import CurrencyMismatch, Money
 ORDER_AND_PAY = "order-and-pay"
 PAY_ONLY = "pay-only"
 PAY_AT_TABLE = "pay-at-table"
+BOOKINGS = "bookings"
 MAX_DUPLICATES = 100
 MAX_DELAY_SECONDS = 3_600.0
 MAX_PARTS = 50
@@ -127,12 +128,25 @@ class PayAtTable(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_A
     is_manual: ClassVar[bool] = False
 
 
+class Bookings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="flow", tag=BOOKINGS):
+    """A reservation, its party and the party's order at a table, all taken back in the end; no money moves.
+
+    Without `table_id`, the first table that the POS names. With `pos`, that POS is called, registered or not.
+    """
+
+    table_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    currency: str = DEFAULT_CURRENCY
+    pos: Pos | None = None
+
+
 Payments = OrderAndPay | PayOnly | PayAtTable
-Request = Payments
-NAMES: dict[type[Request], str] = {OrderAndPay: ORDER_AND_PAY, PayOnly: PAY_ONLY, PayAtTable: PAY_AT_TABLE}
+Request = Payments | Bookings
+NAMES: dict[type[Request], str] = {OrderAndPay: ORDER_AND_PAY, PayOnly: PAY_ONLY, PayAtTable: PAY_AT_TABLE, Bookings: BOOKINGS}
+
+R = TypeVar("R", bound=Request)
 
 
-def checked(request: Request) -> Request:
+def checked(request: R) -> R:
     """The request, if its options can be had together. Raises InvalidRequest.
 
     The limits of its type hold for a request made in this process too; msgspec looks at them only when it converts.
@@ -141,12 +155,12 @@ def checked(request: Request) -> Request:
         found = msgspec.convert(msgspec.to_builtins(request), type=type(request))
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from error
-    if problem := _contradiction(found):
+    if not isinstance(found, Bookings) and (problem := _contradiction(found)):
         raise InvalidRequest(problem)
     return found
 
 
-def _contradiction(request: Request) -> str:
+def _contradiction(request: Payments) -> str:
     """Why these options cannot be had together, or ""."""
     parts = 1 if isinstance(request, OrderAndPay) else request.parts
     undoes = request.instead_of_capture in {"reversal", "cancel"}

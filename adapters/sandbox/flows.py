@@ -8,8 +8,20 @@ from collections import deque
 from typing import get_args
 
 from adapters.sandbox import identifiers
+from adapters.sandbox.bookings import CALLS, bookings
 from adapters.sandbox.errors import CapabilityMissing, SandboxError
-from adapters.sandbox.flow import Flow, FlowResult, OptionalCapability, OrderAndPay, PayAtTable, Payments, PayOnly, Request, checked
+from adapters.sandbox.flow import (
+    Bookings,
+    Flow,
+    FlowResult,
+    OptionalCapability,
+    OrderAndPay,
+    PayAtTable,
+    Payments,
+    PayOnly,
+    Request,
+    checked,
+)
 from adapters.sandbox.order_and_pay import order_and_pay
 from adapters.sandbox.pay_at_table import caller_of, pay_at_table
 from adapters.sandbox.pay_only import pay_only
@@ -23,7 +35,7 @@ from workflow.money import CurrencyMismatch
 STEP_SECONDS = 30.0
 """How long a flow waits for the POS at each step."""
 FLOWS_KEPT = 1_000
-PRODUCTS: dict[type[Request], str] = {OrderAndPay: "Order&Pay", PayOnly: "QRPay"}
+PRODUCTS: dict[type[Request], str] = {OrderAndPay: "Order&Pay", PayOnly: "QRPay", Bookings: "Bookings"}
 """As whom Dojo asks, in `dojo-requesting-product`; for a waiter there is more to say."""
 
 logger = logging.getLogger(__name__)
@@ -57,14 +69,16 @@ class FlowRunner:
 
     def _open(self, request: Request) -> Flow:
         request = checked(request)
-        calls, events = _needs(request)
-        if lacking := self._world.channels.unsubscribed(events, request.channels):
+        calls, events = (CALLS, ()) if isinstance(request, Bookings) else _needs(request)
+        channels = "registered" if isinstance(request, Bookings) else request.channels
+        if lacking := self._world.channels.unsubscribed(events, channels):
             raise CapabilityMissing(f"no webhook is subscribed with POST /webhooks to: {', '.join(lacking)}")
-        needs = (*calls, *self._world.channels.missing(events, request.channels))
+        needs = (*calls, *self._world.channels.missing(events, channels))
         pos = request.pos or self._integrations.require(needs)
         caller = caller_of(request) if isinstance(request, PayAtTable) else Caller(product=PRODUCTS[type(request)])
         client = PosClient(pos, caller=caller, rules=self._world.rules, traffic=self._traffic)
-        has = frozenset(name for name in get_args(OptionalCapability) if request.pos or self._integrations.of(name)) - {*request.without}
+        without = () if isinstance(request, Bookings) else request.without
+        has = frozenset(name for name in get_args(OptionalCapability) if request.pos or self._integrations.of(name)) - {*without}
         flow = Flow(self._world.new_id(identifiers.FLOW), request, client=client, capabilities=has, clock=self._world.clock)
         with self._lock:
             self._flows.append(flow)
@@ -80,6 +94,8 @@ class FlowRunner:
                     pay_only(Steps(flow, self._world, request), request)
                 case PayAtTable():
                     pay_at_table(Steps(flow, self._world, request), request)
+                case Bookings():
+                    bookings(flow, self._world, request)
         except (SandboxError, CurrencyMismatch) as error:
             return flow.end(str(error))
         return flow.end()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from requests.auth import HTTPBasicAuth
@@ -12,6 +14,8 @@ from adapters.sandbox.faults import Faults
 from adapters.sandbox.registry import Pos
 from adapters.sandbox.traffic import UNANSWERED, Traffic
 from workflow.money import Money
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class PosPayment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -38,6 +42,87 @@ class PosOrders(msgspec.Struct, frozen=True):
     """What the flows look at in a `PagedOrdersResponse`."""
 
     data: tuple[PosOrder, ...] = ()
+    after: str | None = None
+
+
+class PosThing(msgspec.Struct, frozen=True):
+    """Whatever has an id."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class PosArea(msgspec.Struct, frozen=True, rename="camel"):
+    """A POS's `Area`."""
+
+    id: str
+    name: str
+
+
+class PosTable(msgspec.Struct, frozen=True, rename="camel"):
+    """A POS's `Table`."""
+
+    id: str
+    name: str
+    area_id: str | None = None
+
+
+class PosTables(msgspec.Struct, frozen=True):
+    """A `PagedTablesResponse`."""
+
+    data: tuple[PosTable, ...] = ()
+    after: str | None = None
+
+
+class PosDeposit(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A `PartyDeposit`."""
+
+    total_amount: Money
+    payment_intent_ids: tuple[str, ...]
+    description: str | None = None
+
+
+class PosParty(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A POS's `Party`, all of it."""
+
+    id: str
+    status: Annotated[str, msgspec.Meta(min_length=1)]
+    start_time: Moment
+    table_ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    name: str | None = None
+    covers: int | None = None
+    expected_end_time: Moment | None = None
+    end_time: Moment | None = None
+    host_notes: str | None = None
+    guest_requests: str | None = None
+    reservation_id: str | None = None
+    deposit: PosDeposit | None = None
+
+
+class PosParties(msgspec.Struct, frozen=True):
+    """A `PagedPartiesResponse`."""
+
+    data: tuple[PosParty, ...] = ()
+    after: str | None = None
+
+
+class PosReservation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A POS's `Reservation`, all of it."""
+
+    id: str
+    name: str
+    covers: int
+    start_time: Moment
+    end_time: Moment
+    table_ids: tuple[str, ...]
+    host_notes: str | None = None
+    guest_requests: str | None = None
+
+
+class PosReservations(msgspec.Struct, frozen=True):
+    """A `PagedReservationsResponse`."""
+
+    data: tuple[PosReservation, ...] = ()
+    after: str | None = None
 
 
 class PosBill(msgspec.Struct, frozen=True):

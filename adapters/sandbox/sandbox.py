@@ -17,7 +17,7 @@ from adapters.sandbox.dojo_api import DojoApi
 from adapters.sandbox.errors import CapabilityMissing, SandboxError
 from adapters.sandbox.events import BACK_OFF_SECONDS, EVENT_ATTEMPTS, Events
 from adapters.sandbox.faults import Fault, Faults
-from adapters.sandbox.flow import FlowResult, OrderAndPay, PayAtTable, PayOnly, Request
+from adapters.sandbox.flow import Bookings, FlowResult, OrderAndPay, PayAtTable, PayOnly, Request
 from adapters.sandbox.flows import STEP_SECONDS, FlowRunner
 from adapters.sandbox.identifiers import IdMaker, random_id
 from adapters.sandbox.intents import Intents
@@ -182,6 +182,15 @@ class Sandbox:
         With `pos_url`, that POS is called with `credentials` (user name, password), registered or not.
         """
         return self.play(PayAtTable(table_id=table_id, parts=parts, pos=_pos(pos_url, credentials), **options))
+
+    def bookings(
+        self, table_id: str | None = None, *, pos_url: str | None = None, credentials: tuple[str, str] = ("", ""), **options: Any
+    ) -> FlowResult:
+        """Run Bookings to its end, options as in `Bookings`. Raises CapabilityMissing, InvalidRequest.
+
+        With `pos_url`, that POS is called with `credentials` (user name, password), registered or not.
+        """
+        return self.play(Bookings(table_id=table_id, pos=_pos(pos_url, credentials), **options))
 
     def fault(
         self,

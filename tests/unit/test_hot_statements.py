@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.builders import Venue, an_intent
+from tests.builders import Venue, a_reservation, an_intent
+from workflow.booking import Guest
 from workflow.journal import transaction
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import ParkedLinks, Seen
@@ -18,7 +19,21 @@ from workflow.journal.transaction import SqliteTransaction
 SCAN = re.compile(r"SCAN (?:TABLE )?(\S+)(?: USING (?:COVERING )?INDEX (\S+))?")
 PARTIAL = set(re.findall(r"CREATE INDEX (\w+) ON [^;]* WHERE ", TABLES_SQL))
 """Indexes of few rows. A scan of any other one, or of a table itself, is a scan of everything; a scanned query has no name of a table."""
-TABLES = ("outbox", "journal", "orders", "payments", "inbox", "parked", "watch", "personal", "task", "busy")
+TABLES = (
+    "outbox",
+    "journal",
+    "orders",
+    "payments",
+    "inbox",
+    "parked",
+    "watch",
+    "personal",
+    "task",
+    "busy",
+    "bookings",
+    "booking_tables",
+    "guests",
+)
 
 
 class Recorder:
@@ -78,6 +93,13 @@ ASK = {
     "has_dead_task": lambda asked: asked.has_dead_task("o1", "pi_1"),
     "due_parked": lambda asked: asked.due_parked(10**13, 10),
     "has_venue_attention": lambda asked: asked.has_venue_attention("DOJO_AUTH"),
+    "booking": lambda asked: asked.booking("party", "pty_1"),
+    "booking_of_dojo_id": lambda asked: asked.booking_of_dojo_id("party", "dojo-1"),
+    "party_at": lambda asked: asked.party_at("tbl_1"),
+    "save_booking": lambda asked: asked.save_booking(a_reservation(), a_reservation()),
+    "keep_guest": lambda asked: asked.keep_guest("pty_1", "salt", Guest()),
+    "guest": lambda asked: asked.guest("pty_1"),
+    "forget_guest": lambda asked: asked.forget_guest("pty_1"),
     "venue": lambda asked: asked.venue("taking_orders"),
     "venue_edition": lambda asked: asked.venue_edition("catalogue"),
 }

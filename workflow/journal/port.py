@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from workflow.bill import Personal
+from workflow.booking import Booking, Guest, Kind
 from workflow.effects import Task
 from workflow.entry import Entry, Json
 from workflow.order import Order
@@ -92,6 +93,27 @@ class Transaction(Protocol):
 
     def personal(self, order_id: str) -> Personal:
         """The personal data of an order; empty where there is none."""
+
+    def booking(self, kind: Kind, booking_id: str) -> Booking | None:
+        """The party or reservation as stored, also a deleted one."""
+
+    def booking_of_dojo_id(self, kind: Kind, dojo_id: str) -> str | None:
+        """The id of the current booking that Dojo knows under this id."""
+
+    def party_at(self, table_id: str) -> str | None:
+        """The id of the party that is at the table."""
+
+    def save_booking(self, booking: Booking, before: Booking | None) -> None:
+        """Store the booking as its entry tells it."""
+
+    def keep_guest(self, booking_id: str, salt: str, guest: Guest) -> None:
+        """Keep the personal data of a booking beside the journal."""
+
+    def guest(self, booking_id: str) -> Guest:
+        """The personal data of a booking; empty where there is none."""
+
+    def forget_guest(self, booking_id: str) -> None:
+        """Keep the personal data of a booking no longer."""
 
     def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         """Remember an intent that no order of ours explains yet; the sweep reads it again from `next_at_ms` on."""

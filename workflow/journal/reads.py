@@ -14,6 +14,7 @@ import msgspec
 from sqlite_utils import Database
 
 from workflow.bill import Personal
+from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
@@ -25,10 +26,15 @@ from workflow.order import Order
 
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
+_guest_decoder = msgspec.json.Decoder(Guest)
 
 ENTRY_COLUMNS = (
     "seq, order_id, order_seq, at, kind, machine, trigger, from_state, to_state, payment_intent_id, actor, cause, body, prev_hash, hash"
 )
+
+
+SORTED_BOOKINGS = 2_000
+"""At most so many parties or reservations are sorted for one page."""
 
 
 class Position(NamedTuple):
@@ -125,6 +131,24 @@ class StoredOrder(NamedTuple):
     personal: Personal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookingFilter:
+    """Which parties or reservations: `table_id` is one of theirs, and their time overlaps [`from_time`, `to_time`), UTC text."""
+
+    kind: Kind
+    standing: Standing = "current"
+    table_id: str | None = None
+    from_time: str | None = None
+    to_time: str | None = None
+
+
+class StoredBooking(NamedTuple):
+    """A party or reservation and the personal data kept beside the journal."""
+
+    booking: Booking
+    guest: Guest
+
+
 class SqliteReads:
     """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read."""
 
@@ -153,6 +177,44 @@ class SqliteReads:
         sql, values = orders_query(wanted, limit, after=after, before=before, since=since)
         found = [_stored_order(row) for row in self._rows(sql, values)]
         return found[::-1] if before else found
+
+    def booking(self, kind: Kind, booking_id: str) -> StoredBooking | None:
+        """The party or reservation as it is now; a deleted one is not there."""
+        rows = self._rows(f"{_BOOKING} WHERE bookings.id = ? AND kind = ? AND standing <> 'deleted'", (booking_id, kind))
+        return _stored_booking(kind, rows[0]) if rows else None
+
+    def bookings(
+        self, wanted: BookingFilter, limit: int, *, after: Position | None = None, before: Position | None = None
+    ) -> list[StoredBooking]:
+        """Up to `limit` bookings, newest first: those behind `after`, or the nearest ones in front of `before`."""
+        conditions, values, direction = ["kind = ?", "standing = ?"], list[object](), "ASC" if before else "DESC"
+        values += (wanted.kind, wanted.standing)
+        for condition, value in (("table_id = ?", wanted.table_id), ("end_time > ?", wanted.from_time), ("start_time < ?", wanted.to_time)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if position := after or before:
+            conditions.append(f"(created_at, id) {'<' if after else '>'} (?, ?)")
+            values += position
+        where, order = " AND ".join(conditions), f"created_at {direction}, id {direction}"
+        page = f"SELECT id FROM {self._booked(wanted)} WHERE {where} ORDER BY {order} LIMIT ?"
+        sql = f"{_BOOKING} WHERE bookings.id IN ({page}) ORDER BY created_at DESC, id DESC"
+        return [_stored_booking(wanted.kind, row) for row in self._rows(sql, (*values, limit))]
+
+    def _booked(self, wanted: BookingFilter) -> str:
+        """Where a search looks: each index answers it alone and whole. SQLite cannot know which one reads least, having no statistics.
+
+        Read in the order of the answer, a page goes only as far as it must. But from a time on, few bookings are left after some years,
+        and a search for them would go through all that are over: so few are read by their end, and sorted.
+        """
+        if wanted.table_id is not None:
+            return "(SELECT booking_id AS id, * FROM booking_tables INDEXED BY booking_tables_by_time)"
+        by_end = "bookings INDEXED BY bookings_by_end"
+        if wanted.from_time is not None:
+            sql = f"SELECT 1 FROM {by_end} WHERE kind = ? AND standing = ? AND end_time > ? LIMIT 1 OFFSET ?"
+            if not self._rows(sql, (wanted.kind, wanted.standing, wanted.from_time, SORTED_BOOKINGS)):
+                return by_end
+        return "bookings INDEXED BY bookings_by_time"
 
     def entries(self, *, order_id: str | None = None, after: int = 0, limit: int = -1) -> Iterator[StoredEntry]:
         """Entries behind position `after`, oldest first; of one order, or of all. Streams; hold it only briefly on a live journal."""
@@ -350,3 +412,10 @@ def _equals(pairs: Sequence[tuple[str, object]]) -> list[Condition]:
 
 _EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "state")
 _UNIQUE = ("id = ?", "dojo_order_id = ?", "id = (SELECT order_id FROM payments WHERE intent_id = ?)")
+
+
+_BOOKING = "SELECT bookings.body, guests.data FROM bookings LEFT JOIN guests ON guests.booking_id = bookings.id"
+
+
+def _stored_booking(kind: Kind, row: tuple[Any, ...]) -> StoredBooking:
+    return StoredBooking(msgspec.json.decode(row[0], type=TYPES[kind]), _guest_decoder.decode(row[1]) if row[1] else Guest())

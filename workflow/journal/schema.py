@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from workflow import booking
 from workflow.effects import TellTill
 from workflow.entry import KINDS
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
@@ -169,5 +170,30 @@ CREATE INDEX outbox_paused ON outbox(lane, created_at_ms) WHERE status = 'paused
 CREATE INDEX outbox_paused_due ON outbox((effect = '{TellTill.name}'), next_at_ms) WHERE status = 'paused';
 CREATE INDEX outbox_by_time ON outbox(created_at_ms, id);
 CREATE INDEX outbox_dead ON outbox(order_id, intent_id) WHERE status = 'dead';
+CREATE TABLE bookings(
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ({_one_of(booking.KINDS)})),
+  dojo_id TEXT NOT NULL,
+  standing TEXT NOT NULL CHECK (standing IN ({_one_of(booking.STANDINGS)})),
+  start_time TEXT NOT NULL, end_time TEXT,
+  created_at TEXT NOT NULL,
+  body TEXT NOT NULL CHECK (json_valid(body)),
+  CHECK (kind = 'party' OR end_time IS NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX bookings_by_dojo_id ON bookings(kind, dojo_id) WHERE standing = 'current';
+CREATE INDEX bookings_by_time ON bookings(kind, standing, created_at, id, start_time, end_time);
+CREATE INDEX bookings_by_end ON bookings(kind, standing, end_time, start_time, created_at, id);
+CREATE TABLE booking_tables(
+  booking_id TEXT NOT NULL REFERENCES bookings(id),
+  table_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  standing TEXT NOT NULL CHECK (standing IN ('current', 'left')),
+  start_time TEXT NOT NULL, end_time TEXT,
+  created_at TEXT NOT NULL,
+  PRIMARY KEY (booking_id, table_id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX party_at_table ON booking_tables(table_id) WHERE kind = 'party' AND standing = 'current';
+CREATE INDEX booking_tables_by_time ON booking_tables(kind, table_id, standing, created_at, booking_id, start_time, end_time);
+CREATE TABLE guests(booking_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 """

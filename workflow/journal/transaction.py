@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from workflow.bill import DineIn, Personal
+from workflow.booking import TYPES, Booking, Guest, Kind
 from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
@@ -21,6 +22,7 @@ from workflow.ports import IntentId, OrderId
 
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
+_guest_decoder = msgspec.json.Decoder(Guest)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -126,6 +128,35 @@ class SqliteTransaction:
     def personal(self, order_id: str) -> Personal:
         row = self._one("SELECT data FROM personal WHERE order_id = ?", order_id)
         return _personal_decoder.decode(row[0]) if row else Personal()
+
+    def booking(self, kind: Kind, booking_id: str) -> Booking | None:
+        row = self._one("SELECT body FROM bookings WHERE id = ? AND kind = ?", booking_id, kind)
+        return msgspec.json.decode(row[0], type=TYPES[kind]) if row else None
+
+    def booking_of_dojo_id(self, kind: Kind, dojo_id: str) -> str | None:
+        row = self._one("SELECT id FROM bookings WHERE kind = ? AND dojo_id = ? AND standing = 'current'", kind, dojo_id)
+        return row[0] if row else None
+
+    def party_at(self, table_id: str) -> str | None:
+        sql = "SELECT booking_id FROM booking_tables WHERE table_id = ? AND kind = 'party' AND standing = 'current'"
+        row = self._one(sql, table_id)
+        return row[0] if row else None
+
+    def save_booking(self, booking: Booking, before: Booking | None) -> None:
+        if before:
+            self._connection.execute("DELETE FROM booking_tables WHERE booking_id = ?", (booking.id,))
+        self._connection.execute(PUT_BOOKING, booking_row(booking))
+        self._connection.executemany("INSERT INTO booking_tables VALUES (?, ?, ?, ?, ?, ?, ?)", booking_table_rows(booking))
+
+    def keep_guest(self, booking_id: str, salt: str, guest: Guest) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO guests VALUES (?, ?, ?)", (booking_id, salt, _encode(guest).decode()))
+
+    def guest(self, booking_id: str) -> Guest:
+        row = self._one("SELECT data FROM guests WHERE booking_id = ?", booking_id)
+        return _guest_decoder.decode(row[0]) if row else Guest()
+
+    def forget_guest(self, booking_id: str) -> None:
+        self._connection.execute("DELETE FROM guests WHERE booking_id = ?", (booking_id,))
 
     def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         self._connection.execute(
@@ -307,6 +338,10 @@ UPSERT_PAYMENT = (
     "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(intent_id) DO UPDATE SET state = excluded.state, paid = excluded.paid, "
     "tips = excluded.tips, refunded = excluded.refunded, mismatch = excluded.mismatch WHERE order_id = excluded.order_id"
 )
+PUT_BOOKING = (
+    "INSERT INTO bookings VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET dojo_id = excluded.dojo_id, "
+    "standing = excluded.standing, start_time = excluded.start_time, end_time = excluded.end_time, body = excluded.body"
+)
 PUT_TASK = (
     "INSERT INTO outbox(id, lane, effect, order_id, intent_id, order_seq, status, attempts, fence, lease_until_ms, next_at_ms, last_error, "
     "created_at_ms, done_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -422,6 +457,18 @@ def search_columns(order: Order) -> dict[str, object]:
         "payable": int(order.is_payable),
         "attention": int(bool(order.attention)),
     }
+
+
+def booking_row(booking: Booking) -> tuple[object, ...]:
+    """The row of `bookings`: columns to search by, and the whole booking in `body`."""
+    times = (booking.start_time, booking.end_time, booking.created_at)
+    return (booking.id, booking.kind, booking.dojo_id, booking.standing, *times, _encode(booking).decode())
+
+
+def booking_table_rows(booking: Booking) -> list[tuple[object, ...]]:
+    """The rows of `booking_tables`; a deleted booking has none."""
+    rest = (booking.kind, booking.standing, booking.start_time, booking.end_time, booking.created_at)
+    return [] if booking.deleted else [(booking.id, table_id, *rest) for table_id in booking.table_ids]
 
 
 def payment_row(order: Order, intent_id: IntentId) -> tuple[object, ...]:

@@ -1,0 +1,144 @@
+"""Parties and reservations: created, changed and deleted by Dojo, each in one entry that tells the whole of it.
+
+Nothing is sent: only Dojo changes them here and has the change in its reply, so that neither PartyUpdated nor ReservationUpdated
+(contract §6) would tell it anything. Source: contract §10; what it leaves open stands at the rule.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from workflow.booking import Booking, Guest, Party
+from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, UpdateBooking
+from workflow.entry import Json
+from workflow.errors import KeyReused, Refused, UnknownBooking
+from workflow.journal.port import Seen
+from workflow.ledger import canonical, salted_hash
+from workflow.offer import Offer
+from workflow.unit import Outcome, Unit
+
+B = TypeVar("B", bound=Booking)
+
+
+def handle(command: BookingRequest, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
+    """Store a command about a party or a reservation. Raises UnknownBooking; other refusals are in the outcome and leave no trace."""
+    match command:
+        case CreateBooking():
+            return _create(command, unit, new_salt, offer)
+        case UpdateBooking():
+            return _update(command, unit, new_salt, offer)
+        case DeleteBooking():
+            return _delete(command, unit)
+
+
+def _create(command: CreateBooking, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
+    """A new booking, or the one that the same request made before, as it is now.
+
+    The key is Dojo's id and the content, start time included: so a late copy never seats anybody twice, not even after its party left or
+    was deleted; and Dojo may use an id again, for which it promises nothing, once the booking that has it is no longer current.
+    """
+    booking, source = command.booking, f"create_{command.booking.kind}"
+    key = f"{booking.dojo_id}:{_fingerprint(command, unit.transaction.secret)}"
+    if seen := unit.transaction.seen(source, key):
+        first = unit.transaction.booking(booking.kind, seen.order_id)
+        assert first is not None  # A deleted booking stays, without its guest.
+        return _outcome(first, unit)
+    if refusal := _clash(booking, None, unit, offer):
+        return Outcome(refusal=refusal)
+    unit.transaction.remember(source, key, Seen("", booking.id), unit.at)
+    return _store(replace(booking, created_at=unit.at), None, command.guest, unit, new_salt)
+
+
+def _update(command: UpdateBooking, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
+    """Replace the details; what Dojo's request has no field for stays."""
+    before = _known(command.booking, unit)
+    booking = _kept(command.booking, before)
+    if booking == before and command.guest == unit.transaction.guest(before.id):
+        return _outcome(before, unit)
+    if refusal := _clash(booking, before, unit, offer):
+        return Outcome(refusal=refusal)
+    return _store(booking, before, command.guest, unit, new_salt)
+
+
+def _delete(command: DeleteBooking, unit: Unit) -> Outcome:
+    """Delete a booking and forget its guest; twice is once."""
+    before = unit.transaction.booking(command.kind, command.booking_id)
+    if before is None:
+        raise _unknown(command.kind, command.booking_id)
+    if not before.deleted:
+        unit.transaction.save_booking(replace(before, deleted=True, personal_hash=""), before)
+        unit.transaction.forget_guest(before.id)
+        trigger = f"delete_{command.kind}"
+        unit.note("system", {"id": before.id}, cause=f"{trigger}:{before.id}", actor=command.actor, trigger=trigger)
+    return Outcome()
+
+
+def _known(asked: B, unit: Unit) -> B:
+    before = unit.transaction.booking(asked.kind, asked.id)
+    if before is None or before.deleted:
+        raise _unknown(asked.kind, asked.id)
+    return cast(B, before)
+
+
+def _unknown(kind: str, booking_id: str) -> UnknownBooking:
+    return UnknownBooking(f"no {kind} {booking_id[:80]}")
+
+
+def _kept(asked: Booking, before: Booking) -> Booking:
+    """`asked` with what an update has no field for."""
+    booking = replace(asked, created_at=before.created_at, personal_hash=before.personal_hash)
+    if isinstance(booking, Party) and isinstance(before, Party):
+        return replace(booking, reservation_id=before.reservation_id, dojo_reservation_id=before.dojo_reservation_id)
+    return booking
+
+
+def _clash(booking: Booking, before: Booking | None, unit: Unit, offer: Offer) -> Refused | None:
+    """Why the booking cannot be so. What it has already is not asked again: a party can leave a table that the till has removed."""
+    if unknown := offer.unknown_table(booking.table_ids, before.table_ids if before else (), unit.transaction):
+        return unknown
+    if booking.standing != "current":
+        return None
+    other = unit.transaction.booking_of_dojo_id(booking.kind, booking.dojo_id)
+    if other not in (None, booking.id):
+        return KeyReused(f"{booking.kind} {other} has Dojo's id {booking.dojo_id[:80]}, with other content")
+    if not isinstance(booking, Party):
+        return None
+    for table_id in booking.table_ids:  # Of an update too: parties move, and one that had left may be back.
+        if (party_id := unit.transaction.party_at(table_id)) not in (None, booking.id):
+            return Refused(f"table {table_id[:80]} has party {party_id}, which has not left")
+    return None
+
+
+def _store(booking: Booking, before: Booking | None, guest: Guest, unit: Unit, new_salt: Callable[[], str]) -> Outcome:
+    booking = replace(booking, personal_hash=_keep_guest(booking, guest, unit, new_salt))
+    unit.transaction.save_booking(booking, before)
+    trigger = f"{'update' if before else 'create'}_{booking.kind}"
+    cause = f"{trigger}:{booking.id if before else booking.dojo_id}"
+    unit.note("system", {booking.kind: cast(Json, msgspec.to_builtins(booking))}, cause=cause, actor="dojo", trigger=trigger)
+    return _outcome(booking, unit)
+
+
+def _keep_guest(booking: Booking, guest: Guest, unit: Unit, new_salt: Callable[[], str]) -> str:
+    """Keep the guest beside the journal; the salted hash, "" where there is nothing to keep."""
+    if guest == Guest():
+        unit.transaction.forget_guest(booking.id)
+        return ""
+    if guest == unit.transaction.guest(booking.id):
+        return booking.personal_hash
+    salt = new_salt()
+    unit.transaction.keep_guest(booking.id, salt, guest)
+    return salted_hash(salt, guest)
+
+
+def _outcome(booking: Booking, unit: Unit) -> Outcome:
+    return Outcome(booking=booking, guest=unit.transaction.guest(booking.id))
+
+
+def _fingerprint(command: CreateBooking, secret: bytes) -> str:
+    content = {"booking": replace(command.booking, id=""), "guest": command.guest}
+    return hmac.new(secret, canonical(content).encode(), "sha256").hexdigest()
