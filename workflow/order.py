@@ -344,6 +344,11 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             )
         case "detach_payment":
             return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False, detached=True)
+        case "acknowledge":
+            known = order.payments.get(IntentId(entry.payment_intent_id))
+            if known is None or known.mismatch != facts["code"]:
+                return order
+            return _with_payment(order, entry, mismatch="", mismatch_detail="", differing=None)
         case "mark_given_back":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
             return replace(order, acknowledged={**order.acknowledged, key: order.paid.value})

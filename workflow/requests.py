@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
-from workflow.case import CANCELED, FAILED, Case, Decision, Machines
+from workflow.case import CANCELED, FAILED, MISMATCHES, Case, Decision, Machines
 from workflow.commands import (
     AmendOrder,
     CancelOrder,
@@ -27,7 +27,7 @@ from workflow.errors import LockUnknown, OrderLocked, Refused, TransitionRefused
 from workflow.guards import Subject, nothing_taken
 from workflow.lifecycle import RESOLUTIONS
 from workflow.machine import Machine
-from workflow.order import HELD, Order
+from workflow.order import COUNTED, HELD, Attention, Order
 from workflow.ports import IntentId
 from workflow.reconcile import MESSAGES
 
@@ -163,7 +163,9 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
     if not items:
         open_codes = ", ".join(sorted({item.code for item in order.attention})) or "nothing"
         return _refused(case, f"{command.action} settles {', '.join(codes)}; order {order.id} has {open_codes}")
-    if reason := _obstacle(order, command.action, [IntentId(item.payment_intent_id) for item in items]):
+    if command.action == "acknowledge":
+        items = [item for item in items if not _holds(order, item)] or items
+    if reason := _obstacle(order, command.action, items):
         return _refused(case, reason)
     for item in items:
         _resolve(case, command, item.code, IntentId(item.payment_intent_id))
@@ -180,14 +182,24 @@ def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: 
     return case.close(caller_sees=True)
 
 
-def _obstacle(order: Order, action: str, intents: list[IntentId]) -> str:
-    """Why the action cannot be done on these payments; "" where it can."""
-    for intent_id in intents:
+def _holds(order: Order, item: Attention) -> bool:
+    """A mismatch keeps this money from counting: somebody must say what becomes of it."""
+    payment = order.payments.get(IntentId(item.payment_intent_id))
+    return item.code in MISMATCHES and (payment is None or payment.state not in COUNTED)
+
+
+def _obstacle(order: Order, action: str, items: list[Attention]) -> str:
+    """Why the action cannot settle these; "" where it can."""
+    for item in items:
+        intent_id = IntentId(item.payment_intent_id)
         payment = order.payments.get(intent_id)
+        other = "detach_payment" if _holds(order, item) else "acknowledge"
         if action == "accept_difference" and (payment is None or payment.differing is None):
-            return f"intent {intent_id} differs in something else as well, which nobody may accept: read_again or detach_payment"
+            return f"intent {intent_id} differs in something else as well, which nobody may accept: read_again or {other}"
         if action == "detach_payment" and (payment is None or payment.counts):
-            return f"intent {intent_id} counts on order {order.id}: it cannot be taken off"
+            return f"intent {intent_id} counts on order {order.id}: it cannot be taken off; acknowledge leaves it as it is"
+        if action == "acknowledge" and _holds(order, item):
+            return f"intent {intent_id} does not count on order {order.id} because of {item.code}: read_again or detach_payment"
     return ""
 
 

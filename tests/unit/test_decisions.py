@@ -38,7 +38,7 @@ from workflow.decisions import (
 )
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.errors import KeyReused, Refused
-from workflow.lifecycle import ORDER, PAYMENT
+from workflow.lifecycle import ATTENTION, ORDER, PAYMENT
 from workflow.money import Money
 from workflow.order import COUNTED, FINAL_STATES, Order, evolve
 from workflow.requests import amend_order, cancel_order, lock_order, refuse_order, release_lock, report_progress, resolve_order
@@ -781,6 +781,72 @@ def test_a_difference_accepted_after_the_money_was_reconciled_adjusts_the_order(
     decision = story.resolve("accept_difference")
     assert triggers(decision) == [("order", "adjust")]
     assert (story.order.paid, codes(story.order)) == (gbp(990), [])
+
+
+def told(act):
+    """What a person finds after this act on an order of 4.00 that was settled."""
+
+    def story():
+        told = settled(400, total=400)
+        act(told)
+        return told
+
+    return story
+
+
+DOUBTS = {
+    **{code: told(lambda s, how=how: s.read(**how)) for code, how in DISPUTES.items()},
+    "INTENT_NOT_FOUND": told(lambda s: (s.event("Refunded"), s.give_up(code="INTENT_NOT_FOUND"))),
+    "STATUS_LIE": told(lambda s: s.read("Authorized", paid=400)),
+    "OUTBOX_DEAD": told(lambda s: s.give_up("order_updated", intent_id="")),
+}
+"""Code → a story in which it stands although the order's money counts."""
+
+
+@pytest.mark.parametrize("code", DOUBTS)
+def test_a_person_who_looked_can_settle_a_doubt_about_money_that_counts_and_leaves_it_as_it_is(code):
+    story = DOUBTS[code]()
+    before = story.order
+    decision = story.resolve("acknowledge")
+    assert (codes(before), decision.refusal, codes(story.order)) == ([code], None, [])
+    assert (states(story.order), story.order.counted) == (states(before), before.counted)
+    assert "acknowledge" in ATTENTION[code].next
+
+
+def test_two_differences_about_money_that_counts_can_be_settled_too():
+    story = settled(400, total=400)
+    story.read("Captured", paid=390, external_id="o2")
+    assert "acknowledge" in str(story.resolve("accept_difference").refusal)
+    assert "acknowledge" in str(story.resolve("detach_payment").refusal)
+    assert (story.resolve("acknowledge").refusal, codes(story.order), story.order.paid) == (None, [], gbp(400))
+
+
+@pytest.mark.parametrize("code", DISPUTES)
+def test_a_doubt_that_was_settled_is_raised_again_by_the_next_read_that_differs(code):
+    story = DOUBTS[code]()
+    story.resolve("acknowledge")
+    assert not story.order.is_watched("pi_1")
+    story.read(**DISPUTES[code])
+    assert codes(story.order) == [code]
+
+
+@pytest.mark.parametrize("code", DISPUTES)
+def test_money_that_a_mismatch_holds_back_is_not_acknowledged_away(code):
+    story = created(400, total=400)
+    story.event("Captured")
+    story.read(**DISPUTES[code])
+    decision = story.resolve("acknowledge")
+    assert "detach_payment" in str(decision.refusal)
+    assert (codes(story.order), story.order.paid) == ([code], gbp(0))
+
+
+def test_what_can_be_acknowledged_is_settled_beside_money_that_is_held_back():
+    story = created(400, total=400)
+    story.event("Captured")
+    story.read(**DISPUTES["CURRENCY_MISMATCH"])
+    story.give_up("order_updated", intent_id="")
+    assert story.resolve("acknowledge").refusal is None
+    assert codes(story.order) == ["CURRENCY_MISMATCH"]
 
 
 def test_a_read_that_agrees_again_clears_the_attention_about_reconciled_money():

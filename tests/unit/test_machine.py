@@ -526,3 +526,9 @@ def test_attention_that_follows_from_an_order_is_declared_with_what_to_do():
 def test_a_person_can_resolve_only_attention_that_is_declared():
     settled = {code for resolution in RESOLUTIONS for code in words(resolution.codes)}
     assert settled <= set(ATTENTION)
+
+
+def test_all_attention_of_an_order_or_an_intent_can_be_resolved_by_a_person():
+    """The others end by themselves when Dojo or the till takes our calls again."""
+    settled = {code for resolution in RESOLUTIONS for code in words(resolution.codes)}
+    assert set(ATTENTION) - settled == {"DOJO_AUTH", "TILL_AUTH"}
