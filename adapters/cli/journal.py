@@ -20,6 +20,8 @@ from workflow.proof import Prover, Waiting
 
 TAIL_SECONDS = 0.5
 """How often `journal tail -f` looks for more."""
+MAX_POSITION = 2**63 - 1
+"""No journal has an entry behind it."""
 
 
 @click.group()
@@ -60,7 +62,7 @@ def journal_verify(as_json: bool) -> None:
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")
-@click.option("--until", type=click.IntRange(min=0), help="Only the entries up to this position; nothing is compared then.")
+@click.option("--until", type=click.IntRange(0, MAX_POSITION), help="Only the entries up to this position; nothing is compared then.")
 @json_option
 def journal_replay(until: int | None, as_json: bool) -> None:
     """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference."""
@@ -113,11 +115,13 @@ def _print_entries(entries: list[StoredEntry], as_json: bool) -> None:
 
 @journal.command("export", cls=Command, example="tillproof journal export --format csv")
 @click.option("--format", "form", type=click.Choice(export.FORMATS), default="jsonl", show_default=True)
-@click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="First position.")
-@click.option("--to", "last", type=click.IntRange(min=1), help="Last position; without it, to the end.")
+@click.option("--from", "first", type=click.IntRange(1, MAX_POSITION), default=1, show_default=True, help="First position.")
+@click.option("--to", "last", type=click.IntRange(1, MAX_POSITION), help="Last position; without it, to the end.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl: an object a line.")
 def journal_export(form: str, first: int, last: int | None, as_json: bool) -> None:
     """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere."""
+    if last is not None and last < first:
+        raise click.BadParameter(f"expected a position from {first} on, got {last}", param_hint="--to")
     with open_journal() as (_, reads), progress("export", (last or reads.size()) - first + 1) as show:
         chosen = "jsonl" if as_json else form
         for number, line in enumerate(export.lines(reads, chosen, first, last), start=int(chosen == "jsonl")):  # CSV has a header.

@@ -87,14 +87,14 @@ def diagram(*, name: str | None, order_id: str | None, form: str, check: bool, w
 
 
 def _draw(declaration: Declaration, form: str, order_id: str | None) -> Iterator[dict[str, str]]:
-    """The machine alone, or with the way of an order through it: for payments one picture an intent."""
+    """The machine alone, or with the way of an order through it: for payments one picture an intent, without any the machine alone."""
     about = {"name": declaration.name, "hash": declared_machines()[declaration.name].hash}
     if order_id is None:
         yield about | {"text": diagrams.render(declaration, form)}
         return
     entries = _entries_of(order_id)
-    moved = (entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
-    for intent_id in dict.fromkeys(moved):
+    moved = dict.fromkeys(entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
+    for intent_id in moved or [""]:
         taken = diagrams.path_taken(entries, declaration.name, intent_id)
         yield about | {"orderId": order_id, "paymentIntentId": intent_id, "text": diagrams.render(declaration, form, taken)}
 

@@ -203,6 +203,19 @@ def test_journal_replay_until_a_position_says_how_it_was_then(ask):
     assert found["digest"] != parsed(ask("journal", "replay", "--json"))["digest"]
 
 
+@pytest.mark.parametrize("words", ["replay --until -1", f"replay --until {2**63}", f"export --from {2**63}", "export --from 5 --to 2"])
+def test_a_position_that_no_journal_has_is_a_mistake_in_the_command(ask, words):
+    ended = ask("journal", *words.split())
+
+    assert (ended.returncode, ended.stdout, words.split()[-2] in ended.stderr) == (2, "", True)
+
+
+def test_a_position_behind_the_end_is_the_whole_journal(ask):
+    whole, further = (parsed(ask("journal", "replay", *words, "--json")) for words in ((), ("--until", str(2**63 - 1))))
+
+    assert (further["entries"], further["digest"]) == (whole["entries"], whole["digest"])
+
+
 def test_journal_head_is_a_size_and_the_root_that_the_checkpoint_signs(ask):
     shown = ask("journal", "head")
 
@@ -644,6 +657,13 @@ def test_diagram_draws_the_machine_that_was_asked_for(ask):
     for state in ("created", "authorised", "captured", "reconciled", "updated"):
         assert state in shown.stdout
     assert len(ask("diagram").stdout) > len(shown.stdout)
+
+
+def test_diagram_of_the_payments_of_an_order_without_any_is_the_machine_alone(ask):
+    """Nothing at all looked like a failure."""
+    [unpaid] = [order["id"] for order in parsed(ask("orders", "list", "--json"))["data"] if order["dojoOrderId"] == "unpaid"]
+
+    assert ask("diagram", "--machine", "payment", "--order", unpaid).stdout == ask("diagram", "--machine", "payment").stdout
 
 
 def test_diagram_with_json_gives_each_picture_with_its_machine(ask):
