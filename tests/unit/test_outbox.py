@@ -403,6 +403,23 @@ def test_the_first_answer_of_a_destination_that_refused_us_sets_everything_going
     assert (set(statuses(venue).values()), venue.reads.attention()) == ({"done"}, [])
 
 
+def test_an_intent_that_dojo_refuses_for_its_own_sake_is_not_the_only_one_that_is_ever_asked(venue):  # U4 U17
+    venue.event("pi_of_another", "Captured")
+    [refused] = venue.tasks
+    venue.tasks.clear()
+    for _ in range(3):
+        refuse(venue, refused)
+        venue.clock.move(60)
+        venue.open("o1")
+        venue.engine.claim_due(10)
+        probe = venue.tasks.popleft()
+        if probe.id != refused.id:
+            break
+        refused = probe
+    venue.perform(probe, {})
+    assert (probe.effect, venue.reads.attention()) == ("order_updated", [])
+
+
 def test_a_destination_that_refused_us_is_still_refusing_after_a_restart(tmp_path):  # U4
     venue = Venue(tmp_path)
     venue.open()

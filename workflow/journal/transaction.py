@@ -373,12 +373,13 @@ SELECT min(at) FROM (
 )
 """
 # The plus keeps SQLite from walking all tasks that ever were by their time to find the few.
+# The least tried one probes: what is refused for its own sake must not be the only one that is ever asked.
 DUE_PROBES = f"""
 SELECT * FROM (
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'leased' AND lease_until_ms <= ? AND {_THERE}
   UNION ALL
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_THERE} AND {_QUIET}
-) ORDER BY +created_at_ms LIMIT 1
+) ORDER BY attempts, created_at_ms LIMIT 1
 """
 _DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_THERE} AND {_FREE}"
 DUE_TASKS = f"""
