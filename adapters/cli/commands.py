@@ -65,7 +65,7 @@ def demo(keep: bool, as_json: bool) -> None:
 @click.pass_obj
 def doctor(program: Program, as_json: bool) -> None:
     """Check settings, SQLite, files, clock, Dojo and registered capabilities; say how to mend what is wrong."""
-    findings = checks.examine(os.environ, Path("tillproof.toml"), program.dojo)
+    findings = checks.examine(os.environ, Path("tillproof.toml"), program.dojo, program.clock)
     failed = sum(finding.level == "FAIL" for finding in findings)
     warned = sum(finding.level == "warn" for finding in findings)
 

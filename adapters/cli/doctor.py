@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from adapters.dojo.capabilities import difference, wanted
 from adapters.dojo.client import DojoClient
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.settings import Settings, SettingsError, is_loopback, read_settings
+from workflow.clock import Clock, to_text
 from workflow.errors import DojoRefusesUs, JournalDamaged, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.journal.connection import reading
 from workflow.journal.driver import sqlite3
@@ -42,7 +44,7 @@ def sqlite_version() -> str:
     return str(sqlite3.sqlite_version)
 
 
-def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Settings], DojoClient]) -> list[Finding]:
+def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Settings], DojoClient], clock: Clock) -> list[Finding]:
     """Look at everything; nothing is changed, and only Dojo is called."""
     try:
         settings = read_settings(environ, toml_path)
@@ -53,6 +55,7 @@ def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Setting
         *_bill(settings),
         _sqlite(),
         *_journal(settings),
+        _clock(settings, clock),
         *_files(settings),
         *_till(settings),
         *_dojo(settings, dojo),
@@ -115,6 +118,17 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "witness", f"{settings.witness}, at {head.size:,}")
+
+
+def _clock(settings: Settings, clock: Clock) -> Finding:
+    """The machine's time, beside that of the newest entry: a clock that was set back would date money wrongly (T1)."""
+    newest = ""
+    with suppress(JournalDamaged, JournalUnavailable):  # The journal has a finding of its own.
+        newest = "".join(entry.at for entry in SqliteReads(settings.journal).last_entries(1)) if settings.journal.exists() else ""
+    now = to_text(clock.now())
+    if newest > now:
+        return Finding("FAIL", "clock", f"says {now}, and the journal's newest entry is of {newest}", "set the machine's clock")
+    return Finding("ok", "clock", now)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

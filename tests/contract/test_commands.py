@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from contextlib import closing
+from datetime import timedelta
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -23,8 +24,11 @@ from click.testing import CliRunner
 
 import app
 from adapters.cli.commands import cli
+from adapters.cli.doctor import examine
 from adapters.sandbox import Sandbox
+from tests.builders import FixedClock
 from tests.contract.running import KEY, PATIENCE, Service, an_order, environment, eventually, free_port, register, sqlite, whole_copy
+from workflow.clock import from_text, to_text
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
 from workflow.money import Money
 
@@ -321,6 +325,20 @@ def test_every_transition_in_the_journal_is_one_that_machine_show_declares(ask):
 def test_version_names_the_program_and_sqlite(ask):
     assert parsed(ask("version", "--json")).keys() >= {"version", "sqlite"}
     assert re.match(r"tillproof \d+\.\d+", ask("version").stdout)
+
+
+def test_doctor_notices_a_clock_that_was_set_back(program, venue, monkeypatch):  # T1
+    monkeypatch.chdir(venue.folder)
+    environ = environment(venue.service.settings)
+
+    def clock(moment):
+        examined = examine(environ, venue.folder / "none.toml", program.dojo, FixedClock(moment))
+        return next((finding.level, finding.text) for finding in examined if finding.name == "clock")
+
+    newest = from_text(venue.service.reads.last_entries(1)[0].at)
+    assert clock(newest) == ("ok", to_text(newest))
+    level, text = clock(newest - timedelta(milliseconds=1))
+    assert (level, to_text(newest) in text) == ("FAIL", True)
 
 
 def test_doctor_of_a_healthy_venue_finds_no_failure(ask):
