@@ -341,6 +341,30 @@ def test_a_refund_that_a_lagging_copy_of_dojo_did_not_show_is_found_by_the_sweep
     assert (venue.order().paid.value, venue.order().state) == (0, "refunded")
 
 
+INTERVALS = [60 * 2**number for number in range(9)] + [6 * 3600] * 2
+"""Seconds between two reads of what stays open: a lost event costs delay, and an old bill costs Dojo four reads a day."""
+
+
+@pytest.mark.parametrize(("of_an_order", "intervals"), [(True, INTERVALS), (False, INTERVALS[1:])], ids=["an order's", "nobody's"])
+def test_an_intent_that_stays_open_is_read_at_intervals_that_double_up_to_six_hours(venue, of_an_order, intervals):
+    world = {"pi_1": an_intent(status="Authorized", external_id="o1" if of_an_order else "not-here")}
+    if of_an_order:
+        venue.create()
+    venue.event("pi_1", "Authorized")
+    venue.settle(world)
+    venue.clock.move(60)
+    venue.engine.handle(Sweep(limit=10))
+    venue.settle(world)
+    for seconds in intervals:
+        venue.clock.move(seconds - 1)
+        venue.engine.handle(Sweep(limit=10))
+        assert not venue.tasks
+        venue.clock.move(1)
+        venue.engine.handle(Sweep(limit=10))
+        assert [task.intent_id for task in venue.tasks] == ["pi_1"]
+        venue.settle(world)
+
+
 def test_a_word_that_brings_nothing_new_costs_one_more_read_and_no_other(venue):  # D6
     world = {"pi_1": an_intent("pi_1", external_id="o1")}
     venue.open("o1")
