@@ -14,7 +14,7 @@ from adapters.cli.context import Program, failures, json_option, open_journal, s
 from adapters.cli.orders import entry_lines
 from adapters.cli.output import Command, Exit, emit, paint, progress
 from workflow import export, replay
-from workflow.journal.keys import load_or_make_key
+from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
 from workflow.proof import Prover, Waiting
 
@@ -34,7 +34,7 @@ def journal() -> None:
 def journal_verify(as_json: bool) -> None:
     """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault."""
     with open_journal() as (found, reads):
-        key = load_or_make_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
         with progress("verify", reads.size()) as show:
             result = replay.verify(reads, found.witness, key, show)
     data = {
@@ -147,6 +147,6 @@ def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> No
 def journal_proof(order_id: str, as_json: bool) -> None:
     """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key."""
     with open_journal() as (found, reads):
-        key = load_or_make_key(found.signing_key).public_key()
+        key = load_key(found.signing_key).public_key()
         proof = Prover(reads, Waiting(reads, key)).prove(order_id)
     emit(True, proof, lambda: iter(()))

@@ -220,6 +220,13 @@ def test_a_position_behind_the_end_is_the_whole_journal(ask):
     assert (further["entries"], further["digest"]) == (whole["entries"], whole["digest"])
 
 
+def test_a_proof_without_the_key_that_signed_is_refused_and_makes_no_other(ask, tmp_path):
+    ended = ask("journal", "proof", ID, SIGNING_KEY=tmp_path / "none.key")
+
+    assert (ended.returncode, ended.stdout, "none.key" in ended.stderr) == (3, "", True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_journal_head_is_a_size_and_the_root_that_the_checkpoint_signs(ask):
     shown = ask("journal", "head")
 
