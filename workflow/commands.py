@@ -250,11 +250,15 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseDestination:
-    """The destination refused our credentials on this task: everything for it waits and is probed at `probe_at_ms`."""
+    """The destination refused our credentials on this task: everything for it waits and is probed at `probe_at_ms`.
+
+    Where it took others since it refused this one before, it refuses this one alone: it is tried again at `next_at_ms`, or never.
+    """
 
     task: Task
     error: str
     probe_at_ms: int
+    next_at_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,6 +247,10 @@ class Engine:
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
         if isinstance(command, PauseDestination):
+            stored = stored._replace(refusals=stored.refusals + 1)
+            if stored.refusals > 1 and not unit.is_paused(task.destination):
+                command = AttemptFailed(task=task, error=command.error, next_at_ms=command.next_at_ms)
+        if isinstance(command, PauseDestination):
             venue.pause(command, stored, unit)
         elif isinstance(command, AttemptFailed) and command.next_at_ms is not None:
             unit.put_back(stored, command.next_at_ms, command.error)

@@ -122,10 +122,6 @@ class Outbox:
 
     def _failed(self, task: Task, error: Failure) -> AttemptFailed | PauseDestination:
         next_at_ms, verdict = None, judge(error, task.effect, task.attempts)
-        if verdict is Verdict.STOP:
-            logger.error("destination paused", extra={"order_id": task.order_id, "task": task.id, "error": str(error)})
-            probe_at_ms = _now_ms(self._clock) + self._settings.probe_ms
-            return PauseDestination(task=task, error=str(error)[:ERROR_CHARACTERS], probe_at_ms=probe_at_ms)
         if verdict is not Verdict.DEAD:
             next_at_ms = next_attempt_at(
                 now_ms=_now_ms(self._clock),
@@ -136,6 +132,10 @@ class Outbox:
                 random=self._settings.random,
             )
         facts = {"order_id": task.order_id, "task": task.id, "attempt": task.attempts, "error": str(error)}
+        if verdict is Verdict.STOP:
+            logger.error("credentials refused", extra=facts)
+            probe_at_ms = _now_ms(self._clock) + self._settings.probe_ms
+            return PauseDestination(task=task, error=str(error)[:ERROR_CHARACTERS], probe_at_ms=probe_at_ms, next_at_ms=next_at_ms)
         logger.warning("effect failed" if next_at_ms is not None else "effect given up", extra=facts)
         code = "INTENT_NOT_FOUND" if isinstance(error, IntentNotFound) else "OUTBOX_DEAD"
         return AttemptFailed(task=task, error=str(error)[:ERROR_CHARACTERS], next_at_ms=next_at_ms, code=code)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from workflow import requests
 from workflow.commands import AcceptLostTail, AttemptFailed, PauseDestination, RequeueTask, ResolveVenue, SetVenue, Sweep, VenueRequest
 from workflow.declaration import words
-from workflow.effects import ReadIntent
+from workflow.effects import DOJO, ReadIntent
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
 from workflow.journal.port import StoredTask
@@ -72,7 +72,7 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
     if stored.status != "dead":
         return Outcome(refusal=Refused(f"task {stored.task.id} is {stored.status}, only a dead one is requeued"))
     task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms)
-    fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms)
+    fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms, refusals=0)
     unit.transaction.put_task(fresh)
     facts: Facts = {"reason": command.reason, "requeued": task.id}
     cause = f"requeue:{task.id}"
@@ -98,9 +98,9 @@ def _sweep(command: Sweep, unit: Unit) -> Outcome:
     for parked in unit.transaction.due_parked(unit.now_ms, command.limit):
         interval_ms = min(2 * parked.interval_ms, SWEEP_CAP_MS)
         unit.transaction.park_again(parked.intent_id, unit.now_ms + interval_ms, interval_ms)
-        if parked.names_an_order and unit.now_ms - parked.since_ms >= unit.settings.orphan_alarm_ms:
-            detail = f"intent {parked.intent_id} names order {parked.names_an_order}, which is not here"
-            unit.attend("ORPHAN_EVENT", detail, cause="sweep", intent_id=parked.intent_id)
+        if unit.now_ms - parked.since_ms >= unit.settings.orphan_alarm_ms and not unit.is_paused(DOJO):
+            named = f"names order {parked.names_an_order}, which is not here" if parked.names_an_order else "could not be read yet"
+            unit.attend("ORPHAN_EVENT", f"intent {parked.intent_id} {named}", cause="sweep", intent_id=parked.intent_id)
         effects = (ReadIntent(IntentId(parked.intent_id)),)
         unit.note("system", {}, cause="sweep", actor="sweep", trigger="sweep", intent_id=parked.intent_id, effects=effects)
     return Outcome()

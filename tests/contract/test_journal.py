@@ -1104,7 +1104,7 @@ class BusyDay:
         elif fate < 0.2:
             self.venue.engine.handle(AttemptFailed(task=task, error="400", next_at_ms=None))
         elif fate < 0.22:
-            self.venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms + 500))
+            self.venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms + 500, next_at_ms=now_ms + 500))
         elif fate < 0.9:
             self.venue.perform(task, {task.intent_id: self.intent(task.intent_id)} if fate < 0.85 else {})
 
@@ -1412,7 +1412,7 @@ def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
         ("UPDATE outbox SET order_id = 'o9' WHERE order_id = 'o1'", "outbox"),
         ("DELETE FROM outbox WHERE order_id = 'o1'", "outbox o1"),
         (
-            "INSERT INTO outbox SELECT 'x', lane, effect, order_id, intent_id, 1, 'pending', 0, 0, 0, 0, '', 0, '' FROM outbox LIMIT 1",
+            "INSERT INTO outbox SELECT 'x', lane, effect, order_id, intent_id, 1, 'pending', 0, 0, 0, 0, 0, '', 0, '' FROM outbox LIMIT 1",
             "outbox x",
         ),
     ],

@@ -553,6 +553,22 @@ def of_the_venue(venue: Venue) -> list[tuple[str, str]]:
     return [(item.code, item.payment_intent_id) for item in venue.reads.attention() if not item.order_id]
 
 
+def test_an_intent_that_cannot_be_read_for_too_long_calls_a_person_until_it_can(venue):  # O8
+    venue.event("pi_1", "Captured")
+    for _ in range(2):
+        assert of_the_venue(venue) == []
+        venue.clock.move(200)
+        venue.engine.handle(Sweep(limit=10))
+    assert of_the_venue(venue) == [("ORPHAN_EVENT", "pi_1")]
+    assert "could not be read yet" in venue.reads.attention()[0].detail
+    venue.settle({"pi_1": an_intent()})
+    assert of_the_venue(venue) == []
+    venue.event("pi_1", "Refunded")  # Of an intent that was read: it is waited for anew.
+    venue.clock.move(200)
+    venue.engine.handle(Sweep(limit=10))
+    assert of_the_venue(venue) == []
+
+
 def test_an_orphan_that_a_person_acknowledged_is_waited_for_no_longer(venue):  # O8
     world = orphaned(venue)
     assert of_the_venue(venue) == [("ORPHAN_EVENT", "pi_1")]

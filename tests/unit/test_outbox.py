@@ -134,7 +134,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_not_sooner(venue):  # K7
         lambda task: IntentRead(task=task, intent=an_intent()),
         lambda task: AttemptFailed(task=task, error="late", next_at_ms=None),
         lambda task: AttemptFailed(task=task, error="late", next_at_ms=0),
-        lambda task: PauseDestination(task=task, error="late", probe_at_ms=0),
+        lambda task: PauseDestination(task=task, error="late", probe_at_ms=0, next_at_ms=0),
     ],
     ids=["read", "dead", "again", "pause"],
 )
@@ -367,9 +367,9 @@ def test_where_dojo_refuses_our_key_everything_waits_and_one_task_probes(venue):
         venue.open(f"o{number}")
     first, *others = venue.tasks
     venue.tasks.clear()
-    venue.engine.handle(PauseDestination(task=first, error="401", probe_at_ms=now_ms(venue) + 60_000))
+    refuse(venue, first)
     for task in others:
-        venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+        refuse(venue, task)
     venue.open("o9")
     assert not venue.tasks
     assert set(statuses(venue).values()) == {"paused"}
@@ -382,7 +382,7 @@ def test_where_dojo_refuses_our_key_everything_waits_and_one_task_probes(venue):
 
 def test_an_order_that_comes_while_dojo_refuses_our_key_is_no_reason_to_ask_sooner(venue):  # U4
     venue.open("o1")
-    venue.engine.handle(PauseDestination(task=venue.tasks.popleft(), error="401", probe_at_ms=now_ms(venue) + 60_000))
+    refuse(venue, venue.tasks.popleft())
     venue.clock.move(1)
     venue.open("o2")
     assert venue.engine.claim_due(10) == []
@@ -393,7 +393,7 @@ def test_the_first_answer_of_a_destination_that_refused_us_sets_everything_going
     for number in range(3):
         venue.open(f"o{number}")
     for task in list(venue.tasks):
-        venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+        refuse(venue, task)
     venue.tasks.clear()
     venue.clock.move(60)
     venue.engine.claim_due(1)
@@ -401,6 +401,37 @@ def test_the_first_answer_of_a_destination_that_refused_us_sets_everything_going
     assert len(venue.engine.claim_due(10)) == 2
     venue.settle({})
     assert (set(statuses(venue).values()), venue.reads.attention()) == ({"done"}, [])
+
+
+def test_a_task_that_is_refused_again_while_others_are_taken_waits_alone(venue):  # U4 U17
+    venue.event("pi_of_another", "Captured")
+    refuse(venue, venue.tasks.popleft())
+    venue.open("o1")
+    venue.clock.move(60)
+    while attention_codes(venue):  # Whatever probes, something is taken in the end, and everything is due.
+        [probe] = venue.engine.claim_due(1)
+        refuse(venue, probe) if probe.effect == "read_intent" else venue.perform(probe, {})
+        venue.clock.move(60)
+    venue.tasks.clear()
+
+    [again] = venue.engine.claim_due(10)
+    assert again.effect == "read_intent"
+    refuse(venue, again)
+
+    assert (attention_codes(venue), statuses(venue)[again.id]) == ([], "pending")
+    venue.tasks.clear()
+    venue.open("o2")
+    assert [task.order_id for task in venue.tasks] == ["o2"]
+    venue.settle({})
+    venue.clock.move(30)
+    [last] = venue.engine.claim_due(10)
+    refuse(venue, last, after=None)
+    assert (statuses(venue)[again.id], attention_codes(venue)) == ("dead", ["OUTBOX_DEAD"])
+    assert replay(venue.reads).ok
+
+
+def attention_codes(venue):
+    return [item.code for item in venue.reads.attention()]
 
 
 def test_an_intent_that_dojo_refuses_for_its_own_sake_is_not_the_only_one_that_is_ever_asked(venue):  # U4 U17
@@ -423,7 +454,7 @@ def test_an_intent_that_dojo_refuses_for_its_own_sake_is_not_the_only_one_that_i
 def test_a_destination_that_refused_us_is_still_refusing_after_a_restart(tmp_path):  # U4
     venue = Venue(tmp_path)
     venue.open()
-    venue.engine.handle(PauseDestination(task=venue.tasks.popleft(), error="401", probe_at_ms=now_ms(venue) + 60_000))
+    refuse(venue, venue.tasks.popleft())
     venue.close()
     again = Venue(tmp_path)
     again.engine.recover_leases()
@@ -452,8 +483,13 @@ def taken_from(venue: Venue) -> dict[str, Task]:
     return tasks
 
 
-def refuse(venue: Venue, task: Task) -> None:
-    venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=now_ms(venue) + 60_000))
+def refuse(venue, task, *, after=30.0):
+    """The destination refuses our credentials on the task; alone, it would be tried again after so many seconds."""
+    now = now_ms(venue)
+    command = PauseDestination(
+        task=task, error="401", probe_at_ms=now + 60_000, next_at_ms=None if after is None else now + int(after * 1000)
+    )
+    venue.engine.handle(command)
 
 
 def an_order_for_both(venue: Venue, order_id: str = "o1") -> dict[str, Task]:

@@ -30,6 +30,8 @@ class StoredTask(NamedTuple):
     lane: str
     status: str
     next_at_ms: int
+    refusals: int = 0
+    """How often the destination refused our credentials on this task."""
 
 
 class Parked(NamedTuple):

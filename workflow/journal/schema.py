@@ -159,7 +159,7 @@ CREATE TABLE outbox(
   id TEXT PRIMARY KEY,
   lane TEXT NOT NULL, effect TEXT NOT NULL, order_id TEXT NOT NULL, intent_id TEXT NOT NULL, order_seq INTEGER NOT NULL,
   status TEXT NOT NULL CHECK (status IN ({_one_of(TASK_STATUSES)})),
-  attempts INTEGER NOT NULL, fence INTEGER NOT NULL,
+  attempts INTEGER NOT NULL, refusals INTEGER NOT NULL, fence INTEGER NOT NULL,
   lease_until_ms INTEGER NOT NULL, next_at_ms INTEGER NOT NULL,
   last_error TEXT NOT NULL, created_at_ms INTEGER NOT NULL, done_at TEXT NOT NULL
 ) STRICT;

@@ -161,7 +161,8 @@ class SqliteTransaction:
     def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         self._connection.execute(
             "INSERT INTO parked(intent_id, since, since_ms, next_at_ms, interval_ms) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT(intent_id) DO UPDATE SET next_at_ms = excluded.next_at_ms, interval_ms = excluded.interval_ms",
+            "ON CONFLICT(intent_id) DO UPDATE SET next_at_ms = excluded.next_at_ms, interval_ms = excluded.interval_ms, "
+            "since_ms = iif(parked.next_at_ms IS NULL, excluded.since_ms, parked.since_ms)",  # Read since: it is waited for anew.
             (intent_id, at, next_at_ms - interval_ms, next_at_ms, interval_ms),
         )
 
@@ -294,7 +295,7 @@ class SqliteTransaction:
             PUT_TASK,
             (
                 task.id, stored.lane, task.effect, task.order_id, task.intent_id, task.order_seq, stored.status, task.attempts, task.fence,
-                task.lease_until_ms, stored.next_at_ms, last_error, task.created_at_ms, done_at,
+                task.lease_until_ms, stored.next_at_ms, last_error, task.created_at_ms, done_at, stored.refusals,
             ),
         )  # fmt: skip
 
@@ -306,7 +307,9 @@ class SqliteTransaction:
         self.after_commit.append(then)
 
 
-TASK_COLUMNS = "id, effect, order_id, intent_id, order_seq, attempts, fence, created_at_ms, lease_until_ms, lane, status, next_at_ms"
+TASK_COLUMNS = (
+    "id, effect, order_id, intent_id, order_seq, attempts, fence, created_at_ms, lease_until_ms, lane, status, next_at_ms, refusals"
+)
 INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
 _ORDER_COLUMNS = [
     "id",
@@ -344,10 +347,10 @@ PUT_BOOKING = (
 )
 PUT_TASK = (
     "INSERT INTO outbox(id, lane, effect, order_id, intent_id, order_seq, status, attempts, fence, lease_until_ms, next_at_ms, last_error, "
-    "created_at_ms, done_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "created_at_ms, done_at, refusals) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT(id) DO UPDATE SET order_seq = excluded.order_seq, created_at_ms = excluded.created_at_ms, "
     "status = excluded.status, attempts = excluded.attempts, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms, "
-    "next_at_ms = excluded.next_at_ms, last_error = excluded.last_error, done_at = excluded.done_at"
+    "next_at_ms = excluded.next_at_ms, last_error = excluded.last_error, done_at = excluded.done_at, refusals = excluded.refusals"
 )
 # A partial index serves only the very condition it was made with: so each status has its own, and no statement says `status IN`.
 WAITING_TASK = f"""
@@ -401,7 +404,7 @@ def _stored_task(row: tuple[Any, ...] | None) -> StoredTask | None:
     if row is None:
         return None
     names = ("id", "effect", "order_id", "intent_id", "order_seq", "attempts", "fence", "created_at_ms", "lease_until_ms")
-    return StoredTask(Task(**dict(zip(names, row, strict=False))), lane=row[9], status=row[10], next_at_ms=row[11])
+    return StoredTask(Task(**dict(zip(names, row, strict=False))), lane=row[9], status=row[10], next_at_ms=row[11], refusals=row[12])
 
 
 def hashed_entry(entry: Entry, prev_hash: str) -> HashedEntry:
