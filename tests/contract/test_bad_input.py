@@ -75,6 +75,22 @@ def the_bill(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in a_full_order().items() if name not in {"dojoOrderId", "payments"}} | changes
 
 
+START, END = "2030-03-14T19:00:00.000Z", "2030-03-14T21:00:00.000Z"
+
+
+def a_full_party(**changes: Any) -> dict[str, Any]:
+    """What a creation and a change of a party share; always the same, as one party alone may be at its table."""
+    deposit = {"totalAmount": gbp(2000), "paymentIntentIds": ["pi_deposit"], "description": "D"}
+    notes = {"hostNotes": "H", "guestRequests": "G"}
+    party = {"dojoPartyId": "party", "name": "N", "covers": 2, "status": "seated", "startTime": START, "expectedEndTime": END}
+    return party | {"tableIds": ["t"], "deposit": deposit} | notes | changes
+
+
+def a_full_reservation() -> dict[str, Any]:
+    notes = {"hostNotes": "H", "guestRequests": "G"}
+    return {"dojoReservationId": "res", "name": "N", "covers": 2, "startTime": START, "endTime": END, "tableIds": ["t"]} | notes
+
+
 # -- what a field may not be; a name beside a list of values that it must refuse
 
 IDS = ["", "x" * 256, "a\nb", "\x7f", 7, True, 1.5, {}, [], ["a"]]
@@ -157,6 +173,23 @@ EVENT: dict[str, list[Any]] = {
     "data": OBJECT,
     **{f"data.{name}": IDS for name in ("paymentIntentId", "paymentStatus", "captureMode")},
 }
+TABLE_IDS: dict[str, list[Any]] = {"tableIds": [*LIST, [], ["a", "a"], [f"t{n}" for n in range(101)], [None]], "tableIds[0]": IDS}
+BEFORE_START = [*MOMENT, "2030-03-14T18:59:59.999Z"]
+BOOKING: dict[str, list[Any]] = {"startTime": MOMENT, "hostNotes": NOTE, "guestRequests": NOTE, "covers": [*WHOLE, -1, 2**31], **TABLE_IDS}
+PARTY: dict[str, list[Any]] = BOOKING | {
+    "dojoPartyId": IDS,
+    "name": NAME,
+    "status": ["", *NAME],
+    "expectedEndTime": BEFORE_START,
+    "deposit": OBJECT,
+    **money("deposit.totalAmount"),
+    "deposit.paymentIntentIds": [*LIST, ["pi"] * 101],
+    "deposit.paymentIntentIds[0]": IDS,
+    "deposit.description": NOTE,
+}
+PARTY_NEEDS = ("dojoPartyId", "startTime", "tableIds", "deposit.totalAmount", "deposit.totalAmount.value", "deposit.paymentIntentIds")
+RESERVATION: dict[str, list[Any]] = BOOKING | {"dojoReservationId": IDS, "name": NAME, "endTime": BEFORE_START}
+RESERVATION_NEEDS = ("dojoReservationId", "name", "covers", "startTime", "endTime", "tableIds")
 TOO_LONG_A_REASON = ["", "x" * 1_001, *TEXT]
 
 
@@ -213,6 +246,28 @@ ROUTES = {
     "SearchTables": Route(
         *("dojo", "POST", "/v1/tables/search", lambda: {"areaId": "a", "waiterId": "w", "cursor": {"limit": 1}}, ()),
         {"areaId": IDS, "waiterId": IDS, **CURSOR},
+    ),
+    "CreateParty": Route(
+        *("dojo", "POST", "/v1/parties", lambda: a_full_party(reservationId="r", dojoReservationId="d"), PARTY_NEEDS),
+        PARTY | {"reservationId": IDS, "dojoReservationId": IDS},
+    ),
+    "UpdatePartyById": Route(
+        *("dojo", "PUT", "/v1/parties/{party_id}", lambda: a_full_party(endTime=END), (*PARTY_NEEDS, "status")),
+        PARTY | {"endTime": BEFORE_START},
+    ),
+    "SearchParties": Route(
+        *("dojo", "POST", "/v1/parties/search", lambda: {"tableId": "t", "completedOnly": True, "cursor": {"limit": 1}}, ()),
+        {"tableId": IDS, "completedOnly": FLAG, **CURSOR},
+    ),
+    "CreateReservation": Route(*("dojo", "POST", "/v1/reservations", a_full_reservation, RESERVATION_NEEDS, RESERVATION)),
+    "UpdateReservationById": Route(
+        *("dojo", "PUT", "/v1/reservations/{reservation_id}", a_full_reservation, RESERVATION_NEEDS, RESERVATION)
+    ),
+    "SearchReservations": Route(
+        *("dojo", "POST", "/v1/reservations/search"),
+        lambda: {"tableId": "t", "fromTime": START, "toTime": END, "cursor": {"limit": 1}},
+        (),
+        {"tableId": IDS, "fromTime": MOMENT, "toTime": BEFORE_START, **CURSOR},
     ),
     "HandleEvent": Route(
         *("dojo", "POST", "/v1/events", lambda: an_event(new("evt"), new("pi"))),
@@ -344,11 +399,14 @@ def service(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def order_id(service):
-    """An order that is there, with its lock, so that nothing but the body can be wrong."""
-    found = service.till.post("/till/orders", a_bill()).json["id"]
-    assert service.dojo.post(f"/v1/orders/{found}/lock", {"lockId": "l", "expiry": soon()}).status == 200
-    return found
+def ids(service):
+    """An order that is there, with its lock, a party and a reservation, so that nothing but the body can be wrong."""
+    order_id = service.till.post("/till/orders", a_bill()).json["id"]
+    assert service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "l", "expiry": soon()}).status == 200
+    party, reservation = (
+        service.dojo.post(route.path, route.body()).json for route in (ROUTES["CreateParty"], ROUTES["CreateReservation"])
+    )
+    return {"order_id": order_id, "party_id": party["id"], "reservation_id": reservation["id"]}
 
 
 @pytest.fixture(scope="module")
@@ -367,14 +425,29 @@ def error(specs):
     return check
 
 
-def send(service, route, raw, order_id, **headers):
+def send(service, route, raw, ids, **headers):
     raw = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
     if route.side == "hook":
         return service.dojo.call(route.method, route.path, raw, authorization=None, dojo_signature=sign(raw, SECRET), **headers)
-    return getattr(service, route.side).call(route.method, route.path.format(order_id=order_id), raw, **headers)
+    return getattr(service, route.side).call(route.method, route.path.format(**ids), raw, **headers)
 
 
-TABLES = ("journal", "inbox", "orders", "payments", "outbox", "parked", "personal", "attention", "locks", "venue", "watch")
+TABLES = (
+    "journal",
+    "inbox",
+    "orders",
+    "payments",
+    "outbox",
+    "parked",
+    "personal",
+    "attention",
+    "locks",
+    "venue",
+    "watch",
+    "bookings",
+    "booking_tables",
+    "guests",
+)
 
 
 def stored(service):
@@ -392,7 +465,7 @@ def test_every_route_that_takes_a_body_is_asked_here():
 
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("name", ROUTES)
-def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(service, order_id, error, name, what):
+def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(service, ids, error, name, what):
     route, (make, field) = ROUTES[name], HOSTILE[what]
     body, before = route.body(), stored(service)
     if isinstance(body, list) and field in ("canary", "[0]"):
@@ -401,7 +474,7 @@ def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(se
         field = FIRST
 
     raw = make(body)
-    message = error(send(service, route, raw, order_id), 413 if route.side == "operator" and len(raw) > OPERATORS_BODY else 400)
+    message = error(send(service, route, raw, ids), 413 if route.side == "operator" and len(raw) > OPERATORS_BODY else 400)
 
     assert message.startswith(f"{field}: "), message
     assert len(message) < 200
@@ -409,10 +482,10 @@ def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(se
 
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, route in ROUTES.items() for path in route.fields])
-def test_a_field_that_is_something_else_is_refused_by_its_name(service, order_id, error, name, path):  # I-3 I-6 I-7 M13 X7 T4
+def test_a_field_that_is_something_else_is_refused_by_its_name(service, ids, error, name, path):  # I-3 I-6 I-7 M13 X7 T4
     route, before = ROUTES[name], stored(service)
     for bad in route.fields[path]:
-        message = error(send(service, route, with_canary(changed(route.body(), path, bad)), order_id), 400)
+        message = error(send(service, route, with_canary(changed(route.body(), path, bad)), ids), 400)
 
         field = message.partition(": ")[0]
         assert field == path or field.startswith((f"{path}.", f"{path}[")), (bad, message)
@@ -422,10 +495,10 @@ def test_a_field_that_is_something_else_is_refused_by_its_name(service, order_id
 
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, route in ROUTES.items() for path in route.required])
-def test_a_field_that_must_be_there_is_named_whether_it_is_absent_or_null(service, order_id, error, name, path):
+def test_a_field_that_must_be_there_is_named_whether_it_is_absent_or_null(service, ids, error, name, path):
     route, before = ROUTES[name], stored(service)
     for body in (changed(route.body(), path, without=True), changed(route.body(), path, None)):
-        message = error(send(service, route, body, order_id), 400)
+        message = error(send(service, route, body, ids), 400)
 
         assert message == f"{path}: required, but absent"
     assert stored(service) == before
@@ -459,9 +532,9 @@ def test_so_many_bad_bodies_were_sent():
         ("lockId: expected text, got 7", "CreateOrderLock", "lockId", 7),
     ],
 )
-def test_a_refusal_says_what_was_expected_and_what_came(service, order_id, error, message, name, path, bad):
+def test_a_refusal_says_what_was_expected_and_what_came(service, ids, error, message, name, path, bad):
     route = ROUTES[name]
-    assert error(send(service, route, changed(route.body(), path, bad), order_id), 400) == message
+    assert error(send(service, route, changed(route.body(), path, bad), ids), 400) == message
 
 
 @pytest.mark.parametrize(
@@ -479,21 +552,21 @@ def test_a_refusal_says_what_was_expected_and_what_came(service, order_id, error
     ids=lambda headers: "-".join(map(str, headers.values())),
 )
 @pytest.mark.parametrize("name", ROUTES)
-def test_another_kind_of_content_is_415_everywhere(service, order_id, error, name, headers):  # I-8 I-2
+def test_another_kind_of_content_is_415_everywhere(service, ids, error, name, headers):  # I-8 I-2
     before = stored(service)
-    error(send(service, ROUTES[name], with_canary(ROUTES[name].body()), order_id, **headers), 415)
+    error(send(service, ROUTES[name], with_canary(ROUTES[name].body()), ids, **headers), 415)
     assert stored(service) == before
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_a_body_beyond_the_limit_is_413_everywhere(service, order_id, error, name):  # I-2
+def test_a_body_beyond_the_limit_is_413_everywhere(service, ids, error, name):  # I-2
     before = stored(service)
-    error(send(service, ROUTES[name], with_canary(ROUTES[name].body()).ljust(BODY + 1), order_id), 413)
+    error(send(service, ROUTES[name], with_canary(ROUTES[name].body()).ljust(BODY + 1), ids), 413)
     assert stored(service) == before
 
 
 def test_a_cursor_with_both_directions_is_refused(service, error):  # I-14
-    for path in ("/v1/orders/search", "/v1/tables/search"):
+    for path in ("/v1/orders/search", "/v1/tables/search", "/v1/parties/search", "/v1/reservations/search"):
         assert error(service.dojo.post(path, {"cursor": {"before": "x", "after": "x"}}), 400).startswith(
             "cursor.before: expected before or after"
         )
@@ -511,7 +584,8 @@ def test_a_token_that_was_changed_anywhere_is_refused(service, error):
         assert error(service.dojo.post("/v1/orders/search", asked | {"cursor": {"after": other}}), 400).startswith("cursor.after: ")
     for other in (token[:-1], token + "A", token + "=", token + "\n", token.swapcase()):
         assert error(service.dojo.post("/v1/orders/search", asked | {"cursor": {"after": other}}), 400).startswith("cursor.after: ")
-    assert error(service.dojo.post("/v1/tables/search", {"cursor": {"after": token}}), 400).startswith("cursor.after: ")
+    for path in ("/v1/tables/search", "/v1/parties/search", "/v1/reservations/search"):
+        assert error(service.dojo.post(path, {"cursor": {"after": token}}), 400).startswith("cursor.after: ")
 
 
 # Moments that exist, however odd
@@ -571,6 +645,7 @@ PATHS = {
     "PUT /v1/orders/x/locks/{}": "dojo",
     "DELETE /v1/orders/x/locks/{}": "dojo",
     "POST /v1/orders/{}/record-payment": "dojo",
+    **{f"{method} /v1/{place}/{{}}": "dojo" for place in ("parties", "reservations") for method in ("GET", "PUT", "DELETE")},
     "PUT /till/orders/{}": "till",
     "POST /till/orders/{}/status": "till",
     "POST /till/orders/{}/refuse": "till",
@@ -584,7 +659,7 @@ PATHS = {
 
 @pytest.mark.parametrize("hostile", IDS_IN_PATHS, ids=range(len(IDS_IN_PATHS)))
 @pytest.mark.parametrize("path", PATHS)
-def test_an_id_that_no_order_can_have_is_one_that_does_not_exist(service, error, path, hostile):  # I-9
+def test_an_id_that_nothing_can_have_is_one_that_does_not_exist(service, error, path, hostile):  # I-9
     method, _, rule = path.partition(" ")
     before = stored(service)
     body = _body_for(method, rule)
@@ -613,7 +688,7 @@ def _body_for(method, rule):
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_unknown_fields_are_accepted_at_every_depth(service, order_id, name):  # I-6
+def test_unknown_fields_are_accepted_at_every_depth(service, ids, name):  # I-6
     def strange(value):
         if isinstance(value, list):
             return [strange(inner) for inner in value]
@@ -622,7 +697,7 @@ def test_unknown_fields_are_accepted_at_every_depth(service, order_id, name):  #
         return value
 
     route = ROUTES[name]
-    assert send(service, route, strange(route.body()), order_id).status == route.good
+    assert send(service, route, strange(route.body()), ids).status == route.good
 
 
 def test_after_all_of_this_nothing_unknown_was_stored_or_logged_and_the_service_is_whole(service):
