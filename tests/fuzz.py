@@ -41,6 +41,9 @@ ROUND_EXAMPLES = 40, 400
 KNOWN_IDS = 200
 """Ids that are remembered of each kind."""
 
+TABLES = 60
+"""Of the till; as many that most parties find one that is free."""
+
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -68,6 +71,9 @@ def published(specs: Path) -> dict[str, Any]:
     served = {(one.path, one.method.lower()) for one in CAPABILITIES if one.name in SERVED}
     document["components"]["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
     document["security"] = [{"basic": []}]  # What the registration says; the document itself is silent.
+    for schema in document["components"]["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("type", "object")  # Some of parties and reservations do not say so, and would allow any JSON.
     document["paths"] = {
         path: {name: part for name, part in item.items() if name == "parameters" or (path, name) in served}
         for path, item in document["paths"].items()
@@ -76,16 +82,20 @@ def published(specs: Path) -> dict[str, Any]:
     return document
 
 
+SEARCHES = tuple(one.path for one in CAPABILITIES if one.name in SERVED and one.path.endswith("/search"))
+
 # -- what exists, so that cases reach further than a 404
 
 
 @dataclass(slots=True)
 class Known:
-    """Ids of a service with some history: orders of every kind, their locks, page tokens."""
+    """Ids of a service with some history: orders of every kind, their locks, parties, reservations; a page token of each search."""
 
     orders: list[str] = field(default_factory=list)
     locks: list[tuple[str, str]] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
+    parties: list[str] = field(default_factory=list)
+    reservations: list[str] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, service: Service) -> Known:
@@ -93,11 +103,11 @@ class Known:
         known = cls()
         service.till.call("PUT", "/till/areas", [{"id": "area_1", "name": "Bar"}, {"id": "area_2", "name": "Garden", "waiterIds": ["w_1"]}])
         service.till.call(
-            "PUT", "/till/tables", [{"id": f"tbl_{n}", "name": f"Table {n}", "areaId": f"area_{n % 2 + 1}"} for n in range(9)]
+            "PUT", "/till/tables", [{"id": f"tbl_{n}", "name": f"Table {n}", "areaId": f"area_{n % 2 + 1}"} for n in range(TABLES)]
         )
         for n in range(12):
             paid = {"intent_id": f"pi_known_{n}"} if n % 3 == 0 else {}
-            known.orders.append(service.dojo.post("/v1/orders", an_order(f"ord_known_{n}", table=f"tbl_{n % 9}", **paid)).json["id"])
+            known.orders.append(service.dojo.post("/v1/orders", an_order(f"ord_known_{n}", table=f"tbl_{n}", **paid)).json["id"])
         known.orders.append(service.till.post("/till/orders", a_bill()).json["id"])
         for n in (0, 3):  # Money was taken: these cannot be cancelled.
             service.dojo.post("/v1/events", an_event(f"evt_known_{n}", f"pi_known_{n}"))
@@ -105,8 +115,17 @@ class Known:
             known.locks.append((order, f"lock_known_{n}"))
             service.dojo.post(f"/v1/orders/{order}/lock", {"lockId": f"lock_known_{n}", "expiry": "2999-01-01T00:00:00Z"})
         service.dojo.call("DELETE", f"/v1/orders/{known.orders[4]}")
-        page = service.dojo.post("/v1/orders/search", {"cursor": {"limit": 2}}).json
-        known.tokens.append(page["after"])
+        for n in range(4):
+            times = {"startTime": moment(n), "endTime": moment(n + 1), "tableIds": [f"tbl_{n}"]}
+            party = {"dojoPartyId": f"party_known_{n}", "name": "Robin", "covers": n} | times
+            known.parties.append(service.dojo.post("/v1/parties", party).json["id"])
+            reservation = {"dojoReservationId": f"res_known_{n}", "name": "Robin", "covers": n} | times
+            known.reservations.append(service.dojo.post("/v1/reservations", reservation).json["id"])
+            if n == 3:
+                service.dojo.call("PUT", f"/v1/parties/{known.parties[n]}", party | {"status": "left"})
+        for place in SEARCHES:
+            page = service.dojo.post(place, {"cursor": {"limit": 1}}).json
+            known.tokens[place] = (page[0] if isinstance(page, list) else page)["after"]
         return known
 
     def bend(self, case: Case) -> None:
@@ -119,22 +138,37 @@ class Known:
         )
         if draw % 3 == 0:
             return
-        order, lock = self.locks[draw % len(self.locks)] if "lockId" in (case.path_parameters or {}) else (self._order(draw), "")
-        for name, known in (("orderId", order), ("lockId", lock)):
+        order, lock = self.locks[draw % len(self.locks)] if "lockId" in (case.path_parameters or {}) else (_one(self.orders, draw), "")
+        ids = {"orderId": order, "lockId": lock, "partyId": _one(self.parties, draw), "reservationId": _one(self.reservations, draw)}
+        for name, known in ids.items():
             if name in (case.path_parameters or {}) and isinstance(case.path_parameters[name], str):
                 case.path_parameters[name] = known
         if isinstance(case.body, dict):
             case.body = self._fit(case.body, draw)
+            self._give_token(case.body.get("cursor"), case.path)
 
     def learn(self, case: Case, answer: Any) -> None:
-        """Remember what a good answer made."""
-        if case.method == "POST" and isinstance(answer, dict) and "id" in answer:
+        """Remember what a good answer made, and forget a party or reservation that it deleted, unless it is the last."""
+        if case.method == "DELETE":
+            for name, ids in (("partyId", self.parties), ("reservationId", self.reservations)):
+                if len(ids) > 1 and (gone := (case.path_parameters or {}).get(name)) in ids:
+                    ids.remove(gone)
+        if case.method != "POST" or not isinstance(answer, dict) or "id" not in answer:
+            return
+        if case.path == "/v1/parties":
+            self.parties = [*self.parties[-KNOWN_IDS:], answer["id"]]
+        elif case.path == "/v1/reservations":
+            self.reservations = [*self.reservations[-KNOWN_IDS:], answer["id"]]
+        else:
             self.orders = [*self.orders[-KNOWN_IDS:], answer["id"]]
-            if case.path.endswith("/lock"):
-                self.locks = [*self.locks[-KNOWN_IDS:], (answer["id"], case.body["lockId"])]
+        if case.path.endswith("/lock"):
+            self.locks = [*self.locks[-KNOWN_IDS:], (answer["id"], case.body["lockId"])]
 
-    def _order(self, draw: int) -> str:
-        return self.orders[draw // 7 % len(self.orders)]
+    def _give_token(self, cursor: Any, path: str) -> None:
+        """A token belongs to one search, and to its filters: here, none."""
+        for name in ("before", "after"):
+            if isinstance(cursor, dict) and isinstance(cursor.get(name), str):
+                cursor[name] = self.tokens[path]
 
     def _fit(self, value: Any, draw: int, name: str = "") -> Any:
         """A body like this one whose amounts, ids and times a venue can take."""
@@ -142,7 +176,8 @@ class Known:
             dropped = {"before", "after"} if draw % 4 else {"before"} if "after" in value else set()
             return {key.replace("\0", ""): self._fit(inner, draw, key) for key, inner in value.items() if key not in dropped}
         if isinstance(value, list):
-            return [self._fit(inner, draw + place, name) for place, inner in enumerate(value)]
+            fit = [self._fit(inner, draw + place, name) for place, inner in enumerate(value)]
+            return [inner for place, inner in enumerate(fit) if name != "tableIds" or inner not in fit[:place]]
         if isinstance(value, bool) or not isinstance(value, int | str):
             return value
         if isinstance(value, int):
@@ -157,13 +192,30 @@ class Known:
             "dojoOrderId": f"ord_{draw % 5000}",
             "paymentIntentId": f"pi_{draw % 5000}",
             "plu": f"PLU-{draw % 10}",
-            "tableId": f"tbl_{draw % 9}",
+            "tableId": f"tbl_{draw % TABLES}",
+            "tableIds": f"tbl_{draw % TABLES}",
+            "dojoPartyId": f"party_{draw % 5000}",
+            "dojoReservationId": f"res_{draw % 5000}",
+            "partyId": _one(self.parties, draw),
+            "reservationId": _one(self.reservations, draw),
+            "startTime": moment(draw % 90),
+            "expectedEndTime": moment(draw % 90 + 1),
+            "endTime": moment(draw % 90 + 1 + draw % 2),
+            "fromTime": moment(draw % 90),
+            "toTime": moment(draw % 90 + 10),
             "areaId": f"area_{draw % 3}",
             "orderType": "DineIn" if draw % 2 else "Collection",
-            "after": self.tokens[0],
-            "before": self.tokens[0],
         }
         return fit.get(name, "".join(filter(str.isprintable, text)) or f"{name}_{draw % 5}")
+
+
+def moment(hour: int) -> str:
+    """So many hours after the first, in UTC."""
+    return f"2030-05-{hour // 24 + 1:02}T{hour % 24:02}:00:00.000Z"
+
+
+def _one(ids: list[str], draw: int) -> str:
+    return ids[draw // 7 % len(ids)]
 
 
 # -- what is no failure
@@ -310,8 +362,8 @@ def _hooks(known: Known, report: Report, document: dict[str, Any]) -> Iterator[N
     def after_call(context, case, response):
         report.cases[f"{case.method} {case.path}", response.status_code] += 1
         report.phases[case.meta.phase.name.value if case.meta else "other"] += 1
-        if response.status_code == 200 and case.method == "POST":
-            known.learn(case, response.json())
+        if response.status_code == 200:
+            known.learn(case, response.json() if case.method == "POST" else None)
 
     @schemathesis.hook
     def filter_failure(context, failure, case, response):
