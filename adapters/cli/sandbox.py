@@ -14,6 +14,7 @@ from adapters.cli.context import json_option
 from adapters.cli.output import Command, Exit, Failure, emit, paint
 from adapters.sandbox import (
     BOOKINGS,
+    DEFAULT_PLU,
     ORDER_AND_PAY,
     PAY_AT_TABLE,
     PAY_ONLY,
@@ -55,6 +56,9 @@ INSTEAD = ("cancel", "reversal", "decline")
 @click.option("--table", "table_id", metavar="ID", help="The table: where one orders or sits, or whose bill is paid. Pay-only needs it.")
 @click.option("--waiter", "waiter_id", default="42", show_default=True, help="Pay at Table: who asks, and whose bill without --table.")
 @click.option("--amount", type=click.IntRange(1), help="Order something for so many pennies instead of the usual basket.")
+@click.option(
+    "--plu", metavar="ID", default=DEFAULT_PLU, show_default=True, help="Of --amount, and what Bookings orders: one that the POS has."
+)
 @click.option("--currency", default="GBP", show_default=True, help="Of what is ordered and of --tips.")
 @click.option("--tips", type=click.IntRange(0), help="Pennies on top.")
 @click.option("--parts", default=1, show_default=True, help="A bill is paid in so many payments, one after the other.")
@@ -140,9 +144,11 @@ def _told(result: FlowResult) -> str:
     return f"{paint('Failed:', 'red')}{about} at {failed}: {result.reason}"
 
 
-def _request(flow: str, *, table_id: str | None, amount: int | None, currency: str, out_of_order: bool, **options: Any) -> Request:
+def _request(
+    flow: str, *, table_id: str | None, amount: int | None, plu: str, currency: str, out_of_order: bool, **options: Any
+) -> Request:
     if flow == BOOKINGS:
-        return Bookings(table_id=table_id, currency=currency)
+        return Bookings(table_id=table_id, plu=plu, currency=currency)
     for name in ("tips", "captures"):
         given = options[name]
         options[name] = tuple(Money(each, currency) for each in given) if name == "captures" else given and Money(given, currency)
@@ -154,7 +160,7 @@ def _request(flow: str, *, table_id: str | None, amount: int | None, currency: s
     if flow == PAY_ONLY:
         return PayOnly(table_id=table_id or "", parts=parts, status_first=out_of_order, records=records, **options)
     places = {"table_id": table_id} if table_id else {}
-    basket = basket_of(Money(amount, currency), **places) if amount else default_basket(currency=currency, **places)
+    basket = basket_of(Money(amount, currency), plu=plu, **places) if amount else default_basket(currency=currency, **places)
     return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, records=records, **options)
 
 

@@ -3,7 +3,7 @@
 It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`.
 """
 
-from adapters.sandbox.basket import Basket, basket_of, default_basket
+from adapters.sandbox.basket import DEFAULT_PLU, Basket, basket_of, default_basket
 from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
 from adapters.sandbox.faults import Fault
 from adapters.sandbox.flow import (
@@ -28,6 +28,7 @@ from adapters.sandbox.traffic import Message
 
 __all__ = [
     "BOOKINGS",
+    "DEFAULT_PLU",
     "ORDER_AND_PAY",
     "PAY_AT_TABLE",
     "PAY_ONLY",

@@ -12,6 +12,8 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 MAX_LINES = 1_000
 DEFAULT_CURRENCY = "GBP"
 DEFAULT_TABLE = "tbl_12"
+DEFAULT_PLU = "ANY-01"
+"""Of no catalogue: a POS that has one is told what to order."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
@@ -163,9 +165,9 @@ def default_basket(table_id: str = DEFAULT_TABLE, currency: str = DEFAULT_CURREN
     )
 
 
-def basket_of(total: Money, table_id: str = DEFAULT_TABLE) -> Basket:
+def basket_of(total: Money, table_id: str = DEFAULT_TABLE, plu: str = DEFAULT_PLU) -> Basket:
     """One thing for exactly this price."""
-    item = Item(name="Something", plu="ANY-01", quantity=1, amount_per_item=total)
+    item = Item(name="Something", plu=plu, quantity=1, amount_per_item=total)
     return Basket(details=Details(order_type="DineIn", dine_in=DineIn(table_id=table_id)), items=(item,), display_name=f"Table {table_id}")
 
 

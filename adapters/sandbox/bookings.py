@@ -166,7 +166,7 @@ class _Run:
 
     def order(self, party: PosParty) -> None:
         """The party orders; its order is found by the party."""
-        basket = basket_of(self._amount(ORDERED), party.table_ids[0])
+        basket = basket_of(self._amount(ORDERED), party.table_ids[0], self._request.plu)
         where = DineIn(table_id=party.table_ids[0], party_id=party.id, reservation_id=party.reservation_id)
         basket = replace(basket, details=replace(basket.details, dine_in=where))
         named = {"dojoOrderId": self._world.new_id(identifiers.ORDER), "totalAmount": money(basket.total), "payments": []}

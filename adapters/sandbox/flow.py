@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 import msgspec
 
-from adapters.sandbox.basket import DEFAULT_CURRENCY, Basket
+from adapters.sandbox.basket import DEFAULT_CURRENCY, DEFAULT_PLU, Basket
 from adapters.sandbox.channels import Choice
 from adapters.sandbox.errors import InvalidRequest, SandboxError
 from adapters.sandbox.intents import CaptureMode
@@ -131,10 +131,12 @@ class PayAtTable(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_A
 class Bookings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, tag_field="flow", tag=BOOKINGS):
     """A reservation, its party and the party's order at a table, all taken back in the end; no money moves.
 
-    Without `table_id`, the first table that the POS names. With `pos`, that POS is called, registered or not.
+    Without `table_id`, the first table that the POS names. The party orders `plu`, which must be in the POS's catalogue where it has one.
+    With `pos`, that POS is called, registered or not.
     """
 
     table_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    plu: Annotated[str, msgspec.Meta(min_length=1)] = DEFAULT_PLU
     currency: str = DEFAULT_CURRENCY
     pos: Pos | None = None
 

@@ -62,6 +62,25 @@ def test_the_flow_needs_no_list_of_tables_and_says_which_table_is_missing_from_o
         assert dojo.bookings("t_9").reason == "the POS has no table t_9; it has ['t_1']"
 
 
+def test_the_flow_orders_what_the_catalogue_has_and_says_what_is_not_in_it(tmp_path, dojo):
+    with running(tmp_path, dojo.url) as service:
+        register(service, dojo)
+        service.till.call("PUT", "/till/catalogue", [{"plu": "COLA-01", "name": "Cola"}])
+
+        refused, result = dojo.bookings("t_1"), dojo.bookings("t_1", plu="COLA-01")
+        options = ["--port", "0", "--pos", str(service.settings["PUBLIC_URL"]), "--username", USERNAME, "--password", PASSWORD]
+        options += ["--table", "t_2", "--plu", "COLA-01"]
+        played = CliRunner().invoke(command, [*options, "--flow", "bookings"])
+        CliRunner().invoke(command, [*options, "--flow", "order-and-pay", "--amount", "500", "--pay-later", "--step-seconds", "0.1"])
+        [order, _] = service.dojo.post("/v1/orders/search", {"dineIn": {"tableId": "t_2"}}).json["data"]
+
+    assert refused.steps[-1].name == "CreateOrder"
+    assert "is not in the till's catalogue" in refused.reason
+    assert (result.reason, [step.name for step in result.steps]) == ("", STEPS)
+    assert played.exit_code == 0, played.output
+    assert [(item["plu"], item["amountPerItem"]["value"]) for item in order["items"]] == [("COLA-01", 500)]
+
+
 def test_the_flow_is_started_by_the_control_api_and_by_the_command(tmp_path, dojo):
     with running(tmp_path, dojo.url) as service:
         pos = {"url": service.settings["PUBLIC_URL"], "username": USERNAME, "password": PASSWORD}
