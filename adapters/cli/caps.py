@@ -9,12 +9,12 @@ from typing import Any, cast
 import click
 
 from adapters.cli.context import Program, failures, json_option, settings
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, Group, emit, paint
 from adapters.dojo.capabilities import Difference, RestIntegration, difference, wanted
 from adapters.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof caps diff")
 def caps() -> None:
     """What Dojo may ask of this POS: registered, served, and the difference."""
 

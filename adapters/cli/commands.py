@@ -21,7 +21,7 @@ from adapters.cli.machines import diagram, machine
 from adapters.cli.openapi import openapi
 from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, Group, emit, paint
 from adapters.cli.sandbox import sandbox
 from adapters.cli.takings import takings
 
@@ -31,7 +31,7 @@ def run(program: Program) -> None:
     cli(obj=program, prog_name="tillproof")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, example="tillproof demo", context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """The POS side of Dojo's Order and Pay and Pay-only flows, with a journal that proves what happened."""
 

@@ -12,7 +12,7 @@ import click
 from adapters.api.views import entry_view
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.orders import entry_lines
-from adapters.cli.output import Command, Exit, emit, paint, progress
+from adapters.cli.output import Command, Exit, Group, emit, paint, progress
 from workflow import export, replay
 from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
@@ -24,7 +24,7 @@ MAX_POSITION = 2**63 - 1
 """No journal has an entry behind it."""
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof journal verify")
 def journal() -> None:
     """Prove, replay and read the journal."""
 

@@ -9,12 +9,12 @@ import click
 
 from adapters.api.views import task_view
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
-from adapters.cli.output import Command, emit, table
+from adapters.cli.output import Command, Group, emit, table
 from workflow.commands import RequeueTask
 from workflow.journal.schema import TASK_STATUSES
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof outbox list --status dead")
 def outbox() -> None:
     """Messages on their way to Dojo and the till, and those that were given up."""
 

@@ -59,6 +59,10 @@ class Command(click.Command):
         super().format_help(ctx, formatter)
 
 
+class Group(Command, click.Group):
+    """A group of commands whose help opens with an example of one of them."""
+
+
 def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:
     """Print `data` as JSON, or `lines`."""
     if as_json:
