@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.cli.arrows import arrow
 from adapters.cli.context import json_option
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, emit, end_found, paint
 from adapters.sandbox import (
     BOOKINGS,
     ORDER_AND_PAY,
@@ -115,7 +115,7 @@ def sandbox(
         ok = all(result.ok for result in results)
         emit(as_json, {"ok": ok, "flows": results}, lambda: iter(()))
         if not ok:
-            raise SystemExit(Exit.FOUND)
+            end_found("mend the POS, then the same again; tillproof sandbox --help has every option")
 
 
 def _play(dojo: Sandbox, requests: list[tuple[str, Request]], *, as_json: bool) -> list[FlowResult]:
