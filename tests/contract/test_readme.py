@@ -27,7 +27,7 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from adapters.cli.output import Exit
-from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT
+from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
 from adapters.dojo.capabilities import CAPABILITIES, SERVED
 from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds
 from adapters.serving import ThreadedServer
@@ -278,6 +278,14 @@ def help_of_the_sandbox():
     return CliRunner().invoke(cli, ["sandbox", "--help"], prog_name="tillproof").output.splitlines()
 
 
+def test_the_flows_of_the_page_are_those_of_the_simulator_and_call_what_is_served():
+    rows = table_below("flows")
+    assert [flow.strip("`") for flow, *_ in rows] == list(FLOWS)
+    served = {name.partition(":")[0] for name in SERVED}
+    named = {name for *_, calls in rows for name in re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", calls)}
+    assert named <= served
+
+
 def test_the_page_says_what_a_fault_is_unless_told_otherwise():
     assert f"Unless given: {fault_defaults()}." in " ".join(TEXT.split())
 
@@ -436,7 +444,7 @@ def test_the_settings_without_effect_are_those_that_the_page_names():
 # -- links
 
 
-PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md")
+PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
