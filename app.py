@@ -22,7 +22,7 @@ from flask import Blueprint, Flask
 
 from adapters import api, till
 from adapters.api.closed import make_blueprint as closed_blueprint
-from adapters.cli import Program, run
+from adapters.cli import Program, next_command, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
@@ -127,15 +127,21 @@ def _build(settings: Settings, *, as_json: bool) -> Running:
     except HeadRegressed as error:
         running = _Closed(settings, error).running
     except JournalInUse as error:
-        logger.critical("journal in use", extra={"error": str(error)})
+        logger.critical("journal in use", extra=_why(error))
         raise SystemExit(EXIT_UNREACHABLE) from error
     except JournalDamaged as error:
-        logger.critical("journal refused", extra={"error": str(error)})
+        logger.critical("journal refused", extra=_why(error))
         raise SystemExit(EXIT_DAMAGED) from error
     except (WorkflowError, BadTemplate) as error:
-        logger.critical("not started", extra={"error": str(error)})
+        logger.critical("not started", extra=_why(error))
         raise SystemExit(3) from error
     return running if as_json else Running(running.app, running.stop)
+
+
+def _why(error: WorkflowError | BadTemplate) -> dict[str, str]:
+    """The fields of a log line that tells why nothing, or not everything, is served, and what to run next."""
+    following = "correct the template, then tillproof doctor" if isinstance(error, BadTemplate) else next_command(error, "tillproof serve")
+    return {"error": str(error), "next": following}
 
 
 def _say_where(venue: ThreadedServer, address: tuple[str, int]) -> None:
@@ -209,7 +215,7 @@ class _Closed:
     """
 
     def __init__(self, settings: Settings, error: HeadRegressed) -> None:
-        logger.critical("journal is behind its witness", extra={"error": str(error)})
+        logger.critical("journal is behind its witness", extra=_why(error))
         self._settings, self._lock = settings, threading.Lock()
         self._opened: _Opened | None = None
         blueprints = (
@@ -260,7 +266,9 @@ def _listen(settings: Settings, app: WSGIApplication) -> ThreadedServer:
     try:
         venue.start()
     except OSError as error:
-        logger.critical("address not available", extra={"address": str(settings.console_listen), "reason": str(error)})
+        following = "free it, or set TILLPROOF_CONSOLE_LISTEN to another, then tillproof serve"
+        facts = {"address": str(settings.console_listen), "reason": str(error), "next": following}
+        logger.critical("address not available", extra=facts)
         raise SystemExit(EXIT_UNREACHABLE) from error
     return venue
 
@@ -278,7 +286,7 @@ def _count_call(metrics: Metrics, call: Call) -> None:
 def _end_with_writer(journal: SqliteJournal) -> None:
     """A process without its writer is half alive: end it, so that whoever watches it starts it again."""
     journal.failed.wait()
-    logger.critical("ending: the journal's writer died")
+    logger.critical("ending: the journal's writer died", extra={"next": "tillproof journal verify, then tillproof serve"})
     os.kill(os.getppid(), signal.SIGTERM)
     os._exit(1)
 

@@ -119,7 +119,9 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
         # Connections inherit it: without it every kept-alive answer waits for the client's delayed acknowledgement, some 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
-        logger.critical("address not available", extra={"address": _text_of(address), "reason": error.strerror or str(error)})
+        following = "free it, or set TILLPROOF_LISTEN to another, then tillproof serve"
+        facts = {"address": _text_of(address), "reason": error.strerror or str(error), "next": following}
+        logger.critical("address not available", extra=facts)
         return EXIT_UNREACHABLE
     logger.info("address bound", extra={"address": _text_of(listener.getsockname())})
     server = _OneWorker(listener)
@@ -229,7 +231,7 @@ def _load(build: Callable[[], Running], parent: int, address: Address) -> WSGIAp
     try:
         running = build()
     except Exception:  # The top of the worker: nothing above would log it.
-        logger.critical("worker not started", exc_info=True)
+        logger.critical("worker not started", exc_info=True, extra={"next": "tillproof doctor"})
         raise SystemExit(EXIT_UNEXPECTED) from None
     stop = _once(running.stop)
     multiprocessing.util.Finalize(None, stop, exitpriority=0)

@@ -5,6 +5,6 @@ may import the other adapters.
 """
 
 from adapters.cli.commands import run
-from adapters.cli.context import Program
+from adapters.cli.context import Program, next_command
 
-__all__ = ["Program", "run"]
+__all__ = ["Program", "next_command", "run"]

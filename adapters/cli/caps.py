@@ -9,12 +9,12 @@ from typing import Any, cast
 import click
 
 from adapters.cli.context import Program, failures, json_option, settings
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint
 from adapters.dojo.capabilities import Difference, RestIntegration, difference, wanted
 from adapters.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof caps diff")
 def caps() -> None:
     """What Dojo may ask of this POS: registered, served, and the difference."""
 
@@ -65,7 +65,8 @@ def caps_diff(program: Program, as_json: bool) -> None:
     found = settings()
     gap = difference(_registered(program, found), _wanted(found))
     emit(as_json, {**asdict(gap), "differs": not gap.is_none}, lambda: _difference_lines(gap))
-    raise SystemExit(Exit.FINE if gap.is_none else Exit.FOUND)
+    if not gap.is_none:
+        end_found("tillproof caps register")
 
 
 def _difference_lines(gap: Difference) -> Iterator[str]:
@@ -79,7 +80,6 @@ def _difference_lines(gap: Difference) -> Iterator[str]:
         yield "~ url  Dojo calls another address"
     if gap.username_differs:
         yield "~ username  Dojo presents another one"
-    yield "Next: tillproof caps register"
 
 
 @caps.command("register", cls=Command, example="tillproof caps register")

@@ -21,7 +21,7 @@ from adapters.cli.machines import diagram, machine
 from adapters.cli.openapi import openapi
 from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint
 from adapters.cli.sandbox import sandbox
 from adapters.cli.takings import takings
 
@@ -31,7 +31,7 @@ def run(program: Program) -> None:
     cli(obj=program, prog_name="tillproof")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, example="tillproof demo", context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """The POS side of Dojo's Order and Pay and Pay-only flows, with a journal that proves what happened."""
 
@@ -56,8 +56,8 @@ def demo(keep: bool, as_json: bool) -> None:
 
     With --json the outcome is one object on stdout, and the arrows go to stderr.
     """
-    ok = Demo(keep=keep, as_json=as_json).run()
-    raise SystemExit(Exit.FINE if ok else Exit.FOUND)
+    if not Demo(keep=keep, as_json=as_json).run():
+        end_found("tillproof demo --serve")
 
 
 @cli.command(cls=Command, example="tillproof doctor")
@@ -78,7 +78,8 @@ def doctor(program: Program, as_json: bool) -> None:
         yield f"{failed} failure{'s' * (failed != 1)}, {warned} warning{'s' * (warned != 1)}"
 
     emit(as_json, {"findings": [asdict(finding) for finding in findings], "failures": failed, "warnings": warned}, lines)
-    raise SystemExit(Exit.FOUND if failed else Exit.FINE)
+    if failed:
+        end_found("do what stands behind Fix, then tillproof doctor")
 
 
 @cli.command(cls=Command, example="tillproof version")

@@ -20,8 +20,11 @@ from workflow.clock import Clock
 from workflow.commands import RequeueTask
 from workflow.errors import (
     DojoRefusesUs,
+    HeadRegressed,
     JournalDamaged,
+    JournalForeign,
     JournalInUse,
+    JournalTooNew,
     JournalUnavailable,
     OutcomeUnknown,
     Refused,
@@ -70,14 +73,23 @@ def bill_template(settings: Settings) -> BillTemplate:
 
 
 @contextmanager
-def failures() -> Iterator[None]:
-    """The workflow's errors as exit codes."""
+def failures(*, refused: str = "tillproof doctor") -> Iterator[None]:
+    """The workflow's errors as exit codes; `refused` is what is next where rules or Dojo said no."""
     try:
         yield
     except WorkflowError as error:
-        for kinds, code, prefix, following in _FAILURES:
-            if isinstance(error, kinds):
-                raise Failure(code, f"{prefix}{error}", following) from error
+        again = click.get_current_context().command_path
+        code, prefix, following = _ending(error)
+        raise Failure(code, f"{prefix}{error}", following.format(again=again, refused=refused)) from error
+
+
+def next_command(error: WorkflowError, again: str) -> str:
+    """What to run after an error; `again` is the command that met it."""
+    return _ending(error)[2].format(again=again, refused="tillproof doctor")
+
+
+def _ending(error: WorkflowError) -> tuple[Exit, str, str]:
+    return next((code, prefix, following) for kinds, code, prefix, following in _FAILURES if isinstance(error, kinds))
 
 
 _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Exit, str, str], ...] = (
@@ -85,13 +97,16 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (UnknownOrder, Exit.FOUND, "", "tillproof orders list"),
     (UnknownTask, Exit.FOUND, "", "tillproof outbox list --status dead"),
     (DojoRefusesUs, Exit.UNREACHABLE, "Dojo refuses the API key: ", "set TILLPROOF_DOJO_API_KEY, then tillproof doctor"),
-    (Refused, Exit.FOUND, "", ""),
-    (JournalInUse, Exit.UNREACHABLE, "", "stop the other server, or ask it"),
+    (Refused, Exit.FOUND, "", "{refused}"),
+    (JournalInUse, Exit.UNREACHABLE, "", "stop the server that has it, then {again}"),
+    (JournalForeign, Exit.DAMAGED, "", "set TILLPROOF_JOURNAL to the journal's file, then {again}"),
+    (JournalTooNew, Exit.DAMAGED, "", "install the version that wrote it, then {again}"),
+    (HeadRegressed, Exit.DAMAGED, "", "put its newest copy in its place, or tillproof journal accept-lost-tail --reason TEXT"),
     (JournalDamaged, Exit.DAMAGED, "", "tillproof journal verify"),
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
     ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
     (UnusableKey, Exit.SETTINGS, "", "tillproof doctor"),
-    (WorkflowError, Exit.FOUND, "", ""),
+    (WorkflowError, Exit.FOUND, "", "tillproof doctor"),
 )
 
 

@@ -10,10 +10,11 @@ from dataclasses import asdict
 import click
 
 from adapters.api.views import entry_view
-from adapters.cli.context import Program, failures, json_option, open_journal, settings
+from adapters.cli.context import Program, failures, json_option, next_command, open_journal, settings
 from adapters.cli.orders import entry_lines
-from adapters.cli.output import Command, Exit, emit, paint, progress
+from adapters.cli.output import Command, Group, emit, end_found, paint, progress
 from workflow import export, replay
+from workflow.errors import HeadRegressed
 from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
 from workflow.proof import Prover, Waiting
@@ -22,9 +23,10 @@ TAIL_SECONDS = 0.5
 """How often `journal tail -f` looks for more."""
 MAX_POSITION = 2**63 - 1
 """No journal has an entry behind it."""
+LOST_TAIL = next_command(HeadRegressed(), "")
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof journal verify")
 def journal() -> None:
     """Prove, replay and read the journal."""
 
@@ -58,7 +60,8 @@ def journal_verify(as_json: bool) -> None:
         yield f"  witness at {result.witness.size}" if result.witness else "  no witness file: a lost tail could not be noticed"
 
     emit(as_json, data, lines)
-    raise SystemExit(Exit.FINE if result.ok else Exit.FOUND)
+    if not result.ok:
+        end_found("tillproof journal replay" if result.witness_ok else LOST_TAIL)
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")
@@ -76,7 +79,8 @@ def journal_replay(until: int | None, as_json: bool) -> None:
         yield f"  {result.entries:,} entries, {result.orders:,} orders, digest {result.digest}"
 
     emit(as_json, {**asdict(result), "ok": result.ok}, lines)
-    raise SystemExit(Exit.FINE if result.ok else Exit.FOUND)
+    if not result.ok:
+        end_found("tillproof journal verify")
 
 
 @journal.command("head", cls=Command, example="tillproof journal head")
@@ -136,7 +140,7 @@ def journal_export(form: str, first: int, last: int | None, as_json: bool) -> No
 def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> None:
     """Go on with a journal that lacks entries its witness saw: the last resort after HEAD_REGRESSED, with the server stopped."""
     found = settings()
-    with failures():
+    with failures(refused="tillproof journal verify"):
         lost = program.accept_loss(found, f"operator:{getpass.getuser()}", reason)
     emit(as_json, {"accepted": lost}, lambda: iter([f"Accepted: {lost}. The old witness was put aside."]))
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import requests
 
+from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.sandbox import Sandbox
 
@@ -110,4 +110,4 @@ def _await_ready(place: Place, process: subprocess.Popen[bytes], log: Path) -> N
                 return
         except requests.ConnectionError:
             time.sleep(POLL_SECONDS)
-    raise click.ClickException(f"the service did not start:\n{log.read_text()}")
+    raise Failure(Exit.FOUND, f"the service did not start:\n{log.read_text()}", "tillproof doctor")

@@ -9,7 +9,7 @@ import click
 
 from adapters.cli import recording
 from adapters.cli.context import json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, emit, paint, table
+from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from workflow import diagrams
 from workflow.case import declared_machines
 from workflow.declaration import Declaration, state_name, words
@@ -20,7 +20,7 @@ from workflow.errors import (
 from workflow.lifecycle import DECLARATIONS, ORDER
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof machine show")
 def machine() -> None:
     """The declared machines."""
 

@@ -8,7 +8,7 @@ import click
 
 from adapters.api.views import OrderView, order_view
 from adapters.cli.context import bill_template, json_option, open_journal
-from adapters.cli.output import Command, emit, paint, table
+from adapters.cli.output import Command, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
 from adapters.edge.bill import order_bill
 from adapters.edge.orders import answer, tables_of
@@ -20,7 +20,7 @@ from workflow.journal.reads import OrderFilter, StoredEntry
 from workflow.lifecycle import ATTENTION, ORDER
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof orders list --attention")
 def orders() -> None:
     """The orders of the journal."""
 

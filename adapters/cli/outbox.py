@@ -9,12 +9,12 @@ import click
 
 from adapters.api.views import task_view
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
-from adapters.cli.output import Command, emit, table
+from adapters.cli.output import Command, Group, emit, table
 from workflow.commands import RequeueTask
 from workflow.journal.schema import TASK_STATUSES
 
 
-@click.group()
+@click.group(cls=Group, example="tillproof outbox list --status dead")
 def outbox() -> None:
     """Messages on their way to Dojo and the till, and those that were given up."""
 
@@ -54,6 +54,6 @@ def outbox_list(status: str | None, limit: int, as_json: bool) -> None:
 def outbox_requeue(program: Program, task_id: str, reason: str, as_json: bool) -> None:
     """Have a dead task tried again: through the running server where there is one, else the next start sends it."""
     found = settings()
-    with failures():
+    with failures(refused="tillproof outbox list --status dead"):
         program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=f"operator:{getpass.getuser()}"))
     emit(as_json, {"id": task_id, "status": "pending"}, lambda: iter([f"{task_id} will be tried again."]))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -30,15 +30,14 @@ class Exit(IntEnum):
 class Failure(click.ClickException):
     """A command that ends with a code and says what to do next."""
 
-    def __init__(self, code: Exit, message: str, next_command: str = "") -> None:
+    def __init__(self, code: Exit, message: str, next_command: str) -> None:
         super().__init__(message)
         self.code, self.next_command = code, next_command
 
     def show(self, file: Any = None) -> None:
         """Say it on stderr."""
         click.echo(paint(f"Error: {self.message}", "red", sys.stderr), err=True)
-        if self.next_command:
-            click.echo(f"Next: {self.next_command}", err=True)
+        click.echo(f"Next: {self.next_command}", err=True)
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click reads it; a class variable there.
@@ -46,8 +45,37 @@ class Failure(click.ClickException):
         return int(self.code)
 
 
+class Misuse(click.UsageError):
+    """A command that was not understood; what is next is its help."""
+
+    def show(self, file: Any = None) -> None:
+        """Say it on stderr."""
+        path = self.ctx.command_path if self.ctx else "tillproof"
+        if self.ctx:
+            click.echo(f"{self.ctx.get_usage()}\n", err=True)
+        click.echo(f"Error: {self.message}", err=True)
+        click.echo(f"Next: {path} --help", err=True)
+
+
+@contextmanager
+def _misuse() -> Iterator[None]:
+    """Click's own errors of usage as ours; a group without a command shows its help, which says enough."""
+    try:
+        yield
+    except (Misuse, click.exceptions.NoArgsIsHelpError):
+        raise
+    except click.UsageError as error:
+        raise Misuse(error.format_message(), error.ctx) from error
+
+
+def end_found(next_command: str) -> NoReturn:
+    """End a check that found something, and has said what: only the next command is left to say."""
+    click.echo(f"Next: {next_command}", err=True)
+    raise SystemExit(Exit.FOUND)
+
+
 class Command(click.Command):
-    """A command whose help opens with an example."""
+    """A command whose help opens with an example, and whose failures end with the next command."""
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,6 +85,20 @@ class Command(click.Command):
         """The example first, then click's help."""
         formatter.write(f"Example: {self.example or ctx.command_path.replace('app.py', 'tillproof')}\n\n")
         super().format_help(ctx, formatter)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """Understand the words."""
+        with _misuse():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        with _misuse():
+            return super().invoke(ctx)
+
+
+class Group(Command, click.Group):
+    """A group of commands whose help opens with an example of one of them."""
 
 
 def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.cli.arrows import arrow
 from adapters.cli.context import json_option
-from adapters.cli.output import Command, Exit, Failure, emit, paint
+from adapters.cli.output import Command, Exit, Failure, emit, end_found, paint
 from adapters.sandbox import (
     BOOKINGS,
     DEFAULT_PLU,
@@ -29,26 +29,51 @@ from adapters.sandbox import (
     Sandbox,
     SandboxError,
     basket_of,
+    control_routes,
     default_basket,
+    fault_defaults,
+    fault_kinds,
     magic_table,
     run_forever,
 )
 from workflow.money import Money
 
 DEFAULT_PORT = 8090
+DEFAULT_KEY = "sk_sandbox_local"
 FLOWS = {ORDER_AND_PAY: "Order and Pay", PAY_ONLY: "Pay-only", PAY_AT_TABLE: "Pay at Table", BOOKINGS: "Bookings"}
 CHANNELS = ("registered", "capability", "webhook", "both")
 AFTERWARDS = ("refund", "refund-part", "reversal", "cancel")
 INSTEAD = ("cancel", "reversal", "decline")
+FAULT_EXAMPLE = {"method": "GET", "path": "/payment-intents/*", "kind": "500", "times": 2}
+
+
+def _control_guide() -> list[str]:
+    """How to drive a sandbox that runs: the parts of its help after the magic amounts, tables indented."""
+    kinds = fault_kinds()
+    width = max(len(kind) for group in kinds.values() for kind in group)
+    guide = [
+        "A simulator that runs is driven over HTTP, with the API key in the header Authorization: Basic KEY:",
+        "\n".join(f"  {call.ljust(max(map(len, control_routes())))}  {does}" for call, does in control_routes().items()),
+        f"A fault's path is a shell pattern; unless given, {fault_defaults()}. Its kinds, by what it is about:",
+    ]
+    for about, group in kinds.items():
+        guide.append("\n".join([f"  {about}", *(f"    {kind.ljust(width)}  {means}" for kind, means in group.items())]))
+    url = f"http://127.0.0.1:{DEFAULT_PORT}"
+    return [*guide, "The next two reads of any payment intent answer 500:", f"  {_curl(url, DEFAULT_KEY, 'faults', FAULT_EXAMPLE)}"]
+
+
+def _curl(url: str, api_key: str, route: str, body: Mapping[str, object]) -> str:
+    headers = f"-H 'Authorization: Basic {api_key}' -H 'content-type: application/json'"
+    return f"curl {url}/sandbox/{route} {headers} -d '{msgspec.json.encode(body).decode()}'"
 
 
 @click.command(
     cls=Command,
     example="tillproof sandbox --pos http://127.0.0.1:8080 --username epos --password SECRET --flow order-and-pay",
-    epilog="\n\n".join(f"\b\n{part}" if part.startswith(" ") else part for part in magic_table().split("\n\n")),
+    epilog="\n\n".join(f"\b\n{part}" if part.startswith(" ") else part for part in [*magic_table().split("\n\n"), *_control_guide()]),
 )
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--api-key", default="sk_sandbox_local", show_default=True, help="The key that the POS must present.")
+@click.option("--api-key", default=DEFAULT_KEY, show_default=True, help="The key that the POS must present.")
 @click.option("--pos", "pos_url", metavar="URL", help="Call the POS at this URL, without registration; it must call this sandbox.")
 @click.option("--username", default="", help="What Dojo presents to the POS.")
 @click.option("--password", default="", envvar="SANDBOX_PASSWORD", show_envvar=True, help="What Dojo presents to the POS.")
@@ -119,7 +144,7 @@ def sandbox(
         ok = all(result.ok for result in results)
         emit(as_json, {"ok": ok, "flows": results}, lambda: iter(()))
         if not ok:
-            raise SystemExit(Exit.FOUND)
+            end_found("mend the POS, then the same again; tillproof sandbox --help has every option")
 
 
 def _play(dojo: Sandbox, requests: list[tuple[str, Request]], *, as_json: bool) -> list[FlowResult]:
@@ -177,12 +202,7 @@ def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
         {"flow": BOOKINGS},
     )
     for body in bodies:
-        click.echo(f"Flow: {_curl(url, api_key, body)}", err=True)
-
-
-def _curl(url: str, api_key: str, body: dict[str, str]) -> str:
-    headers = f"-H 'Authorization: Basic {api_key}' -H 'content-type: application/json'"
-    return f"curl {url}/sandbox/flows {headers} -d '{msgspec.json.encode(body).decode()}'"
+        click.echo(f"Flow: {_curl(url, api_key, 'flows', body)}", err=True)
 
 
 @contextmanager

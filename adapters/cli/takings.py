@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from adapters.cli.context import Program, json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, emit, paint, progress, table
+from adapters.cli.output import Command, Exit, Failure, emit, end_found, paint, progress, table
 from adapters.dojo.client import DojoClient, IntentSearch
 from adapters.settings import Settings
 from workflow.books import Books, Day, read_books
@@ -169,7 +169,8 @@ def _end(result: Takings, dojo: _Asked) -> None:
         click.echo(note, err=True)
     if dojo.failure:
         raise dojo.failure
-    raise SystemExit(Exit.FOUND if result.differences or not dojo.is_whole else Exit.FINE)
+    if result.differences or not dojo.is_whole:
+        end_found("tillproof orders list --attention")
 
 
 # For programs

@@ -4,8 +4,9 @@ It stands for the other side, so it shares nothing with our adapters and takes o
 """
 
 from adapters.sandbox.basket import DEFAULT_PLU, Basket, basket_of, default_basket
+from adapters.sandbox.control import control_routes
 from adapters.sandbox.errors import CapabilityMissing, EventUndelivered, IntentRefused, InvalidRequest, SandboxError, UnknownIntent
-from adapters.sandbox.faults import Fault
+from adapters.sandbox.faults import Fault, fault_defaults, fault_kinds
 from adapters.sandbox.flow import (
     BOOKINGS,
     ORDER_AND_PAY,
@@ -54,7 +55,10 @@ __all__ = [
     "Step",
     "UnknownIntent",
     "basket_of",
+    "control_routes",
     "default_basket",
+    "fault_defaults",
+    "fault_kinds",
     "magic_table",
     "run_forever",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import msgspec
@@ -17,7 +18,29 @@ from adapters.sandbox.traffic import Traffic
 from adapters.sandbox.wire import intent_body
 
 FAULT = msgspec.json.Decoder(Fault)
+PREFIX = "/sandbox"
+# fmt: off
+ROUTES = (
+    # method    path                          view
+    ("POST",   "/flows",                     "start_flow"),
+    ("GET",    "/flows",                     "flows"),
+    ("GET",    "/flows/<flow_id>",           "flow"),
+    ("GET",    "/intents",                   "intents"),
+    ("POST",   "/intents/<intent_id>/pay",   "pay"),
+    ("GET",    "/messages",                  "messages"),
+    ("POST",   "/faults",                    "add_fault"),
+    ("DELETE", "/faults",                    "clear_faults"),
+)
+# fmt: on
 REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def control_routes() -> dict[str, str]:
+    """Every control route, `METHOD /path`, and what it does."""
+    return {
+        f"{method:<6} {PREFIX}{path.replace('<', '{').replace('>', '}')}": inspect.cleandoc(getattr(Control, view).__doc__)
+        for method, path, view in ROUTES
+    }
 
 
 class Control:
@@ -32,15 +55,9 @@ class Control:
 
     def routes(self) -> Blueprint:
         """Every control route."""
-        routes = Blueprint("control", __name__, url_prefix="/sandbox")
-        routes.add_url_rule("/flows", view_func=self.flows)
-        routes.add_url_rule("/flows", view_func=self.start_flow, methods=["POST"])
-        routes.add_url_rule("/flows/<flow_id>", view_func=self.flow)
-        routes.add_url_rule("/intents", view_func=self.intents)
-        routes.add_url_rule("/intents/<intent_id>/pay", view_func=self.pay, methods=["POST"])
-        routes.add_url_rule("/messages", view_func=self.messages)
-        routes.add_url_rule("/faults", view_func=self.add_fault, methods=["POST"])
-        routes.add_url_rule("/faults", view_func=self.clear_faults, methods=["DELETE"])
+        routes = Blueprint("control", __name__, url_prefix=PREFIX)
+        for method, path, view in ROUTES:
+            routes.add_url_rule(path, view_func=getattr(self, view), methods=[method])
         return routes
 
     def flows(self) -> Response:
@@ -71,12 +88,12 @@ class Control:
         return answer({"data": self._traffic.messages()})
 
     def add_fault(self) -> Response:
-        """From now on the next `times` matching calls go wrong."""
+        """`{"method", "path", "kind"}`: from now on the next `times` matching calls or events go wrong."""
         fault = parsed(FAULT)
         self._rules.add(fault)
         return answer(fault, 201)
 
     def clear_faults(self) -> Response:
-        """Whatever was asked for and has not happened yet will not."""
+        """Whatever was asked for and has not gone wrong yet will not."""
         self._rules.clear()
         return Response(status=204)

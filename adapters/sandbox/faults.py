@@ -26,21 +26,23 @@ OUT_OF_ORDER = "out-of-order"
 
 CALL_KINDS = {
     CLOSE: "the connection is closed without an answer, and nothing is done",
-    TIMEOUT: "nothing is done and nothing answered until the caller leaves, or for `hold_seconds`",
+    TIMEOUT: "nothing is done and nothing answered until the caller leaves, or for `holdSeconds`",
     LOST: "the call is done, its answer is lost",
     GARBAGE: "the call is done, its answer is 200 and no JSON",
-    DRIP: "the call is done, its answer comes a byte at a time until the caller leaves, or for `hold_seconds`",
+    DRIP: "the call is done, its answer comes a byte at a time until the caller leaves, or for `holdSeconds`",
 }
 EVENT_KINDS = {
     TWICE: "the same event comes once more",
-    LATE: "the event comes `late_seconds` later, while the flow goes on",
+    LATE: "the event comes `lateSeconds` later, while the flow goes on",
     DROPPED: "the event never comes",
-    OUT_OF_ORDER: "the event comes after the next one of its payment, or `late_seconds` later where none comes",
+    OUT_OF_ORDER: "the event comes after the next one of its payment, or `lateSeconds` later where none comes",
 }
 SPOILED = frozenset({LOST, GARBAGE, DRIP})
 """What is done although its caller never reads the answer."""
 POS_KINDS = {LOST: "the POS is called, its answer is lost"}
 ERROR_STATUSES = range(400, 600)
+STATUS_KIND = f"{ERROR_STATUSES[0]} to {ERROR_STATUSES[-1]}"
+STATUS_MEANS = "the answer has this status, and nothing is done; 429 with Retry-After, `retryAfterSeconds`"
 MAX_SECONDS = 3_600.0
 
 
@@ -77,6 +79,22 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     def status(self) -> int:
         """The HTTP status to answer with; 0 where the kind is not a status."""
         return int(self.kind) if self.kind.isascii() and self.kind.isdigit() else 0
+
+
+def fault_kinds() -> dict[str, dict[str, str]]:
+    """What a fault can be about, in words, and every kind of it with its meaning."""
+    return {
+        "a call of Dojo's API, such as GET /payment-intents/*": {STATUS_KIND: STATUS_MEANS} | CALL_KINDS,
+        f"an event, method {EVENT}, such as *.status_updated": EVENT_KINDS,
+        f"a call of the POS, such as POST {POS_PATHS}orders/*/record-payment": POS_KINDS,
+    }
+
+
+def fault_defaults() -> str:
+    """What a fault is unless its fields say otherwise."""
+    return ", ".join(
+        f"{field.encode_name} {field.default:g}" for field in msgspec.structs.fields(Fault) if field.default is not msgspec.NODEFAULT
+    )
 
 
 class Faults:

@@ -32,6 +32,13 @@ def service(tmp_path_factory):
         service.assert_whole()  # After every test of this module: what was stored is what the entries say.
 
 
+@pytest.fixture
+def another_service(tmp_path):
+    """One with a journal of its own, which a test may stop."""
+    with running(tmp_path) as service:
+        yield service
+
+
 @pytest.fixture(scope="module")
 def is_valid(specs):
     """Checks an answer against the published schema of that name."""
@@ -710,3 +717,18 @@ def test_replay_notices_a_party_that_was_changed_behind_the_journals_back(tmp_pa
         ):
             sqlite(service.journal, change)
             assert [mismatch for mismatch in replay(service.reads).mismatches if mismatch.startswith(named)]
+
+
+@KINDS
+def test_no_file_holds_the_guests_of_a_deleted_booking_after_a_checkpoint(another_service, kind):
+    service = another_service
+    guests = {word: {"name": f"Mx {word}", "guestRequests": f"{word} is allergic. " * 40} for word in ("Erasable", "Replaced", "Staying")}
+    ids = {word: created(service, kind, **guest)[1]["id"] for word, guest in guests.items()}
+
+    assert service.dojo.call("DELETE", f"{PLACES[kind]}/{ids['Erasable']}").status in {200, 204}
+    assert service.dojo.call("PUT", f"{PLACES[kind]}/{ids['Replaced']}", an_update(kind, name="Mx Else")).status == 200
+    sqlite(service.journal, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+    kept = {path.name: path.read_bytes() for path in service.folder.iterdir()}
+    assert [name for name, content in kept.items() if b"Staying" in content] == [service.journal.name]
+    assert [name for name, content in kept.items() if b"Erasable" in content or b"Replaced" in content] == []

@@ -23,11 +23,13 @@ import pytest
 from click.testing import CliRunner
 
 import app
+from adapters.cli import local, openapi
 from adapters.cli.commands import cli
 from adapters.cli.doctor import examine
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock
 from tests.contract.running import KEY, PATIENCE, Service, an_order, environment, eventually, free_port, register, sqlite, whole_copy
+from workflow import diagrams
 from workflow.clock import from_text, to_text
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
 from workflow.money import Money
@@ -129,15 +131,16 @@ def tampered(venue, tmp_path, ask):
 # Help
 
 
-def commands(group, path=()):
-    for name, command in sorted(group.commands.items()):
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
+def commands(command, path=()):
+    yield path, command
+    for name, below in sorted(getattr(command, "commands", {}).items()):
+        yield from commands(below, (*path, name))
 
 
 COMMANDS = dict(commands(cli))
+"""Every command, and every group of them, from the whole program on."""
+LEAVES = [words for words, command in COMMANDS.items() if not isinstance(command, click.Group)]
+named = pytest.mark.parametrize("words", COMMANDS, ids=lambda words: "-".join(("tillproof", *words)))
 
 
 def test_every_command_of_the_interface_that_is_built_is_there():
@@ -148,20 +151,22 @@ def test_every_command_of_the_interface_that_is_built_is_there():
     assert wanted <= COMMANDS.keys()
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+@named
 def test_the_help_of_every_command_opens_with_an_example_of_it(words):
     shown = CliRunner().invoke(cli, [*words, "--help"], prog_name="tillproof")
 
     assert shown.exit_code == 0
-    assert shown.output.startswith(f"Example: tillproof {' '.join(words)}")
+    assert shown.output.startswith(f"Example: {' '.join(('tillproof', *words))}")
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+@named
 def test_the_example_of_every_command_is_one_that_it_understands(words):
     example = shlex.split(COMMANDS[words].example)[1:]
-    context = COMMANDS[words].make_context("tillproof", example[len(words) :], resilient_parsing=False)
+    runs = max((path for path in COMMANDS if path == tuple(example[: len(path)])), key=len)  # For a group, one of its commands.
+    context = COMMANDS[runs].make_context("tillproof", example[len(runs) :], resilient_parsing=False)
 
-    assert tuple(example[: len(words)]) == words
+    assert runs[: len(words)] == words
+    assert not isinstance(COMMANDS[runs], click.Group)
     context.close()
 
 
@@ -357,7 +362,7 @@ def test_doctor_of_a_healthy_venue_finds_no_failure(ask):
     assert {finding["name"] for finding in found["findings"]} >= {"settings", "SQLite", "journal", "Dojo", "capabilities"}
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids="-".join)
+@pytest.mark.parametrize("words", LEAVES, ids="-".join)
 def test_every_command_speaks_json_where_it_is_asked_to(words):
     assert "--json" in {name for option in COMMANDS[words].params for name in option.opts}
 
@@ -423,7 +428,7 @@ def test_a_process_ends_with_the_code_of_the_interface_and_says_what_to_do_next(
 
     assert [ended.returncode for ended in ends.values()] == list(ends)
     assert [bool(ended.stdout) for ended in ends.values()] == [True] + [False] * 5
-    assert [code for code, ended in ends.items() if code != 2 and "Next: tillproof" in ended.stderr] == [1, 3, 4, 5]
+    assert [code for code, ended in ends.items() if re.search("\nNext: .*tillproof", ended.stderr)] == [1, 2, 3, 4, 5]
 
 
 def fails(ended, code, *said):
@@ -532,6 +537,121 @@ def test_readers_write_nothing(ask, venue):
         assert ask(*words.split()).returncode == 0
 
     assert stored(venue.folder) == before
+
+
+# The next command after a failure
+
+
+SETTINGLESS = {("completion",), ("demo",), ("diagram",), ("machine", "show"), ("openapi",), ("sandbox",), ("version",)}
+
+
+def next_of(ended, code):
+    """The last line on stderr, which must name a command that there is."""
+    assert ended.returncode == code, ended
+    last = ended.stderr.splitlines()[-1]
+    found = re.match(r"Next: .*?\btillproof((?: [a-z][a-z-]*){1,2}| --help)", last)
+    assert found, ended.stderr
+    words = tuple(found[1].replace("--help", "").split())
+    assert {words, words[:1]} & COMMANDS.keys(), last
+    return last.removeprefix("Next: ")
+
+
+@pytest.fixture
+def copied(venue, tmp_path):
+    """Settings with a copy of the venue's journal in `tmp_path`, its key and its witness."""
+    copy = whole_copy(venue.service.journal, tmp_path / "copy.db")
+    for end in ("key", "witness"):
+        shutil.copy(f"{venue.service.journal}.{end}", f"{copy}.{end}")
+    return {"JOURNAL": copy}
+
+
+@pytest.mark.parametrize("words", LEAVES, ids="-".join)
+def test_a_command_that_was_not_understood_ends_with_its_help(run, tmp_path, words):
+    assert next_of(run(tmp_path, *words, "--no-such-option"), 2) == f"tillproof {' '.join(words)} --help"
+
+
+def test_an_unknown_command_ends_with_the_help_of_where_it_was_looked_for(run, tmp_path):
+    assert next_of(run(tmp_path, "pay"), 2) == "tillproof --help"
+    assert next_of(run(tmp_path, "orders", "pay"), 2) == "tillproof orders --help"
+
+
+@pytest.mark.parametrize("words", [words for words in LEAVES if words not in SETTINGLESS], ids="-".join)
+def test_every_command_with_settings_names_doctor_where_they_cannot_be_used(run, tmp_path, words):
+    example = shlex.split(COMMANDS[words].example)[1:]
+
+    assert "tillproof doctor" in next_of(run(tmp_path, *example, RETRY_BASE_MS="soon"), 1 if words == ("doctor",) else 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong", "code", "following"),
+    [
+        ("orders show tp_none", {}, 1, "tillproof orders list"),
+        ("orders bill tp_none", {}, 1, "tillproof orders list"),
+        ("diagram --order tp_none", {}, 1, "tillproof orders list"),
+        ("journal proof tp_none", {}, 1, "tillproof orders list"),
+        ("journal proof ORDER", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
+        ("journal head", {"JOURNAL": "none.db"}, 4, "tillproof doctor"),
+        ("orders list", {"JOURNAL": "foreign.db"}, 5, "set TILLPROOF_JOURNAL to the journal's file, then tillproof orders list"),
+        ("journal verify", {"JOURNAL": "newer.db"}, 5, "install the version that wrote it, then tillproof journal verify"),
+        ("outbox requeue none --reason x", {}, 1, "tillproof outbox list --status dead"),
+        ("outbox requeue TASK --reason x", {}, 1, "tillproof outbox list --status dead"),
+        ("outbox requeue TASK --reason x", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
+        ("outbox requeue TASK --reason x", {"WITNESS": "ahead.witness"}, 5, "tillproof journal accept-lost-tail --reason TEXT"),
+        ("journal accept-lost-tail --reason x", {}, 1, "tillproof journal verify"),
+        ("journal verify", {"WITNESS": "ahead.witness"}, 1, "tillproof journal accept-lost-tail --reason TEXT"),
+        ("caps list", {"DOJO_API_KEY": "sk_sandbox_other"}, 4, "tillproof doctor"),
+        ("caps diff", {"PUBLIC_URL": "http://127.0.0.1:1"}, 1, "tillproof caps register"),
+        ("caps register", {"EPOS_PASSWORD": ""}, 3, "tillproof doctor"),
+        ("takings", {"DOJO_API_KEY": "sk_sandbox_other"}, 4, "tillproof doctor"),
+        ("takings", {"DOJO_URL": "http://127.0.0.1:9"}, 4, "tillproof doctor, or takings --offline"),
+        ("doctor", {"DOJO_API_KEY": "sk_sandbox_other"}, 1, "tillproof doctor"),
+        ("serve", {"ENV": "production", "EPOS_PASSWORD": ""}, 3, "tillproof doctor"),
+        ("sandbox --port 0 --api-key sk_prod_x", {}, 2, "tillproof sandbox --help"),
+        ("sandbox --port 0 --pos http://127.0.0.1:9 --flow order-and-pay --step-seconds 0.1", {}, 1, "tillproof sandbox --help"),
+    ],
+)
+def test_a_failure_ends_with_the_next_command(ask, copied, tmp_path, words, wrong, code, following):
+    sqlite(tmp_path / "foreign.db", "CREATE TABLE recipe(name TEXT)")
+    sqlite(whole_copy(copied["JOURNAL"], tmp_path / "newer.db"), "PRAGMA user_version = 9999")
+    (tmp_path / "ahead.witness").write_text(f"9999 {'0' * 64}\n")
+    files = {name: tmp_path / value if name in {"JOURNAL", "WITNESS", "SIGNING_KEY"} else value for name, value in wrong.items()}
+    task = sqlite(copied["JOURNAL"], "SELECT id FROM outbox WHERE status = 'done'")[0][0][0]
+
+    ended = ask(*(task if word == "TASK" else word for word in words.split()), **copied | files)
+
+    assert following in next_of(ended, code)
+
+
+@pytest.mark.parametrize("words", ["outbox requeue x --reason x", "journal accept-lost-tail --reason x"])
+def test_where_a_server_has_the_journal_the_next_command_is_the_same_again_without_it(ask, copied, tmp_path, words):
+    other = Service(tmp_path, **copied, TOKENS="").start()
+    try:
+        ended = ask(*words.split(), **copied, TOKENS="")
+    finally:
+        other.kill()
+
+    assert next_of(ended, 4) == f"stop the server that has it, then tillproof {' '.join(words.split()[:2])}"
+
+
+def test_a_journal_that_does_not_hold_ends_verify_with_replay_and_replay_with_verify(tampered):
+    damage = "UPDATE journal SET body = replace(body, '5170', '5171')"
+
+    assert next_of(tampered(["journal", "verify"], damage), 1) == "tillproof journal replay"
+    assert next_of(tampered(["journal", "replay"], damage), 1) == "tillproof journal verify"
+
+
+@pytest.mark.parametrize("words", ["diagram --check", "openapi --check"])
+def test_what_is_stale_is_written_anew_by_the_next_command(run, tmp_path, monkeypatch, words):
+    monkeypatch.setattr(diagrams, "stale", lambda folder: ["order.svg"])
+    monkeypatch.setattr(openapi, "FOLDER", tmp_path)
+
+    assert next_of(run(tmp_path, *words.split()), 1) == f"tillproof {words.split()[0]} --write"
+
+
+def test_a_demo_whose_service_does_not_start_ends_with_doctor(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "START_SECONDS", 0)
+
+    assert next_of(run(tmp_path, "demo"), 1) == "tillproof doctor"
 
 
 # A journal that somebody changed

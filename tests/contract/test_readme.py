@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -20,13 +21,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 import app
 from adapters.cli.commands import cli
 from adapters.cli.output import Exit
+from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
 from adapters.dojo.capabilities import CAPABILITIES, SERVED
-from adapters.sandbox import Sandbox
+from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds
 from adapters.serving import ThreadedServer
 from adapters.settings import PREFIX, describe, read_settings
 from tests.builders import Venue, an_intent
@@ -37,6 +40,7 @@ from tests.contract.table_peer import TablePeer
 from workflow.declaration import words
 from workflow.diagrams import mermaid
 from workflow.lifecycle import ORDER
+from workflow.money import Money
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -74,7 +78,24 @@ def order_shown(folder):
     return f"```text\n{run(['tillproof', 'orders', 'show', ORDER_ID], folder).stdout}```\n"
 
 
-PARTS = {"order diagram": order_diagram, "states": states, "settings": settings, "order shown": order_shown}
+def control_routes_shown(folder):
+    rows = [f"| `{' '.join(call.split())}` | {does} |" for call, does in control_routes().items()]
+    return "\n".join(["| call | does |", "|---|---|", *rows]) + "\n"
+
+
+def fault_kinds_shown(folder):
+    rows = [f"| {about} | `{kind}` | {means} |" for about, kinds in fault_kinds().items() for kind, means in kinds.items()]
+    return "\n".join(["| about | kind | means |", "|---|---|---|", *rows]) + "\n"
+
+
+PARTS = {
+    "order diagram": order_diagram,
+    "states": states,
+    "settings": settings,
+    "order shown": order_shown,
+    "control routes": control_routes_shown,
+    "kinds of faults": fault_kinds_shown,
+}
 
 
 def part(name):
@@ -150,7 +171,7 @@ def blocks(marker):
 def test_every_block_of_commands_is_run_or_says_why_not():
     assert [match["marker"] for match in BLOCK.finditer(TEXT) if match["marker"] and ": " not in match["marker"]] == []
     markers = {(match["marker"] or "").partition(":")[0] for match in BLOCK.finditer(TEXT)}
-    assert markers == {"", "not run", "run against the simulator", "run against a POS"}
+    assert markers == {"", "not run", "run against the simulator", "run against a POS", "run by curl"}
     assert len(BLOCK.findall(TEXT)) == TEXT.count("```sh")
 
 
@@ -231,6 +252,42 @@ def test_the_simulator_drives_a_pos_as_the_page_says(command, tmp_path):
         assert ended.exit_code == Exit.FINE, ended.stdout + ended.stderr
     finally:
         peer.stop()
+
+
+def test_the_fault_of_the_page_is_that_of_the_help_and_makes_reads_fail():
+    (command,) = blocks("run by curl")
+    assert shlex.join(command) in {shlex.join(shlex.split(line)) for line in help_of_the_sandbox() if line.startswith("    curl ")}
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is absent: install the package curl")
+    sandbox = Sandbox(api_key=DEFAULT_KEY)
+    sandbox.start()
+    try:
+        intent = sandbox.intents.make(Money(1000, "GBP"), reference="one")
+        asked = [word.replace(f"http://127.0.0.1:{DEFAULT_PORT}", sandbox.url) for word in command[1:]]
+        made = subprocess.run([curl, "-s", *asked], capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+        headers = {"Authorization": f"Basic {DEFAULT_KEY}", "version": "2026-02-27"}
+        read = f"{sandbox.url}/payment-intents/{intent.id}"
+        assert json.loads(made)["times"] == 2, made
+        assert [requests.get(read, headers=headers, timeout=PATIENCE).status_code for _ in range(3)] == [500, 500, 200]
+    finally:
+        sandbox.stop()
+
+
+def help_of_the_sandbox():
+    return CliRunner().invoke(cli, ["sandbox", "--help"], prog_name="tillproof").output.splitlines()
+
+
+def test_the_flows_of_the_page_are_those_of_the_simulator_and_call_what_is_served():
+    rows = table_below("flows")
+    assert [flow.strip("`") for flow, *_ in rows] == list(FLOWS)
+    served = {name.partition(":")[0] for name in SERVED}
+    named = {name for *_, calls in rows for name in re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", calls)}
+    assert named <= served
+
+
+def test_the_page_says_what_a_fault_is_unless_told_otherwise():
+    assert f"Unless given: {fault_defaults()}." in " ".join(TEXT.split())
 
 
 def settings_of_the_page(folder):
@@ -387,7 +444,7 @@ def test_the_settings_without_effect_are_those_that_the_page_names():
 # -- links
 
 
-PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md")
+PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -16,7 +16,8 @@ import requests
 from click.testing import CliRunner
 
 from adapters.cli.sandbox import sandbox
-from adapters.sandbox import magic_table
+from adapters.sandbox import Sandbox, magic_table
+from adapters.sandbox.faults import CALL_KINDS, EVENT_KINDS, POS_KINDS
 from tests.contract.sandbox_peer import SECONDS, TABLE, USER, Peer, eventually, wire
 from tests.contract.table_peer import SumChanger, TablePeer
 
@@ -146,6 +147,16 @@ def test_help_opens_with_an_example_and_prints_the_magic_amounts():
     assert shown.startswith("Example: tillproof sandbox --pos ")
     for line in magic_table().splitlines():
         assert not line.startswith("  ") or f"\n  {line}\n" in shown
+
+
+def test_help_names_every_route_of_the_control_api_and_every_kind_of_fault():
+    shown = run("--help").stdout
+    rules = [rule for rule in Sandbox(api_key=KEY)._app.url_map.iter_rules() if rule.rule.startswith("/sandbox/")]
+    routes = {(method, re.sub(r"<(\w+)>", r"{\1}", rule.rule)) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}}
+
+    assert set(re.findall(r"^    (GET|POST|DELETE) +(/sandbox/\S+)  +\S", shown, re.MULTILINE)) == routes
+    for kind in (*CALL_KINDS, *EVENT_KINDS, *POS_KINDS):
+        assert re.search(rf"^      {kind}  +\S", shown, re.MULTILINE), kind
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,12 @@ def make(tmp_path):
 
 
 def refused(service, **options):
-    """The exit code of a service that must not start, and the critical lines of its log."""
+    """The exit code of a service that must not start, and the critical lines of its log, each of which names the next command."""
     service.launch(**options)
     code = service.exit_code()
-    return code, [line for line in service.log() if line["level"] == "CRITICAL"]
+    critical = [line for line in service.log() if line["level"] == "CRITICAL"]
+    assert [line for line in critical if not re.search(r"\btillproof (serve|doctor|journal)", line.get("next", ""))] == []
+    return code, critical
 
 
 def run_serve(folder, **settings):
@@ -71,7 +73,7 @@ def seconds_to_refuse(service):
     service.launch()
     assert service.exit_code() == 4
     log = service.log()[began:]
-    assert any(line["event"] == "journal in use" for line in log)
+    assert [line["next"] for line in log if line["event"] == "journal in use"] == ["stop the server that has it, then tillproof serve"]
     return (from_text(log[-1]["at"]) - from_text(log[0]["at"])).total_seconds()
 
 
@@ -199,7 +201,9 @@ def test_a_journal_whose_lost_tail_the_witness_saw_is_not_served(make):  # S11
     assert service.open.get("/healthz").status == 200
     assert service.stop() == 0
     assert (service.journal.read_bytes(), service.witness.read_bytes()) == before
-    assert any("witness" in line["event"] and line["level"] == "CRITICAL" for line in service.log())
+    said = next(line for line in service.log() if line["level"] == "CRITICAL")
+    assert said["event"] == "journal is behind its witness"
+    assert said["next"].endswith("tillproof journal accept-lost-tail --reason TEXT")
 
 
 def test_a_witness_that_lags_behind_is_served(make):  # I7
@@ -265,6 +269,29 @@ def test_a_port_that_is_taken_ends_with_4_and_names_the_address(make, name):
 
     assert code == 4
     assert str(port) in json.dumps(critical[0])
+    assert critical[0]["next"] == f"free it, or set TILLPROOF_{name} to another, then tillproof serve"
+
+
+def test_a_key_that_is_none_ends_with_3_and_names_doctor(make):
+    service = make()
+    service.journal.with_name(f"{service.journal.name}.key").write_text("no key")
+
+    code, critical = refused(service)
+
+    assert (code, [line["next"] for line in critical]) == (3, ["tillproof doctor"])
+    assert not service.journal.exists()
+
+
+def test_a_journal_without_a_node_of_its_tree_ends_with_5_and_names_verify(make):
+    service = make().start()
+    for number in range(5):
+        service.dojo.post("/v1/orders", an_order(f"n-{number}"))
+    assert service.stop() == 0
+    sqlite(service.journal, "DELETE FROM tree_node")
+
+    code, critical = refused(service)
+
+    assert (code, [line["next"] for line in critical]) == (5, ["tillproof journal verify"])
 
 
 # Files

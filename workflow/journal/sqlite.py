@@ -322,6 +322,7 @@ def _open_or_make(path: Path, clock: Clock) -> Database:
     database = connect(path, read_only=False)
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")  # What is erased is overwritten, not only unlinked.
     return database
 
 
