@@ -31,8 +31,9 @@ REOPENABLE_FLOWS = frozenset({"pay_later", "pay_only"})
 class Payment:
     """One payment intent of an order. Amounts are minor units of the order's currency.
 
-    `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
-    of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
+    `told_paid`, `told_tips` are what Dojo declared in words, `told_tips` None where it said nothing of tips; with `in_words` they count
+    until a read. `answered` are further (paid, tips) that Dojo recorded and heard 200 for. `paid`, `tips` are the figures of the newest
+    read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
     that a word came which no read has answered, `echo` that the read after a word showed nothing new: a copy of Dojo's that lags may
     have answered, so it is read once more. `fate` says how an ended payment ended. `mismatch` is the code of the difference that holds
     this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` the details that a person has accepted.
@@ -43,8 +44,9 @@ class Payment:
     intent_id: IntentId
     state: str = ""
     told_paid: int | None = None
-    told_tips: int = 0
+    told_tips: int | None = None
     in_words: bool = False
+    answered: tuple[tuple[int, int | None], ...] = ()
     paid: int = 0
     tips: int = 0
     was_read: bool = False
@@ -65,7 +67,7 @@ class Payment:
     @property
     def gross(self) -> tuple[int, int]:
         """(paid, tips) that this payment brings once it counts: the read figures, or the told ones before any read."""
-        return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips)
+        return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips or 0)
 
     @property
     def is_open(self) -> bool:
@@ -75,12 +77,17 @@ class Payment:
     @property
     def was_counted(self) -> bool:
         """Its money counts, or counted before a refund, a reversal or a mismatch."""
-        return self.state in COUNTED or (self.in_words and self.state in TAKEN)
+        return self.state in COUNTED or self.is_in_words_alone
 
     @property
     def was_accepted(self) -> bool:
         """We answered for it with 200, or a read has reconciled it: whatever becomes of it, the same record-payment is 200 again (I12)."""
         return self.in_words or self.state in COUNTED | GIVEN_BACK
+
+    @property
+    def is_in_words_alone(self) -> bool:
+        """What Dojo told in words counts, and no read has said what does."""
+        return self.in_words and self.state in TAKEN
 
     @property
     def has_ended(self) -> bool:
@@ -107,7 +114,7 @@ class Payment:
         """(paid, tips) that count now: net of refunds, which reduce `paid` first; nothing while a mismatch holds it."""
         if self.is_disputed or not self.was_counted:
             return 0, 0
-        paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips)
+        paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips or 0)
         from_paid = min(self.refunded, paid)
         return paid - from_paid, max(0, tips - (self.refunded - from_paid))
 
@@ -291,7 +298,7 @@ def _apply(order: Order, entry: Entry) -> Order:
         case "event":
             return _with_payment(order, entry, unread=True)
         case "payment":
-            return _with_payment(order, entry, **_payment_facts(entry.body))
+            return _with_payment(order, entry, **_answered(order, entry), **_payment_facts(entry.body))
         case "check":
             return _apply_check(order, entry)
         case "attention":
@@ -373,6 +380,14 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
 
 
 _RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "reconcile")
+
+
+def _answered(order: Order, entry: Entry) -> dict[str, object]:
+    """Figures that Dojo heard 200 for although another telling had been counted already."""
+    if "answered" not in entry.body:
+        return {}
+    paid, tips = cast("tuple[int, int | None]", entry.body["answered"])
+    return {"answered": (*order.payments[IntentId(entry.payment_intent_id)].answered, (paid, tips))}
 
 
 def _payment_facts(facts: Facts) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import MACHINES, a_bill, gbp
+from tests.builders import MACHINES, a_bill, a_capture, gbp
 from tests.unit.test_decisions import AT, LATER, Story, a_tab, codes, created, settled, states
 from workflow.commands import LockOrder, RecordPayment, ReleaseLock
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
@@ -119,10 +119,32 @@ def test_an_exact_repeat_is_accepted_for_ever_and_changes_nothing(became):  # D8
     assert story.order == before
 
 
-def test_a_payment_that_an_event_recorded_first_is_accepted_in_words():  # D10
-    story = settled()
+FIRST_READ = [
+    # how the intent read when it was recorded, the figures recorded, how it reads afterwards
+    ("the tip was changed", {"paid": 1000}, (1000, 0), {"paid": 1000, "tips": 100}),
+    ("the tip was changed, and none was recorded", {"paid": 1000, "tips": 50}, (1000, None), {"paid": 1000, "tips": 100}),
+    (
+        "another part was captured",
+        {"paid": 1000, "capture_mode": "Manual", "captures": (a_capture(600),)},
+        (600, 0),
+        {"paid": 1000, "capture_mode": "Manual", "captures": (a_capture(600), a_capture(400))},
+    ),
+]
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["never told", "told otherwise before"])
+@pytest.mark.parametrize(("first", "figures", "then"), [pytest.param(*row[1:], id=row[0]) for row in FIRST_READ])
+def test_a_payment_that_an_event_recorded_first_is_accepted_in_words_for_ever(first, figures, then, told):  # D10 I12
+    story = created(1000, captured=True) if told else a_tab()
+    story.read("Captured", **first)
+    counted = story.order.counted
+    assert record(story, *figures).refusal is None
+    assert story.order.counted == counted
+    story.read("Captured", **then, updated_at="2026-03-14T12:30:00Z")
+    assert story.order.counted != counted
     before = story.order
-    assert record(story, 1000, 0).refusal is None
+    decision = record(story, *figures)
+    assert (decision.refusal, decision.entries) == (None, ())
     assert story.order == before
 
 
@@ -131,6 +153,42 @@ def test_a_repeat_that_says_nothing_of_tips_is_no_contradiction():
     record(story, 1000, 100)
     assert record(story, 1000).refusal is None
     assert story.order.tips == gbp(100)
+
+
+SILENT = [
+    # who said nothing of tips first
+    ("an earlier record-payment", lambda: _recorded(a_tab())),
+    ("CreateOrder, of money that is held", lambda: created(1000)),
+    ("CreateOrder, of money that counts at once", lambda: created(1000, captured=True)),
+]
+
+
+def _recorded(story):
+    record(story, 1000)
+    return story
+
+
+@pytest.mark.parametrize("begin", [pytest.param(row[1], id=row[0]) for row in SILENT])
+def test_a_tip_of_which_nothing_was_said_before_is_no_contradiction_and_counts(begin):
+    story = begin()
+    assert record(story, 1000, 50).refusal is None
+    assert (story.order.paid, story.order.tips, codes(story.order)) == (gbp(1000), gbp(50), [])
+    assert record(story, 1000, 50).entries == ()
+    assert record(story, 1000, 60).refusal
+
+
+def test_a_tip_of_which_nothing_was_said_is_a_contradiction_once_a_read_has_said_that_there_is_none():  # D9
+    story = _recorded(a_tab())
+    story.read("Captured", paid=1000)
+    assert record(story, 1000, 50).refusal
+    assert (story.order.tips, standing(story)) == (gbp(0), [("PAYMENT_CONFLICT", "pi_1")])
+
+
+def test_a_tip_that_create_order_declared_is_not_lost_by_a_record_that_says_nothing_of_it():
+    story = created(1000, tips=100)
+    assert record(story, 1000).refusal is None
+    assert story.order.tips == gbp(100)
+    assert record(story, 1000, 100).refusal is None
 
 
 # -- contradictions
@@ -247,6 +305,14 @@ def test_an_intent_that_ended_before_it_counted_is_not_recorded():
     story = a_tab(1000, status="Canceled")
     assert isinstance(record(story).refusal, Refused)
     assert (story.order.counted, story.order.attention, story.order.is_payable) == ((), (), True)
+
+
+def test_a_payment_that_a_person_took_off_and_dojo_records_after_all_calls_a_person():
+    story = a_tab()
+    story.read("Captured", external_id="o2")
+    story.resolve("detach_payment")
+    assert isinstance(record(story).refusal, Refused)
+    assert (story.order.counted, standing(story)) == ((), [("PAYMENT_CONFLICT", "pi_1")])
 
 
 def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
