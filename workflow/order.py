@@ -150,7 +150,8 @@ class Attention:
 class Order:
     """One order. `money_seq` is the entry that last changed counted money, `told_seq` the newest entry that Dojo was told of.
 
-    `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again.
+    `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again,
+    unless a person takes a payment off without which it never was so.
     `acknowledged` maps attention that a person settled to the sum that counted then: another sum raises it again.
     `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
     """
@@ -278,6 +279,12 @@ def _is_paid_in_full(order: Order) -> bool:
     return max(order.paid.value, largest) >= order.total.value > 0
 
 
+def _was_covered(order: Order, *, without: str) -> bool:
+    """The other payments that ever counted come to the bill, whatever was given back of them since."""
+    ever = (p for p in order.payments.values() if p.intent_id != without and (p.was_counted or p.state in GIVEN_BACK))
+    return sum(payment.gross[0] for payment in ever) >= order.total.value
+
+
 def _begin(entry: Entry) -> Order:
     facts = entry.body
     return Order(
@@ -376,7 +383,10 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
         case "fulfilment":
             return replace(order, status=entry.to_state)
         case _:
-            return _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
+            after = _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
+            if entry.trigger == "detach":
+                return replace(after, paid_in_full_once=order.paid_in_full_once and _was_covered(after, without=entry.payment_intent_id))
+            return after
 
 
 _RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "reconcile")

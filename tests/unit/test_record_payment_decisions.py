@@ -315,6 +315,29 @@ def test_a_payment_that_a_person_took_off_and_dojo_records_after_all_calls_a_per
     assert (story.order.counted, standing(story)) == ((), [("PAYMENT_CONFLICT", "pi_1")])
 
 
+def test_a_bill_that_only_somebody_elses_money_covered_is_payable_again_when_that_is_taken_off():
+    story = a_tab()
+    record(story, 1000)
+    story.read("Captured", external_id="o2")
+    assert not story.order.is_payable
+    decision = story.resolve("detach_payment")
+    assert (states(story.order), story.order.status, story.order.is_payable) == (("created", ["released"]), "Accepted", True)
+    assert OrderUpdated() in decision.effects
+    assert record(story, 1000, intent="pi_2").refusal is None
+
+
+@pytest.mark.parametrize("parts", [(1000,), (500, 500)], ids=["at once", "in halves"])
+def test_a_bill_that_its_own_money_covered_once_stays_unpayable_when_another_payment_is_taken_off(parts):  # Rule A3
+    story = a_tab(*parts)
+    for number, part in enumerate(parts, start=1):
+        story.read("Refunded", f"pi_{number}", paid=part, refunded=part)
+        if number == 1 and len(parts) == 2:
+            record(story, 400, intent="pi_9")
+            story.read("Captured", "pi_9", paid=390)
+            story.resolve("detach_payment")
+    assert not story.order.is_payable
+
+
 def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
     story = a_tab()
     record(story, 1500)
