@@ -371,6 +371,21 @@ def test_a_payment_is_recorded_unless_another_session_has_the_lock(held, present
         assert "PayAtTable, waiter 42" in str(decision.refusal)
 
 
+def test_the_till_cancels_no_order_under_the_hands_of_a_paying_customer():  # X10
+    story = lock(a_tab())
+    decision = story.report("Canceled")
+    assert isinstance(decision.refusal, OrderLocked)
+    assert "PayAtTable, waiter 42" in str(decision.refusal)
+    assert record(story, lock="lock_1").refusal is None
+
+
+def test_dojo_cancels_an_order_that_it_locked_and_the_till_repeats_it_in_vain_but_unrefused():
+    story = lock(a_tab())
+    assert story.cancel().refusal is None
+    assert story.report("Canceled").refusal is None
+    assert story.order.state == "cancelled"
+
+
 def test_an_amended_bill_leaves_room_for_a_payment_of_the_rest():
     story = settled()
     story.amend(a_bill(1500))
