@@ -152,7 +152,7 @@ class Order:
 
     `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again,
     unless a person takes a payment off without which it never was so.
-    `acknowledged` maps attention that a person settled to the sum that counted then: another sum raises it again.
+    `acknowledged` maps attention that a person settled to the sum `at_stake` then: another sum raises it again.
     `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
     """
 
@@ -205,6 +205,10 @@ class Order:
     def tips(self) -> Money:
         """The tips counted, net of refunds; in neither `paid` nor `total`."""
         return Money(sum(payment.counted[1] for payment in self.payments.values()), self.currency)
+
+    def at_stake(self, intent_id: str = "") -> int:
+        """Minor units that attention of the order, or of a payment that we refused, is about."""
+        return (self.payments[IntentId(intent_id)].told_paid or 0) if intent_id else self.paid.value
 
     @property
     def reserved(self) -> int:
@@ -365,7 +369,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             return _with_payment(order, entry, mismatch="", mismatch_detail="", differing=None)
         case "mark_given_back":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
-            return replace(order, acknowledged={**order.acknowledged, key: order.paid.value})
+            return replace(order, acknowledged={**order.acknowledged, key: order.at_stake(entry.payment_intent_id)})
         case _:
             return order
 

@@ -346,6 +346,17 @@ def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
     assert standing(story) == [("OVERPAID", "pi_2")]
 
 
+def test_a_refused_payment_that_a_person_settled_is_not_asked_about_again_when_another_one_counts():
+    story = a_tab()
+    record(story, 1500)
+    story.resolve("mark_given_back")
+    record(story, 300, intent="pi_2")
+    story.read("Captured", "pi_2", paid=300)
+    assert standing(story) == []
+    record(story, 1600)
+    assert standing(story) == [("OVERPAID", "pi_1")]  # Other money than the person gave back.
+
+
 # -- locks
 
 
