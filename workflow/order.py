@@ -33,10 +33,11 @@ class Payment:
 
     `told_paid`, `told_tips` are what Dojo declared in words, `told_tips` None where it said nothing of tips; with `in_words` they count
     until a read. `answered` are further (paid, tips) that Dojo recorded and heard 200 for. `paid`, `tips` are the figures of the newest
-    read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
-    that a word came which no read has answered, `echo` that the read after a word showed nothing new: a copy of Dojo's that lags may
-    have answered, so it is read once more. `fate` says how an ended payment ended. `mismatch` is the code of the difference that holds
-    this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` the details that a person has accepted.
+    read, before refunds, `asked` what the intent then asked for where its captures brought something else; `refunded` is absolute; `status`
+    is Dojo's word in it, `read_at` its `updatedAt`. `unread` means that a word came which no read has answered, `echo` that the read after
+    a word showed nothing new: a copy of Dojo's that lags may have answered, so it is read once more. `fate` says how an ended payment
+    ended. `mismatch` is the code of the difference that holds this payment back, `differing` the (paid, tips, refunded) of the read that
+    disagreed, `accepted` the details that a person has accepted.
     `detached`: a person took it off this order, and it may pay another.
     `refused_for` is the code of why we answered 409 to it.
     """
@@ -48,6 +49,7 @@ class Payment:
     in_words: bool = False
     answered: tuple[tuple[int, int | None], ...] = ()
     paid: int = 0
+    asked: int | None = None
     tips: int = 0
     was_read: bool = False
     refunded: int = 0
@@ -427,7 +429,7 @@ def _apply_check(order: Order, entry: Entry) -> Order:
     changes: dict[str, object] = {"unread": False, "echo": echo, "status": facts["status"], "read_at": read_at}
     if "paid" in facts:
         figures = {"paid": facts["paid"], "tips": facts["tips"], "refunded": facts["refunded"]}
-        changes |= figures | {"was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}
+        changes |= figures | {"asked": facts.get("asked"), "was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}
     else:
         differing = cast("list[int] | None", facts.get("differing"))
         changes |= {"mismatch": facts["mismatch"], "mismatch_detail": facts["detail"], "differing": differing and tuple(differing)}

@@ -37,10 +37,10 @@ def is_repeat(order: Order, command: RecordPayment) -> bool:
 def _is_same(known: Payment, command: RecordPayment, order: Order) -> bool:
     """These figures were told or answered before, or a read has them; tips are compared where Dojo says something of them both times."""
     asked_paid, asked_tips = _asked(command)
-    figures = [*_heard(known), (known.paid, known.tips)] if known.was_read else _heard(known)
+    read = [(paid, known.tips) for paid in (known.paid, known.asked) if paid is not None] if known.was_read else []
     is_settled = known.state in COUNTED | GIVEN_BACK  # A read has said what the tips are: nothing is left open.
     return _is_in_currency(command, order) and any(
-        paid == asked_paid and (asked_tips in (None, tips) or (tips is None and not is_settled)) for paid, tips in figures
+        paid == asked_paid and (asked_tips in (None, tips) or (tips is None and not is_settled)) for paid, tips in [*_heard(known), *read]
     )
 
 

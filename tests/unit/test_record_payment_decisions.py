@@ -148,6 +148,21 @@ def test_a_payment_that_an_event_recorded_first_is_accepted_in_words_for_ever(fi
     assert story.order == before
 
 
+@pytest.mark.parametrize("first", ["record", "read"])
+def test_a_payment_that_was_captured_in_part_is_recorded_whatever_comes_first(first):  # D10 M7
+    """Dojo records what the intent asks for; what its captures bring counts."""
+    story = a_tab()
+    acts = [
+        lambda: record(story, 1000),
+        lambda: story.read("Captured", paid=1000, capture_mode="Manual", captures=(a_capture(600),)),
+    ]
+    for act in acts if first == "record" else acts[::-1]:
+        assert act().refusal is None
+    assert (states(story.order), story.order.paid, standing(story)) == (("reconciled", ["reconciled"]), gbp(600), [])
+    story.read("Captured", paid=1000, capture_mode="Manual", captures=(a_capture(600), a_capture(400)), updated_at="2026-03-14T12:30:00Z")
+    assert record(story, 1000).entries == ()
+
+
 def test_a_repeat_that_says_nothing_of_tips_is_no_contradiction():
     story = a_tab()
     record(story, 1000, 100)
