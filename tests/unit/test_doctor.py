@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from adapters.cli.doctor import examine
+from tests.builders import FixedClock
 
 GOOD = "a secret of thirty characters."
 
 
 def findings(folder, **given):
     environ = {f"TILLPROOF_{name}": value for name, value in ({"JOURNAL": str(folder / "none.db")} | given).items()}
-    found = examine(environ, folder / "tillproof.toml", lambda settings: pytest.fail("Dojo is asked without a key"))
+    found = examine(environ, folder / "tillproof.toml", lambda settings: pytest.fail("Dojo is asked without a key"), FixedClock())
     return [(one.level, one.text) for one in found if one.name == "till"]
 
 
