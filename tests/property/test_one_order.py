@@ -299,6 +299,10 @@ class OneOrder(RuleBasedStateMachine):
         if hasattr(self, "venue"):
             try:
                 self.settle()
+                for payer in PAYERS:
+                    self.tip_otherwise(payer, 201, lost=False)  # More than anybody gave before.
+                    self.settle()
+                    self.record_again(payer)
             finally:
                 self.venue.close()
             assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key()).first_bad is None

@@ -281,6 +281,13 @@ def test_a_refused_payment_counts_nothing_and_is_watched_until_the_money_went_ba
     assert not story.order.is_watched(intent)
 
 
+def test_a_tip_in_another_currency_is_refused_with_its_payment():
+    story = a_tab()
+    command = RecordPayment(order_id="o1", intent_id="pi_1", paid=gbp(1000), tips=Money(50, "EUR"))
+    assert story._act(record_payment(MACHINES, story.order, command, at=AT)).refusal
+    assert (story.order.counted, standing(story)) == ((), [("PAYMENT_REFUSED", "pi_1")])
+
+
 def test_a_refused_payment_is_given_back_only_when_all_of_it_went_back():
     story = a_tab()
     record(story, 1500)
