@@ -6,13 +6,13 @@ import pytest
 
 from tests.builders import MACHINES, a_bill, a_capture, gbp
 from tests.unit.test_decisions import AT, LATER, Story, a_tab, codes, created, settled, states
-from workflow.commands import LockOrder, RecordPayment, ReleaseLock
+from workflow.commands import ExtendLock, LockOrder, RecordPayment, ReleaseLock
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
-from workflow.errors import OrderLocked, Refused
+from workflow.errors import LockUnknown, OrderLocked, Refused
 from workflow.money import Money
 from workflow.order import evolve
 from workflow.record_payment import record_payment
-from workflow.requests import lock_order, release_lock
+from workflow.requests import extend_lock, lock_order, release_lock
 
 AFTER = "2026-03-14T14:00:00.000Z"
 
@@ -402,6 +402,14 @@ def test_a_payment_is_recorded_unless_another_session_has_the_lock(held, present
     if not accepted:
         assert isinstance(decision.refusal, OrderLocked)
         assert "PayAtTable, waiter 42" in str(decision.refusal)
+
+
+def test_a_lock_that_was_released_is_not_brought_back_by_extending_it():  # Contract §9
+    story = lock(a_tab())
+    story._act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
+    decision = story._act(extend_lock(MACHINES, story.order, ExtendLock(order_id="o1", lock_id="lock_1", expires_at=AFTER), at=AT))
+    assert isinstance(decision.refusal, LockUnknown)
+    assert story.amend(a_bill(1200)).refusal is None
 
 
 def test_the_till_cancels_no_order_under_the_hands_of_a_paying_customer():  # X10
