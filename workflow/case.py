@@ -178,7 +178,7 @@ class Case:
         """Raise what follows from the order as it is, clear what no longer does."""
         order = self.the_order
         known = order.acknowledged
-        wanted = {key: detail for key, detail in _standing(order).items() if known.get(acknowledgement(*key)) != order.paid.value}
+        wanted = {key: detail for key, detail in _standing(order).items() if known.get(acknowledgement(*key)) != order.at_stake(key[1])}
         for item in order.attention:
             if item.code in STANDING and (item.code, item.payment_intent_id) not in wanted:
                 self.relieve(item.code, item.payment_intent_id, "no longer so")

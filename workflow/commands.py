@@ -18,11 +18,11 @@ from workflow.ports import IdempotencyKey, IntentId, OrderId, PaymentIntent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldPayment:
-    """A payment as Dojo declares it; minor units of the order's currency, tips apart."""
+    """A payment as Dojo declares it; minor units of the order's currency, tips apart and None where Dojo says nothing of them."""
 
     intent_id: IntentId
     paid: int
-    tips: int = 0
+    tips: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

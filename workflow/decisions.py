@@ -123,6 +123,8 @@ def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
     }
     if verdict.paid is not None:
         facts |= {"paid": verdict.paid, "tips": verdict.tips, "refunded": verdict.refunded}
+    if verdict.asked is not None:
+        facts["asked"] = verdict.asked
     if verdict.differing is not None:
         facts["differing"] = list(verdict.differing)
     return facts

@@ -47,7 +47,7 @@ from workflow.ledger import canonical, salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.record_payment import record_payment
+from workflow.record_payment import is_repeat, record_payment
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 
@@ -200,7 +200,7 @@ class Engine:
 
     def _order_request(self, command: OrderRequest, unit: Unit) -> Outcome:
         order = unit.order(command.order_id)
-        if isinstance(command, RecordPayment):
+        if isinstance(command, RecordPayment) and not is_repeat(order, command):  # What was accepted here stays so, whatever it pays since.
             cause = f"record_payment:{command.order_id}"
             if taken := self._taken_intent([command.intent_id], order.id, command.actor, cause, unit):
                 return taken

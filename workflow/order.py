@@ -31,11 +31,13 @@ REOPENABLE_FLOWS = frozenset({"pay_later", "pay_only"})
 class Payment:
     """One payment intent of an order. Amounts are minor units of the order's currency.
 
-    `told_paid`, `told_tips` are what Dojo declared in words; with `in_words` they count until a read. `paid`, `tips` are the figures
-    of the newest read, before refunds; `refunded` is absolute; `status` is Dojo's word in it, `read_at` its `updatedAt`. `unread` means
-    that a word came which no read has answered, `echo` that the read after a word showed nothing new: a copy of Dojo's that lags may
-    have answered, so it is read once more. `fate` says how an ended payment ended. `mismatch` is the code of the difference that holds
-    this payment back, `differing` the (paid, tips, refunded) of the read that disagreed, `accepted` the details that a person has accepted.
+    `told_paid`, `told_tips` are what Dojo declared in words, `told_tips` None where it said nothing of tips; with `in_words` they count
+    until a read. `answered` are further (paid, tips) that Dojo recorded and heard 200 for. `paid`, `tips` are the figures of the newest
+    read, before refunds, `asked` what the intent then asked for where its captures brought something else; `refunded` is absolute; `status`
+    is Dojo's word in it, `read_at` its `updatedAt`. `unread` means that a word came which no read has answered, `echo` that the read after
+    a word showed nothing new: a copy of Dojo's that lags may have answered, so it is read once more. `fate` says how an ended payment
+    ended. `mismatch` is the code of the difference that holds this payment back, `differing` the (paid, tips, refunded) of the read that
+    disagreed, `accepted` the details that a person has accepted.
     `detached`: a person took it off this order, and it may pay another.
     `refused_for` is the code of why we answered 409 to it.
     """
@@ -43,9 +45,11 @@ class Payment:
     intent_id: IntentId
     state: str = ""
     told_paid: int | None = None
-    told_tips: int = 0
+    told_tips: int | None = None
     in_words: bool = False
+    answered: tuple[tuple[int, int | None], ...] = ()
     paid: int = 0
+    asked: int | None = None
     tips: int = 0
     was_read: bool = False
     refunded: int = 0
@@ -65,7 +69,7 @@ class Payment:
     @property
     def gross(self) -> tuple[int, int]:
         """(paid, tips) that this payment brings once it counts: the read figures, or the told ones before any read."""
-        return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips)
+        return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips or 0)
 
     @property
     def is_open(self) -> bool:
@@ -75,12 +79,17 @@ class Payment:
     @property
     def was_counted(self) -> bool:
         """Its money counts, or counted before a refund, a reversal or a mismatch."""
-        return self.state in COUNTED or (self.in_words and self.state in TAKEN)
+        return self.state in COUNTED or self.is_in_words_alone
 
     @property
     def was_accepted(self) -> bool:
         """We answered for it with 200, or a read has reconciled it: whatever becomes of it, the same record-payment is 200 again (I12)."""
         return self.in_words or self.state in COUNTED | GIVEN_BACK
+
+    @property
+    def is_in_words_alone(self) -> bool:
+        """What Dojo told in words counts, and no read has said what does."""
+        return self.in_words and self.state in TAKEN
 
     @property
     def has_ended(self) -> bool:
@@ -107,7 +116,7 @@ class Payment:
         """(paid, tips) that count now: net of refunds, which reduce `paid` first; nothing while a mismatch holds it."""
         if self.is_disputed or not self.was_counted:
             return 0, 0
-        paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips)
+        paid, tips = self.gross if self.state in COUNTED else (self.told_paid or 0, self.told_tips or 0)
         from_paid = min(self.refunded, paid)
         return paid - from_paid, max(0, tips - (self.refunded - from_paid))
 
@@ -143,8 +152,9 @@ class Attention:
 class Order:
     """One order. `money_seq` is the entry that last changed counted money, `told_seq` the newest entry that Dojo was told of.
 
-    `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again.
-    `acknowledged` maps attention that a person settled to the sum that counted then: another sum raises it again.
+    `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again,
+    unless a person takes a payment off without which it never was so.
+    `acknowledged` maps attention that a person settled to the sum `at_stake` then: another sum raises it again.
     `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
     """
 
@@ -197,6 +207,10 @@ class Order:
     def tips(self) -> Money:
         """The tips counted, net of refunds; in neither `paid` nor `total`."""
         return Money(sum(payment.counted[1] for payment in self.payments.values()), self.currency)
+
+    def at_stake(self, intent_id: str = "") -> int:
+        """Minor units that attention of the order, or of a payment that we refused, is about."""
+        return (self.payments[IntentId(intent_id)].told_paid or 0) if intent_id else self.paid.value
 
     @property
     def reserved(self) -> int:
@@ -271,6 +285,12 @@ def _is_paid_in_full(order: Order) -> bool:
     return max(order.paid.value, largest) >= order.total.value > 0
 
 
+def _was_covered(order: Order, *, without: str) -> bool:
+    """The other payments that ever counted come to the bill, whatever was given back of them since."""
+    ever = (p for p in order.payments.values() if p.intent_id != without and (p.was_counted or p.state in GIVEN_BACK))
+    return sum(payment.gross[0] for payment in ever) >= order.total.value
+
+
 def _begin(entry: Entry) -> Order:
     facts = entry.body
     return Order(
@@ -291,7 +311,7 @@ def _apply(order: Order, entry: Entry) -> Order:
         case "event":
             return _with_payment(order, entry, unread=True)
         case "payment":
-            return _with_payment(order, entry, **_payment_facts(entry.body))
+            return _with_payment(order, entry, **_answered(order, entry), **_payment_facts(entry.body))
         case "check":
             return _apply_check(order, entry)
         case "attention":
@@ -351,7 +371,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             return _with_payment(order, entry, mismatch="", mismatch_detail="", differing=None)
         case "mark_given_back":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
-            return replace(order, acknowledged={**order.acknowledged, key: order.paid.value})
+            return replace(order, acknowledged={**order.acknowledged, key: order.at_stake(entry.payment_intent_id)})
         case _:
             return order
 
@@ -369,10 +389,21 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
         case "fulfilment":
             return replace(order, status=entry.to_state)
         case _:
-            return _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
+            after = _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
+            if entry.trigger == "detach":
+                return replace(after, paid_in_full_once=order.paid_in_full_once and _was_covered(after, without=entry.payment_intent_id))
+            return after
 
 
 _RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "reconcile")
+
+
+def _answered(order: Order, entry: Entry) -> dict[str, object]:
+    """Figures that Dojo heard 200 for although another telling had been counted already."""
+    if "answered" not in entry.body:
+        return {}
+    paid, tips = cast("tuple[int, int | None]", entry.body["answered"])
+    return {"answered": (*order.payments[IntentId(entry.payment_intent_id)].answered, (paid, tips))}
 
 
 def _payment_facts(facts: Facts) -> dict[str, object]:
@@ -398,7 +429,7 @@ def _apply_check(order: Order, entry: Entry) -> Order:
     changes: dict[str, object] = {"unread": False, "echo": echo, "status": facts["status"], "read_at": read_at}
     if "paid" in facts:
         figures = {"paid": facts["paid"], "tips": facts["tips"], "refunded": facts["refunded"]}
-        changes |= figures | {"was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}
+        changes |= figures | {"asked": facts.get("asked"), "was_read": True, "mismatch": "", "mismatch_detail": "", "differing": None}
     else:
         differing = cast("list[int] | None", facts.get("differing"))
         changes |= {"mismatch": facts["mismatch"], "mismatch_detail": facts["detail"], "differing": differing and tuple(differing)}

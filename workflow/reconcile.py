@@ -35,12 +35,13 @@ _GONE = {"Reversed", "Canceled"}
 class Verdict:
     """What a read means for a payment. `message` goes to the payment machine. Figures are minor units, None when nothing was compared.
 
-    `mismatch` is an attention code, "" when all agrees; `detail` holds the two values that disagreed, `differing` the intent's (paid,
-    tips, refunded), which a person may accept.
+    `asked` is what the intent asks for where its captures bring something else. `mismatch` is an attention code, "" when all agrees;
+    `detail` holds the two values that disagreed, `differing` the intent's (paid, tips, refunded), which a person may accept.
     """
 
     message: str
     paid: int | None = None
+    asked: int | None = None
     tips: int = 0
     refunded: int = 0
     fate: str = ""
@@ -73,9 +74,10 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
         acceptable = len(differences) == 1 and first.code != "CURRENCY_MISMATCH"
         return _disagrees(first.code, str(first), (*figures(intent), intent.refunded) if acceptable else None)
     paid, tips = figures(intent)
+    asked = None if paid == _asked(intent) else _asked(intent)
     if intent.refunded > 0:
-        return Verdict(message="read_refunded", paid=paid, tips=tips, refunded=intent.refunded, fate="refunded")
-    return Verdict(message=message, paid=paid, tips=tips)
+        return Verdict(message="read_refunded", paid=paid, asked=asked, tips=tips, refunded=intent.refunded, fate="refunded")
+    return Verdict(message=message, paid=paid, asked=asked, tips=tips)
 
 
 def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, others: frozenset[OrderId]) -> list[_Differs]:
@@ -105,7 +107,7 @@ def is_stale(intent: PaymentIntent, payment: Payment) -> bool:
 
 def figures(intent: PaymentIntent) -> tuple[int, int]:
     """(paid, tips) that the intent brings: what was asked for, or the successful captures of a Manual intent that has any."""
-    asked, tips = _value(intent.amount) + _value(intent.service_charge), _value(intent.tips)
+    asked, tips = _asked(intent), _value(intent.tips)
     if intent.capture_mode != "Manual" or not intent.captures:
         return asked, tips
     good = [capture for capture in intent.captures if capture.status == "Successful"]
@@ -115,6 +117,10 @@ def figures(intent: PaymentIntent) -> tuple[int, int]:
 
 def _disagrees(code: str, detail: str, differing: tuple[int, int, int] | None = None) -> Verdict:
     return Verdict(message="read_disagrees", mismatch=code, detail=detail, differing=differing)
+
+
+def _asked(intent: PaymentIntent) -> int:
+    return _value(intent.amount) + _value(intent.service_charge)
 
 
 def _value(money: Money | None) -> int:
@@ -184,7 +190,7 @@ def _check_captures(intent: PaymentIntent) -> None:
     """A status that says captured or refunded goes with money that was captured or refunded."""
     if intent.status == "Refunded" and intent.refunded == 0:
         raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} says Refunded, but nothing of it was refunded")
-    asked = _value(intent.amount) + _value(intent.service_charge)
+    asked = _asked(intent)
     if intent.status == "Captured" and asked > 0 and figures(intent)[0] == 0:
         raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} says Captured, but none of its captures of {asked} succeeded")
 
@@ -193,6 +199,6 @@ def _check_told(intent: PaymentIntent, payment: Payment | None) -> None:
     """§7.5 (5): what CreateOrder or record-payment declared is what the intent asks for; captures may be smaller (a part payment)."""
     if payment is None or payment.told_paid is None:
         return
-    asked = _value(intent.amount) + _value(intent.service_charge)
+    asked = _asked(intent)
     if asked != payment.told_paid:
         raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} is for {asked}, {payment.told_paid} was declared")

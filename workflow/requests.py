@@ -35,9 +35,11 @@ from workflow.reconcile import MESSAGES
 def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str, caller_sees: bool = True) -> Decision:
     """Dojo or the till cancels: before any money was taken, or 409. Held money stays watched until Dojo gave it back (R7, R8).
 
-    `caller_sees`: Dojo asks, and has the order in the reply; otherwise the till has.
+    `caller_sees`: Dojo asks, and has the order in the reply; otherwise the till has, and may not while Dojo writes alone.
     """
     case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
+    if not caller_sees and not order.is_final and order.lock and order.lock.is_live(at):
+        return _refused(case, order.held_by(), OrderLocked)
     if case.tell("order", "cancel_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
     _watch_held(case)

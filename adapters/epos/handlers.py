@@ -255,5 +255,5 @@ def _readable(text: str) -> str:
 
 
 def _told(payment: PaymentRequest) -> ToldPayment:
-    tips = payment.tips_amount.value if payment.tips_amount else 0
+    tips = payment.tips_amount.value if payment.tips_amount else None
     return ToldPayment(intent_id=IntentId(payment.payment_intent_id), paid=payment.paid_amount.value, tips=tips)

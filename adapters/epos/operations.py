@@ -66,8 +66,8 @@ class Operation(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """The path as Flask writes it."""
-        return _ID.sub(r"<\1>", self.path)
+        """The path as Flask writes it. Dojo chooses the ids of locks: one with a slash in it must be found as well."""
+        return _ID.sub(r"<\1>", self.path).replace("<lockId>", "<path:lockId>")
 
 
 def _booked(serve: Serve) -> Serve:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 
@@ -155,6 +156,16 @@ def test_a_lock_says_who_holds_it_and_lets_its_own_payments_through(pair):  # X2
     assert [answer.status for answer in (others, amended, elsewhere, own)] == [409, 409, 409, 200]
     assert all(holder in answer.json["debugMessage"] for answer in (others, amended, elsewhere))
     assert pair.service.order(order_id)["lock"]["holder"] == holder
+
+
+@pytest.mark.parametrize("lock_id", ["a/b", "a b", "é?#", "%2F"])
+def test_whatever_dojo_calls_its_lock_it_can_extend_and_release_it(pair, lock_id):
+    order_id = open_bill(pair)
+    path = f"/v1/orders/{order_id}/locks/{quote(lock_id, safe='')}"
+    assert lock(pair, order_id, lock_id).status == 200
+    assert pair.service.dojo.call("PUT", path, {"expiry": "2099-01-01T00:00:00Z"}).status == 200
+    assert pair.service.dojo.call("DELETE", path).status == 200
+    assert lock(pair, order_id, "another").status == 200
 
 
 def test_a_payment_for_an_order_that_was_cancelled_is_refused_and_stands_until_it_went_back(pair):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,9 +48,13 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Line:
-    """What the cashier writes of one payment: what Dojo said in words, and then only what it answers when asked."""
+    """What the cashier writes of one payment: what Dojo said in words, and then only what it answers when asked.
+
+    `thanked` are the words that were accepted.
+    """
 
     told: tuple[int, int] | None = None
+    thanked: list[RecordPayment] = field(default_factory=list)
     read: tuple[int, int, int] | None = None
     odd: tuple[int, int, int] | None = None
     in_doubt: bool = False
@@ -156,6 +160,11 @@ class OneOrder(RuleBasedStateMachine):
             back = whole if share == 4 else min(whole, intent.refunded + whole // 4)
             self.change(intent, status="Refunded" if back == whole else "Captured", refunded=back)
 
+    @rule(payer=st.sampled_from(PAYERS), tip=st.integers(0, 200), lost=st.booleans())
+    def tip_otherwise(self, payer, tip, lost):
+        if (intent := self.now_at_dojo(payer, "Captured")) and not intent.refunded:
+            self.change(intent, lost=lost, tips=gbp(tip), total=gbp(intent.total.value - intent.tips.value + tip))
+
     @rule(payer=st.sampled_from(PAYERS))
     def straighten(self, payer):
         """Dojo mends an intent that did not agree with itself, and says nothing."""
@@ -246,6 +255,9 @@ class OneOrder(RuleBasedStateMachine):
         if not (intent := self.now_at_dojo(payer, "Captured")):
             return
         before, line = self.venue.order(self.id), self.paper[intent.id]
+        known, figures = before.payments.get(intent.id), (intent.amount.value, intent.tips.value)
+        if known and known.was_accepted and figures not in (line.told, (known.paid, known.tips)):
+            return  # It was accepted with another tip: a conflict, and one that Dojo makes.
         command = RecordPayment(order_id=self.id, intent_id=intent.id, paid=intent.amount, tips=intent.tips, lock_id=lock_id)
         refused, after = self.venue.engine.handle(command).refusal, self.venue.order(self.id)
         assert not (refused and (line.told or after.payments[intent.id].was_accepted)), "a false conflict"
@@ -254,7 +266,16 @@ class OneOrder(RuleBasedStateMachine):
             line.crossed_out = True
             self.change(intent, lost=lost, status="Refunded", refunded=intent.amount.value + intent.tips.value)
         else:
-            line.told = (intent.amount.value, intent.tips.value)
+            line.told = line.told or figures
+            line.thanked.append(command)
+
+    @rule(payer=st.sampled_from(PAYERS))
+    def record_again(self, payer):
+        """Whatever was accepted once is accepted for ever, and changes nothing."""
+        before = self.venue.order(self.id)
+        for command in self.paper.get(self.names[payer], Line()).thanked:
+            assert not self.venue.engine.handle(command).refusal, "a false conflict"
+        assert self.venue.order(self.id) == before
 
     # -- an operator
 
@@ -278,6 +299,10 @@ class OneOrder(RuleBasedStateMachine):
         if hasattr(self, "venue"):
             try:
                 self.settle()
+                for payer in PAYERS:
+                    self.tip_otherwise(payer, 201, lost=False)  # More than anybody gave before.
+                    self.settle()
+                    self.record_again(payer)
             finally:
                 self.venue.close()
             assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key()).first_bad is None

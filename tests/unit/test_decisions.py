@@ -73,8 +73,8 @@ class Story:
         self.order = decision.order
         return decision
 
-    def create(self, *parts, captured=False, total=1000, dojo_order_id="dojo-1", parked=()):
-        told = tuple(ToldPayment(intent_id=f"pi_{number}", paid=part) for number, part in enumerate(parts, start=1))
+    def create(self, *parts, captured=False, total=1000, dojo_order_id="dojo-1", parked=(), tips=None):
+        told = tuple(ToldPayment(intent_id=f"pi_{number}", paid=part, tips=tips) for number, part in enumerate(parts, start=1))
         command = CreateOrder(
             order_id="o1",
             dojo_order_id=dojo_order_id,

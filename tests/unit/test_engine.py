@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import Venue, a_bill, an_intent
+from tests.builders import Venue, a_bill, an_intent, gbp
 from workflow.bill import Customer, Personal
 from workflow.commands import (
     AmendOrder,
@@ -18,6 +18,7 @@ from workflow.commands import (
     CreateOrder,
     OpenOrder,
     ReceiveEvent,
+    RecordPayment,
     ResolveOrder,
     ResolveVenue,
     SetVenue,
@@ -407,6 +408,24 @@ def test_an_intent_that_a_person_took_off_counts_on_the_order_that_it_names(venu
     venue.event("pi_1", "Refunded")
     venue.settle({"pi_1": replace(world["pi_1"], status="Refunded", refunded=1000, updated_at="2026-03-14T13:00:00Z")})
     assert (venue.order("o2").paid.value, attention(venue, "o1"), venue.reads.attention()) == (0, [], [])
+    assert replay(venue.reads).mismatches == []
+
+
+def test_what_was_recorded_on_an_order_stays_accepted_there_though_it_pays_another_since(venue):  # I12
+    """Dojo gives back what is refused: that would now be the money of the order that it pays."""
+    venue.open("o1")
+    venue.open("o2")
+    recorded = RecordPayment(order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=gbp(1000), tips=gbp(0))
+    world = {"pi_1": an_intent("pi_1", external_id="o2")}
+    assert venue.engine.handle(recorded).refusal is None
+    venue.settle(world)
+    venue.engine.handle(ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="table 2 paid it", actor="operator:o"))
+    venue.settle(world)
+    assert (venue.order("o1").paid.value, venue.order("o2").paid.value) == (0, 1000)
+
+    assert venue.engine.handle(recorded).refusal is None
+    assert venue.engine.handle(replace(recorded, paid=gbp(999))).refusal
+    assert (venue.order("o1").paid.value, venue.order("o2").paid.value) == (0, 1000)
     assert replay(venue.reads).mismatches == []
 
 

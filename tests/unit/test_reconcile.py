@@ -271,7 +271,7 @@ def test_figures_are_what_was_asked_for_or_the_successful_captures(why, intent, 
 
 def test_a_part_capture_agrees_with_what_was_declared_and_brings_the_part():  # M7
     verdict = judge(manual(a_capture(600)), an_order(), a_payment(1000))
-    assert verdict == Verdict(message="read_captured", paid=600, tips=0)
+    assert verdict == Verdict(message="read_captured", paid=600, asked=1000, tips=0)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_an_intent_that_says_captured_and_took_nothing_differs(intent):  # M7
 
 def test_a_part_capture_with_a_part_refund_brings_both_figures():  # M7
     verdict = judge(manual(a_capture(600), refunded=100), an_order(), a_payment(1000))
-    assert verdict == Verdict(message="read_refunded", paid=600, tips=0, refunded=100, fate="refunded")
+    assert verdict == Verdict(message="read_refunded", paid=600, asked=1000, tips=0, refunded=100, fate="refunded")
 
 
 # -- what a person may accept

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import MACHINES, a_bill, gbp
+from tests.builders import MACHINES, a_bill, a_capture, gbp
 from tests.unit.test_decisions import AT, LATER, Story, a_tab, codes, created, settled, states
-from workflow.commands import LockOrder, RecordPayment, ReleaseLock
+from workflow.commands import ExtendLock, LockOrder, RecordPayment, ReleaseLock
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
-from workflow.errors import OrderLocked, Refused
+from workflow.errors import LockUnknown, OrderLocked, Refused
 from workflow.money import Money
 from workflow.order import evolve
 from workflow.record_payment import record_payment
-from workflow.requests import lock_order, release_lock
+from workflow.requests import extend_lock, lock_order, release_lock
 
 AFTER = "2026-03-14T14:00:00.000Z"
 
@@ -119,11 +119,48 @@ def test_an_exact_repeat_is_accepted_for_ever_and_changes_nothing(became):  # D8
     assert story.order == before
 
 
-def test_a_payment_that_an_event_recorded_first_is_accepted_in_words():  # D10
-    story = settled()
+FIRST_READ = [
+    # how the intent read when it was recorded, the figures recorded, how it reads afterwards
+    ("the tip was changed", {"paid": 1000}, (1000, 0), {"paid": 1000, "tips": 100}),
+    ("the tip was changed, and none was recorded", {"paid": 1000, "tips": 50}, (1000, None), {"paid": 1000, "tips": 100}),
+    (
+        "another part was captured",
+        {"paid": 1000, "capture_mode": "Manual", "captures": (a_capture(600),)},
+        (600, 0),
+        {"paid": 1000, "capture_mode": "Manual", "captures": (a_capture(600), a_capture(400))},
+    ),
+]
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["never told", "told otherwise before"])
+@pytest.mark.parametrize(("first", "figures", "then"), [pytest.param(*row[1:], id=row[0]) for row in FIRST_READ])
+def test_a_payment_that_an_event_recorded_first_is_accepted_in_words_for_ever(first, figures, then, told):  # D10 I12
+    story = created(1000, captured=True) if told else a_tab()
+    story.read("Captured", **first)
+    counted = story.order.counted
+    assert record(story, *figures).refusal is None
+    assert story.order.counted == counted
+    story.read("Captured", **then, updated_at="2026-03-14T12:30:00Z")
+    assert story.order.counted != counted
     before = story.order
-    assert record(story, 1000, 0).refusal is None
+    decision = record(story, *figures)
+    assert (decision.refusal, decision.entries) == (None, ())
     assert story.order == before
+
+
+@pytest.mark.parametrize("first", ["record", "read"])
+def test_a_payment_that_was_captured_in_part_is_recorded_whatever_comes_first(first):  # D10 M7
+    """Dojo records what the intent asks for; what its captures bring counts."""
+    story = a_tab()
+    acts = [
+        lambda: record(story, 1000),
+        lambda: story.read("Captured", paid=1000, capture_mode="Manual", captures=(a_capture(600),)),
+    ]
+    for act in acts if first == "record" else acts[::-1]:
+        assert act().refusal is None
+    assert (states(story.order), story.order.paid, standing(story)) == (("reconciled", ["reconciled"]), gbp(600), [])
+    story.read("Captured", paid=1000, capture_mode="Manual", captures=(a_capture(600), a_capture(400)), updated_at="2026-03-14T12:30:00Z")
+    assert record(story, 1000).entries == ()
 
 
 def test_a_repeat_that_says_nothing_of_tips_is_no_contradiction():
@@ -131,6 +168,42 @@ def test_a_repeat_that_says_nothing_of_tips_is_no_contradiction():
     record(story, 1000, 100)
     assert record(story, 1000).refusal is None
     assert story.order.tips == gbp(100)
+
+
+SILENT = [
+    # who said nothing of tips first
+    ("an earlier record-payment", lambda: _recorded(a_tab())),
+    ("CreateOrder, of money that is held", lambda: created(1000)),
+    ("CreateOrder, of money that counts at once", lambda: created(1000, captured=True)),
+]
+
+
+def _recorded(story):
+    record(story, 1000)
+    return story
+
+
+@pytest.mark.parametrize("begin", [pytest.param(row[1], id=row[0]) for row in SILENT])
+def test_a_tip_of_which_nothing_was_said_before_is_no_contradiction_and_counts(begin):
+    story = begin()
+    assert record(story, 1000, 50).refusal is None
+    assert (story.order.paid, story.order.tips, codes(story.order)) == (gbp(1000), gbp(50), [])
+    assert record(story, 1000, 50).entries == ()
+    assert record(story, 1000, 60).refusal
+
+
+def test_a_tip_of_which_nothing_was_said_is_a_contradiction_once_a_read_has_said_that_there_is_none():  # D9
+    story = _recorded(a_tab())
+    story.read("Captured", paid=1000)
+    assert record(story, 1000, 50).refusal
+    assert (story.order.tips, standing(story)) == (gbp(0), [("PAYMENT_CONFLICT", "pi_1")])
+
+
+def test_a_tip_that_create_order_declared_is_not_lost_by_a_record_that_says_nothing_of_it():
+    story = created(1000, tips=100)
+    assert record(story, 1000).refusal is None
+    assert story.order.tips == gbp(100)
+    assert record(story, 1000, 100).refusal is None
 
 
 # -- contradictions
@@ -208,6 +281,13 @@ def test_a_refused_payment_counts_nothing_and_is_watched_until_the_money_went_ba
     assert not story.order.is_watched(intent)
 
 
+def test_a_tip_in_another_currency_is_refused_with_its_payment():
+    story = a_tab()
+    command = RecordPayment(order_id="o1", intent_id="pi_1", paid=gbp(1000), tips=Money(50, "EUR"))
+    assert story._act(record_payment(MACHINES, story.order, command, at=AT)).refusal
+    assert (story.order.counted, standing(story)) == ((), [("PAYMENT_REFUSED", "pi_1")])
+
+
 def test_a_refused_payment_is_given_back_only_when_all_of_it_went_back():
     story = a_tab()
     record(story, 1500)
@@ -249,12 +329,54 @@ def test_an_intent_that_ended_before_it_counted_is_not_recorded():
     assert (story.order.counted, story.order.attention, story.order.is_payable) == ((), (), True)
 
 
+def test_a_payment_that_a_person_took_off_and_dojo_records_after_all_calls_a_person():
+    story = a_tab()
+    story.read("Captured", external_id="o2")
+    story.resolve("detach_payment")
+    assert isinstance(record(story).refusal, Refused)
+    assert (story.order.counted, standing(story)) == ((), [("PAYMENT_CONFLICT", "pi_1")])
+
+
+def test_a_bill_that_only_somebody_elses_money_covered_is_payable_again_when_that_is_taken_off():
+    story = a_tab()
+    record(story, 1000)
+    story.read("Captured", external_id="o2")
+    assert not story.order.is_payable
+    decision = story.resolve("detach_payment")
+    assert (states(story.order), story.order.status, story.order.is_payable) == (("created", ["released"]), "Accepted", True)
+    assert OrderUpdated() in decision.effects
+    assert record(story, 1000, intent="pi_2").refusal is None
+
+
+@pytest.mark.parametrize("parts", [(1000,), (500, 500)], ids=["at once", "in halves"])
+def test_a_bill_that_its_own_money_covered_once_stays_unpayable_when_another_payment_is_taken_off(parts):  # Rule A3
+    story = a_tab(*parts)
+    for number, part in enumerate(parts, start=1):
+        story.read("Refunded", f"pi_{number}", paid=part, refunded=part)
+        if number == 1 and len(parts) == 2:
+            record(story, 400, intent="pi_9")
+            story.read("Captured", "pi_9", paid=390)
+            story.resolve("detach_payment")
+    assert not story.order.is_payable
+
+
 def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
     story = a_tab()
     record(story, 1500)
     record(story, 1600, intent="pi_2")
     story.resolve("mark_given_back", intent_id="pi_1")
     assert standing(story) == [("OVERPAID", "pi_2")]
+
+
+def test_a_refused_payment_that_a_person_settled_is_not_asked_about_again_when_another_one_counts():
+    story = a_tab()
+    record(story, 1500)
+    story.resolve("mark_given_back")
+    record(story, 300, intent="pi_2")
+    story.read("Captured", "pi_2", paid=300)
+    assert standing(story) == []
+    record(story, 1600)
+    assert standing(story) == [("OVERPAID", "pi_1")]  # Other money than the person gave back.
 
 
 # -- locks
@@ -280,6 +402,29 @@ def test_a_payment_is_recorded_unless_another_session_has_the_lock(held, present
     if not accepted:
         assert isinstance(decision.refusal, OrderLocked)
         assert "PayAtTable, waiter 42" in str(decision.refusal)
+
+
+def test_a_lock_that_was_released_is_not_brought_back_by_extending_it():  # Contract §9
+    story = lock(a_tab())
+    story._act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
+    decision = story._act(extend_lock(MACHINES, story.order, ExtendLock(order_id="o1", lock_id="lock_1", expires_at=AFTER), at=AT))
+    assert isinstance(decision.refusal, LockUnknown)
+    assert story.amend(a_bill(1200)).refusal is None
+
+
+def test_the_till_cancels_no_order_under_the_hands_of_a_paying_customer():  # X10
+    story = lock(a_tab())
+    decision = story.report("Canceled")
+    assert isinstance(decision.refusal, OrderLocked)
+    assert "PayAtTable, waiter 42" in str(decision.refusal)
+    assert record(story, lock="lock_1").refusal is None
+
+
+def test_dojo_cancels_an_order_that_it_locked_and_the_till_repeats_it_in_vain_but_unrefused():
+    story = lock(a_tab())
+    assert story.cancel().refusal is None
+    assert story.report("Canceled").refusal is None
+    assert story.order.state == "cancelled"
 
 
 def test_an_amended_bill_leaves_room_for_a_payment_of_the_rest():
