@@ -334,14 +334,23 @@ def test_csv_and_json_are_not_both(takings_of_nothing):
 
 
 def test_a_day_without_money_says_so(takings_of_nothing):
-    ended = takings_of_nothing("2026-03-14", "--offline")
+    offline, away = takings_of_nothing("2026-03-14", "--offline"), takings_of_nothing("2026-03-14")
 
-    assert (ended.code, ended.stdout.splitlines()[0]) == (0, "Takings of Saturday 14 March 2026, Venue (Europe/London)")
-    assert "No money moved, and no bill is open." in ended.stdout
+    assert (offline.code, offline.stdout.splitlines()[0]) == (0, "Takings of Saturday 14 March 2026, Venue (Europe/London)")
+    assert away.code == 4
+    for ended in (offline, away):  # Nobody knows what there is at Dojo.
+        assert ended.stdout.splitlines()[1:] == ["No money moved on the till, and no bill is open.", "", "Not compared with Dojo."]
+
+
+def test_a_day_without_money_at_dojo_either_has_no_differences(takings):
+    ended = takings("2026-03-14")
+
+    assert (ended.code, ended.stdout.splitlines()[1:]) == (0, ["No money moved, and no bill is open.", "", "No differences."])
 
 
 @pytest.mark.parametrize(
-    "text", ["today", "2026-02-30", "2026-3-1", "20260301", "2026-W11-6", "0000-01-01", "9999-12-31", "2999-01-01", ""]
+    "text",
+    ["today", "2026-02-30", "2026-3-1", "20260301", "2026-W11-6", "0000-01-01", "0001-01-01", "0026-11-26", "9999-12-31", "2999-01-01", ""],
 )
 def test_a_bad_date_is_a_matter_of_usage(takings_of_nothing, text):
     ended = takings_of_nothing(text)
