@@ -294,13 +294,13 @@ def _name(order: Order | None) -> _Name:
 
 class _Report:
     def __init__(self, result: Takings, books: Books, now: datetime, found: Settings, *, every: bool, is_compared: bool) -> None:
-        self._result, self._books, self._now, self._venue = result, books, now, found.venue_name
+        self._result, self._books, self._now, self._venue, self._currency = result, books, now, found.venue_name, found.currency
         self._every, self._is_compared = every, is_compared
 
     def lines(self) -> Iterator[str]:
-        """Totals first, then the differences, then the payments."""
+        """Totals first, those in the venue's own currency before others, then the differences, then the payments."""
         yield from self._heading()
-        for total in self._result.totals:
+        for total in sorted(self._result.totals, key=lambda total: total.currency != self._currency):
             yield ""
             yield from _total_lines(total)
         if not self._result.totals:

@@ -207,6 +207,19 @@ def test_every_kind_of_difference_is_found(world, takings):
     assert orphan.id in shown.stdout
 
 
+def test_the_venues_own_currency_comes_before_another_one(world, takings):
+    order_id, _ = paid(world, "one")
+    foreign = world.sandbox.intents.make(Money(500, "EUR"), reference="two", external_id=order_id)
+    world.sandbox.intents.capture(foreign.id)
+    world.service.dojo.post("/v1/events", an_event("evt-two", foreign.id))
+    world.service.await_rest()
+
+    ended = takings()
+
+    assert re.findall(r"^([A-Z]{3}) +till", ended.stdout, re.MULTILINE) == ["GBP", "EUR"]
+    assert re.search(r"€5.00 .*\n +" + foreign.id + r"\n +held back as CURRENCY_MISMATCH", ended.stdout)
+
+
 def test_what_dojo_told_in_words_and_did_not_take_is_on_the_till_only(tmp_path, world, takings):
     held = world.sandbox.intents.make(gbp(1200), reference="words", capture_mode="Manual")
     world.sandbox.intents.authorise(held.id)
