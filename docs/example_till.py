@@ -54,7 +54,7 @@ class Till:
 
     def cook(self, order):
         """Report the kitchen's next step. The same step twice is one; 409 means that somebody cancelled, and the feed will say so."""
-        if step := KITCHEN.get(order["status"]):
+        if step := KITCHEN.get("Confirmed" if order["status"] == "Submitted" and order["payable"] else order["status"]):  # Paid later.
             self.ask("POST", f"/till/orders/{order['id']}/status", {"status": step})
 
     def learn(self, order_seq, order, after=None):

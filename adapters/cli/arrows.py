@@ -10,7 +10,7 @@ from adapters.sandbox import Message
 WIDTH = 46
 SHOWN_ID = 16
 """Longer ids are cut to this: the journal has them whole."""
-_ID = re.compile(rf"\b(?:pi_sandbox|tp|ord|evt)_[\w-]{{{SHOWN_ID},}}")
+_ID = re.compile(rf"\b(?:pi_sandbox|tp|ord|evt|lock|pty|dpty|rsv|drsv)_[\w-]{{{SHOWN_ID},}}")
 
 
 def arrow(message: Message, note: str | None = None) -> str:

@@ -18,7 +18,7 @@ from adapters.cli.output import Command, Exit, Failure, emit, end_found, paint, 
 from adapters.dojo.client import DojoClient, IntentSearch
 from adapters.settings import Settings
 from workflow.books import Books, Day, read_books
-from workflow.clock import to_text
+from workflow.clock import from_text, to_text
 from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain
 from workflow.export import csv_line
 from workflow.money import Money
@@ -87,7 +87,7 @@ def takings(program: Program, date: str | None, every: bool, offline: bool, as_c
     if as_csv:
         _print_csv(result)
     else:
-        report = _Report(result, books, now, found, every=every)
+        report = _Report(result, books, now, found, every=every, is_compared=dojo.is_asked)
         emit(as_json, _data(result, books, dojo), report.lines)
     _end(result, dojo)
 
@@ -101,6 +101,7 @@ def _day(text: str | None, zone: ZoneInfo, now: datetime) -> Day:
         day = Day(Date.fromisoformat(text), zone)
         has_begun = day.start <= now
         to_text(day.end)
+        from_text(to_text(day.start - SEARCH_BACK))  # What Dojo is asked for: years without four digits have no such text.
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(f"{text!r} is not a day such as 2026-07-03", param_hint="DATE") from error
     if not has_begun:
@@ -292,17 +293,18 @@ def _name(order: Order | None) -> _Name:
 
 
 class _Report:
-    def __init__(self, result: Takings, books: Books, now: datetime, found: Settings, *, every: bool) -> None:
-        self._result, self._books, self._now, self._venue, self._every = result, books, now, found.venue_name, every
+    def __init__(self, result: Takings, books: Books, now: datetime, found: Settings, *, every: bool, is_compared: bool) -> None:
+        self._result, self._books, self._now, self._venue, self._currency = result, books, now, found.venue_name, found.currency
+        self._every, self._is_compared = every, is_compared
 
     def lines(self) -> Iterator[str]:
-        """Totals first, then the differences, then the payments."""
+        """Totals first, those in the venue's own currency before others, then the differences, then the payments."""
         yield from self._heading()
-        for total in self._result.totals:
+        for total in sorted(self._result.totals, key=lambda total: total.currency != self._currency):
             yield ""
             yield from _total_lines(total)
         if not self._result.totals:
-            yield "No money moved, and no bill is open."
+            yield f"No money moved{'' if self._is_compared else ' on the till'}, and no bill is open."
         yield from self._beside()
         yield ""
         yield from self._differences()
@@ -329,8 +331,7 @@ class _Report:
     def _differences(self) -> Iterator[str]:
         found = self._result.differences
         if not found:
-            is_compared = any(total.dojo for total in self._result.totals) or not self._result.totals
-            yield paint("No differences.", "green") if is_compared else "Not compared with Dojo."
+            yield paint("No differences.", "green") if self._is_compared else "Not compared with Dojo."
             return
         yield paint(f"{_count(len(found), 'difference')}:", "red")
         for kind, (title, advice) in KINDS.items():

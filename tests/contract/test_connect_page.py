@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shlex
 
 import pytest
 
 from adapters.till.callbacks import sign
-from tests.contract.running import ROOT, eventually, running
-from tests.contract.test_readme import leads_somewhere
+from tests.contract.running import ROOT, Client, Service, eventually, free_port, running
+from tests.contract.test_readme import leads_somewhere, run
 from tests.contract.test_till_callbacks import SECRET, Till, example
 from workflow.clock import from_text
 
@@ -126,9 +127,37 @@ def test_the_code_that_checks_a_signature_is_the_example_s_and_fits_the_vector()
     assert sign(b"{}", secret, from_text("2026-03-14T12:00:00.000Z")) == vector.strip()
 
 
+def test_the_venue_on_a_desk_stands_with_these_settings_and_serves_these_customers(tmp_path):
+    (settings,) = [match["body"] for match in BLOCKS if match["mark"] == "the desk's settings"]
+    (commands,) = blocks("sh")
+    service = Service(tmp_path)
+    ports = {"8080": service.ports[0], "8090": free_port()}
+    listens = f'listen = "127.0.0.1:{service.ports[0]}"\nconsole_listen = "127.0.0.1:{service.ports[1]}"\n'
+    (tmp_path / "tillproof.toml").write_text(moved(settings, ports) + listens)
+    service.settings, till = {}, Client(service.ports[1], "Bearer 4b1d9a6e5f0c4b0e9a77")
+    try:
+        service.start()
+        assert till.call("PUT", "/till/tables", [{"id": "tbl_7", "name": "7"}, {"id": "tbl_9", "name": "9"}]).status == 200
+        assert till.post("/till/orders", example.BILL).status == 200
+        ends = [
+            run(["tillproof", *shlex.split(line)[1:], "--port", str(ports["8090"])], tmp_path)
+            for line in moved(commands, ports).splitlines()
+        ]
+    finally:
+        service.kill()
+    assert [(end.exit_code, "Done: order" in end.stdout) for end in ends] == [(0, True)] * 3, [end.output for end in ends]
+
+
+def moved(text, ports):
+    """The same at ports that are free on this machine."""
+    for written, free in ports.items():
+        text = text.replace(f":{written}", f":{free}")
+    return text
+
+
 def test_every_block_of_the_page_is_tried_and_every_link_leads_somewhere():
     assert TEXT.count("```") == 2 * len(BLOCKS)
-    assert {match["kind"] for match in BLOCKS} == {"http", "json", "python", "text", "toml"}
+    assert {match["kind"] for match in BLOCKS} == {"http", "json", "python", "sh", "text", "toml"}
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", TEXT) if "://" not in link]
     assert links
     assert [link for link in links if not leads_somewhere(link, PAGE)] == []

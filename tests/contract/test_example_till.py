@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from adapters.sandbox import Sandbox, basket_of
-from tests.contract.running import KEY, PATIENCE, ROOT, TOKENS, Service, eventually, free_port, register
+from tests.contract.running import KEY, PATIENCE, ROOT, TOKENS, Service, an_order, eventually, free_port, register
 from tests.contract.test_till_callbacks import SECRET, example
 from workflow.money import Money
 
@@ -135,6 +135,23 @@ def test_an_order_by_phone_is_accepted_cooked_and_ready(venue):
 
     assert kitchen_of(venue, order_id) == ["Submitted", "Confirmed", "Accepted", "Preparing", "Ready"]
     assert venue.service.order(order_id)["state"] == "updated"
+
+
+def test_an_order_to_be_paid_later_is_cooked_before_it_is_paid(venue):
+    order_id = venue.service.dojo.post("/v1/orders", an_order("later")).json["id"]
+
+    eventually(lambda: venue.till.seen(order_id) == ("Ready", 0))
+    assert kitchen_of(venue, order_id) == ["Submitted", "Accepted", "Preparing", "Ready"]
+
+
+def test_an_order_whose_money_is_only_held_is_not_cooked(venue):
+    intent = venue.sandbox.intents.make(Money(1200, "GBP"), reference="held", capture_mode="Manual", dojo_order_id="held")
+    venue.sandbox.intents.authorise(intent.id)
+    held = venue.service.dojo.post("/v1/orders", an_order("held", intent_id=intent.id)).json["id"]
+    after = venue.service.dojo.post("/v1/orders", an_order("later")).json["id"]
+
+    eventually(lambda: venue.till.seen(after) == ("Ready", 0))  # It has seen the one before as well.
+    assert kitchen_of(venue, held) == ["Submitted"]
 
 
 def test_the_bill_that_it_opened_is_paid_at_the_table(venue):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from adapters.dojo.capabilities import CAPABILITIES
 from adapters.sandbox import Sandbox, basket_of
 from tests.conftest import NO_SKIPS, SPECS
 from tests.contract.running import (
@@ -500,19 +501,26 @@ def test_after_every_scenario_the_commands_agree_that_the_journal_is_whole(pair)
 
 
 @pytest.mark.usefixtures("specs")
-def test_every_operation_of_the_flows_is_seen_and_checked(pair, contract):
+def test_every_capability_is_asked_for_by_the_sandbox_and_both_directions_are_as_published(pair, contract):
     """What other tests of this module showed counts too, but this does not depend on them."""
     settled(pair, order_and_pay(pair, channels="both"), 1200)
     order_and_pay(pair, instead_of_capture="cancel")
     order_and_pay(pair, afterwards=("cancel",))
     settled(pair, pay_only(pair), 1200)
+    pair.service.till.post("/till/orders", a_bill(table="tbl_waiter"))
+    assert pair.sandbox.pay_at_table("tbl_waiter", parts=2, second_waiter=True, too_large=True).reason == ""
+    pair.service.till.call("PUT", "/till/areas", [{"id": "a_1", "name": "Garden", "waiterIds": ["42"]}])
+    pair.service.till.call("PUT", "/till/tables", [{"id": "t_1", "name": "One", "areaId": "a_1", "maxCovers": 4, "waiterIds": ["42"]}])
+    assert pair.sandbox.bookings().reason == ""
+    pair.service.till.call("PUT", "/till/tables", [])
     assert pair.service.dojo.get("/v1/orders/nowhere").status == 404
     register(pair.service, pair.sandbox)
     pair.service.await_rest()
 
-    expected = {
-        "POST /v1/orders 200", "GET /v1/orders/{orderId} 200", "GET /v1/orders/{orderId} 404", "DELETE /v1/orders/{orderId} 200",
-        "DELETE /v1/orders/{orderId} 409", "POST /v1/orders/search 200", "POST /v1/events 200", "POST /webhooks/dojo 200",
+    expected = {f"{capability.method} {capability.path} 200" for capability in CAPABILITIES} | {
+        "GET /v1/orders/{orderId} 404", "DELETE /v1/orders/{orderId} 409", "POST /webhooks/dojo 200",
+        "POST /v1/orders/{orderId}/lock 409", "POST /v1/orders/{orderId}/record-payment 409", "POST /v1/parties 409",
+        "GET /v1/parties/{partyId} 404", "GET /v1/reservations/{reservationId} 404",
         "GET /payment-intents/{paymentIntentId} 200", "POST /epos/events 200", "PUT /epos/integrations/rest 200",
     }  # fmt: skip
     check_wire(pair, contract)

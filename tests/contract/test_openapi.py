@@ -15,7 +15,7 @@ from adapters.edge.api_page import example, page
 from adapters.edge.openapi import encode
 from adapters.epos.document import dojo_document
 from adapters.venue import venue_document
-from tests.contract.running import a_bill, running
+from tests.contract.running import a_bill, an_order, running
 
 DOCUMENTS = {"dojo": dojo_document(), "venue": venue_document()}
 BOTH = pytest.mark.parametrize("side", DOCUMENTS)
@@ -127,6 +127,38 @@ def test_the_example_of_each_request_is_understood(side, service):
         url = path.replace("{orderId}", order).replace("{order_id}", order).replace("{lockId}", "lock_3vT9")
         answer = asked.call(method.upper(), re.sub("{.*?}", "nothing", url), body)
         assert answer.status in {200, 404, 409}, (path, body, answer.body)
+        assert_is_said(side, operation, answer)
+
+
+@BOTH
+@pytest.mark.parametrize("query", ["", "?after=x&limit=x&from=x&state=x&code=x"])
+def test_what_is_read_is_answered_as_the_document_says(side, service, query):
+    """An order with an entry of each kind but a person's, attention that stands, calls that wait; and what is asked for wrongly."""
+    order = service.till.post("/till/orders", a_bill(id="documented")).json["id"]
+    service.dojo.post("/v1/orders", an_order("documented", intent_id="pi_documented"))
+    assert service.till.post("/till/orders", a_bill(id="documented", total=1)).status == 409
+    for path, method, operation in operations(DOCUMENTS[side]):
+        if method == "get":
+            role = re.search(r"role (\w+)", operation.get("description", ""))
+            asked = getattr(service, role[1]) if role else client(service, side)
+            for url in {re.sub("{.*?}", each, path) for each in (order, "nothing")}:
+                assert_is_said(side, operation, asked.get(url + query))
+                assert_is_said(side, operation, asked.get(url + query, authorization=None))
+
+
+def assert_is_said(side, operation, answer):
+    """The document has this status for the operation, and the answer is of its type and obeys its schema."""
+    said = operation["responses"].get(str(answer.status))
+    assert said, (operation["operationId"], answer.status, answer.body)
+    said = DOCUMENTS[side]["components"]["responses"][said["$ref"].rpartition("/")[2]] if "$ref" in said else said
+    kinds = said.get("content", {})
+    if not kinds:
+        assert answer.body == b"", operation["operationId"]
+        return
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in kinds, (operation["operationId"], kind)
+    if kind == "application/json":
+        validator(DOCUMENTS[side], kinds[kind]["schema"]).validate(answer.json)
 
 
 @BOTH

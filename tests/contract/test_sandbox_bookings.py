@@ -92,6 +92,7 @@ def test_the_flow_is_started_by_the_control_api_and_by_the_command(tmp_path, doj
 
     assert (started.status_code, started.json()["name"], refused.status_code) == (202, "bookings", 400)
     assert (played.exit_code, "Bookings" in played.output, "Done:" in played.output) == (0, True, True), played.output
+    assert max(map(len, played.output.splitlines())) <= 100, "ids of reservations and parties are cut like those of orders"
 
 
 def test_the_flow_needs_every_capability_that_it_calls(dojo):

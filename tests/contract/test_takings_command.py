@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, register
+from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, eventually, register
 from workflow.clock import SystemClock
 from workflow.money import Money
 
@@ -147,6 +147,7 @@ def test_a_day_that_agrees_says_so_beside_a_running_server(world, takings):
     wire = {name: {"value": value, "currencyCode": "GBP"} for name, value in money.items()}
     assert total["till"] == total["dojo"] == {"payments": 1, **wire}
     assert (total["outstanding"]["value"], total["openBills"]) == (700, 1)
+    assert [bill["owed"]["value"] for bill in day["openBills"]] == [700]
     [row] = day["payments"]
     assert (row["paymentIntentId"], row["orderId"], row["dojoStatus"], row["inWords"]) == (intent_id, order_id, "Captured", False)
     world.service.assert_whole()
@@ -205,6 +206,19 @@ def test_every_kind_of_difference_is_found(world, takings):
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert "at Dojo, not on the till: 1" in shown.stdout
     assert orphan.id in shown.stdout
+
+
+def test_the_venues_own_currency_comes_before_another_one(world, takings):
+    order_id, _ = paid(world, "one")
+    foreign = world.sandbox.intents.make(Money(500, "EUR"), reference="two", external_id=order_id)
+    world.sandbox.intents.capture(foreign.id)
+    world.service.dojo.post("/v1/events", an_event("evt-two", foreign.id))
+    world.service.await_rest()
+
+    ended = takings()
+
+    assert re.findall(r"^([A-Z]{3}) +till", ended.stdout, re.MULTILINE) == ["GBP", "EUR"]
+    assert re.search(r"€5.00 .*\n +" + foreign.id + r"\n +held back as CURRENCY_MISMATCH", ended.stdout)
 
 
 def test_what_dojo_told_in_words_and_did_not_take_is_on_the_till_only(tmp_path, world, takings):
@@ -284,6 +298,18 @@ def test_a_key_that_dojo_refuses_is_told_apart_from_a_dojo_that_is_away(world, t
     assert (missing.code, "TILLPROOF_DOJO_API_KEY is needed" in missing.stderr, "£12.00" in missing.stdout) == (3, True, True)
 
 
+def test_a_list_that_dojo_cuts_is_said_to_be_cut_and_the_code_is_not_fine(world, takings, monkeypatch):
+    paid(world, "one")
+    paid(world, "two")
+    monkeypatch.setattr("adapters.dojo.client.PAGE_LIMIT", 1)
+    monkeypatch.setattr("adapters.dojo.client.MAX_PAGES", 1)
+
+    ended = takings("--json")
+
+    assert (ended.code, found(ended), json.loads(ended.stdout)["dojo"]["whole"]) == (1, {}, False)
+    assert "what is only at Dojo may be missing" in ended.stderr
+
+
 def test_a_read_that_fails_leaves_the_payment_unknown(world, takings):
     _, gone = paid(world, "gone")
     paid(world, "there")
@@ -310,6 +336,9 @@ def test_csv_has_a_line_a_payment_and_no_formula(world, takings):
     world.sandbox.intents.capture(intent.id)
     world.service.dojo.post("/v1/events", an_event("evt-f", intent.id))
     world.service.await_state(order_id, "updated")
+    world.sandbox.intents.refund(intent.id, gbp(1_000))
+    world.service.dojo.post("/v1/events", an_event("evt-f-refund", intent.id, "Captured"))
+    eventually(lambda: world.service.order(order_id)["payments"][0]["refundedAmount"]["value"] == 1_000)
     named = world.sandbox.intents.make(gbp(7), reference="n", external_id="elsewhere")
     world.sandbox.intents.capture(named.id)
 
@@ -324,8 +353,8 @@ def test_csv_has_a_line_a_payment_and_no_formula(world, takings):
         "'=1+1",
         "'@SUM(A1)",
     )
-    assert [first[name] for name in ("currency", "captured", "tips", "refunded")] == ["GBP", "1234.56", "0.05", "0.00"]
-    assert [first[f"dojo_{name}"] for name in ("currency", "captured", "tips", "refunded")] == ["GBP", "1234.56", "0.05", "0.00"]
+    assert [first[name] for name in ("currency", "captured", "tips", "refunded")] == ["GBP", "1234.56", "0.05", "10.00"]
+    assert [first[f"dojo_{name}"] for name in ("currency", "captured", "tips", "refunded")] == ["GBP", "1234.56", "0.05", "10.00"]
     assert (first["differences"], second["differences"], second["dojo_captured"]) == ("", "at_dojo_not_on_till", "0.07")
 
 
@@ -334,14 +363,23 @@ def test_csv_and_json_are_not_both(takings_of_nothing):
 
 
 def test_a_day_without_money_says_so(takings_of_nothing):
-    ended = takings_of_nothing("2026-03-14", "--offline")
+    offline, away = takings_of_nothing("2026-03-14", "--offline"), takings_of_nothing("2026-03-14")
 
-    assert (ended.code, ended.stdout.splitlines()[0]) == (0, "Takings of Saturday 14 March 2026, Venue (Europe/London)")
-    assert "No money moved, and no bill is open." in ended.stdout
+    assert (offline.code, offline.stdout.splitlines()[0]) == (0, "Takings of Saturday 14 March 2026, Venue (Europe/London)")
+    assert away.code == 4
+    for ended in (offline, away):  # Nobody knows what there is at Dojo.
+        assert ended.stdout.splitlines()[1:] == ["No money moved on the till, and no bill is open.", "", "Not compared with Dojo."]
+
+
+def test_a_day_without_money_at_dojo_either_has_no_differences(takings):
+    ended = takings("2026-03-14")
+
+    assert (ended.code, ended.stdout.splitlines()[1:]) == (0, ["No money moved, and no bill is open.", "", "No differences."])
 
 
 @pytest.mark.parametrize(
-    "text", ["today", "2026-02-30", "2026-3-1", "20260301", "2026-W11-6", "0000-01-01", "9999-12-31", "2999-01-01", ""]
+    "text",
+    ["today", "2026-02-30", "2026-3-1", "20260301", "2026-W11-6", "0000-01-01", "0001-01-01", "0026-11-26", "9999-12-31", "2999-01-01", ""],
 )
 def test_a_bad_date_is_a_matter_of_usage(takings_of_nothing, text):
     ended = takings_of_nothing(text)

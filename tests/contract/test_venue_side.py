@@ -135,6 +135,16 @@ def test_without_an_id_every_request_opens_another_order(service):
     assert first != second
 
 
+def test_an_amendment_that_names_another_order_than_its_path_changes_neither(service):
+    one, other = (service.till.post("/till/orders", a_bill(id=f"amended-{name}")).json for name in "ab")
+
+    reply = service.till.call("PUT", f"/till/orders/{one['id']}", a_bill(total=99, id=other["id"]))
+
+    assert (reply.status, reply.json["debugMessage"].startswith("id: ")) == (400, True)
+    assert [service.dojo.get(f"/v1/orders/{order['id']}").json for order in (one, other)] == [one, other]
+    assert service.till.call("PUT", f"/till/orders/{one['id']}", a_bill(total=99, id=one["id"])).status == 200
+
+
 def test_the_id_of_an_order_of_dojos_is_not_free_for_the_till(service):
     """Nobody may open a second order under an id that is taken, by whichever side."""
     taken = service.dojo.post("/v1/orders", an_order("taken-by-dojo")).json["id"]

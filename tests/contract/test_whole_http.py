@@ -489,13 +489,19 @@ def test_a_long_poll_sleeps_through_entries_that_a_till_is_not_shown(service):
     """A lock or an event lengthens the journal and changes nothing for the till: no page, and no poll that returns at once."""
     created = service.dojo.post("/v1/orders", an_order("unshown", intent_id="pi_unshown")).json["id"]
     after = service.till.get("/till/feed?after=0&limit=500").json["after"]
-    service.dojo.post(f"/v1/orders/{created}/lock", {"lockId": "unshown", "expiry": "2099-01-01T00:00:00Z"})
-    began = time.monotonic()
+    began, locks = time.monotonic(), 0
 
-    page = service.till.get(f"/till/feed?after={after}&wait=1").json
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(service.till.get, f"/till/feed?after={after}&wait=1")
+        while not waiting.done():
+            lock = {"lockId": f"unshown-{locks}", "expiry": "2099-01-01T00:00:00Z"}
+            assert service.dojo.post(f"/v1/orders/{created}/lock", lock).status == 200
+            assert service.dojo.call("DELETE", f"/v1/orders/{created}/locks/unshown-{locks}").status == 200
+            locks += 1
 
-    assert page == {"data": [], "after": after}
+    assert waiting.result().json == {"data": [], "after": after}
     assert time.monotonic() - began > 0.9
+    assert locks > 1
 
 
 def test_a_long_poll_ends_in_time_where_nothing_changes(service):
