@@ -64,7 +64,7 @@ def dojo_knows(subject: Subject) -> bool:
 def open_again(subject: Subject) -> bool:
     """Nothing is held or counted, and another payment may come: the bill is reopenable, or its only intents are still unpaid."""
     order = subject.the_order
-    states = {payment.state for payment in order.payments.values()} - IGNORED
+    states = {payment.state for payment in _its_own(order)} - IGNORED
     return not held(subject) and not order.has_counted and (order.is_reopenable or (bool(states) and states <= UNPAID))
 
 
@@ -138,12 +138,18 @@ def paid_in_full(subject: Subject) -> bool:
 
 def _ended(order: Order) -> bool:
     """Some payment ended, the others ended or never got anywhere, nothing counts, and the bill is not open to another payment."""
-    states = {payment.state for payment in order.payments.values()} - IGNORED - UNPAID
+    states = {payment.state for payment in _its_own(order)} - IGNORED - UNPAID
     return bool(states) and states <= ENDED and not order.is_reopenable
 
 
 def _fates(order: Order) -> set[str]:
-    return {payment.fate for payment in order.payments.values() if payment.state in ENDED}
+    return {payment.fate for payment in _its_own(order) if payment.state in ENDED}
+
+
+def _its_own(order: Order) -> list[Payment]:
+    """The payments that decide about the order: those that we did not refuse, or all where there are no others."""
+    payments = list(order.payments.values())
+    return [payment for payment in payments if not payment.was_refused] or payments
 
 
 GUARDS: dict[str, Callable[[Subject], bool]] = {

@@ -102,6 +102,11 @@ class Payment:
         return self.state in IGNORED
 
     @property
+    def was_refused(self) -> bool:
+        """We answered 409 and never accepted it: what becomes of it decides nothing about the order."""
+        return bool(self.refused_for) and not self.was_accepted
+
+    @property
     def is_disputed(self) -> bool:
         """A mismatch holds it. What a read has reconciled goes on counting: a later read that differs only calls a person."""
         return bool(self.mismatch) and self.state not in COUNTED

@@ -360,6 +360,24 @@ def test_a_bill_that_its_own_money_covered_once_stays_unpayable_when_another_pay
     assert not story.order.is_payable
 
 
+def test_a_refused_payment_that_went_back_does_not_end_an_order_whose_own_payment_is_open():
+    story = created(1000)
+    story.read("Created")  # The pre-authorisation turns out never to have been one.
+    assert record(story, 1500, intent="pi_9").refusal
+    story.read("Refunded", "pi_9", paid=1500, refunded=1500)
+    assert (story.order.state, story.order.payments["pi_9"].state) == ("created", "released")
+    story.event("Captured")
+    story.read("Captured")
+    assert (story.order.state, story.order.paid) == ("reconciled", gbp(1000))
+
+
+def test_an_order_whose_only_payment_was_refused_ends_with_it():
+    story = lock(created(1000))
+    assert record(story, lock="lock_2").refusal
+    story.read("Reversed")
+    assert (story.order.state, story.order.status) == ("reversed", "Canceled")
+
+
 def test_a_person_settles_one_refused_payment_and_the_other_still_stands():
     story = a_tab()
     record(story, 1500)
