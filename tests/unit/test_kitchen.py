@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import a_bill
-from tests.unit.test_decisions import AT, MACHINES, Story, settled
+from tests.builders import MACHINES, a_bill
+from tests.story import AT, Story, settled
 from workflow.bill import Personal
 from workflow.commands import OpenOrder
 from workflow.decisions import open_order
@@ -21,7 +21,7 @@ def a_story(status, *, paid=False):
     story = settled() if paid else Story()
     if not paid:
         command = OpenOrder(order_id="o1", key="o1", bill=a_bill(), personal=Personal(), actor="till:till-1", status="New")
-        story._act(open_order(MACHINES, command, at=AT, personal_hash="", parked=()))
+        story.act(open_order(MACHINES, command, at=AT, personal_hash="", parked=()))
     if status != story.order.status:
         assert story.report(status).refusal is None, (story.order.status, status)
     return story

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import MACHINES, a_bill, a_capture, gbp
-from tests.unit.test_decisions import AT, LATER, Story, a_tab, codes, created, settled, states
+from tests.story import AT, LATER, Story, a_tab, codes, created, settled, states
 from workflow.commands import ExtendLock, LockOrder, RecordPayment, ReleaseLock
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.errors import LockUnknown, OrderLocked, Refused
@@ -22,12 +22,12 @@ def record(story, paid=1000, tips=None, *, intent="pi_1", lock="", at=AT, curren
     command = RecordPayment(
         order_id="o1", intent_id=intent, paid=Money(paid, currency), tips=None if tips is None else Money(tips, currency), lock_id=lock
     )
-    return story._act(record_payment(MACHINES, story.order, command, at=at))
+    return story.act(record_payment(MACHINES, story.order, command, at=at))
 
 
 def lock(story, lock_id="lock_1", expires_at=LATER, holder="PayAtTable, waiter 42"):
     command = LockOrder(order_id="o1", lock_id=lock_id, expires_at=expires_at, holder=holder)
-    story._act(lock_order(MACHINES, story.order, command, at=AT))
+    story.act(lock_order(MACHINES, story.order, command, at=AT))
     return story
 
 
@@ -284,7 +284,7 @@ def test_a_refused_payment_counts_nothing_and_is_watched_until_the_money_went_ba
 def test_a_tip_in_another_currency_is_refused_with_its_payment():
     story = a_tab()
     command = RecordPayment(order_id="o1", intent_id="pi_1", paid=gbp(1000), tips=Money(50, "EUR"))
-    assert story._act(record_payment(MACHINES, story.order, command, at=AT)).refusal
+    assert story.act(record_payment(MACHINES, story.order, command, at=AT)).refusal
     assert (story.order.counted, standing(story)) == ((), [("PAYMENT_REFUSED", "pi_1")])
 
 
@@ -310,7 +310,7 @@ def test_a_refused_payment_in_another_currency_is_released_once_it_was_refunded(
 def test_what_was_refused_may_be_accepted_when_nothing_stands_against_it_any_more():
     story = lock(a_tab())
     record(story, lock="lock_2")
-    story._act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
+    story.act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
     assert record(story, lock="lock_2").refusal is None
     assert (states(story.order), story.order.paid, standing(story)) == (("captured", ["captured"]), gbp(1000), [])
 
@@ -424,8 +424,8 @@ def test_a_payment_is_recorded_unless_another_session_has_the_lock(held, present
 
 def test_a_lock_that_was_released_is_not_brought_back_by_extending_it():  # Contract §9
     story = lock(a_tab())
-    story._act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
-    decision = story._act(extend_lock(MACHINES, story.order, ExtendLock(order_id="o1", lock_id="lock_1", expires_at=AFTER), at=AT))
+    story.act(release_lock(MACHINES, story.order, ReleaseLock(order_id="o1", lock_id="lock_1"), at=AT))
+    decision = story.act(extend_lock(MACHINES, story.order, ExtendLock(order_id="o1", lock_id="lock_1", expires_at=AFTER), at=AT))
     assert isinstance(decision.refusal, LockUnknown)
     assert story.amend(a_bill(1200)).refusal is None
 
