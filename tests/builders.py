@@ -20,6 +20,7 @@ from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.money import Money
+from workflow.order import Order, Payment
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
 
 MACHINES = declared_machines()
@@ -71,6 +72,23 @@ def an_intent(intent_id: str = "pi_1", *, status: str = "Captured", paid: int = 
 
 def a_capture(amount: int, *, tips: int | None = None, status: str = "Successful") -> Capture:
     return Capture(id=f"cp_{amount}", status=status, amount=amount, tips=tips)
+
+
+def a_payment(state: str = "reconciled", intent_id: str = "pi_1", *, paid: int = 1000, tips: int = 0, **changes: object) -> Payment:
+    """A payment that was read and agrees."""
+    return Payment(**{"intent_id": intent_id, "state": state, "paid": paid, "tips": tips, "was_read": True, **changes})
+
+
+def told(state: str = "captured", *, paid: int = 1000, tips: int = 0, in_words: bool = True, **changes: object) -> Payment:
+    """A payment that Dojo declared and that nobody read."""
+    return Payment(**{"intent_id": "pi_1", "state": state, "told_paid": paid, "told_tips": tips, "in_words": in_words, **changes})
+
+
+def an_order(*payments: Payment, total: int = 1000, **changes: object) -> Order:
+    """An order with these payments, of the intents `pi_1`, `pi_2` and so on."""
+    numbered = {f"pi_{number}": replace(payment, intent_id=f"pi_{number}") for number, payment in enumerate(payments, start=1)}
+    order = Order(id=OrderId("o1"), flow="order_and_pay", bill=a_bill(total), payments=numbered, state="created", status="Accepted")
+    return replace(order, **changes)
 
 
 def a_party(booking_id: str = "pty_1", *tables: str, **changes: object) -> Party:

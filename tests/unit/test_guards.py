@@ -4,24 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import a_bill
+from tests.builders import a_payment, an_order, told
 from workflow.guards import GUARDS, Subject
-from workflow.order import Order, Payment
-
-
-def a_payment(state="reconciled", intent_id="pi_1", *, paid=1000, tips=0, **changes):
-    """A payment that was read and agrees."""
-    return Payment(**{"intent_id": intent_id, "state": state, "paid": paid, "tips": tips, "was_read": True, **changes})
-
-
-def told(state, *, paid=1000, tips=0, in_words=True, **changes):
-    """A payment that Dojo declared and that nobody read."""
-    return Payment(**{"intent_id": "pi_1", "state": state, "told_paid": paid, "told_tips": tips, "in_words": in_words, **changes})
-
-
-def an_order(*payments, total=1000, flow="order_and_pay", **changes):
-    numbered = {f"pi_{number}": payment for number, payment in enumerate(payments, start=1)}
-    return Order(id="o1", flow=flow, bill=a_bill(total), payments=numbered, **changes)
 
 
 def ended(state, fate):

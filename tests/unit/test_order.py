@@ -7,27 +7,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tests.builders import MACHINES, a_bill, gbp
+from tests.builders import MACHINES, a_bill, a_payment, an_order, gbp, told
 from workflow.entry import Entry
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
-from workflow.order import CLOSED_STATUSES, FINAL_STATES, Lock, Order, Payment, evolve
+from workflow.order import CLOSED_STATUSES, FINAL_STATES, Lock, Order, evolve
 
 DISPUTED = {"mismatch": "AMOUNT_MISMATCH"}
-
-
-def a_payment(state="reconciled", intent_id="pi_1", *, paid=1000, tips=0, **changes):
-    """A payment that was read and agrees."""
-    return Payment(**{"intent_id": intent_id, "state": state, "paid": paid, "tips": tips, "was_read": True, **changes})
-
-
-def told(state="captured", *, paid=1000, tips=0, in_words=True, **changes):
-    """A payment that Dojo declared and that nobody read."""
-    return Payment(**{"intent_id": "pi_1", "state": state, "told_paid": paid, "told_tips": tips, "in_words": in_words, **changes})
-
-
-def an_order(*payments, total=1000, flow="pay_only", state="created", **changes):
-    numbered = {f"pi_{number}": replace(payment, intent_id=f"pi_{number}") for number, payment in enumerate(payments, start=1)}
-    return Order(id="o1", flow=flow, bill=a_bill(total), payments=numbered, state=state, status="Accepted", **changes)
 
 
 def an_entry(kind, order_seq=2, *, machine="", trigger="", intent_id="", to_state="", at="2026-03-14T12:00:01.000Z", **body):
