@@ -17,7 +17,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
+
+from jsonschema import Draft202012Validator
 
 from adapters.dojo.capabilities import wanted
 from adapters.dojo.client import DojoClient, DojoSettings
@@ -237,12 +240,52 @@ def running(folder: Path, dojo_url: str = "http://127.0.0.1:9", **settings: obje
         service.kill()
 
 
+@contextmanager
+def beside_sandbox(folder: Path, sandbox: Sandbox | None = None, **settings: object) -> Iterator[SimpleNamespace]:
+    """A `service` that is registered at a `sandbox`, both running, and ended afterwards."""
+    sandbox = sandbox or Sandbox(api_key=KEY, step_seconds=10, event_back_off_seconds=0.02)
+    sandbox.start()
+    try:
+        with running(folder, sandbox.url, **settings) as service:
+            register(service, sandbox)
+            yield SimpleNamespace(sandbox=sandbox, service=service)
+    finally:
+        sandbox.stop()
+
+
 def register(service: Service, sandbox: Sandbox) -> None:
     """Tell the sandbox where the service is and what it serves, as `tillproof caps register` does."""
     url = str(service.settings["DOJO_URL"])
     client = DojoClient(DojoSettings(url=url, api_key=sandbox.api_key, software_house_id=SOFTWARE_HOUSE_ID))
     client.register(wanted(str(service.settings["PUBLIC_URL"]), USERNAME, PASSWORD))
     client.close()
+
+
+# -- what is answered
+
+
+def published(specs: Path) -> Callable[[str, Any], Any]:
+    """A function that gives a body back, and fails where it is not what the published schema of that name says."""
+    components = json.loads((specs / "epos-data-api.json").read_text("utf-8"))["components"]
+
+    def check(schema: str, body: Any) -> Any:
+        checker = Draft202012Validator.FORMAT_CHECKER
+        Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}, format_checker=checker).validate(body)
+        return body
+
+    return check
+
+
+def is_refused(reply: Reply, status: int) -> str:
+    """Checks that an answer is an EPOSError of that status, and gives its message."""
+    assert reply.status == status, reply.body
+    assert set(reply.json) == {"errorType", "debugMessage", "traceId"}
+    assert reply.json["errorType"] == {404: "NotFound", 409: "Conflict"}.get(status, "InvalidRequest")
+    assert reply.json["traceId"] == reply.headers["x-trace-id"] != ""
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    message: str = reply.json["debugMessage"]
+    return message
 
 
 # -- databases

@@ -7,15 +7,13 @@ import re
 import shlex
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.cli.output import Exit
 from adapters.dojo.capabilities import wanted
-from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, PATIENCE, ROOT, Service, a_bill, an_order, environment, gbp, register, running
+from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_order, beside_sandbox, environment, gbp, running
 from tests.contract.test_dojo_side import CONTRACT_ORDER
 from workflow.money import Money
 
@@ -66,18 +64,10 @@ def a_template(folder, text):
 def venue(tmp_path_factory):
     """A service in Madrid's time with the template of the page and the kinds of lines that it lacks, registered at a sandbox."""
     folder = tmp_path_factory.mktemp("bill")
-    sandbox = Sandbox(api_key=KEY, step_seconds=10, event_back_off_seconds=0.02)
-    sandbox.start()
     template = a_template(folder, TEMPLATE + EVERY_KIND)
-    service = Service(folder, sandbox.url, BILL_TEMPLATE=template, TIMEZONE="Europe/Madrid", VENUE_NAME="Not this one")
-    try:
-        service.start()
-        register(service, sandbox)
-        service.till.call("PUT", "/till/tables", [{"id": "tbl_full", "name": "By the window"}])
-        yield SimpleNamespace(service=service, sandbox=sandbox)
-    finally:
-        service.kill()
-        sandbox.stop()
+    with beside_sandbox(folder, BILL_TEMPLATE=template, TIMEZONE="Europe/Madrid", VENUE_NAME="Not this one") as venue:
+        venue.service.till.call("PUT", "/till/tables", [{"id": "tbl_full", "name": "By the window"}])
+        yield venue
 
 
 @pytest.fixture(scope="module")

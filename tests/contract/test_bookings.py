@@ -7,9 +7,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from tests.contract.running import gbp, running, sqlite
+from tests.contract.running import gbp, is_refused, published, running, sqlite
 from workflow.replay import replay
 
 START, END = "2026-03-14T19:00:00.000Z", "2026-03-14T21:00:00.000Z"
@@ -42,22 +41,7 @@ def another_service(tmp_path):
 @pytest.fixture(scope="module")
 def is_valid(specs):
     """Checks an answer against the published schema of that name."""
-    components = json.loads((specs / "epos-data-api.json").read_text())["components"]
-
-    def check(schema, body):
-        checker = Draft202012Validator.FORMAT_CHECKER
-        Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}, format_checker=checker).validate(body)
-        return body
-
-    return check
-
-
-def is_refused(reply, status):
-    """Checks that an answer is an EPOSError of that status, and gives its message."""
-    assert reply.status == status, reply.body
-    assert set(reply.json) == {"errorType", "debugMessage", "traceId"}
-    assert reply.json["errorType"] == {404: "NotFound", 409: "Conflict"}.get(status, "InvalidRequest")
-    return reply.json["debugMessage"]
+    return published(specs)
 
 
 def a_table():

@@ -28,7 +28,18 @@ from adapters.cli.commands import cli
 from adapters.cli.doctor import examine
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock
-from tests.contract.running import KEY, PATIENCE, Service, an_order, environment, eventually, free_port, register, sqlite, whole_copy
+from tests.contract.running import (
+    KEY,
+    PATIENCE,
+    Service,
+    an_order,
+    beside_sandbox,
+    environment,
+    eventually,
+    free_port,
+    sqlite,
+    whole_copy,
+)
 from workflow import diagrams
 from workflow.clock import from_text, to_text
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
@@ -88,12 +99,8 @@ def run(program, monkeypatch):
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory):
     """The journal of a service that played both flows and was stopped; the sandbox still runs and knows it."""
-    sandbox = Sandbox(api_key=KEY, step_seconds=10)
-    sandbox.start()
-    service = Service(tmp_path_factory.mktemp("commands"), sandbox.url)
-    try:
-        service.start()
-        register(service, sandbox)
+    with beside_sandbox(tmp_path_factory.mktemp("commands")) as both:
+        service, sandbox = both.service, both.sandbox
         paid = sandbox.order_and_pay(tips=Money(300, "GBP"))
         service.dojo.post("/v1/orders", an_order("unpaid"))
         service.dojo.post("/v1/orders", an_order("unpaid", total=1))
@@ -102,9 +109,6 @@ def venue(tmp_path_factory):
         service.await_rest()
         assert service.stop() == 0
         yield SimpleNamespace(service=service, sandbox=sandbox, order_id=paid.order_id, folder=service.folder)
-    finally:
-        service.kill()
-        sandbox.stop()
 
 
 @pytest.fixture

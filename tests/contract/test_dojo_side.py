@@ -10,9 +10,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from tests.contract.running import PASSWORD, PATIENCE, USERNAME, a_bill, an_event, an_order, basic, gbp, running
+from tests.contract.running import PASSWORD, PATIENCE, USERNAME, a_bill, an_event, an_order, basic, gbp, is_refused, published, running
 
 CONTRACT_ORDER = {
     "dojoOrderId": "ord_full",
@@ -56,25 +55,7 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def is_valid(specs):
     """Checks an answer against the published schema of that name."""
-    components = json.loads((specs / "epos-data-api.json").read_text())["components"]
-
-    def check(schema, body):
-        checker = Draft202012Validator.FORMAT_CHECKER
-        Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}, format_checker=checker).validate(body)
-        return body
-
-    return check
-
-
-def is_refused(reply, status):
-    """Checks that an answer is an EPOSError of that status, and gives its message."""
-    assert reply.status == status, reply.body
-    assert set(reply.json) == {"errorType", "debugMessage", "traceId"}
-    assert reply.json["errorType"] == {404: "NotFound", 409: "Conflict"}.get(status, "InvalidRequest")
-    assert reply.json["traceId"] == reply.headers["x-trace-id"] != ""
-    assert reply.headers["content-type"] == "application/json"
-    assert reply.headers["x-content-type-options"] == "nosniff"
-    return reply.json["debugMessage"]
+    return published(specs)
 
 
 def size(service):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapters.sandbox import CapabilityMissing, Sandbox
-from tests.contract.running import KEY, a_bill, an_event, an_order, eventually, register, running
+from tests.contract.running import KEY, a_bill, an_event, an_order, beside_sandbox, eventually
 from workflow.money import Money
 
 PATH = ["created", "authorised", "captured", "reconciled", "updated"]
@@ -39,14 +39,9 @@ def a_pair(folder, **settings):
     """A sandbox and a service that is registered there."""
     watcher = Watcher()
     sandbox = Sandbox(api_key=KEY, observer=watcher, step_seconds=10, event_back_off_seconds=0.02)
-    sandbox.start()
-    try:
-        with running(folder, sandbox.url, **settings) as service:
-            register(service, sandbox)
-            watcher.service = service
-            yield SimpleNamespace(sandbox=sandbox, service=service, seen=watcher.seen)
-    finally:
-        sandbox.stop()
+    with beside_sandbox(folder, sandbox, **settings) as both:
+        watcher.service = both.service
+        yield SimpleNamespace(sandbox=sandbox, service=both.service, seen=watcher.seen)
 
 
 @pytest.fixture(scope="module")

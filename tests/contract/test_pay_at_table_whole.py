@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, Service, a_bill, eventually, register
+from tests.contract.running import a_bill, beside_sandbox, eventually
 from workflow.money import Money
 
 LOCKS = ("CreateOrderLock", "DeleteOrderLock", "ExtendOrderLock")
@@ -18,16 +17,8 @@ EVENTS = ("HandleEvent:payment_intent.created", "HandleEvent:payment_intent.stat
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    sandbox = Sandbox(api_key=KEY, step_seconds=10, event_back_off_seconds=0.02)
-    sandbox.start()
-    service = Service(tmp_path_factory.mktemp("at-table"), sandbox.url, SWEEP_S=1)
-    try:
-        service.start()
-        register(service, sandbox)
-        yield SimpleNamespace(sandbox=sandbox, service=service)
-    finally:
-        service.kill()
-        sandbox.stop()
+    with beside_sandbox(tmp_path_factory.mktemp("at-table"), SWEEP_S=1) as both:
+        yield both
 
 
 @pytest.fixture

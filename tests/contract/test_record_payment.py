@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 
-from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, Service, a_bill, an_event, an_order, eventually, gbp, register
+from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually, gbp
 from workflow.money import Money
 
 MANY = 50
@@ -17,16 +15,8 @@ MANY = 50
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    sandbox = Sandbox(api_key=KEY)
-    sandbox.start()
-    service = Service(tmp_path_factory.mktemp("recorded"), sandbox.url, SWEEP_S=1)
-    try:
-        service.start()
-        register(service, sandbox)
-        yield SimpleNamespace(sandbox=sandbox, service=service)
-    finally:
-        service.kill()
-        sandbox.stop()
+    with beside_sandbox(tmp_path_factory.mktemp("recorded"), SWEEP_S=1) as both:
+        yield both
 
 
 @pytest.fixture

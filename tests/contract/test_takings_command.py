@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, eventually, register
+from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, beside_sandbox, eventually
 from workflow.clock import SystemClock
 from workflow.money import Money
 
@@ -56,16 +56,8 @@ def where_it_is_noon():
 def world(tmp_path):
     """A service beside a Dojo whose clock can be put back."""
     clock = Shifted()
-    sandbox = Sandbox(api_key=KEY, step_seconds=10, clock=clock)
-    sandbox.start()
-    service = Service(tmp_path, sandbox.url, TIMEZONE=where_it_is_noon())
-    try:
-        service.start()
-        register(service, sandbox)
-        yield SimpleNamespace(service=service, sandbox=sandbox, clock=clock, folder=tmp_path)
-    finally:
-        service.kill()
-        sandbox.stop()
+    with beside_sandbox(tmp_path, Sandbox(api_key=KEY, step_seconds=10, clock=clock), TIMEZONE=where_it_is_noon()) as both:
+        yield SimpleNamespace(service=both.service, sandbox=both.sandbox, clock=clock, folder=tmp_path)
 
 
 @pytest.fixture(scope="module")

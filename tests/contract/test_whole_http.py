@@ -10,7 +10,6 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -19,9 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 import app
 from adapters.cli.commands import cli
 from adapters.epos.signature import sign
-from adapters.sandbox import Sandbox
 from adapters.till.api import FEED_WAITERS
-from tests.contract.running import KEY, Service, a_bill, an_event, an_order, eventually, gbp, register
+from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually, gbp
 from workflow.ledger import HASHED_COLUMNS, HashedEntry, entry_hash, root_from_inclusion, verify_checkpoint
 from workflow.lifecycle import ATTENTION
 from workflow.money import Money
@@ -34,16 +32,8 @@ BUSY_SECONDS = 2.0
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A service with two webhook secrets, registered at a sandbox."""
-    sandbox = Sandbox(api_key=KEY, step_seconds=10, event_back_off_seconds=0.02)
-    sandbox.start()
-    service = Service(tmp_path_factory.mktemp("whole-http"), sandbox.url, WEBHOOK_SECRETS=",".join(SECRETS))
-    try:
-        service.start()
-        register(service, sandbox)
-        yield SimpleNamespace(sandbox=sandbox, service=service)
-    finally:
-        service.kill()
-        sandbox.stop()
+    with beside_sandbox(tmp_path_factory.mktemp("whole-http"), WEBHOOK_SECRETS=",".join(SECRETS)) as whole:
+        yield whole
 
 
 @pytest.fixture(scope="module")
