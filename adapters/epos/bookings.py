@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from msgspec import UNSET, UnsetType
-
-from adapters.edge.cursors import Cursors
+from adapters.edge.cursors import Cursors, Page
 from adapters.edge.orders import new_id
 from adapters.edge.wire import Cursor
 from adapters.edge.wire_bookings import (
@@ -67,8 +65,8 @@ class Bookings:
     def search_parties(self, request: SearchPartiesRequest) -> PagedParties:
         """SearchParties, newest first: those that are here, or only those that have left. Raises BadInput."""
         wanted = BookingFilter(kind="party", standing="left" if request.completed_only else "current", table_id=request.table_id)
-        found, before, after = self._page(wanted, request.cursor)
-        return PagedParties(data=[party_answer(*_of(stored, Party)) for stored in found], before=before, after=after)
+        page = self._page(wanted, request.cursor)
+        return PagedParties(data=[party_answer(*_of(stored, Party)) for stored in page.data], before=page.before, after=page.after)
 
     def create_reservation(self, request: ReservationRequest) -> ReservationAnswer:
         """CreateReservation: a new reservation, or the first one again. Raises KeyReused, BadInput."""
@@ -92,8 +90,9 @@ class Bookings:
         """SearchReservations, newest first. Raises BadInput."""
         from_time, to_time = to_window(request)
         wanted = BookingFilter(kind="reservation", table_id=request.table_id, from_time=from_time, to_time=to_time)
-        found, before, after = self._page(wanted, request.cursor)
-        return PagedReservations(data=[reservation_answer(*_of(stored, Reservation)) for stored in found], before=before, after=after)
+        page = self._page(wanted, request.cursor)
+        data = [reservation_answer(*_of(stored, Reservation)) for stored in page.data]
+        return PagedReservations(data=data, before=page.before, after=page.after)
 
     def _asked(self, command: BookingRequest, type_: type[B]) -> tuple[B, Guest]:
         outcome = self._engine.handle(command)
@@ -108,22 +107,12 @@ class Bookings:
             raise UnknownBooking(f"no {kind} {booking_id[:80]}")
         return _of(stored, type_)
 
-    def _page(self, wanted: BookingFilter, cursor: Cursor) -> tuple[list[StoredBooking], str | UnsetType, str | UnsetType]:
-        """A page, and the tokens of those beside it where there are such (contract §12)."""
-        after = self._cursors.position(cursor.after, wanted, "cursor.after")
-        before = self._cursors.position(cursor.before, wanted, "cursor.before")
+    def _page(self, wanted: BookingFilter, cursor: Cursor) -> Page[StoredBooking]:
+        def read(limit: int, after: Position | None, before: Position | None) -> list[StoredBooking]:
+            return self._reads.bookings(wanted, limit, after=after, before=before)
+
         with self._reads.snapshot():
-            found = self._reads.bookings(wanted, cursor.limit + 1, after=after, before=before)
-            more = len(found) > cursor.limit
-            page = found[1:] if more and before else found[: cursor.limit]
-            if not page:
-                return [], UNSET, UNSET
-            first, last = (Position(booking.created_at, booking.id) for booking, _ in (page[0], page[-1]))
-            # What the caller came from may be gone meanwhile, as nothing is for ever here: so it is looked up.
-            has_newer = more if before else after is not None and bool(self._reads.bookings(wanted, 1, before=first))
-            has_older = bool(self._reads.bookings(wanted, 1, after=last)) if before else more
-        token = self._cursors.token
-        return page, token(first, wanted) if has_newer else UNSET, token(last, wanted) if has_older else UNSET
+            return self._cursors.page(cursor, wanted, read, lambda stored: Position(stored.booking.created_at, stored.booking.id))
 
 
 def _of(stored: StoredBooking, type_: type[B]) -> tuple[B, Guest]:

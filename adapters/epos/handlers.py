@@ -27,6 +27,7 @@ from adapters.edge.wire import (
     PaymentWithLockId,
     SearchOrdersRequest,
     SearchTablesRequest,
+    TableBody,
     check_bill,
     check_payments,
     check_recorded,
@@ -49,7 +50,7 @@ from workflow.commands import (
 )
 from workflow.engine import Engine
 from workflow.errors import UnknownOrder
-from workflow.journal.reads import OrderFilter, Position, SqliteReads
+from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredOrder
 from workflow.ports import IntentId, OrderId
 
 MAX_LOCK = timedelta(hours=24)
@@ -162,19 +163,14 @@ class Handlers:
             for table in tables_of(self._reads)
             if request.area_id in (None, table.area_id) and (request.waiter_id is None or request.waiter_id in table.waiter_ids)
         ]
-        scope = (request.area_id, request.waiter_id)
-        after = self._cursors.position(request.cursor.after, scope, "cursor.after")
-        before = self._cursors.position(request.cursor.before, scope, "cursor.before")
-        keyed = sorted((Position(table.name, table.id), table) for table in wanted)
-        rest = [pair for pair in keyed if (after is None or pair[0] > after) and (before is None or pair[0] < before)]
-        page = rest[-request.cursor.limit :] if before else rest[: request.cursor.limit]
-        has_before = bool(page) and page[0][0] > keyed[0][0]
-        has_after = bool(page) and page[-1][0] < keyed[-1][0]
-        answer = PagedTables(
-            data=tuple(table for _, table in page),
-            before=self._cursors.token(page[0][0], scope) if has_before else msgspec.UNSET,
-            after=self._cursors.token(page[-1][0], scope) if has_after else msgspec.UNSET,
-        )
+        listed = sorted(wanted, key=_place)
+
+        def read(limit: int, after: Position | None, before: Position | None) -> list[TableBody]:
+            rest = [table for table in listed if (after is None or _place(table) > after) and (before is None or _place(table) < before)]
+            return rest[-limit:] if before else rest[:limit]
+
+        page = self._cursors.page(request.cursor, (request.area_id, request.waiter_id), read, _place)
+        answer = PagedTables(data=tuple(page.data), before=page.before, after=page.after)
         return [answer] if self._settings.tables_answer == "pages" else answer
 
     def _asked(self, command: OrderRequest) -> OrderAnswer:
@@ -207,7 +203,7 @@ class Handlers:
 
         Unless payable orders are asked for, those older than `search_days` are left out. The bound moves with the clock and is in no token.
         """
-        where, cursor = request.dine_in, request.cursor
+        where = request.dine_in
         wanted = OrderFilter(
             table_id=where.table_id,
             waiter_id=where.waiter_id,
@@ -215,23 +211,14 @@ class Handlers:
             reservation_id=where.reservation_id,
             payable_only=request.payable_only,
         )
-        after = self._cursors.position(cursor.after, wanted, "cursor.after")
-        before = self._cursors.position(cursor.before, wanted, "cursor.before")
         since = None if wanted.payable_only else to_text(self._clock.now() - timedelta(days=self._settings.search_days))
-        found = self._reads.orders(wanted, cursor.limit + 1, after=after, before=before, since=since)
-        more = len(found) > cursor.limit
-        page = found[1:] if more and before else found[: cursor.limit]
-        if not page:
-            return PagedOrders(data=())
-        first, last = (Position(stored.order.created_at, stored.order.id) for stored in (page[0], page[-1]))
-        # The order behind a token may have been paid since: whether there is a page where the caller came from is asked anew.
-        has_newer = more if before else after is not None and bool(self._reads.orders(wanted, 1, before=first, since=since))
-        has_older = bool(self._reads.orders(wanted, 1, after=last, since=since)) if before else more
-        return PagedOrders(
-            data=tuple(answer(stored.order, stored.personal) for stored in page),
-            before=self._cursors.token(first, wanted) if has_newer else msgspec.UNSET,
-            after=self._cursors.token(last, wanted) if has_older else msgspec.UNSET,
-        )
+
+        def read(limit: int, after: Position | None, before: Position | None) -> list[StoredOrder]:
+            return self._reads.orders(wanted, limit, after=after, before=before, since=since)
+
+        page = self._cursors.page(request.cursor, wanted, read, lambda stored: Position(stored.order.created_at, stored.order.id))
+        data = tuple(answer(stored.order, stored.personal) for stored in page.data)
+        return PagedOrders(data=data, before=page.before, after=page.after)
 
     def handle_event(self, request: EventRequestBody, channel: Channel) -> Nothing:
         """HandleEvent: stored, answered, worked on afterwards; the event itself counts nothing (contract §5.2)."""
@@ -247,6 +234,11 @@ class Handlers:
         if not self._reads.has_seen(command.source, command.idempotency_key):
             self._engine.handle(command)
         return Nothing()
+
+
+def _place(table: TableBody) -> Position:
+    """Tables are listed by name; those of one name by id."""
+    return Position(table.name, table.id)
 
 
 def _readable(text: str) -> str:
