@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 NOT_THERE = "-"
 NOTHING = "nothing"
-ALWAYS = "always"
 OUTCOMES = {
     "take": "it changes facts of the order, not its state",
     "note": "true, and nothing to do",

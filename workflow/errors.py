@@ -72,7 +72,10 @@ class IntentNotFound(Refused):
 
 
 class RefusesUs(Refused):
-    """A destination refuses our credentials (401, 403). Everything for it waits until that is mended; nothing for another one does."""
+    """A destination refuses our credentials (401, 403). Everything for it waits until that is mended; nothing for another one does.
+
+    Where it refuses one call alone and takes others, only that one waits.
+    """
 
 
 class DojoRefusesUs(RefusesUs):

@@ -30,13 +30,12 @@ Failure: TypeAlias = Refused | TryAgain | OutcomeUnknown
 class Verdict(Enum):
     """What becomes of a task after an attempt."""
 
-    DONE = "done"
     AGAIN = "again"
     DEAD = "dead"
     """Never again without a person."""
 
     STOP = "stop"
-    """The whole destination pauses; the task stays pending and loses nothing."""
+    """The whole destination pauses and no task loses anything, unless it takes others and refuses this one alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,12 @@ class Pace:
     horizon_s: int = RETRY_HORIZON_S
 
 
-def judge(error: Failure | None, effect_name: str, attempt: int) -> Verdict:
-    """Sort the answer to the `attempt`-th try (from 1) of the effect; None means that the receiver took it.
+def judge(error: Failure, effect_name: str, attempt: int) -> Verdict:
+    """Sort what went wrong with the `attempt`-th try (from 1) of the effect.
 
     AGAIN is subject to the horizon, which `next_attempt_at` knows.
     """
     match error:
-        case None:
-            return Verdict.DONE
         case RefusesUs():
             return Verdict.STOP
         case IntentNotFound() if effect_name == ReadIntent.name and attempt <= NOT_FOUND_RETRIES:

@@ -37,7 +37,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitSettings:
-    """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep."""
+    """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep.
+
+    After `orphan_alarm_ms` a person is called about an intent that no order explains.
+    """
 
     sends: frozenset[str]
     lease_ms: int

@@ -25,7 +25,6 @@ SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
 SHOWN_KEY_CHARACTERS = 4
 LEAST_SECRET_CHARACTERS = 16
-REGISTER = "tillproof caps diff; tillproof caps register"
 Level = Literal["ok", "warn", "FAIL", "skip"]
 
 

@@ -27,11 +27,10 @@ from adapters.sandbox.intents import MAX_REFERENCE, CaptureMode, Intent, Intents
 from adapters.sandbox.magic import Spell
 from adapters.sandbox.pos import PosOrder
 from adapters.sandbox.sightings import IntentRead, OrderTold, Sightings
-from adapters.sandbox.wire import EVENT_CREATED, EVENT_STATUS_UPDATED
+from adapters.sandbox.wire import EVENT_STATUS_UPDATED
 from workflow.clock import Clock
 from workflow.money import Money
 
-CREATED_CAPABILITY = capability(EVENT_CREATED)
 STATUS_CAPABILITY = capability(EVENT_STATUS_UPDATED)
 TOO_LATE = 409
 HOLD_BACK_SECONDS = 0.5

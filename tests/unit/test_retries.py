@@ -64,8 +64,6 @@ def test_no_wait_is_longer_than_the_next_one_may_be(attempt):
 @pytest.mark.parametrize(
     ("error", "effect", "attempt", "expected"),
     [
-        (None, "order_updated", 1, Verdict.DONE),
-        (None, "read_intent", 99, Verdict.DONE),
         (OutcomeUnknown("500"), "read_intent", 1, Verdict.AGAIN),  # U1
         (OutcomeUnknown("500"), "order_updated", 10_000, Verdict.AGAIN),
         (TryAgain("429", after_seconds=5), "order_updated", 1, Verdict.AGAIN),  # U2

@@ -38,7 +38,7 @@ SORTED_BOOKINGS = 2_000
 
 
 class Position(NamedTuple):
-    """Where an order stands in the newest-first list: by time of creation, then by id."""
+    """Where something stands in its list: orders, bookings and tasks by time of creation, then by id; tables by name, then by id."""
 
     created_at: str
     id: str
@@ -252,11 +252,6 @@ class SqliteReads:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
-
-    def newest_note(self) -> str | None:
-        """The newest signed checkpoint."""
-        rows = self._rows("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1", ())
-        return rows[0][0] if rows else None
 
     def venue(self, name: str) -> Json:
         """What the till last said about the venue; None where it never did."""
