@@ -30,6 +30,7 @@ from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.edge.roles import install_tokens
+from adapters.edge.strict_json import without_card_numbers
 from adapters.edge.wire import Request
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app, make_closed_app
@@ -78,6 +79,7 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
 
 def ask(settings: Settings, command: RequeueTask) -> None:
     """Give an operator's command: over HTTP to the server that has the journal, or alone under its lock. Raises Refused, JournalInUse."""
+    command = replace(command, reason=without_card_numbers(command.reason))
     if not os.path.lexists(settings.journal):
         raise JournalUnavailable(f"there is no journal at {settings.journal}")
     try:
@@ -109,7 +111,7 @@ def accept_loss(settings: Settings, actor: str, reason: str) -> str:
     journal = _open_journal(settings)
     try:
         engine = Engine(journal, declared_machines(), SystemClock(), _engine_settings(settings))
-        engine.handle(AcceptLostTail(reason=reason, lost=lost, actor=actor))
+        engine.handle(AcceptLostTail(reason=without_card_numbers(reason), lost=lost, actor=actor))
     finally:
         journal.close()
     return lost

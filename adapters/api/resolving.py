@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from adapters.edge import json_body
-from adapters.edge.wire import Request, WireId
+from adapters.edge.wire import ReasonRequest, WireId
 from workflow.errors import Refused
 from workflow.lifecycle import RESOLUTIONS
 
-REASON_CHARACTERS = 1_000
 MAX_BODY = 65_536
 MAX_DEPTH = 8
 """An operator's request is small."""
 
 ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
 ACCEPT_LOSS = "accept_lost_tail"
-
-
-class ReasonRequest(Request, frozen=True, kw_only=True):
-    """Why a person does it."""
-
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_CHARACTERS)]
 
 
 class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from flask import Blueprint, Response, request
 
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ReasonRequest, ResolveRequest, resolve_request
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
 from adapters.api.views import (
     AttentionPage,
     EntryView,
@@ -26,6 +26,7 @@ from adapters.edge.cursors import Cursors
 from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
+from adapters.edge.wire import ReasonRequest
 from workflow import export
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine

@@ -47,6 +47,7 @@ CURSOR_LENGTH = 2_000
 
 NOTE_LENGTH = 10_000  # As `Note` and `ShortText` of workflow.bill: a replaced card number must not make a text too long to store.
 NAME_LENGTH = 1_000
+REASON_LENGTH = 1_000
 
 # `$` would let a trailing line feed through; this end is understood by Python and by JSON Schema's dialect.
 _END = r"(?![\s\S])"
@@ -224,6 +225,15 @@ class CatalogueBody(Request, frozen=True, kw_only=True, omit_defaults=True):
     plu: WireId
     name: ShortText
     available: bool = True
+
+
+class ReasonRequest(Request, frozen=True, kw_only=True):
+    """Why a person, or the till, does it: journaled, so card numbers are removed."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LENGTH)]
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "reason", redacted(self.reason, REASON_LENGTH))
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -21,6 +21,7 @@ from adapters.edge.wire import (
     OpenOrderRequest,
     OrderAnswer,
     OrderStatus,
+    ReasonRequest,
     Request,
     TableBody,
     check_bill,
@@ -47,7 +48,6 @@ MAX_PLACES = 10_000
 """Areas, and tables, at most."""
 MAX_CATALOGUE = 20_000
 """PLUs at most. What a till with many or long ones meets first is MAX_BODY: 10,000 entries of 100 bytes are 1 MB."""
-REASON_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,8 @@ class StatusRequest(Request, frozen=True, kw_only=True):
     status: OrderStatus
 
 
-class RefuseRequest(Request, frozen=True, kw_only=True):
+class RefuseRequest(ReasonRequest, frozen=True, kw_only=True):
     """Why the till cannot take an order."""
-
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_CHARACTERS)]
 
 
 class StateRequest(Request, frozen=True, kw_only=True):

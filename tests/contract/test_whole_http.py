@@ -372,6 +372,20 @@ def test_an_order_that_the_till_refuses_before_capture_fails(whole):
     assert "no more dough" in json.dumps(whole.service.entries(order_id))
 
 
+def test_a_card_number_in_a_reason_is_not_kept(whole):
+    order_id, _ = paid(whole, "reason")
+    whole.service.await_state(order_id, "updated")
+    whole.service.till.post(f"/till/orders/{order_id}/refuse", {"reason": "paid with 4111 1111 1111 1111 instead"})
+
+    asked = {"action": "mark_given_back", "reason": "back on 4111111111111111"}
+    assert whole.service.operator.post(f"/api/orders/{order_id}/resolve", asked).status == 200
+
+    kept = json.dumps(whole.service.entries(order_id))
+    assert "4111" not in kept
+    assert "paid with [card number removed] instead" in kept
+    assert "back on [card number removed]" in kept
+
+
 def test_an_order_that_the_till_refuses_after_capture_keeps_its_money_and_calls_a_person(whole):
     order_id, _ = paid(whole, "refuse-paid")
     whole.service.await_state(order_id, "updated")
