@@ -444,7 +444,7 @@ def test_the_settings_without_effect_are_those_that_the_page_names():
 # -- links
 
 
-PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md")
+PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md", "diagrams/README.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
