@@ -27,7 +27,7 @@ from adapters.edge.bill import (
     local_time,
     printable,
 )
-from adapters.edge.wire import OrderAnswer
+from adapters.edge.wire_orders import OrderAnswer
 from workflow.bill import Item, Modifier
 from workflow.clock import from_text
 from workflow.money import Money

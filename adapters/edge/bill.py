@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 
-from adapters.edge.wire import Answer, OrderAnswer, TableBody, to_moment
+from adapters.edge.wire import Answer, TableBody, to_moment
+from adapters.edge.wire_orders import OrderAnswer
 from workflow.bill import Collection
 
 Size = Literal["Body", "Header1", "Header2"]

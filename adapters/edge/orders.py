@@ -6,7 +6,8 @@ import secrets
 
 import msgspec
 
-from adapters.edge.wire import OrderAnswer, PaymentAnswer, TableBody, order_answer
+from adapters.edge.wire import TableBody
+from adapters.edge.wire_orders import OrderAnswer, PaymentAnswer, order_answer
 from workflow.bill import Personal
 from workflow.clock import Clock
 from workflow.journal.reads import SqliteReads

@@ -13,18 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from adapters.edge.strict_json import BadInput, shown
-from adapters.edge.wire import (
-    NAME_LENGTH,
-    NOTE_LENGTH,
-    Answer,
-    Cursor,
-    Request,
-    WireId,
-    check_amount,
-    redacted,
-    sent,
-    to_moment,
-)
+from adapters.edge.wire import NAME_LENGTH, NOTE_LENGTH, Answer, Cursor, Request, WireId, check_amount, redacted, sent, to_moment
 from workflow.bill import Moment, Note, ShortText
 from workflow.booking import MAX_INTENTS, MAX_TABLES, Covers, Deposit, Guest, Party, Reservation
 from workflow.clock import to_text

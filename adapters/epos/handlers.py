@@ -13,26 +13,20 @@ from adapters.edge.bill import BillTemplate, OrderBill, order_bill
 from adapters.edge.cursors import Cursors
 from adapters.edge.orders import answer, new_order_id, tables_of
 from adapters.edge.strict_json import BadInput, shown, without_card_numbers
-from adapters.edge.wire import (
-    AreaBody,
+from adapters.edge.wire import AreaBody, EventRequestBody, Nothing, PagedTables, SearchTablesRequest, TableBody, to_moment
+from adapters.edge.wire_orders import (
     CreateOrderLockRequest,
     CreateOrderRequest,
-    EventRequestBody,
     ExtendOrderLockRequest,
-    Nothing,
     OrderAnswer,
     PagedOrders,
-    PagedTables,
     PaymentRequest,
     PaymentWithLockId,
     SearchOrdersRequest,
-    SearchTablesRequest,
-    TableBody,
     check_bill,
     check_payments,
     check_recorded,
     to_bill,
-    to_moment,
     to_personal,
 )
 from adapters.epos.bookings import Bookings

@@ -11,19 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from adapters.edge.bill import OrderBill
-from adapters.edge.wire import (
-    AreaBody,
-    CreateOrderLockRequest,
-    CreateOrderRequest,
-    ExtendOrderLockRequest,
-    Nothing,
-    OrderAnswer,
-    PagedOrders,
-    PagedTables,
-    PaymentWithLockId,
-    SearchOrdersRequest,
-    SearchTablesRequest,
-)
+from adapters.edge.wire import AreaBody, Nothing, PagedTables, SearchTablesRequest
 from adapters.edge.wire_bookings import (
     CreatePartyRequest,
     CreateReservationRequest,
@@ -35,6 +23,15 @@ from adapters.edge.wire_bookings import (
     SearchReservationsRequest,
     UpdatePartyRequest,
     UpdateReservationRequest,
+)
+from adapters.edge.wire_orders import (
+    CreateOrderLockRequest,
+    CreateOrderRequest,
+    ExtendOrderLockRequest,
+    OrderAnswer,
+    PagedOrders,
+    PaymentWithLockId,
+    SearchOrdersRequest,
 )
 from adapters.epos.bookings import Bookings
 from adapters.epos.handlers import Handlers

@@ -15,19 +15,8 @@ from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.orders import answer, new_order_id
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BODY, shown
-from adapters.edge.wire import (
-    AreaBody,
-    CatalogueBody,
-    OpenOrderRequest,
-    OrderAnswer,
-    OrderStatus,
-    ReasonRequest,
-    Request,
-    TableBody,
-    check_bill,
-    to_bill,
-    to_personal,
-)
+from adapters.edge.wire import AreaBody, CatalogueBody, ReasonRequest, Request, TableBody
+from adapters.edge.wire_orders import OpenOrderRequest, OrderAnswer, OrderStatus, check_bill, to_bill, to_personal
 from workflow.clock import Clock
 from workflow.commands import AmendOrder, OpenOrder, OrderRequest, RefuseOrder, ReportProgress, SetVenue
 from workflow.engine import Engine

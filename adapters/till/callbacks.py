@@ -23,7 +23,7 @@ from datetime import datetime
 import msgspec
 
 from adapters.edge.orders import answer
-from adapters.edge.wire import OrderAnswer
+from adapters.edge.wire_orders import OrderAnswer
 from adapters.outbound import Call, Line, parse_retry_after
 from workflow.bill import Personal
 from workflow.clock import Clock

@@ -9,7 +9,8 @@ from flask import Flask, abort
 
 from adapters.edge.answers import error_answer, install, json_body, trace_id
 from adapters.edge.strict_json import BadInput
-from adapters.edge.wire import SearchOrdersRequest, encode
+from adapters.edge.wire import encode
+from adapters.edge.wire_orders import SearchOrdersRequest
 from workflow.errors import JournalUnavailable, Refused, TransitionRefused, UnknownOrder
 
 MAX_BODY = 1_000

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, amount, cells, receipt, wrapped
 from adapters.edge.bill import BillTemplate, name_line, order_bill
 from adapters.edge.bill_template import read_template
-from adapters.edge.wire import PaymentAnswer, TableBody, order_answer
+from adapters.edge.wire import TableBody
+from adapters.edge.wire_orders import PaymentAnswer, order_answer
 from workflow.bill import Bill, Collection, Customer, Details, DineIn, Discount, Item, Modifier, Personal, SubItem, TaxLine
 from workflow.money import MAX_MINOR_UNITS, Money
 

@@ -11,7 +11,8 @@ import pytest
 
 from adapters.edge.bill_template import read_template
 from adapters.edge.strict_json import BadInput
-from adapters.edge.wire import Cursor, SearchDineIn, SearchOrdersRequest, SearchTablesRequest
+from adapters.edge.wire import Cursor, SearchTablesRequest
+from adapters.edge.wire_orders import SearchDineIn, SearchOrdersRequest
 from adapters.epos.handlers import Handlers, HandlerSettings
 from tests.builders import Venue, a_bill, an_intent
 from workflow.bill import Details, DineIn, Personal

@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.edge.strict_json import BadInput, convert, read_json
-from adapters.edge.wire import (
-    EARLIEST,
-    LATEST,
+from adapters.edge.wire import EARLIEST, LATEST, EventRequestBody, encode, to_moment
+from adapters.edge.wire_orders import (
     CreateOrderRequest,
-    EventRequestBody,
     OpenOrderRequest,
     PagedOrders,
     PaymentAnswer,
@@ -24,10 +22,8 @@ from adapters.edge.wire import (
     SearchOrdersRequest,
     check_bill,
     check_payments,
-    encode,
     order_answer,
     to_bill,
-    to_moment,
     to_personal,
 )
 from workflow.bill import Bill, Personal
