@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from freezegun import freeze_time
 
 from tests.builders import FixedClock
 from workflow.clock import SystemClock, from_text, to_text
@@ -127,3 +128,24 @@ def test_a_test_moves_both_readings_of_its_clock_together():
     clock.move(90)
     assert clock.now() - before == timedelta(seconds=90)
     assert clock.monotonic() - seconds == 90
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "Asia/Kathmandu", "America/St_Johns"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-03-29T00:59:59.999Z",  # A second before London's clocks go forward, and the moment they have.
+        "2026-03-29T01:00:00.000Z",
+        "2026-10-25T00:30:00.000Z",  # The hour that London has twice.
+        "2026-10-25T01:30:00.000Z",
+        "2028-02-29T23:59:59.999Z",
+        "2038-01-19T03:14:08.000Z",
+    ],
+)
+def test_the_systems_clock_tells_utc_whatever_the_machines_zone_and_its_summer_time(zone, moment, monkeypatch):  # T3 T4
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    with freeze_time(moment):
+        assert to_text(SystemClock().now()) == moment
+    monkeypatch.undo()
+    time.tzset()

@@ -1,4 +1,7 @@
-"""The kitchen's progress: every status that Dojo knows, from every other one (contract §8.3, written down here once more)."""
+"""The kitchen's progress: every status that Dojo knows, from every other one: contract §8.3 once more, with rule A7.
+
+The contract recommends `Failed` only before `Accepted`; here the till may say at any time that it cannot serve, and a person is called.
+"""
 
 from __future__ import annotations
 
