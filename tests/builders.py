@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,11 @@ DOJO_EFFECTS = frozenset({"read_intent", "order_updated"})
 """Of a venue whose till follows the feed and is not called."""
 
 WITH_TILL = DOJO_EFFECTS | {"tell_till"}
+
+
+def walks(count: int) -> int:
+    """So many random examples in every run of the tests; WALKS=N takes N times as many (`make prove`)."""
+    return count * int(os.environ.get("WALKS", "1"))
 
 
 class FixedClock:

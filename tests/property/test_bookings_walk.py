@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.builders import Venue, a_party, a_reservation
+from tests.builders import Venue, a_party, a_reservation, walks
 from workflow.booking import Guest
 from workflow.commands import CreateBooking, DeleteBooking, UpdateBooking
 from workflow.errors import UnknownBooking
@@ -128,5 +128,5 @@ class Bookings(RuleBasedStateMachine):
 
 TestBookings = Bookings.TestCase
 TestBookings.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=walks(15), stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

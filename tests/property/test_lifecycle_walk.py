@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import Venue, an_intent, gbp
+from tests.builders import Venue, an_intent, gbp, walks
 from workflow.commands import RecordPayment, ToldPayment
 from workflow.order import FINAL_STATES
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -27,7 +27,7 @@ NEXT = {  # Contract §7.2: where a payment intent may go.
     "Canceled": (),
 }
 FLOWS = ("pay_only", "pay_later", "event", "inline")
-WALKS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WALKS = settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

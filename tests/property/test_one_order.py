@@ -6,7 +6,6 @@ Events come late, twice, out of order or never; a read may be answered by a copy
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.builders import Venue, a_bill, an_intent, gbp
+from tests.builders import Venue, a_bill, an_intent, gbp, walks
 from workflow.bill import Personal
 from workflow.clock import to_text
 from workflow.commands import (
@@ -40,7 +39,6 @@ from workflow.replay import replay, verify
 
 PAYERS = ("pi_anna", "pi_ben", "pi_waiter")
 STATUSES = ("Accepted", "Preparing", "Prepared", "Ready", "Finalized")
-EXAMPLES = int(os.environ.get("ONE_ORDER_EXAMPLES", "40"))
 ODD = 7
 """So many pennies the total of an intent is off that does not agree with itself."""
 _numbers = itertools.count(1)
@@ -356,5 +354,5 @@ def journals():
 @pytest.mark.usefixtures("journals")
 class TestOneOrder(OneOrder.TestCase):
     settings = settings(
-        max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=walks(40), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
