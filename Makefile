@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz prove bench lint types diagrams openapi clean
+.PHONY: help demo test fuzz prove bench lint types diagrams openapi faults clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -44,6 +44,9 @@ diagrams: $(RUNTIME) ## draw the machines anew
 
 openapi: $(RUNTIME) ## write docs/openapi.json and docs/openapi-venue.json anew
 	@$(BIN)/python app.py openapi --write
+
+faults: $(DEVELOPMENT) ## write tests/FAULTS_COVERED.md anew
+	@$(BIN)/python -m tests.faults_covered --write
 
 clean: ## remove .venv and all that the tools left behind
 	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
