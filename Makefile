@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz prove bench lint types diagrams openapi faults clean
+.PHONY: help demo test fuzz soak prove bench lint types diagrams openapi faults clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -25,7 +25,10 @@ test: lint types ## run every check
 fuzz: $(DEVELOPMENT) ## send 100,000 requests made from Dojo's published schema; CASES=N for others
 	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000)
 
-prove: fuzz ## run everything that takes long: the requests of fuzz, and fifty times as many random walks
+soak: $(DEVELOPMENT) ## play both flows for ten minutes while a tenth of everything fails; SECONDS=N for others
+	@$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600)
+
+prove: fuzz soak ## run everything that takes long: the requests of fuzz, the soak, and fifty times as many random walks
 	@WALKS=$(or $(WALKS),50) $(BIN)/python -m pytest -n 2 tests/property
 
 bench: $(DEVELOPMENT) ## measure

@@ -283,6 +283,8 @@ def _stop(venue: ThreadedServer, opened: _Opened) -> None:
 
 def _count_call(metrics: Metrics, call: Call) -> None:
     metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
+    if call.answered_at:
+        metrics.observe_clock("dojo", call.answered_at)
 
 
 def _end_with_writer(journal: SqliteJournal) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 from flask import Blueprint, Flask, Response, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adapters.edge.openapi import Call
@@ -32,6 +33,13 @@ class Metrics:
             ["target", "result"],
             registry=self.registry,
         )
+        self._clock = clock
+        self._ahead = Gauge(
+            "tillproof_clock_ahead_seconds",
+            "How far the clock of whom we called is ahead of ours, by its last answer",
+            ["target"],
+            registry=self.registry,
+        )
         self._requests = Histogram(
             "tillproof_http_request_duration_seconds",
             "Requests by side, method and status",
@@ -43,6 +51,10 @@ class Metrics:
     def observe_call(self, target: str, result: str) -> None:
         """A call ended; `result` is the status, or `none` without an answer."""
         self._calls.labels(target, result).inc()
+
+    def observe_clock(self, target: str, answered_at: datetime) -> None:
+        """An answer named its own time: shown, and used for nothing (T7)."""
+        self._ahead.labels(target).set(round((answered_at - self._clock.now()).total_seconds()))
 
     def watch(self, app: Flask, side: str) -> None:
         """Time every request of an application; `side` is `dojo` or `venue`."""

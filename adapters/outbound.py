@@ -40,12 +40,16 @@ HEADER_TEXT = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One finished call, for metrics and the log. `path` has no query; `status` is None where no answer came."""
+    """One finished call, for metrics and the log. `path` has no query; `status` is None where no answer came.
+
+    `answered_at` is the moment that the answer's `Date` names: by the other side's clock, for comparing, never for use.
+    """
 
     method: str
     path: str
     status: int | None
     seconds: float
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +94,19 @@ class Line:
 
         Raises TryAgain if nothing of the request was sent, OutcomeUnknown where no whole answer came.
         """
-        session, started, status = self._session(), time.monotonic(), None
+        session, started, status, answered_at = self._session(), time.monotonic(), None, None
         session.progress.begin(self._seconds)
         sent = {**({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
         try:
             with session.request(method, self._url + path + query, data=body, headers=sent, stream=True, allow_redirects=False) as response:
-                status = response.status_code
+                status, answered_at = response.status_code, _parse_date(response.headers.get("Date", ""))
                 return Answer(status, response.headers, self._body(response))
         except _LIBRARY_ERRORS as error:
             raise _no_answer(error, label, was_sent=session.progress.was_sent) from error
         finally:
             if self._on_call:
-                self._on_call(Call(method=method, path=path, status=status, seconds=time.monotonic() - started))
+                took = time.monotonic() - started
+                self._on_call(Call(method=method, path=path, status=status, seconds=took, answered_at=answered_at))
 
     def close(self) -> None:
         """Close the idle connections of all threads; a call under way keeps its own, and later calls open new ones."""
@@ -137,14 +142,21 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
     text = text.strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
+    elif moment := _parse_date(text):
+        seconds = (moment - now).total_seconds()
     else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return None
-        # A date that names no zone is in UTC (RFC 9110 §5.6.7, the asctime form).
-        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+        return None
     return seconds if 0 <= seconds < math.inf else None
+
+
+def _parse_date(text: str) -> datetime | None:
+    """The moment that an HTTP date names, aware; None where it names none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # A date that names no zone is in UTC (RFC 9110 §5.6.7, the asctime form).
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def is_base_url(text: str) -> bool:

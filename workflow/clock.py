@@ -29,6 +29,39 @@ class SystemClock:
         return time.monotonic()
 
 
+CLOCK_JUMP_SECONDS = 5.0
+"""A wall clock that went so much further, or less far, than the seconds that never go back has jumped.
+
+A time service that keeps a clock right bends it by far less; a leap second is one; leases and locks are longer.
+"""
+
+
+class WallClock:
+    """Whether the wall clock goes as the seconds do that never go back. A machine that slept counts as a jump, too."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lead = self._usual = self._now()
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def jump(self) -> float:
+        """By how many seconds it jumped since `follow`; 0 where it did not."""
+        by = self._now() - self._lead
+        return by if abs(by) >= CLOCK_JUMP_SECONDS else 0.0
+
+    def is_back(self, by: float) -> bool:
+        """This jump takes it to where it was before the one that stands."""
+        return abs(self._lead + by - self._usual) < CLOCK_JUMP_SECONDS
+
+    def follow(self, by: float, *, is_first: bool) -> None:
+        """The jump is noted: it is judged by where it is now. `is_first`: none stood before, so this one left the usual course."""
+        if is_first:
+            self._usual = self._lead
+        self._lead += by
+
+
 def to_text(moment: datetime) -> str:
     """`2026-03-14T12:01:07.120Z`: UTC, milliseconds (cut, not rounded), Z; what the journal and the wire carry."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -7,6 +7,8 @@ Recovery after a crash is the same loop. What is decided is in `decisions.py` an
 from __future__ import annotations
 
 import hmac
+import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -14,7 +16,7 @@ from typing import assert_never
 from workflow import bookings, decisions, requests, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
-from workflow.clock import Clock
+from workflow.clock import Clock, WallClock
 from workflow.commands import (
     AmendOrder,
     AttemptFailed,
@@ -50,6 +52,8 @@ from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.record_payment import is_repeat, record_payment
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings(UnitSettings):
@@ -65,6 +69,7 @@ class Engine:
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
         self._offer = Offer()
+        self._wall, self._noticing = WallClock(clock), threading.Lock()
         self.hand_over: Callable[[Task], None] = lambda task: None
         self.wake: Callable[[int], None] = lambda at_ms: None
 
@@ -74,10 +79,12 @@ class Engine:
         The same idempotency key again changes nothing and returns the order as it is now. Raises UnknownOrder, UnknownTask,
         UnknownBooking, JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and is in the outcome.
         """
+        self._notice_jump()
         return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
 
     def claim_due(self, limit: int) -> list[Task]:
         """Lease up to `limit` due tasks of each destination, one a lane, oldest first: retries, probes, and tasks whose lease ran out."""
+        self._notice_jump()
         return self._journal.write(lambda transaction: _claim_due(self._unit(transaction), limit))
 
     def next_due_ms(self) -> int | None:
@@ -87,6 +94,17 @@ class Engine:
     def recover_leases(self) -> None:
         """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
         self._journal.write(lambda transaction: _release_leases(self._unit(transaction)))
+
+    def _notice_jump(self) -> None:
+        """Before anything is decided by a wall clock that jumped: say so in the journal, and move what waits along with it."""
+        if not self._wall.jump():
+            return
+        with self._noticing:
+            if by := self._wall.jump():
+                is_back = self._wall.is_back(by)
+                stood = self._journal.write(lambda transaction: venue.clock_jumped(by, self._unit(transaction), is_back=is_back))
+                self._wall.follow(by, is_first=not stood)
+                logger.error("clock jumped", extra={"seconds": round(by, 3)})
 
     def _unit(self, transaction: Transaction) -> Unit:
         return Unit(transaction, self._machines, self._clock, self._settings, hand_over=self.hand_over, wake=self.wake)

@@ -292,6 +292,7 @@ ATTENTION = {
     "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
     "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till; then acknowledge."),
     "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
+    "CLOCK_JUMP":               Attention("The machine's clock jumped: times in the journal repeat or skip there; their numbers do not.", "See that the machine keeps time (tillproof doctor), then acknowledge. It is over by itself once the clock is back."),
     "TILL_AUTH":                Attention("The till refuses our calls: it hears nothing but what it asks for.",        "Set the same TILL_SECRET here and on the till. Calls resume by themselves."),
     "OUTBOX_DEAD":              Attention("A message was given up after many attempts.",                     "Mend the cause, then requeue it with a reason; acknowledge if nobody needs it any more."),
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; after an hour do so in Dojo's portal, then resolve with mark_given_back."),
@@ -307,6 +308,6 @@ RESOLUTIONS = (
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID PAYMENT_REFUSED",                             "A person gave the money back; stop asking."),
     Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries: at the terminal, or by POST /api/resolve, which is all that is served then."),
-    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT TOTAL_MISMATCH OUTBOX_DEAD AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "A person looked; nothing is to be changed. Of a mismatch only where the payment counts already: the next read that differs calls again."),
+    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT CLOCK_JUMP TOTAL_MISMATCH OUTBOX_DEAD AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "A person looked; nothing is to be changed. Of a mismatch only where the payment counts already: the next read that differs calls again."),
 )
 # fmt: on

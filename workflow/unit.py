@@ -115,10 +115,10 @@ class Unit:
         )
         self.transaction.append(self._with_tasks((entry,), effects))
 
-    def attend(self, code: str, detail: str, *, cause: str, intent_id: str = "") -> None:
+    def attend(self, code: str, detail: str, *, cause: str, intent_id: str = "", actor: str = "outbox") -> None:
         """Raise attention that concerns no order, once."""
         if self.transaction.raise_venue_attention(code, intent_id, self.at, detail):
-            self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="raise", intent_id=intent_id)
+            self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="raise", intent_id=intent_id, actor=actor)
 
     def relieve(self, code: str, detail: str, *, cause: str, intent_id: str = "", actor: str = "outbox") -> None:
         """Clear attention that concerns no order."""

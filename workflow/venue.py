@@ -122,6 +122,22 @@ def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:
         unit.wake(unit.now_ms)
 
 
+def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
+    """The machine's wall clock jumped by so many seconds: from here on `at` may repeat, or skip (T1, T2). Whether that stood before.
+
+    What waits was to wait so long, not until then: it is moved along. A lock ends when Dojo said, by whatever the clock says (X12).
+    """
+    stood, cause = unit.transaction.has_venue_attention("CLOCK_JUMP"), "clock"
+    detail = f"the machine's clock jumped by {by:+.0f} s, to {unit.at}"
+    if stood:
+        unit.relieve("CLOCK_JUMP", f"{detail}: back where it was" if is_back else detail, cause=cause, actor="clock")
+    if not (stood and is_back):
+        unit.attend("CLOCK_JUMP", detail, cause=cause, actor="clock")
+    unit.transaction.shift_waiting(round(by * 1000), unit.now_ms)
+    unit.wake(unit.now_ms)
+    return stood
+
+
 def task_died(command: AttemptFailed, unit: Unit) -> None:
     """A task that concerns no order will not be tried again without a person."""
     task = command.task

@@ -876,6 +876,26 @@ def test_every_call_reports_itself_once():
     assert all(0 < call.seconds < 3 for call in calls)
 
 
+@pytest.mark.parametrize(
+    ("date", "moment"),
+    [
+        ("Sat, 14 Mar 2026 12:10:00 GMT", "2026-03-14T12:10:00+00:00"),
+        ("Sat, 14 Mar 2026 14:10:00 +0200", "2026-03-14T12:10:00+00:00"),
+        ("Sat Mar 14 12:10:00 2026", "2026-03-14T12:10:00+00:00"),
+        ("soon", None),
+        ("", None),
+        ("Sat, 14 Mar 99999 12:10:00 GMT", None),
+        ("Sat, 31 Feb 2026 25:61:61 GMT", None),
+    ],
+)
+def test_a_call_says_what_time_it_was_where_it_was_answered(date, moment):  # T7
+    calls: list[Call] = []
+    with dojo(answer(200, INTENT, date=date), on_call=calls.append) as (_, client):
+        client.read_intent(PI)
+
+    assert [call.answered_at for call in calls] == [datetime.fromisoformat(moment) if moment else None]
+
+
 # Settings
 
 

@@ -557,3 +557,20 @@ def test_whatever_fails_in_between_every_task_ends_and_the_journal_explains_it(v
     assert max(venue.dojo.most_at_once.values()) == 1
     assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
     assert replay(venue.reads).ok
+
+
+@pytest.mark.parametrize("by", [-3 * 86_400, 7_200], ids=["three days back", "two hours on"])
+def test_what_waits_for_its_next_try_is_sent_in_time_though_the_wall_clock_jumps(venue, dojo, by):  # T1 T2 I20
+    dojo.on["pi_1"] = [OutcomeUnknown("500"), None]
+    dojo.world["pi_1"] = an_intent()
+    venue.send(base_ms=10_000)
+    venue.create("o1", captured=True)
+    venue.comes_to_rest()
+    venue.clock.jump(by)
+    venue.later(9)
+    assert len(dojo.calls_of("pi_1")) == 1
+
+    venue.later(2)
+    venue.comes_to_rest()
+    assert (len(dojo.calls_of("pi_1")), venue.order("o1").state) == (2, "updated")
+    assert [item.code for item in venue.reads.attention()] == ["CLOCK_JUMP"]

@@ -13,11 +13,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
 from adapters.sandbox import Sandbox
+from tests.contract.misbehaving_server import MisbehavingServer, answer
 from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, environment, eventually, register, sqlite, whole_copy
 from workflow.clock import from_text
 from workflow.journal.schema import APPLICATION_ID
@@ -593,3 +596,22 @@ def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S1
     assert newest[2].startswith("operator:")
     assert "disk replaced" in newest[3]
     assert [path.name for path in service.folder.glob("*.witness.lost-*")] != []
+
+
+# Time
+
+
+def test_a_dojo_whose_clock_is_ten_minutes_fast_is_measured_and_not_believed(make):  # T7 I17
+    fast = datetime.now(UTC) + timedelta(minutes=10)
+    with MisbehavingServer(answer(200, {}, date=format_datetime(fast, usegmt=True))) as dojo:
+        service = make(dojo.url).start()
+        order_id = service.till.post("/till/orders", a_bill()).json["id"]
+        service.await_rest()
+        [ahead] = re.findall(
+            r'^tillproof_clock_ahead_seconds{target="dojo"} (.*)$', service.open.get("/metrics").body.decode(), re.MULTILINE
+        )
+
+    assert 500 < float(ahead) <= 600
+    assert {entry["actor"] for entry in service.entries(order_id)} == {"till:till-1", "outbox"}
+    assert all(from_text(entry["at"]) < fast - timedelta(minutes=5) for entry in service.entries(order_id))
+    assert service.auditor.get("/api/attention").json["data"] == []

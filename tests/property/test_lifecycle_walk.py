@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import Venue, an_intent, gbp, walks
+from tests.builders import Venue, an_intent, walks
 from workflow.commands import RecordPayment, ToldPayment
 from workflow.order import FINAL_STATES
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -188,22 +187,3 @@ def test_one_history_has_one_end_whatever_the_order_of_its_messages(venue, flow,
 def the_end(order):
     payments = [(p.state, p.counted, p.refunded, p.mismatch) for _, p in sorted(order.payments.items())]
     return order.state, order.status, order.is_payable, payments, sorted(item.code for item in order.attention)
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(["create", "created", "authorised", "captured", "read"])), ids="-".join)
-def test_all_120_orders_of_the_five_order_and_pay_messages_end_alike(venue, order):  # O6
-    world = World(venue, "event", [TOTAL])
-    (intent_id,) = world.intents
-    world.intents[intent_id] = replace(world.intents[intent_id], status="Captured", tips=gbp(50), total=gbp(TOTAL + 50))
-    act = {
-        "create": world.place,
-        "created": lambda: venue.event(intent_id, "Created"),
-        "authorised": lambda: venue.event(intent_id, "Authorized"),
-        "captured": lambda: venue.event(intent_id, "Captured"),
-        "read": world.perform_one,
-    }
-    for name in order:
-        act[name]()
-    venue.settle(world.intents)
-    end = venue.order(world.order_id)
-    assert (end.state, end.paid.value, end.tips.value, end.is_payable, end.attention) == ("updated", TOTAL, 50, False, ())

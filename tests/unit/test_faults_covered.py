@@ -14,8 +14,6 @@ SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "FAULTS.md"
 # fmt: off
 NOT_YET: set[str] = {
     "I14",
-    "I16",
-    "I17",
     "D12",
     "O2",
     "L3",
@@ -25,8 +23,6 @@ NOT_YET: set[str] = {
     "K14",
     "U20",
     "X8",
-    "X12",
-    "T2",
     "S2",
     "S4",
     "S5",

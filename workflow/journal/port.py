@@ -195,6 +195,12 @@ class Transaction(Protocol):
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
         """Make every leased task for the destination due, and `status` (pending or paused): its holder is gone."""
 
+    def shift_waiting(self, by_ms: int, now_ms: int) -> None:
+        """Move every moment that something waits for, or has waited since, by so much: tasks that are not over, and the sweep's.
+
+        What would then have begun to wait only after `now_ms` began after the jump already, and stays.
+        """
+
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""
 

@@ -282,6 +282,16 @@ class SqliteTransaction:
         sql = f"UPDATE outbox SET status = ?, next_at_ms = ? WHERE status = 'leased' AND {_THERE}"
         self._connection.execute(sql, (status, now_ms, destination == TILL))
 
+    def shift_waiting(self, by_ms: int, now_ms: int) -> None:
+        by = {"by": by_ms, "now": now_ms}
+        shifted = "next_at_ms = next_at_ms + :by, lease_until_ms = lease_until_ms + :by, created_at_ms = created_at_ms + :by"
+        is_old = "status IN ('pending', 'leased', 'paused') AND created_at_ms + :by <= :now"
+        self._connection.execute(f"UPDATE outbox SET {shifted} WHERE {is_old}", by)
+        self._connection.execute("UPDATE watch SET next_at_ms = next_at_ms + :by", by)
+        self._connection.execute(
+            "UPDATE parked SET next_at_ms = next_at_ms + :by, since_ms = since_ms + :by WHERE since_ms + :by <= :now", by
+        )
+
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
         return self._one(sql, order_id, intent_id) is not None

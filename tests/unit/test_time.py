@@ -1,0 +1,384 @@
+"""The wall clock may say anything: nothing reads it but through the injected clock, and what happens follows positions, never times."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import random
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.builders import FixedClock, Venue, an_intent
+from workflow import export
+from workflow.clock import CLOCK_JUMP_SECONDS, WallClock, from_text, to_text
+from workflow.commands import AttemptFailed, ExtendLock, LockOrder, RecordPayment, ReleaseLock, ResolveVenue, Sweep, ToldPayment
+from workflow.errors import OrderLocked, UnknownOrder
+from workflow.ports import IntentId, OrderId
+from workflow.replay import replay, verify
+
+ROOT = Path(__file__).resolve().parents[2]
+CLOCK = ROOT / "workflow" / "clock.py"
+SOURCES = [path for folder in ("workflow", "adapters") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "app.py"]
+TIME_OF_DAY = {
+    "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime", "clock_gettime", "clock_gettime_ns"},
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+}
+SQL_NOW = re.compile(
+    r"current_(time|date|timestamp)|(date|time|datetime|julianday|unixepoch)\s*\(\s*('now'|\))|strftime\([^)]*'now'", re.IGNORECASE
+)
+DAY, HOUR = 86_400, 3_600
+BACK, FORWARD = -3 * DAY, 2 * HOUR
+JUMPS = pytest.mark.parametrize("by", [BACK, FORWARD], ids=["three days back", "two hours on"])
+
+
+def told(intent_id):
+    return ToldPayment(intent_id=IntentId(intent_id), paid=1000)
+
+
+@pytest.fixture
+def venue(tmp_path):
+    """Whatever its clock did, the journal verifies and explains what is stored."""
+    venue = Venue(tmp_path)
+    yield venue
+    venue.close()
+    assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+    assert replay(venue.reads).mismatches == []
+
+
+def readings_of_the_time_of_day(source: str) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+            if node.attr in TIME_OF_DAY.get(owner, ()):
+                found.append(f"{node.lineno}: {owner}.{node.attr}")
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            found += [f"{node.lineno}: from time import {name.name}" for name in node.names if name.name in TIME_OF_DAY["time"]]
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_NOW.search(node.value):
+            found.append(f"{node.lineno}: {node.value[:60]!r}")
+    return found
+
+
+# -- one clock
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path != CLOCK], ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_but_the_clock_reads_the_time_of_day(path):  # I17 T1 T2
+    assert readings_of_the_time_of_day(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.time()",
+        "from time import time_ns",
+        "from datetime import datetime\ndatetime.now(UTC)",
+        "import datetime\ndatetime.datetime.utcnow()",
+        "from datetime import date\ndate.today()",
+        "SQL = \"INSERT INTO t VALUES (datetime('now'))\"",
+        "SQL = 'at TEXT DEFAULT CURRENT_TIMESTAMP'",
+    ],
+)
+def test_a_reading_of_the_time_of_day_is_found_in_each_of_its_forms(source):
+    assert readings_of_the_time_of_day(source)
+
+
+def test_the_clock_itself_reads_it_once():
+    assert [found.split(": ")[1] for found in readings_of_the_time_of_day(CLOCK.read_text("utf-8"))] == ["datetime.now"]
+
+
+# -- jumps
+
+
+def attention(venue):
+    return [item.code for item in venue.reads.attention()]
+
+
+def flags(venue):
+    """(raise or clear, detail) of every entry that tells of a jump."""
+    return [
+        (entry.trigger, entry.body["detail"])
+        for entry in map(lambda stored: stored.entry(), venue.reads.entries())
+        if entry.kind == "attention" and entry.body["code"] == "CLOCK_JUMP"
+    ]
+
+
+@JUMPS
+def test_a_jump_of_the_wall_clock_is_flagged_before_anything_else_is_written_and_positions_go_on(venue, by):  # T1 T2 I17
+    venue.create("o1")
+    size = venue.reads.size()
+    venue.clock.jump(by)
+
+    venue.create("o2", payments=())
+
+    after = list(venue.reads.entries())[size:]
+    assert [entry.seq for entry in after] == list(range(size + 1, size + 1 + len(after)))
+    assert (after[0].kind, after[0].trigger, after[0].order_id, after[0].actor) == ("attention", "raise", "", "clock")
+    assert flags(venue) == [("raise", f"the machine's clock jumped by {by:+} s, to {to_text(venue.clock.now())}")]
+    assert {entry.at for entry in after} == {to_text(venue.clock.now())}
+    assert attention(venue) == ["CLOCK_JUMP"]
+
+
+@JUMPS
+def test_a_jump_is_noticed_by_the_sweep_when_nothing_else_happens(venue, by):  # T1 T2 I20
+    venue.clock.jump(by)
+    venue.engine.handle(Sweep(limit=100))
+
+    assert attention(venue) == ["CLOCK_JUMP"]
+
+
+@JUMPS
+def test_a_clock_that_jumps_back_to_where_it_was_clears_the_attention_by_an_entry(venue, by):  # T1 T2
+    for seconds in (by, -by):
+        venue.clock.jump(seconds)
+        venue.engine.handle(Sweep(limit=100))
+
+    assert [trigger for trigger, _ in flags(venue)] == ["raise", "clear"]
+    assert attention(venue) == []
+
+
+def test_each_further_jump_is_flagged_anew(venue):  # T1 T2
+    for seconds in (FORWARD, BACK, FORWARD):
+        venue.clock.jump(seconds)
+        venue.engine.handle(Sweep(limit=100))
+
+    assert [trigger for trigger, _ in flags(venue)] == ["raise", "clear", "raise", "clear", "raise"]
+
+
+def test_a_jump_that_a_person_acknowledged_is_over_and_one_back_is_a_new_one(venue):  # T1 T2 I18
+    venue.clock.jump(FORWARD)
+    venue.engine.handle(Sweep(limit=100))
+    settled = venue.engine.handle(ResolveVenue(action="acknowledge", reason="the time service was off", actor="operator:ann"))
+    assert (settled.refusal, attention(venue)) == (None, [])
+
+    venue.clock.move(HOUR)
+    venue.engine.handle(Sweep(limit=100))
+    assert attention(venue) == []
+
+    venue.clock.jump(-FORWARD)
+    venue.engine.handle(Sweep(limit=100))
+    assert attention(venue) == ["CLOCK_JUMP"]
+
+
+def test_a_jump_is_flagged_though_the_command_that_came_with_it_changed_nothing(venue):  # T1 T2
+    venue.clock.jump(BACK)
+    with pytest.raises(UnknownOrder):
+        venue.engine.handle(LockOrder(order_id=OrderId("nobody"), lock_id="l", expires_at="2026-03-14T13:00:00.000Z"))
+
+    assert attention(venue) == ["CLOCK_JUMP"]
+
+
+def test_time_that_passes_and_a_leap_second_are_no_jump(venue):  # T1 T4
+    for seconds in (0.001, 60, DAY, 400 * DAY):
+        venue.clock.move(seconds)
+        venue.clock.jump(-1)
+        venue.create(f"o{seconds}", payments=())
+
+    assert flags(venue) == []
+
+
+def test_steps_too_small_to_be_a_jump_add_up_to_one():  # T1
+    clock = FixedClock()
+    wall = WallClock(clock)
+    steps = 0
+    while not wall.jump():
+        clock.jump(1)
+        steps += 1
+
+    assert steps == CLOCK_JUMP_SECONDS
+
+
+def due_in(venue, seconds):
+    """What the timer finds after so many seconds have passed."""
+    venue.clock.move(seconds)
+    return [task.effect for task in venue.engine.claim_due(10)]
+
+
+@JUMPS
+def test_a_task_that_waits_to_be_tried_again_waits_as_long_as_without_the_jump(venue, by):  # T1 T2 I20
+    venue.create("o1")
+    venue.event("pi_1", "Captured")
+    task = venue.tasks.popleft()
+    in_ten_seconds = int(venue.clock.now().timestamp() * 1000) + 10_000
+    venue.engine.handle(AttemptFailed(task=task, error="500", next_at_ms=in_ten_seconds))
+    venue.clock.jump(by)
+
+    assert due_in(venue, 9.9) == []
+    assert due_in(venue, 0.1) == ["read_intent"]
+
+
+def test_a_step_back_that_is_no_jump_delays_what_is_due_by_no_more_than_itself(venue):  # T1 I20
+    venue.create("o1", captured=True)
+    venue.tasks.clear()
+    venue.clock.jump(1 - CLOCK_JUMP_SECONDS)
+    venue.engine.recover_leases()
+    venue.clock.jump(1 - CLOCK_JUMP_SECONDS)
+
+    assert due_in(venue, CLOCK_JUMP_SECONDS) == ["read_intent"]
+
+
+@JUMPS
+def test_a_lease_holds_as_long_as_without_the_jump(venue, by):  # T1 T2 K7
+    venue.create("o1")
+    venue.event("pi_1", "Captured")
+    venue.clock.jump(by)
+
+    assert due_in(venue, 29.9) == []
+    assert due_in(venue, 0.1) == ["read_intent"]
+
+
+@JUMPS
+def test_the_timer_is_woken_so_that_it_sleeps_to_no_moment_of_the_old_clock(venue, by):  # T1 T2
+    woken = []
+    venue.engine.wake = woken.append
+    venue.clock.jump(by)
+    venue.engine.handle(Sweep(limit=100))
+
+    assert woken == [int(venue.clock.now().timestamp() * 1000)]
+
+
+def test_no_jump_makes_intents_that_are_open_due_at_once_nor_an_orphan_old(venue):  # T1 T2 R4 O8
+    """An authorisation that is thought to be over is read, never assumed; a jump is no reason to read them all."""
+    for number in range(5):
+        venue.create(f"o{number}", payments=(told(f"pi_{number}"),))
+    venue.event("pi_unknown", "Captured")
+    venue.settle({})
+    before = venue.reads.size()
+    venue.clock.jump(8 * DAY)
+    venue.engine.handle(Sweep(limit=100))
+
+    assert (len(venue.tasks), attention(venue).count("ORPHAN_EVENT"), venue.reads.size()) == (0, 1, before + 1)
+    assert [venue.order(f"o{number}").state for number in range(5)] == ["authorised"] * 5
+
+    venue.clock.move(60)
+    venue.engine.handle(Sweep(limit=100))
+    read = [task.intent_id for task in venue.tasks if task.effect == "read_intent"]
+    assert sorted(read)[:5] == [f"pi_{number}" for number in range(5)]
+    venue.settle({f"pi_{number}": an_intent(f"pi_{number}", status="Authorized", external_id=f"o{number}") for number in range(5)})
+    assert [venue.order(f"o{number}").state for number in range(5)] == ["authorised"] * 5
+
+
+# -- locks
+
+
+def lock(venue, lock_id, seconds=600, how=LockOrder):
+    until = to_text(venue.clock.now() + timedelta(seconds=seconds))
+    return venue.engine.handle(how(order_id=OrderId("o1"), lock_id=lock_id, expires_at=until)).refusal
+
+
+def holders(venue):
+    """Who holds the lock after each entry, by the entries alone: one at a time, whoever was told so."""
+    return [stored.entry().body.get("lockId") for stored in venue.reads.entries() if stored.kind == "lock"]
+
+
+def test_a_clock_that_jumps_over_a_locks_expiry_gives_it_no_second_holder(venue):  # X12 X3 I16
+    venue.open("o1")
+    assert lock(venue, "first") is None
+    venue.clock.jump(FORWARD)
+
+    assert lock(venue, "second") is None
+    assert isinstance(lock(venue, "first", how=ExtendLock), OrderLocked)
+    assert isinstance(lock(venue, "first"), OrderLocked)
+    assert isinstance(venue.engine.handle(ReleaseLock(order_id=OrderId("o1"), lock_id="first")).refusal, OrderLocked)
+    pay = RecordPayment(order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=an_intent().amount, tips=an_intent().tips, lock_id="first")
+    assert isinstance(venue.engine.handle(pay).refusal, OrderLocked)
+    assert venue.order("o1").lock.lock_id == "second"
+    assert holders(venue) == ["first", "second"]
+    assert attention(venue).count("CLOCK_JUMP") == 1
+
+
+def test_a_clock_that_jumps_back_gives_a_lock_that_was_taken_over_not_back(venue):  # X12 I16
+    venue.open("o1")
+    lock(venue, "first")
+    venue.clock.jump(FORWARD)
+    lock(venue, "second")
+    venue.clock.jump(-FORWARD)
+
+    assert isinstance(lock(venue, "first"), OrderLocked)
+    assert venue.order("o1").lock.lock_id == "second"
+
+
+@JUMPS
+def test_a_jump_expires_no_lock_by_an_entry_and_its_holder_may_go_on(venue, by):  # T2 X4 X12
+    venue.open("o1")
+    lock(venue, "first")
+    venue.clock.jump(by)
+    venue.engine.handle(Sweep(limit=100))
+
+    assert holders(venue) == ["first"]
+    assert lock(venue, "first", how=ExtendLock) is None
+    assert venue.order("o1").lock.lock_id == "first"
+
+
+# -- no order by time
+
+
+COURSES = {
+    "rising": lambda number: 1,
+    "standing still": lambda number: 0,
+    "falling": lambda number: -HOUR,
+    "leaping": lambda number: DAY,
+    "anyhow": lambda number: random.Random(number).uniform(-400, 400) * HOUR,
+}
+"""By how many seconds somebody sets the clock before the so-manieth command."""
+
+
+def a_day(folder, course):
+    """Ten orders with their events, reads and news, by this clock; what an auditor sees of it without the times."""
+    venue, numbers = Venue(folder), itertools.count()
+    handle = venue.engine.handle
+
+    def by_this_clock(command):
+        venue.clock.jump(COURSES[course](next(numbers)))
+        return handle(command)
+
+    venue.engine.handle = by_this_clock
+    try:
+        for number in range(10):
+            name, intent_id = f"o{number}", f"pi_{number}"
+            world = {intent_id: an_intent(intent_id, external_id=name)}
+            if number % 2:
+                venue.event(intent_id, "Captured", event_id=f"early-{number}")
+                venue.settle(world)
+            venue.create(name, payments=(told(intent_id),)) if number % 3 else venue.open(name)
+            venue.event(intent_id, "Authorized", event_id=f"a-{number}")
+            venue.event(intent_id, "Captured", event_id=f"c-{number}", channel="webhook")
+            venue.settle(world)
+        venue.engine.handle(ResolveVenue(action="acknowledge", reason="it is so", actor="clock"))
+        assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+        replayed = replay(venue.reads)
+        assert replayed.mismatches == []
+        rows = [json.loads(line) for line in export.lines(venue.reads, "jsonl")]
+        # The flags of jumps are numbered among the venue's own entries, and so are its tasks.
+        entries = [
+            (row["order_id"], row["trigger"], row["to_state"], row["cause"].split("venue:")[0]) for row in rows if row["actor"] != "clock"
+        ]
+        orders = [(order.state, order.paid, order.payments.keys(), order.order_seq) for order in (venue.order(f"o{n}") for n in range(10))]
+        return entries, orders, replayed.digest
+    finally:
+        venue.close()
+
+
+@pytest.fixture(scope="module")
+def by_a_good_clock(tmp_path_factory):
+    return a_day(tmp_path_factory.mktemp("rising"), "rising")
+
+
+@pytest.mark.parametrize("course", ["standing still", "falling", "leaping", "anyhow"])
+def test_whatever_the_clock_says_the_same_messages_give_the_same_entries_in_the_same_order(course, by_a_good_clock, tmp_path):  # I17 T1
+    assert a_day(tmp_path, course) == by_a_good_clock
+
+
+def test_a_moment_that_repeats_is_written_and_read_back_as_it_is(venue):  # T1
+    venue.clock.jump(BACK)
+    venue.create("o1")
+    venue.clock.jump(-BACK)
+    venue.create("o2", payments=())
+
+    times = [from_text(entry.at) for entry in venue.reads.entries()]
+    assert times != sorted(times) or len(set(times)) < len(times)
