@@ -46,6 +46,14 @@ def test_nothing_but_the_key_is_left_behind(path):
     assert path.stat().st_nlink == 1
 
 
+def test_the_draft_of_a_process_that_was_killed_is_removed_and_nothing_else(path):  # K10 I13
+    draft, backup = path.with_name(f".{path.name}.abcd_123.draft"), path.with_name(f"{path.name}.backup0")
+    for left in (draft, backup):
+        left.write_bytes(b"a key")
+    load_or_make_key(path)
+    assert sorted(os.listdir(path.parent)) == sorted([path.name, backup.name])
+
+
 def test_two_places_get_two_keys(path):
     assert load_or_make_key(path).private_bytes_raw() != load_or_make_key(path.with_suffix(".other")).private_bytes_raw()
 

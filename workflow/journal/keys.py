@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from workflow.errors import WorkflowError
+
+DRAFT_SUFFIX = ".draft"
 
 
 class UnusableKey(WorkflowError):
@@ -31,7 +34,8 @@ def load_or_make_key(path: Path) -> Ed25519PrivateKey:
     """The key stored at `path`; where nothing is, a new one is first stored there, mode 0600.
 
     A new file appears whole and is on disk before the return; of several processes that start at once all get one key. A
-    file that is there is never changed. Needs a file system with hard links. Raises UnusableKey.
+    file that is there is never changed; a draft that a dead process left is removed. Needs a file system with hard links.
+    Raises UnusableKey.
     """
     try:
         pem = _read_or_make(path)
@@ -41,26 +45,32 @@ def load_or_make_key(path: Path) -> Ed25519PrivateKey:
 
 
 def _read_or_make(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         _make(path)
-        return path.read_bytes()
+    # A draft is the key under another name. Who still has one learns below that there is a key.
+    for draft in path.parent.glob(f"{glob.escape(_draft_prefix(path))}????????{DRAFT_SUFFIX}"):
+        draft.unlink(missing_ok=True)
+    return path.read_bytes()
+
+
+def _draft_prefix(path: Path) -> str:
+    return f".{path.name}."
 
 
 def _make(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # O_EXCL, mode 0600
+    handle, draft = tempfile.mkstemp(prefix=_draft_prefix(path), suffix=DRAFT_SUFFIX, dir=path.parent)  # O_EXCL, mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):  # Another process was first, and its key holds: a link never replaces.
+        # Another process was first, and its key holds: a link never replaces. It may have taken this draft for a dead process's.
+        with suppress(FileExistsError, FileNotFoundError):
             os.link(draft, path)
     finally:
-        os.unlink(draft)
+        Path(draft).unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
