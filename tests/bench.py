@@ -3,7 +3,8 @@
 `make bench`. The service is the real program in a process of its own, with a real journal. Beside it runs the null route: the same
 server, as many threads, an answer of two bytes. Dojo is played by a fast stub of a few lines, made for load only: every intent that
 it is asked for is captured. The clients are processes with raw sockets that are kept open; each connection sends its next request
-when the last is answered. Nothing is asserted: the figures are for reading side by side.
+when the last is answered. Nothing is asserted: the figures are for reading side by side. Where other programs keep the machine busy,
+only processor time can be compared with that of another day (rates and ratios fall with the number of those who share it).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import base64
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -26,6 +28,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from adapters import serving
 from workflow.clock import SystemClock
@@ -269,14 +272,35 @@ def serve_null() -> None:
     sys.exit(serving.serve_in_worker(("127.0.0.1", 0), build_null))
 
 
+class Server(NamedTuple):
+    """A started server: where it listens, and its first process."""
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it and its worker have used; not a number where there is no /proc to tell."""
+        stats = [_stat(path) for path in Path("/proc").glob("[0-9]*/stat")]
+        ticks = [int(stat[11]) + int(stat[12]) for pid, stat in filter(None, stats) if self.pid in (pid, int(stat[1]))]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else math.nan
+
+
+def _stat(path: Path) -> tuple[int, list[str]] | None:
+    try:
+        pid, _, rest = path.read_text().partition(" ")
+    except OSError:  # It has ended.
+        return None
+    return int(pid), rest.rpartition(")")[2].split()  # From the state on: a program's name may hold anything.
+
+
 @contextmanager
 def server(*command: str, log: Path, environment: dict[str, str] | None = None):
-    """A started server's port, which its first log line with an address tells."""
+    """A started server, whose first log line with an address tells its port."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("TILLPROOF_")}
     with log.open("wb") as stream:
         process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=own | (environment or {}), stdout=stream, stderr=stream)
     try:
-        yield _port(process, log)
+        yield Server(_port(process, log), process.pid)
     finally:
         process.terminate()
         process.wait(WAIT_SECONDS)
@@ -294,7 +318,7 @@ def _port(process: subprocess.Popen, log: Path) -> int:
 
 @contextmanager
 def service(folder: Path, dojo_port: int):
-    """The real program with an empty journal in `folder`; its port."""
+    """The real program with an empty journal in `folder`."""
     folder.mkdir()
     environment = {
         "TILLPROOF_LISTEN": "127.0.0.1:0",
@@ -306,8 +330,8 @@ def service(folder: Path, dojo_port: int):
         "TILLPROOF_EPOS_PASSWORD": PASSWORD,
         "TILLPROOF_ENV": "test",
     }
-    with server("app", "serve", log=folder / "service.log", environment=environment) as port:
-        yield port
+    with server("app", "serve", log=folder / "service.log", environment=environment) as served:
+        yield served
 
 
 # -- what is measured
@@ -315,31 +339,36 @@ def service(folder: Path, dojo_port: int):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Requests a second of the null route and of CreateOrder, and how long the slowest of a hundred CreateOrders took."""
+    """Requests a second of the null route and of CreateOrder, how long the slowest of a hundred took, and the processor time of each."""
 
     connections: int
     null: float
     created: float
+    null_cpu_us: float
+    created_cpu_us: float
     p50_ms: float
     p99_ms: float
 
 
-def measure_creates(clients: Clients, null_port: int, port: int) -> list[Created]:
+def measure_creates(clients: Clients, null: Server, service: Server) -> list[Created]:
     """Both by turns, so that what else the machine does falls upon both."""
-    for each in (null_port, port):
-        clients.run(each, "creates", max(CONNECTIONS), 0.5)  # Threads are started, statements prepared.
-    return [_measure_creates(clients, null_port, port, connections) for connections in CONNECTIONS]
+    for each in (null, service):
+        clients.run(each.port, "creates", max(CONNECTIONS), 0.5)  # Threads are started, statements prepared.
+    return [_measure_creates(clients, null, service, connections) for connections in CONNECTIONS]
 
 
-def _measure_creates(clients: Clients, null_port: int, port: int, connections: int) -> Created:
-    null: list[float] = []
-    created: list[float] = []
+def _measure_creates(clients: Clients, null: Server, service: Server, connections: int) -> Created:
+    took: dict[Server, list[float]] = {null: [], service: []}
+    cpu = {null: 0.0, service: 0.0}
     for _ in range(ROUNDS):
-        null += clients.run(null_port, "creates", connections, ROUND_SECONDS)
-        created += clients.run(port, "creates", connections, ROUND_SECONDS)
-    seconds = ROUNDS * ROUND_SECONDS
-    cuts = statistics.quantiles(created, n=100)
-    return Created(connections, len(null) / seconds, len(created) / seconds, cuts[49] * 1_000, cuts[98] * 1_000)
+        for each in took:
+            before = each.cpu_seconds()
+            took[each] += clients.run(each.port, "creates", connections, ROUND_SECONDS)
+            cpu[each] += each.cpu_seconds() - before
+    rates = (len(took[each]) / (ROUNDS * ROUND_SECONDS) for each in took)
+    cpu_us = (cpu[each] / len(took[each]) * 1_000_000 for each in took)
+    cuts = statistics.quantiles(took[service], n=100)
+    return Created(connections, *rates, *cpu_us, cuts[49] * 1_000, cuts[98] * 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,11 +430,13 @@ def _whole(folder: Path, seconds: float) -> Whole:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Entries a second: through the journal, and the same finished rows by bare `executemany`."""
+    """Entries a second, and the processor time of each: through the journal, and the same finished rows by bare `executemany`."""
 
     entries_a_commit: int
     journal: float
     bare: float
+    journal_cpu_us: float
+    bare_cpu_us: float
 
 
 def measure_append(folder: Path, size: int) -> Appended:
@@ -413,13 +444,15 @@ def measure_append(folder: Path, size: int) -> Appended:
     path = folder / f"append-{size}.db"
     journal = SqliteJournal(path, Path(f"{path}.witness"), load_or_make_key(Path(f"{path}.key")), SystemClock())
     batches = [[_entry(number) for number in range(first, first + size)] for first in range(1, APPENDED + 1, size)]
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for batch in batches:
         journal.write(lambda transaction, batch=batch: transaction.append(batch))
-    through_journal = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     journal.close()
     rows = SqliteReads(path).rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq")
-    return Appended(size, APPENDED / through_journal, APPENDED / _append_bare(folder / f"bare-{size}.db", rows, size))
+    bare_seconds, bare_cpu_seconds = _append_bare(folder / f"bare-{size}.db", rows, size)
+    us = 1_000_000 / APPENDED
+    return Appended(size, APPENDED / seconds, APPENDED / bare_seconds, cpu_seconds * us, bare_cpu_seconds * us)
 
 
 def _entry(order_seq: int) -> Entry:
@@ -435,20 +468,20 @@ def _entry(order_seq: int) -> Entry:
     )
 
 
-def _append_bare(path: Path, rows: list[tuple], size: int) -> float:
+def _append_bare(path: Path, rows: list[tuple], size: int) -> tuple[float, float]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.executescript(TABLES)
     insert = f"INSERT INTO journal VALUES ({', '.join('?' * len(rows[0]))})"
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for first in range(0, len(rows), size):
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(insert, rows[first : first + size])
         connection.execute("COMMIT")
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     connection.close()
-    return seconds
+    return seconds, cpu_seconds
 
 
 def measure_fsync(folder: Path) -> float:
@@ -477,9 +510,18 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 def print_creates(rows: list[Created]) -> None:
     print("\nCreateOrder beside the null route, requests a second")
-    header = ("connections", "null route", "CreateOrder", "ratio", "p50 ms", "p99 ms")
+    header = ("connections", "null route", "CreateOrder", "ratio", "p50 ms", "p99 ms", "null CPU us", "CreateOrder CPU us")
     cells = [
-        (f"{r.connections}", f"{r.null:,.0f}", f"{r.created:,.0f}", f"{r.created / r.null:.3f}", f"{r.p50_ms:.1f}", f"{r.p99_ms:.1f}")
+        (
+            f"{r.connections}",
+            f"{r.null:,.0f}",
+            f"{r.created:,.0f}",
+            f"{r.created / r.null:.3f}",
+            f"{r.p50_ms:.1f}",
+            f"{r.p99_ms:.1f}",
+            f"{r.null_cpu_us:,.0f}",
+            f"{r.created_cpu_us:,.0f}",
+        )
         for r in rows
     ]
     table(header, cells)
@@ -505,8 +547,19 @@ def print_orders(rows: dict[str, Whole], null: float) -> None:
 
 def print_appends(rows: list[Appended]) -> None:
     print("\nJournal entries a second, one caller, beside bare executemany of the same rows")
-    header = ("entries/commit", "journal", "bare", "ratio")
-    table(header, [(f"{r.entries_a_commit:,}", f"{r.journal:,.0f}", f"{r.bare:,.0f}", f"{r.journal / r.bare:.3f}") for r in rows])
+    header = ("entries/commit", "journal", "bare", "ratio", "journal CPU us", "bare CPU us")
+    cells = [
+        (
+            f"{r.entries_a_commit:,}",
+            f"{r.journal:,.0f}",
+            f"{r.bare:,.0f}",
+            f"{r.journal / r.bare:.3f}",
+            f"{r.journal_cpu_us:,.1f}",
+            f"{r.bare_cpu_us:,.1f}",
+        )
+        for r in rows
+    ]
+    table(header, cells)
 
 
 def main() -> None:
@@ -519,13 +572,13 @@ def main() -> None:
         )
         clients = Clients()
         with server("tests.bench", "dojo", log=folder / "dojo.log") as dojo:
-            with server("tests.bench", "null", log=folder / "null.log") as null, service(folder / "creates", dojo) as port:
-                created = measure_creates(clients, null, port)
+            with server("tests.bench", "null", log=folder / "null.log") as null, service(folder / "creates", dojo.port) as served:
+                created = measure_creates(clients, null, served)
             print_creates(created)
-            with service(folder / "alone", dojo) as port:
-                alone = measure_orders_alone(folder / "alone", port)
-            with service(folder / "orders", dojo) as port:
-                together = measure_orders(clients, folder / "orders", port)
+            with service(folder / "alone", dojo.port) as served:
+                alone = measure_orders_alone(folder / "alone", served.port)
+            with service(folder / "orders", dojo.port) as served:
+                together = measure_orders(clients, folder / "orders", served.port)
         clients.close()
         null_route = next(row.null for row in created if row.connections == ORDERS_CONNECTIONS)
         print_orders({"one after the other": alone, f"{ORDERS_CONNECTIONS} connections": together}, null_route)

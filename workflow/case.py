@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from workflow.effects import Effect, OrderUpdated, TellTill, effect_named
 from workflow.entry import Entry, Facts
-from workflow.errors import DeclarationError, Refused, TransitionRefused
+from workflow.errors import DeclarationError, Refused
 from workflow.guards import GUARDS, Subject
 from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, FULFILMENT, ORDER, PAYMENT, RULES
 from workflow.machine import Machine, check_together
@@ -132,10 +132,10 @@ class Case:
         if not machine.leaves(trigger, state):
             return False
         payment = self.the_order.payments.get(IntentId(intent_id)) if intent_id else None
-        try:
-            target = machine.fire(trigger, Subject(state, self.order, payment))
-        except TransitionRefused:
+        subject = Subject(state, self.order, payment)
+        if not machine.allows(trigger, subject):
             return False
+        target = machine.fire(trigger, subject)
         self._move(machine, trigger, state, target, intent_id=intent_id, body=body)
         return True
 
@@ -150,14 +150,14 @@ class Case:
         intent_id: str = "",
         body: Facts | None = None,
     ) -> None:
-        entry = self._entry("transition", trigger=trigger, payment_intent_id=intent_id, body=body or {}, order_id=order_id)
-        self._append(replace(entry, machine=machine.ident, from_state=state, to_state=target))
+        moved = {"machine": machine.ident, "from_state": state, "to_state": target}
+        self._append(self._entry("transition", trigger=trigger, payment_intent_id=intent_id, body=body or {}, order_id=order_id, **moved))
         for effect in machine.effects(trigger, state):
             self.want(effect_named(effect, IntentId(intent_id)))
         if message := machine.declaration.tells.get(trigger):
             self.tell("fulfilment", message)
 
-    def _entry(self, kind: str, *, trigger: str, payment_intent_id: str, body: Facts, order_id: str | None = None) -> Entry:
+    def _entry(self, kind: str, *, trigger: str, payment_intent_id: str, body: Facts, order_id: str | None = None, **moved: str) -> Entry:
         return Entry(
             order_id=order_id or self.the_order.id,
             order_seq=self.order.order_seq + 1 if self.order else 1,
@@ -168,6 +168,7 @@ class Case:
             actor=self._actor,
             cause=self._cause,
             body=body,
+            **moved,
         )
 
     def _append(self, entry: Entry) -> None:

@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -57,9 +58,12 @@ def salted_hash(salt: str, personal: object) -> str:
     return hmac.new(salt.encode(), canonical(personal).encode(), "sha256").hexdigest()
 
 
+_WITHOUT_FLOATS = (str, int, NoneType)
+
+
 def _refuse_floats(values: Iterable[object]) -> None:
     for value in values:
-        if isinstance(value, str | int):
+        if isinstance(value, _WITHOUT_FLOATS):
             continue
         if isinstance(value, float):
             raise TypeError(f"canonical JSON has no floats, so {value!r} cannot be journaled")

@@ -39,6 +39,7 @@ class Machine:
         self.ident = f"{self.name}@{self.hash}"
         self.final = frozenset(words(declaration.final))
         self._rows = {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
+        self._guards = {key: guards[row.only_if] for key, row in self._rows.items()}
         self._messages = {message.name: message for message in declaration.messages}
         self._policies = _policies(declaration)
         self._library = Library(
@@ -72,6 +73,11 @@ class Machine:
     def leaves(self, trigger: str, state: str) -> bool:
         """A row with this trigger leaves the state."""
         return (trigger, state) in self._rows
+
+    def allows(self, trigger: str, subject: Subject) -> bool:
+        """`fire` would move the subject. Most triggers that are offered lead nowhere, and learning that from `fire` is dear."""
+        guard = self._guards.get((trigger, subject.state))
+        return guard is not None and guard(subject)
 
     def effects(self, trigger: str, state: str) -> tuple[str, ...]:
         """What the row sends."""

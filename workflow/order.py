@@ -274,9 +274,8 @@ class Order:
 def evolve(order: Order | None, entry: Entry) -> Order:
     """The order after `entry`; the first entry of an order begins it. Entries that concern no order are not for here."""
     after = _begin(entry) if order is None else _apply(order, entry)
-    before = () if order is None else order.counted
     changes: dict[str, object] = {"order_seq": entry.order_seq}
-    if after.counted != before:
+    if order and after.payments is not order.payments and after.counted != order.counted:
         changes["money_seq"] = entry.order_seq
         changes["paid_in_full_once"] = after.paid_in_full_once or _is_paid_in_full(after)
     if order is None or after.visible() != order.visible():

@@ -289,6 +289,21 @@ def test_a_guard_that_says_no_refuses_the_transition_and_names_itself():
     assert door.state == "shut"
 
 
+@pytest.mark.parametrize("trigger", ["hang", "unlock", "close", "remove", "paint"])
+@pytest.mark.parametrize("state", ["", "shut", "ajar", "gone", "elsewhere"])
+@pytest.mark.parametrize("key", [False, True])
+def test_what_a_machine_allows_is_what_firing_does_and_asking_moves_nothing(trigger, state, key):  # I4
+    door = a_door(state, key=key)
+    allowed = machine().allows(trigger, door)
+    assert door.state == state
+    try:
+        machine().fire(trigger, door)
+    except (TransitionRefused, TransitionNotDeclared):
+        assert not allowed
+    else:
+        assert allowed
+
+
 @pytest.mark.parametrize(
     ("trigger", "state"),
     [("unlock", "ajar"), ("close", "gone"), ("hang", "shut"), ("remove", ""), ("explode", "shut"), ("", "shut")],
