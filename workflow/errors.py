@@ -6,9 +6,11 @@ WorkflowError              root; carries whatever ids are known
         UnknownBooking · IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
+      JournalReadOnly      it can be read, not written
+      DiskFailed           the disk failed under a write: whether it is stored is unknown
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
   JournalDamaged           replay and journal disagree; stop and call a person
-    JournalForeign · JournalTooNew · HeadRegressed
+    JournalForeign (NotAFile) · JournalTooNew · HeadRegressed
   JournalInUse             another server owns the journal
   DeclarationError         the declared machines contradict themselves; the program does not start
 """
@@ -95,7 +97,25 @@ class TryAgain(WorkflowError):
 
 
 class JournalUnavailable(TryAgain):
-    """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk."""
+    """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk. `code` says which, where known."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class JournalReadOnly(JournalUnavailable):
+    """The journal can be read, but not written: mend the permissions of its file and directory, or mount the disk for writing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="JOURNAL_READ_ONLY")
+
+
+class DiskFailed(JournalUnavailable):
+    """The disk failed while this was written: whether it is stored is unknown, and the same request again tells. Check the disk."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="DISK_FAILED")
 
 
 class OutcomeUnknown(WorkflowError):
@@ -112,6 +132,10 @@ class JournalDamaged(WorkflowError):
 
 class JournalForeign(JournalDamaged):
     """The file is not a Tillproof journal; check the JOURNAL setting."""
+
+
+class NotAFile(JournalForeign):
+    """Where the journal should be is a directory, a link or a device; check the JOURNAL setting."""
 
 
 class JournalTooNew(JournalDamaged):

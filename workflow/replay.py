@@ -1,13 +1,12 @@
 """Two questions an auditor asks of a journal: is it whole, and does it explain what is stored.
 
-`verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness. `replay` rebuilds every
-order, payment, booking, attention and task from entries alone and compares. Both stream; both read only.
+`verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness (`verification.py`).
+`replay` rebuilds every order, payment, booking, attention and task from entries alone and compares. Both read only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,137 +28,31 @@ from workflow.journal.transaction import (
     payment_row,
     venue_row,
 )
-from workflow.journal.witness import Head, read_head
-from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
+from workflow.journal.witness import Head
+from workflow.ledger import Frontier, canonical
 from workflow.order import Attention, Order, evolve
 from workflow.unit import VENUE
+from workflow.verification import Verification, Verifier
 
 Progress = Callable[[int], None]
 MAX_MISMATCHES = 50
 """Replay names this many differences, then only counts."""
 
-_HASHED = HashedEntry.__struct_fields__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """The first entry that is wrong, and what is wrong with it; `seq` 0 concerns the journal as a whole."""
-
-    seq: int
-    reason: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Verification:
-    """What `verify` found. `checkpoint` and `witness` are the newest of each."""
-
-    entries: int = 0
-    orders: int = 0
-    checkpoint: Head | None = None
-    witness: Head | None = None
-    witness_ok: bool = True
-    first_bad: Fault | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is wrong."""
-        return self.first_bad is None
+ENTRIES_AT_ONCE = 500
+"""Verification reads so many in one go: a writer is held up no longer than that."""
+INTEGRITY_SECONDS = 3600.0
 
 
 def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None) -> Verification:
     """Check positions, chains, hashes, tree, checkpoints, signatures, witness and SQLite's own integrity; stop at the first fault."""
-    found = Verification(witness=read_head(witness))
-    try:
-        with reads.snapshot():  # After the witness was read: the journal may be ahead of it, never behind.
-            _verify_entries(reads, found, progress)
-            _verify_checkpoints(reads, found, public_key)
-            _verify_integrity(reads)
-    except _Bad as bad:
-        found.first_bad = bad.fault
-    except JournalDamaged as error:
-        found.first_bad = Fault(seq=0, reason=str(error))
-    return found
-
-
-class _Bad(Exception):
-    def __init__(self, seq: int, reason: str) -> None:
-        super().__init__(reason)
-        self.fault = Fault(seq=seq, reason=reason)
-
-
-def _verify_entries(reads: SqliteReads, found: Verification, progress: Progress) -> None:
-    wanted = _roots_to_compare(reads, found)
-    heads: dict[str, tuple[int, str]] = {}
-    frontier, nodes = Frontier(), 0
-    for stored in reads.entries():
-        _verify_entry(stored, frontier.size + 1, heads)
-        for node in frontier.append(stored.hash):
-            _verify_node(reads, stored.seq, node)
-            nodes += 1
-        for where, root in wanted.pop(frontier.size, ()):
-            if frontier.root().hex() != root:
-                found.witness_ok = found.witness_ok and where != "witness"
-                raise _Bad(stored.seq, f"the {where} at size {frontier.size} has another root: entries up to here were changed")
-        progress(frontier.size)
-    found.entries, found.orders = frontier.size, len(heads.keys() - {VENUE})
-    found.witness_ok = found.witness_ok and not any(where == "witness" for claims in wanted.values() for where, _ in claims)
-    for size, claims in sorted(wanted.items()):
-        raise _Bad(found.entries + 1, f"the {claims[0][0]} saw {size} entries, the journal has {found.entries}: its tail is missing")
-    [(stored_nodes,)] = reads.rows("SELECT count(*) FROM tree_node")
-    if stored_nodes != nodes:
-        raise _Bad(found.entries, f"{stored_nodes} nodes of the tree are stored, the entries make {nodes}")
-
-
-def _verify_node(reads: SqliteReads, seq: int, node: Node) -> None:
-    """The stored node of the tree is the one that the entries up to `seq` make: proofs read these."""
-    rows = reads.rows("SELECT hash FROM tree_node WHERE level = ? AND position = ?", node[:2])
-    if not rows or bytes(rows[0][0]) != node.hash:
-        raise _Bad(seq, f"the stored node {node.level}/{node[1]} of the tree is not what the entries make")
-
-
-def _roots_to_compare(reads: SqliteReads, found: Verification) -> dict[int, list[tuple[str, str]]]:
-    wanted: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for size, root in reads.rows("SELECT size, root FROM checkpoint ORDER BY size"):
-        wanted[size].append(("checkpoint", root))
-        found.checkpoint = Head(size, root)
-    if found.witness:
-        wanted[found.witness.size].append(("witness", found.witness.root))
-    return wanted
-
-
-def _verify_entry(stored: StoredEntry, position: int, heads: dict[str, tuple[int, str]]) -> None:
-    if stored.seq != position:
-        raise _Bad(position, f"entry {position} is missing: the next one is {stored.seq}")
-    order_seq, head = heads.get(stored.order_id, (0, ZERO_HASH))
-    if stored.order_seq != order_seq + 1:
-        raise _Bad(stored.seq, f"order_seq is {stored.order_seq}, the order's entry before it was {order_seq}")
-    if stored.prev_hash != head:
-        raise _Bad(stored.seq, "prev_hash is not the hash of the order's previous entry")
-    columns = stored._asdict()
-    if entry_hash(HashedEntry(**{name: columns[name] for name in _HASHED})) != stored.hash:
-        raise _Bad(stored.seq, "the hash is not that of the entry: it was changed")
-    if canonical(stored.entry().body) != stored.body:
-        raise _Bad(stored.seq, "the body is not canonical JSON")
-    heads[stored.order_id] = (stored.order_seq, stored.hash)
-
-
-def _verify_checkpoints(reads: SqliteReads, found: Verification, public_key: Ed25519PublicKey | None) -> None:
-    if public_key is None:
-        return
-    [(journal_id,)] = reads.rows("SELECT value FROM meta WHERE name = 'journal_id'")
-    for size, root, note in reads.stream("SELECT size, root, note FROM checkpoint ORDER BY size"):
-        try:
-            checkpoint = verify_checkpoint(note, public_key)
-        except BadCheckpoint as error:
-            raise _Bad(size, f"the checkpoint at size {size}: {error}") from error
-        if (checkpoint.origin, checkpoint.size, checkpoint.root.hex()) != (f"tillproof/{journal_id}", size, root):
-            raise _Bad(size, f"the checkpoint at size {size} is signed for something else: {checkpoint.origin} {checkpoint.size}")
-
-
-def _verify_integrity(reads: SqliteReads) -> None:
-    [(answer,), *_] = reads.rows("PRAGMA integrity_check(1)")
-    if answer != "ok":
-        raise _Bad(0, f"SQLite's integrity check: {answer}")
+    verifier = Verifier(reads, witness, public_key)
+    goes_on = True
+    while goes_on:
+        goes_on = verifier.step(ENTRIES_AT_ONCE)
+        progress(verifier.found.entries)
+    if verifier.found.ok:
+        verifier.note_integrity(reads.integrity(seconds=INTEGRITY_SECONDS))
+    return verifier.found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -200,16 +93,21 @@ def head(reads: SqliteReads) -> Head:
 
 def replay(reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None) -> Replay:
     """Rebuild everything from the entries up to position `until`; without it, compare with what is stored as well."""
-    with reads.snapshot():
-        rebuilt = rebuild(reads, until=until, progress=progress)
-        mismatches = [] if until is not None else list(_mismatches(reads, rebuilt))
+    rebuilt = rebuild(reads, until=until, progress=progress)
+    mismatches: list[str] = []
+    if until is None:
+        with reads.snapshot():  # Short: only what came meanwhile is left to fold.
+            rebuild(reads, progress=progress, onto=rebuilt)
+            mismatches = list(_mismatches(reads, rebuilt))
     return Replay(entries=rebuilt.entries, orders=len(rebuilt.orders), mismatches=mismatches[:MAX_MISMATCHES], digest=digest(rebuilt))
 
 
-def rebuild(reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None) -> Replayed:
-    """Fold the entries up to position `until`. Raises JournalDamaged on one that cannot be explained."""
-    rebuilt = Replayed()
-    for stored in reads.entries(limit=-1 if until is None else until):
+def rebuild(
+    reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None, onto: Replayed | None = None
+) -> Replayed:
+    """Fold the entries up to position `until`, or those behind `onto`. Raises JournalDamaged on one that cannot be explained."""
+    rebuilt = onto or Replayed()
+    for stored in reads.entries(after=rebuilt.entries, limit=-1 if until is None else until):
         entry = stored.entry()
         try:
             if entry.order_id == VENUE:

@@ -386,7 +386,11 @@ def test_the_journal_writes_on_after_a_commit_that_failed(sqlite, opened):  # S1
 def fill_up(journal) -> None:
     """No page more than there is: what a full disk does to SQLite, without a disk."""
     (pages,) = on_the_writer(journal, "PRAGMA page_count")
-    on_the_writer(journal, f"PRAGMA max_page_count = {pages}")
+    give_room(journal, pages)
+
+
+def give_room(journal, pages: int) -> None:
+    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def test_a_full_disk_turns_writers_away_and_harms_nothing_that_is_there(sqlite, opened):  # S1
@@ -414,7 +418,7 @@ def test_a_full_disk_heals_without_a_restart(sqlite, opened):  # S1
     fill_up(opened)
     with pytest.raises(JournalUnavailable):
         opened.write(note("too much", size=200_000))
-    on_the_writer(opened, f"PRAGMA max_page_count = {PLENTY}")
+    give_room(opened, PLENTY)
     assert opened.is_writable()
     assert opened.write(note("after", size=200_000)) == 2
     assert sqlite.texts() == ["before", "after"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,17 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from workflow.errors import JournalForeign, JournalTooNew, JournalUnavailable
+from workflow.errors import (
+    DiskFailed,
+    JournalDamaged,
+    JournalForeign,
+    JournalReadOnly,
+    JournalTooNew,
+    JournalUnavailable,
+    NotAFile,
+    WorkflowError,
+)
+from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY
 from workflow.journal.driver import sqlite3
 from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION
 
@@ -22,11 +33,14 @@ VERSION_OFFSET, APPLICATION_OFFSET = 60, 68
 
 
 def connect(path: Path, *, read_only: bool) -> Database:
-    """A connection of our making: autocommit, no implicit transactions; a reader cannot write. Raises JournalUnavailable."""
+    """A connection of our making: autocommit, no implicit transactions; a reader cannot write.
+
+    Raises JournalUnavailable, JournalDamaged.
+    """
     try:
         if read_only:
             connection = sqlite3.connect(
-                f"file:{_quoted(path)}?mode=ro",
+                f"file:{_quoted(path)}?mode=ro{'&immutable=1' if _cannot_change(path) else ''}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
@@ -38,7 +52,43 @@ def connect(path: Path, *, read_only: bool) -> Database:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
         return Database(connection, recursive_triggers=False)
     except sqlite3.Error as error:
-        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+        raise translated(error, f"cannot open {path}") from error
+
+
+def _cannot_change(path: Path) -> bool:
+    """Nobody writes here and no WAL is left: SQLite reads such a journal only when it is told that it need not make files beside it."""
+    return not is_writable(path) and not os.path.lexists(f"{path}-wal")
+
+
+def is_writable(path: Path) -> bool:
+    """The system lets us write the file and make others beside it; of a file that is not there, its directory alone counts."""
+    return os.access(path.parent, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+_READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def translated(error: sqlite3.Error, told: str) -> WorkflowError:
+    """What an error of SQLite's means to callers; `told` says what was tried."""
+    message, code = f"{told}: {error}", getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED or "Could not decode" in str(error):
+        return JournalDamaged(message)
+    if code in _READ_ONLY:
+        return JournalReadOnly(message)
+    if code == sqlite3.SQLITE_IOERR:
+        return DiskFailed(message)
+    known = {sqlite3.SQLITE_FULL: DISK_FULL, sqlite3.SQLITE_BUSY: JOURNAL_BUSY, sqlite3.SQLITE_LOCKED: JOURNAL_BUSY}
+    return JournalUnavailable(message, code=known.get(code, ""))
+
+
+def translated_os(error: OSError, told: str) -> JournalUnavailable:
+    """The same of the operating system, for the files beside the database."""
+    message = f"{told}: {error.strerror}"
+    if error.errno in _NO_SPACE:
+        return JournalUnavailable(message, code=DISK_FULL)
+    return DiskFailed(message) if error.errno == errno.EIO else JournalReadOnly(message)
 
 
 def _quoted(path: Path) -> str:
@@ -48,10 +98,10 @@ def _quoted(path: Path) -> str:
 def refuse_foreign(path: Path) -> None:
     """Refuse what is not a journal that this version can serve, by its header alone, and leave it as it is.
 
-    Raises JournalForeign, JournalTooNew, JournalUnavailable. SQLite itself would leave its own files beside a foreign database.
+    Raises JournalForeign, NotAFile, JournalTooNew, JournalUnavailable. SQLite itself would leave its own files beside a foreign database.
     """
     if path.is_symlink() or not path.is_file():
-        raise JournalForeign(f"{path} is not a plain file")
+        raise NotAFile(f"{path} is not a plain file")
     try:
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)

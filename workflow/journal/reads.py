@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from sqlite_utils import Database
@@ -17,12 +19,14 @@ from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged, JournalUnavailable
-from workflow.journal.connection import connect
+from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
+from workflow.journal.connection import connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
+
+T = TypeVar("T")
 
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
@@ -33,6 +37,10 @@ ENTRY_COLUMNS = (
 )
 
 
+SLICE = 500
+"""So many entries are read at once, and no longer is a state of the journal held for a reader of all of them."""
+STEPS = 50_000
+"""So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
 SORTED_BOOKINGS = 2_000
 """At most so many parties or reservations are sorted for one page."""
 
@@ -150,16 +158,28 @@ class StoredBooking(NamedTuple):
 
 
 class SqliteReads:
-    """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read."""
+    """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read, JournalDamaged.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    A question that takes longer than `seconds` is broken off with JournalUnavailable: as long as it reads, the WAL can only grow.
+    `on_damage` hears of each answer that showed the file to be damaged.
+    """
+
+    def __init__(self, path: Path, *, seconds: float | None = None, on_damage: Callable[[str], None] = lambda detail: None) -> None:
+        self._path, self._seconds, self._on_damage = path, seconds, on_damage
         self._local = threading.local()
+        self._spare: Database | None = None
+        self._spare_lock = threading.RLock()
+
+    def keep_spare(self) -> None:
+        """Open a connection for threads that can open none any more: a permission that is lost must not end all reading (S16)."""
+        with self._spare_lock:
+            self._spare = connect(self._path, read_only=True)
+            self._spare.execute("SELECT 1 FROM meta").fetchone()  # Opened lazily, with the files beside it, by the first question.
 
     def order(self, order_id: str) -> StoredOrder | None:
         """The order as it is now."""
         rows = self._rows(f"{_ORDER} WHERE orders.id = ?", (order_id,))
-        return _stored_order(rows[0]) if rows else None
+        return self._decoded(rows[0], _stored_order) if rows else None
 
     def orders(
         self,
@@ -175,13 +195,13 @@ class SqliteReads:
         The cost is that of the rows that are answered, however many orders there are: every page is read from an index in its order.
         """
         sql, values = orders_query(wanted, limit, after=after, before=before, since=since)
-        found = [_stored_order(row) for row in self._rows(sql, values)]
+        found = [self._decoded(row, _stored_order) for row in self._rows(sql, values)]
         return found[::-1] if before else found
 
     def booking(self, kind: Kind, booking_id: str) -> StoredBooking | None:
         """The party or reservation as it is now; a deleted one is not there."""
         rows = self._rows(f"{_BOOKING} WHERE bookings.id = ? AND kind = ? AND standing <> 'deleted'", (booking_id, kind))
-        return _stored_booking(kind, rows[0]) if rows else None
+        return self._decoded(rows[0], partial(_stored_booking, kind)) if rows else None
 
     def bookings(
         self, wanted: BookingFilter, limit: int, *, after: Position | None = None, before: Position | None = None
@@ -199,7 +219,7 @@ class SqliteReads:
         where, order = " AND ".join(conditions), f"created_at {direction}, id {direction}"
         page = f"SELECT id FROM {self._booked(wanted)} WHERE {where} ORDER BY {order} LIMIT ?"
         sql = f"{_BOOKING} WHERE bookings.id IN ({page}) ORDER BY created_at DESC, id DESC"
-        return [_stored_booking(wanted.kind, row) for row in self._rows(sql, (*values, limit))]
+        return [self._decoded(row, partial(_stored_booking, wanted.kind)) for row in self._rows(sql, (*values, limit))]
 
     def _booked(self, wanted: BookingFilter) -> str:
         """Where a search looks: each index answers it alone and whole. SQLite cannot know which one reads least, having no statistics.
@@ -217,10 +237,16 @@ class SqliteReads:
         return "bookings INDEXED BY bookings_by_time"
 
     def entries(self, *, order_id: str | None = None, after: int = 0, limit: int = -1) -> Iterator[StoredEntry]:
-        """Entries behind position `after`, oldest first; of one order, or of all. Streams; hold it only briefly on a live journal."""
+        """Entries behind position `after`, oldest first; of one order, or of all; in slices, so that a slow reader holds nothing."""
         condition, values = ("AND order_id = ?", (order_id,)) if order_id is not None else ("", ())
         sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq > ? {condition} ORDER BY seq LIMIT ?"
-        yield from map(StoredEntry._make, self._query(sql, (after, *values, limit)))
+        while limit:
+            wanted = SLICE if limit < 0 else min(SLICE, limit)
+            rows = self._rows(sql, (after, *values, wanted))
+            yield from map(StoredEntry._make, rows)
+            if len(rows) < wanted:
+                return
+            after, limit = rows[-1][0], limit - wanted if limit > 0 else limit
 
     def changes(self, after: int, limit: int) -> list[StoredEntry]:
         """Up to `limit` entries behind `after` that change what a till shows: moves of orders, payments and the kitchen, amended bills."""
@@ -286,14 +312,35 @@ class SqliteReads:
         """A request with this key was answered with 2xx before."""
         return bool(self._rows("SELECT 1 FROM inbox WHERE source = ? AND message_id = ?", (source, message_id)))
 
+    def integrity(self, table: str | None = None, *, seconds: float) -> str | None:
+        """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`."""
+        what = f"('{table}')" if table else "(1)"
+        ends_at = time.monotonic() + seconds
+        with self._open() as database:
+            database.conn.set_progress_handler(lambda: time.monotonic() > ends_at, STEPS)
+            try:
+                return str(database.execute(f"PRAGMA integrity_check{what}").fetchone()[0])
+            except sqlite3.Error as error:
+                if _is_interrupted(error):
+                    return None
+                raise self._translated(error) from error
+            finally:
+                database.conn.set_progress_handler(None, 0)
+
+    def tables(self) -> list[str]:
+        """The names of all tables."""
+        return [name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name", ())]
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All questions of this thread inside see one state of the journal; keep it short on a live one."""
-        self._database().execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._database().execute("COMMIT")
+        with self._open() as database:
+            database.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with suppress(sqlite3.Error):  # There is nothing to lose.
+                    database.execute("COMMIT")
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Any other question of the journal's own modules (replay, verification), in SQL."""
@@ -307,18 +354,49 @@ class SqliteReads:
         return list(self._query(sql, values))
 
     def _query(self, sql: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from self._database().execute(sql, values)
-        except sqlite3.OperationalError as error:
-            raise JournalUnavailable(f"{self._path} cannot be read: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise JournalDamaged(f"{self._path} is damaged: {error}") from error
+        with self._open() as database:
+            if self._seconds is not None:
+                ends_at = time.monotonic() + self._seconds
+                database.conn.set_progress_handler(lambda: time.monotonic() > ends_at, STEPS)
+            try:
+                yield from database.execute(sql, values)
+            except sqlite3.DatabaseError as error:
+                raise self._translated(error) from error
 
-    def _database(self) -> Database:
+    def _translated(self, error: sqlite3.Error) -> WorkflowError:
+        if _is_interrupted(error):
+            return JournalUnavailable(f"{self._path}: the question took more than {self._seconds} s")
+        found = translated(error, f"{self._path} cannot be read")
+        if isinstance(found, JournalDamaged):
+            self._on_damage(str(found))
+            return found
+        return JournalUnavailable(str(found))
+
+    @contextmanager
+    def _open(self) -> Iterator[Database]:
+        """This thread's connection; where none can be opened any more the spare one, which threads take in turns."""
         if not hasattr(self._local, "database"):
-            self._local.database = connect(self._path, read_only=True)
-        database: Database = self._local.database
-        return database
+            try:
+                self._local.database = connect(self._path, read_only=True)
+            except JournalUnavailable:
+                if not self._spare:
+                    raise
+                with self._spare_lock:
+                    yield self._spare
+                return
+        yield self._local.database
+
+    def _decoded(self, row: tuple[Any, ...], decode: Callable[[tuple[Any, ...]], T]) -> T:
+        try:
+            return decode(row)
+        except msgspec.DecodeError as error:
+            message = f"{self._path} is damaged: a stored row is not what was stored: {error}"
+            self._on_damage(message)
+            raise JournalDamaged(message) from error
+
+
+def _is_interrupted(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
 
 _TASK = "id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at"

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -22,15 +23,16 @@ from sqlite_utils import Database
 
 from workflow.clock import Clock, to_text
 from workflow.declaration import declaration_hash, declaration_text
-from workflow.errors import HeadRegressed, JournalDamaged, JournalUnavailable
-from workflow.journal.connection import connect, refuse_foreign
+from workflow.errors import DiskFailed, HeadRegressed, JournalDamaged, JournalReadOnly, JournalUnavailable, WorkflowError
+from workflow.journal.condition import DISK_FULL, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
+from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import sync_directory
 from workflow.journal.lock import FileLock
 from workflow.journal.port import Transaction
 from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
 from workflow.journal.transaction import SqliteTransaction
-from workflow.journal.witness import Witness
+from workflow.journal.witness import Head, Witness
 from workflow.ledger import Frontier, Node, leaf_hash, sign_checkpoint
 from workflow.lifecycle import DECLARATIONS
 
@@ -42,32 +44,56 @@ BATCH_COMMANDS = 128
 CHECKPOINT_INTERVAL_S = 1.0
 QUEUE_COMMANDS = 10_000
 """More waiting commands than this are turned away with JournalUnavailable."""
+WAL_PAGES = 1000
+"""So many pages in the WAL are put into the database by the writer, between two commits."""
+WAL_BYTES_KEPT = 16 * 1024 * 1024
+"""A WAL that grew beyond this while somebody read for long is cut back once it has been put into the database."""
+ROOM_BYTES = 1024 * 1024
+"""A disk with less room than this is still full, although a small write may find a place."""
+_REPORTS_WAL = sqlite3.sqlite_version_info >= (3, 51)
+"""Whether SQLite says how long the WAL is without doing anything; an older one checkpoints by itself, and hides its errors."""
+_WRITE_FAILED = 778  # SQLITE_IOERR_WRITE
+_SHM_FAILED = frozenset({4618, 4874, 5386})  # SQLITE_IOERR_SHMOPEN, _SHMSIZE, _SHMMAP
 
 
 class SqliteJournal:
     """The one owner of a journal file: lock, writer thread, tree, checkpoints, witness.
 
-    `open` makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign, JournalTooNew,
-    HeadRegressed when entries are gone that the witness saw.
+    Makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign, JournalTooNew,
+    HeadRegressed when entries are gone that the witness saw, JournalReadOnly or another JournalUnavailable when it cannot be written.
+    While `condition` knows of trouble, commands are run as far as they only read (so a repeated request still gets its answer).
     """
 
     def __init__(self, path: Path, witness: Path, key: Ed25519PrivateKey, clock: Clock) -> None:
         self.path, self._clock, self._key = path, clock, key
+        self.condition = Condition(clock)
+        if os.path.lexists(path):
+            refuse_foreign(path)
+            if not is_writable(path):
+                raise JournalReadOnly(f"{path}, or its directory, cannot be written")
         self._lock = FileLock(Path(f"{path}.lock"))
-        self._lock.acquire()
         try:
+            self._lock.acquire()
             self._database = _open_or_make(path, clock)
             self._connection = self._database.conn
             self._witness = Witness(witness)
             self._load()
             _register_machines(self._database, clock)  # Only into a journal that its witness knows.
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise translated(error, f"cannot open {path}") from error
+        except OSError as error:
+            self._lock.release()
+            raise translated_os(error, f"cannot open {error.filename or path}") from error
         except BaseException:
             self._lock.release()
             raise
         self._queue: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.Queue(QUEUE_COMMANDS)
         self._sealed_size = self._database.execute("SELECT coalesce(max(size), 0) FROM checkpoint").fetchone()[0]
         self._closing = False
-        self._unavailable = False
+        self._witness_lags = False
+        self._reads_only = False
+        self._disk_failed = False
         self._grown = threading.Condition()
         self.failed, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
@@ -98,14 +124,30 @@ class SqliteJournal:
         self.write(lambda transaction: transaction.on_commit(self._seal))
 
     def is_writable(self) -> bool:
-        """The newest commit worked; an empty transaction is tried where it did not."""
-        if self._unavailable:
+        """Nothing keeps it from being written; where something did that may be over, a write that changes nothing is tried."""
+        trouble = self.condition.trouble
+        if trouble and trouble.code in PASSING and self._has_room() and is_writable(self.path):
             with suppress(JournalUnavailable):
-                self.write(lambda transaction: transaction.touch())
-        return not self._unavailable
+                self._submit(_Probe(self._end_trouble))
+        return self.condition.trouble is None
+
+    def look(self) -> None:
+        """Notice what no write has met yet: open files outlive the permission to open them, but not a restart."""
+        if not is_writable(self.path):
+            self.condition.begin(JOURNAL_READ_ONLY, f"{self.path}, or its directory, cannot be written any more")
+
+    def wal_bytes(self) -> int:
+        """How long the WAL file is."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on the writer thread; see `port.Journal.write`."""
+        return self._submit(work)
+
+    def _submit(self, work: Callable[[Transaction], T]) -> T:
         future: Future[T] = Future()
         if self._closing or not self._thread.is_alive():
             raise JournalUnavailable("the journal is closed")
@@ -126,6 +168,8 @@ class SqliteJournal:
             self._grown.notify_all()
         self._queue.put(None)
         self._thread.join()
+        if self._disk_failed:  # To close the database would sync once more what could not be synced.
+            return
         with suppress(sqlite3.Error):  # A reader may still be there; the next start finds the rest in the WAL.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._database.close()
@@ -154,10 +198,7 @@ class SqliteJournal:
         head = self._witness.head()
         if head is None:
             return
-        if head.size > size:
-            raise HeadRegressed(f"{self.path} has {size} entries, its witness saw {head.size}")
-        if Frontier.restore(head.size, self._node).root().hex() != head.root:
-            raise HeadRegressed(f"{self.path} differs from what its witness saw at size {head.size}")
+        refuse_regressed(self.path, size, head, self._node)
 
     # -- the writer thread
 
@@ -166,6 +207,11 @@ class SqliteJournal:
             while self._serve_batch():
                 pass
             self._seal()
+        except DiskFailed as error:
+            facts = {"error": str(error), "next": "check the disk, then tillproof journal verify, then tillproof serve"}
+            logger.critical("disk failed", extra=facts)
+            self._disk_failed = True
+            self.failed.set()
         except BaseException:
             logger.critical("journal writer died", exc_info=True)
             self.failed.set()
@@ -176,7 +222,7 @@ class SqliteJournal:
 
     def _serve_batch(self) -> bool:
         """Commit what waits; False once the journal is closed. An idle, unsealed journal is sealed after a second."""
-        unsealed = self._frontier.size > self._sealed_size
+        unsealed = self._frontier.size > self._sealed_size and not self.condition.trouble
         try:
             first = self._queue.get(timeout=self._seconds_to_seal() if unsealed else None)
         except queue.Empty:
@@ -197,6 +243,7 @@ class SqliteJournal:
             self._under_way = batch
             self._commit_batch(batch)
             self._under_way = []
+            self._checkpoint_where_due()
         return goes_on
 
     def _commit_batch(self, batch: Sequence[tuple[Callable[[Transaction], Any], Future[Any]]]) -> None:
@@ -204,7 +251,7 @@ class SqliteJournal:
         transaction = SqliteTransaction(self._connection, self._secret, self._frontier.size)
         frontier = self._frontier.copy()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin(any(isinstance(work, _Probe) for work, _ in batch))
             for work, future in batch:
                 answers.append(self._run_one(transaction, work, future))
             self._grow(frontier, transaction.hashes)
@@ -213,17 +260,22 @@ class SqliteJournal:
                 self._insert_checkpoint(frontier)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back()
-            self._unavailable = True
-            logger.error("commit failed", extra={"error": str(error)})
+            failure = self._met(error, "nothing could be made durable")
             for _, future in batch:
-                future.set_exception(JournalUnavailable(f"nothing could be made durable: {error}"))
+                future.set_exception(failure)
+            if isinstance(failure, DiskFailed):
+                raise failure from error
+            self._roll_back()
             return
-        self._frontier, self._unavailable = frontier, False
+        self._frontier = frontier
         if sealing:
             self._note_sealed(frontier.size)
-        if transaction.hashes:
-            self._tell_witness(frontier)
+        self._announce(transaction, answers)
+
+    def _announce(self, transaction: SqliteTransaction, answers: Sequence[Callable[[], None]]) -> None:
+        """After the commit: the witness first, then whoever waits for it."""
+        if transaction.hashes or self._witness_lags:
+            self._tell_witness(self._frontier)
         for then in transaction.after_commit:
             then()
         for answer in answers:
@@ -232,12 +284,53 @@ class SqliteJournal:
             with self._grown:
                 self._grown.notify_all()
 
+    def _begin(self, is_probe: bool) -> None:
+        """Begin to write, or in trouble only to read: whatever changes nothing (a repeated request) is answered all the same."""
+        reads_only = self.condition.trouble is not None and not is_probe
+        if reads_only != self._reads_only:
+            self._connection.execute(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
+            self._reads_only = reads_only
+        self._connection.execute("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    def _met(self, error: sqlite3.Error, told: str) -> WorkflowError:
+        """What callers get for an error of the database's, which the condition remembers. A DiskFailed must end the process."""
+        failure, code = translated(error, told), getattr(error, "sqlite_errorcode", 0)
+        if isinstance(failure, DiskFailed):
+            if code == _WRITE_FAILED and not is_writable(self.path):
+                failure = JournalReadOnly(str(failure))
+            elif code in _SHM_FAILED and not self._has_room():
+                failure = JournalUnavailable(str(failure), code=DISK_FULL)
+        if isinstance(failure, JournalDamaged):
+            self.condition.begin(JOURNAL_DAMAGED, str(failure))
+            return JournalUnavailable(str(failure), code=JOURNAL_DAMAGED)
+        if isinstance(failure, JournalUnavailable) and failure.code and not isinstance(failure, DiskFailed):
+            self.condition.begin(failure.code, str(error))
+        elif not isinstance(failure, DiskFailed):
+            logger.error("commit failed", extra={"error": str(error)})
+        return failure
+
+    def _has_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self.path.parent).free >= ROOM_BYTES
+        except OSError:
+            return True  # Whether it can be written is then found by writing.
+
+    def _end_trouble(self) -> None:
+        if not self._witness_lags:
+            self.condition.end_passing()
+
     def _tell_witness(self, frontier: Frontier) -> None:
-        """What is committed stays so when the witness cannot be written: it may lag, and the next commit tells it more."""
+        """What is committed stays so when the witness cannot be written: it lags, and the probe that ends the trouble tells it."""
+        self._witness_lags = True
         try:
             self._witness.append(frontier.size, frontier.root().hex())
         except OSError as error:
-            logger.error("witness not written", extra={"error": str(error), "size": frontier.size})
+            failure = translated_os(error, f"witness not written at size {frontier.size}")
+            if isinstance(failure, DiskFailed):
+                raise failure from error
+            self.condition.begin(failure.code, str(failure))
+        else:
+            self._witness_lags = False
 
     def _run_one(self, transaction: SqliteTransaction, work: Callable[[Transaction], Any], future: Future[Any]) -> Callable[[], None]:
         """Run one command in its savepoint; the returned function lets its caller answer."""
@@ -248,7 +341,12 @@ class SqliteJournal:
         except sqlite3.Error as error:
             if not self._connection.in_transaction:
                 raise  # SQLite gave the whole transaction up (disk full, I/O): nothing of the batch is stored.
-            failure: Exception = JournalUnavailable(f"the command could not be stored: {error}")
+            failure: Exception = self._refusal() if self._reads_only else self._met(error, "the command could not be stored")
+            if isinstance(failure, DiskFailed):
+                raise
+        except JournalDamaged as error:
+            self.condition.begin(JOURNAL_DAMAGED, str(error))
+            failure = error
         except Exception as error:
             failure = error
         else:
@@ -258,6 +356,25 @@ class SqliteJournal:
         self._connection.execute("RELEASE command")
         transaction.return_to(mark)
         return lambda: future.set_exception(failure)
+
+    def _refusal(self) -> JournalUnavailable:
+        trouble = self.condition.trouble
+        return JournalUnavailable(
+            trouble.detail if trouble else "it could not be written a moment ago", code=trouble.code if trouble else ""
+        )
+
+    def _checkpoint_where_due(self) -> None:
+        """Put a long WAL into the database: here, and not within a commit, where SQLite would hide that the disk failed."""
+        if not _REPORTS_WAL or self.condition.trouble:
+            return
+        try:
+            _, pages, done = self._connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+            if pages - done >= WAL_PAGES:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            failure = self._met(error, "the WAL could not be put into the database")
+            if isinstance(failure, DiskFailed):
+                raise failure from error
 
     def _grow(self, frontier: Frontier, hashes: Sequence[str]) -> None:
         nodes: list[Node] = []
@@ -291,7 +408,7 @@ class SqliteJournal:
 
     def _seal(self) -> None:
         """Sign a checkpoint of everything, if there is news since the last."""
-        if self._frontier.size == self._sealed_size:
+        if self._frontier.size == self._sealed_size or self.condition.trouble:
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -299,8 +416,11 @@ class SqliteJournal:
             self._connection.execute("COMMIT")
             self._note_sealed(self._frontier.size)
         except sqlite3.Error as error:
+            failure = self._met(error, "the checkpoint could not be stored")
+            if isinstance(failure, DiskFailed):
+                raise failure from error
             self._roll_back()
-            logger.error("checkpoint not stored", extra={"error": str(error)})
+            self._sealed_at = self._clock.monotonic()  # Tried again after the interval, not at once.
 
     def _turn_all_away(self) -> None:
         for _, future in self._under_way:
@@ -315,6 +435,25 @@ class SqliteJournal:
                 job[1].set_exception(JournalUnavailable("the journal is closed, or its writer died"))
 
 
+class _Probe:
+    """A write that changes nothing, to learn whether anything can be made durable; `then` is called once it is."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def __call__(self, transaction: Transaction) -> None:
+        transaction.touch()
+        transaction.on_commit(self._then)
+
+
+def refuse_regressed(path: Path, size: int, head: Head, node: Callable[[int, int], bytes]) -> None:
+    """Raise HeadRegressed where a journal of `size` entries with these nodes is not what its witness saw at `head`."""
+    if head.size > size:
+        raise HeadRegressed(f"{path} has {size} entries, its witness saw {head.size}")
+    if Frontier.restore(head.size, node).root().hex() != head.root:
+        raise HeadRegressed(f"{path} differs from what its witness saw at size {head.size}")
+
+
 def _open_or_make(path: Path, clock: Clock) -> Database:
     if not os.path.lexists(path):
         _make(path, clock)
@@ -323,6 +462,9 @@ def _open_or_make(path: Path, clock: Clock) -> Database:
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")  # What is erased is overwritten, not only unlinked.
+    database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    if _REPORTS_WAL:
+        database.execute("PRAGMA wal_autocheckpoint = 0")
     return database
 
 

@@ -51,7 +51,10 @@ class SqliteTransaction:
 
     def order(self, order_id: str) -> Order | None:
         row = self._one("SELECT body FROM orders WHERE id = ?", order_id)
-        return _order_decoder.decode(row[0]) if row else None
+        try:
+            return _order_decoder.decode(row[0]) if row else None
+        except msgspec.DecodeError as error:
+            raise JournalDamaged(f"the row of order {order_id[:80]} is not what was stored: {error}") from error
 
     def order_of_intent(self, intent_id: str) -> OrderId | None:
         row = self._one("SELECT order_id FROM payments WHERE intent_id = ?", intent_id)
