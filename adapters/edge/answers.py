@@ -143,7 +143,8 @@ def raw_body(max_body: int) -> bytes:
     if (request.content_length or 0) > max_body:
         raise BodyTooLarge(max_body)
     # A chunked body has no length: it is read to its end or one byte too far. A server that does not end such a stream
-    # itself (`wsgi.input_terminated`) gets an empty one from Werkzeug. A read may bring less than it was asked for.
+    # itself (`wsgi.input_terminated`) gets an empty one from Werkzeug. A read may bring less than it was asked for. Granian
+    # does not tell a stream that broke off from one that ended: what JSON came whole is then read, the rest is cut short.
     pieces: list[bytes] = []
     missing = max_body + 1
     try:
