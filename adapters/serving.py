@@ -31,6 +31,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from adapters.framing import StrictRequest
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -345,6 +347,7 @@ class ThreadedServer:
 class _VenueConnection(HTTPConnection):
     """One connection; `has_slot` while it may wait for its body in a thread."""
 
+    RequestHandlerClass = StrictRequest
     has_slot = False
 
     def communicate(self) -> bool:

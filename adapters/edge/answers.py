@@ -24,6 +24,15 @@ ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
 RETRY_AFTER_SECONDS = 5
 """What a 503 asks callers to wait where the error has no wish of its own."""
 
+MARKS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Of every answer, unless it says otherwise itself: for no browser to guess, frame, follow or keep."""
+
 _CHUNK = 65_536
 _CUT_SHORT = "ended before it was complete"
 _UTF8 = frozenset({"utf-8", "utf8"})
@@ -51,7 +60,7 @@ def trace_id() -> str:
 
 
 def install(app: Flask) -> None:
-    """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and `nosniff`.
+    """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
 
     BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, UnknownBooking, LockUnknown and UnknownTask 404, other Refused 409,
     JournalUnavailable 503 with `Retry-After`.
@@ -88,7 +97,8 @@ def _error_type(status: int) -> ErrorType:
 
 def _mark(response: Response) -> Response:
     response.headers["X-Trace-Id"] = trace_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    for name, value in MARKS.items():
+        response.headers.setdefault(name, value)
     return response
 
 
@@ -121,6 +131,10 @@ def _refuse_other_content() -> None:
         raise UnsupportedMediaType("expected charset utf-8")
     if request.headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}:
         raise UnsupportedMediaType("expected no Content-Encoding")
+    if (
+        request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked"
+    ):  # A server may see to this itself, or leave it to us.
+        raise UnsupportedMediaType("expected no Transfer-Encoding but chunked")
 
 
 def raw_body(max_body: int) -> bytes:
@@ -129,7 +143,8 @@ def raw_body(max_body: int) -> bytes:
     if (request.content_length or 0) > max_body:
         raise BodyTooLarge(max_body)
     # A chunked body has no length: it is read to its end or one byte too far. A server that does not end such a stream
-    # itself (`wsgi.input_terminated`) gets an empty one from Werkzeug. A read may bring less than it was asked for.
+    # itself (`wsgi.input_terminated`) gets an empty one from Werkzeug. A read may bring less than it was asked for. Granian
+    # does not tell a stream that broke off from one that ended: what JSON came whole is then read, the rest is cut short.
     pieces: list[bytes] = []
     missing = max_body + 1
     try:

@@ -66,7 +66,7 @@ def install_api(app: Flask, found: Schema) -> None:
         return Response(raw, mimetype=JSON)
 
     def docs() -> Response:
-        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"})
+        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": policy})
 
     for call, view in zip(CALLS, (openapi, docs), strict=True):
         app.add_url_rule(call.rule, call.id, view, methods=[call.method])

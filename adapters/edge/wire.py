@@ -171,7 +171,7 @@ LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 _ENCODER = msgspec.json.Encoder()
 _MOMENT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(?P<fraction>\d+))?"
-    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))",
+    r"(?:[Zz]|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>[0-5]\d))",
     re.ASCII,
 )
 

@@ -13,7 +13,6 @@ SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "FAULTS.md"
 
 # fmt: off
 NOT_YET: set[str] = {
-    "I14",
     "D12",
     "O2",
     "L3",
@@ -32,7 +31,6 @@ NOT_YET: set[str] = {
     "P3",
     "P4",
     "P14",
-    "I-13",
     "A3",
     "A9",
     "A10",
