@@ -12,10 +12,10 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TypeGuard, cast
 
 import msgspec
 from flask import Blueprint, Flask
@@ -34,6 +34,7 @@ from adapters.edge.strict_json import without_card_numbers
 from adapters.edge.wire import Request
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app, make_closed_app
+from adapters.health import Health
 from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.metrics import Metrics
@@ -46,23 +47,42 @@ from workflow.clock import SystemClock, to_text
 from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
-from workflow.errors import HeadRegressed, JournalDamaged, JournalInUse, JournalUnavailable, Refused, WorkflowError
+from workflow.errors import (
+    DiskFailed,
+    HeadRegressed,
+    JournalDamaged,
+    JournalInUse,
+    JournalUnavailable,
+    NotAFile,
+    Refused,
+    WorkflowError,
+)
+from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, Trouble
 from workflow.journal.connection import refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
+from workflow.journal.unwritable import UnwritableJournal
 from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
 from workflow.proof import Prover
 from workflow.retries import Pace
+from workflow.upkeep import Upkeep
+from workflow.verification import refuse_unexplained
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+EXIT_UNEXPECTED = 1
+EXIT_SETTINGS = 3
 EXIT_UNREACHABLE = 4
 EXIT_DAMAGED = 5
 HEAD_REGRESSED = "HEAD_REGRESSED"
 PROBE_MS = 60_000
+READ_SECONDS = 10.0
+"""The longest that one question of a request may hold a state of the journal."""
+REOPEN_SECONDS = 1.0
+"""How often a journal that could not be opened for writing is tried again."""
 logger = logging.getLogger(__name__)
 
 
@@ -131,13 +151,28 @@ def _build(settings: Settings, *, as_json: bool) -> Running:
     except JournalInUse as error:
         logger.critical("journal in use", extra=_why(error))
         raise SystemExit(EXIT_UNREACHABLE) from error
-    except JournalDamaged as error:
-        logger.critical("journal refused", extra=_why(error))
-        raise SystemExit(EXIT_DAMAGED) from error
     except (WorkflowError, BadTemplate) as error:
-        logger.critical("not started", extra=_why(error))
-        raise SystemExit(3) from error
+        if not _may_pass(error, settings):
+            raise _refusal(error) from error
+        running = _Unwritable(settings, error).running
     return running if as_json else Running(running.app, running.stop)
+
+
+def _may_pass(error: Exception, settings: Settings) -> TypeGuard[JournalUnavailable]:
+    """The journal is there and cannot be written now. Of a disk that failed nothing is tried again."""
+    return isinstance(error, JournalUnavailable) and not isinstance(error, DiskFailed) and settings.journal.exists()
+
+
+def _refusal(error: WorkflowError | BadTemplate) -> SystemExit:
+    """Say why nothing is served; the end with the code that goes with it."""
+    if isinstance(error, JournalDamaged) and not isinstance(error, NotAFile):
+        logger.critical("journal refused", extra=_why(error))
+        return SystemExit(EXIT_DAMAGED)
+    if isinstance(error, DiskFailed):
+        logger.critical("disk failed", extra=_why(error))
+        return SystemExit(EXIT_UNEXPECTED)
+    logger.critical("not started", extra=_why(error))
+    return SystemExit(EXIT_SETTINGS)
 
 
 def _why(error: WorkflowError | BadTemplate) -> dict[str, str]:
@@ -175,75 +210,192 @@ def _start(settings: Settings) -> Running:
     return Running(opened.dojo, partial(_stop, venue, opened), partial(_say_where, venue))
 
 
-def _open(settings: Settings) -> _Opened:
-    _know_inbound_types()
-    bill = read_template(settings.bill_template, settings.venue_name)
-    clock, machines = SystemClock(), declared_machines()
+def _open(settings: Settings, past: Sequence[Trouble] = ()) -> _Opened:
+    """Everything around the journal; `past` is trouble that it must be told of."""
+    read_template(settings.bill_template, settings.venue_name)  # First: a bad one must not leave the journal open.
+    clock = SystemClock()
     journal = _open_journal(settings)
-    engine, reads = Engine(journal, machines, clock, _engine_settings(settings)), SqliteReads(settings.journal)
-    metrics = Metrics(reads, clock)
-    dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
-    senders = _senders(dojo)
+    journal.condition.give_back(list(past))
+    engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
+    upkeep = Upkeep(engine, journal, SqliteReads(settings.journal), settings.witness, clock, settings.verify_s)
+    try:
+        sends = _look_at(settings, upkeep)
+        reads = _reads(settings, journal)
+        reads.keep_spare()
+    except WorkflowError:
+        journal.close()
+        raise
+    health = Health(
+        condition=journal.condition,
+        dead=lambda: _dead_threads(journal, outbox if sends else None),
+        verified=lambda: upkeep.last,
+        wal_bytes=journal.wal_bytes,
+    )
+    metrics = Metrics(reads, health, clock)
+    senders = _senders(dojo_client(settings, on_call=partial(_count_call, metrics)))
     if caller := _till_caller(settings, clock, metrics):
         senders[TellTill.name] = partial(_tell_till, caller, reads)
     outbox = Outbox(engine, senders, clock, _outbox_settings(settings))
-    dojo_side = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
-    metrics.watch(dojo_side, "dojo")
-    blueprints = (
-        till.TillApi(engine, reads, clock, _till_settings(settings), journal.wait_for_more).blueprint(),
-        api.Api(engine, reads, machines["order"].ident, Prover(reads, journal)).blueprint(),
-        health_blueprint(partial(_reasons, journal, outbox)),
-        metrics.blueprint(),
-    )
-    venue = _venue_app(settings, blueprints)
-    metrics.watch(venue, "venue")
+    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
 
     def begin() -> None:
-        outbox.start()
+        if sends:
+            outbox.start()
+        upkeep.start()
         threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
         logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
 
     def close() -> None:
+        upkeep.stop()
         outbox.stop()
         journal.close()
 
-    return _Opened(dojo_side, venue, begin, close)
+    return _Opened(dojo, venue, begin, close)
 
 
-class _Closed:
-    """The journal lacks entries that were acknowledged: nothing of it is served until an operator accepts the loss (S11).
+def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
+    """Verify before anything is served, as far as the time goes; whether anything may be sent. Raises JournalDamaged."""
+    refuse_unexplained(SqliteReads(settings.journal))
+    fault = upkeep.verify_first()
+    if fault and not fault.seq:
+        raise JournalDamaged(f"{settings.journal}: {fault.reason}")
+    if fault:
+        upkeep.refuse(fault)
+    return fault is None
 
-    Then everything is opened and takes the place of what said no, without a restart.
-    """
 
-    def __init__(self, settings: Settings, error: HeadRegressed) -> None:
-        logger.critical("journal is behind its witness", extra=_why(error))
+def _open_reading(settings: Settings, journal: UnwritableJournal) -> _Opened:
+    """Both sides around a journal that can be read only: nothing is sent, since no answer could be kept."""
+    clock, reads = SystemClock(), _reads(settings, journal)
+    engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
+    health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
+    metrics = Metrics(reads, health, clock)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
+    return _Opened(dojo, venue, lambda: None, journal.close)
+
+
+def _reads(settings: Settings, journal: SqliteJournal | UnwritableJournal) -> SqliteReads:
+    return SqliteReads(settings.journal, seconds=READ_SECONDS, on_damage=partial(journal.condition.begin, JOURNAL_DAMAGED))
+
+
+def _sides(
+    settings: Settings,
+    engine: Engine,
+    reads: SqliteReads,
+    metrics: Metrics,
+    health: Health,
+    prover: Prover,
+    wait_for_more: Callable[[int, float], None],
+) -> tuple[Flask, Flask]:
+    """Dojo's side and the venue's."""
+    _know_inbound_types()
+    clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
+    dojo = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
+    metrics.watch(dojo, "dojo")
+    blueprints = (
+        till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
+        api.Api(engine, reads, declared_machines()["order"].ident, prover, health).blueprint(),
+        health_blueprint(health.reasons),
+        metrics.blueprint(),
+    )
+    venue = _venue_app(settings, blueprints)
+    metrics.watch(venue, "venue")
+    return dojo, venue
+
+
+class _Later:
+    """Something else is served until the journal can be opened; then everything takes its place, without a restart."""
+
+    def __init__(self, settings: Settings, dojo: WSGIApplication, venue: WSGIApplication) -> None:
         self._settings, self._lock = settings, threading.Lock()
         self._opened: _Opened | None = None
-        blueprints = (
-            health_blueprint(lambda: [HEAD_REGRESSED]),
-            closed_blueprint(HEAD_REGRESSED, to_text(SystemClock().now()), str(error), self._accept),
-        )
-        self._dojo = Switch(make_closed_app("the journal lacks entries that were acknowledged; an operator must look"))
-        self._venue = Switch(_venue_app(settings, blueprints))
+        self._dojo, self._venue = Switch(dojo), Switch(venue)
         self._server = _listen(settings, self._venue)
         self.running = Running(self._dojo, self._stop, partial(_say_where, self._server))
 
-    def _accept(self, actor: str, reason: str) -> str:
-        with self._lock:
-            if self._opened:
-                raise Refused("the loss was accepted before")
-            lost = accept_loss(self._settings, actor, reason)
-            opened = self._opened = _open(self._settings)
-            self._dojo.app, self._venue.app = opened.dojo, opened.venue
-            opened.begin()
-            return lost
+    def _take_its_place(self, past: Sequence[Trouble] = ()) -> None:
+        opened = self._opened = _open(self._settings, past)
+        self._dojo.app, self._venue.app = opened.dojo, opened.venue
+        opened.begin()
 
     def _stop(self) -> None:
         self._server.stop()
         if self._opened:
             self._opened.close()
         logger.info("stopped")
+
+
+class _Closed(_Later):
+    """The journal lacks entries that were acknowledged: nothing of it is served until an operator accepts the loss (S11)."""
+
+    def __init__(self, settings: Settings, error: HeadRegressed) -> None:
+        logger.critical("journal is behind its witness", extra=_why(error))
+        blueprints = (
+            health_blueprint(lambda: [HEAD_REGRESSED]),
+            closed_blueprint(HEAD_REGRESSED, to_text(SystemClock().now()), str(error), self._accept),
+        )
+        dojo = make_closed_app("the journal lacks entries that were acknowledged; an operator must look")
+        super().__init__(settings, dojo, _venue_app(settings, blueprints))
+
+    def _accept(self, actor: str, reason: str) -> str:
+        with self._lock:
+            if self._opened:
+                raise Refused("the loss was accepted before")
+            lost = accept_loss(self._settings, actor, reason)
+            self._take_its_place()
+            return lost
+
+
+class _Unwritable(_Later):
+    """The journal cannot be written now (S2, S16; S1 and S3 at the start): what can be read of it is served, and it is tried again."""
+
+    def __init__(self, settings: Settings, error: JournalUnavailable) -> None:
+        logger.critical("journal cannot be written", extra=_why(error))
+        self._stopping = threading.Event()
+        self._trouble = Trouble(code=error.code or JOURNAL_READ_ONLY, since=to_text(SystemClock().now()), detail=str(error))
+        try:
+            journal = UnwritableJournal(settings.journal, settings.witness, load_key(settings.signing_key), SystemClock(), error)
+            self._reading = _open_reading(settings, journal)
+        except JournalUnavailable as unreadable:
+            self._reading = self._unreadable(settings, unreadable)
+        super().__init__(settings, self._reading.dojo, self._reading.venue)
+        threading.Thread(target=self._try_again, name="journal-reopen", daemon=True).start()
+
+    def _unreadable(self, settings: Settings, error: JournalUnavailable) -> _Opened:
+        def accept(actor: str, reason: str) -> str:
+            raise Refused(f"nothing is lost: {error}")
+
+        blueprints = (
+            health_blueprint(lambda: [self._trouble.code]),
+            closed_blueprint(self._trouble.code, self._trouble.since, str(error), accept),
+        )
+        return _Opened(
+            make_closed_app("the journal can be neither written nor read now"), _venue_app(settings, blueprints), lambda: None, lambda: None
+        )
+
+    def _try_again(self) -> None:
+        while not self._stopping.wait(REOPEN_SECONDS):
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                try:
+                    self._take_its_place([replace(self._trouble, until=to_text(SystemClock().now()))])
+                except (JournalInUse, JournalUnavailable) as error:
+                    if isinstance(error, DiskFailed):
+                        _end_process(_refusal(error))
+                except (WorkflowError, BadTemplate) as error:  # Whoever starts it again gets the answer of a start.
+                    _end_process(_refusal(error))
+                else:
+                    logger.warning("journal writable again", extra={"since": self._trouble.since})
+                    self._reading.close()
+                    return
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        with self._lock:
+            super()._stop()
+            if not self._opened:
+                self._reading.close()
 
 
 def _know_inbound_types() -> None:
@@ -291,8 +443,12 @@ def _end_with_writer(journal: SqliteJournal) -> None:
     """A process without its writer is half alive: end it, so that whoever watches it starts it again."""
     journal.failed.wait()
     logger.critical("ending: the journal's writer died", extra={"next": "tillproof journal verify, then tillproof serve"})
+    _end_process(SystemExit(EXIT_UNEXPECTED))
+
+
+def _end_process(code: SystemExit) -> NoReturn:
     os.kill(os.getppid(), signal.SIGTERM)
-    os._exit(1)
+    os._exit(cast(int, code.code))
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:
@@ -398,16 +554,10 @@ def _venue_app(settings: Settings, blueprints: Iterable[Blueprint]) -> Flask:
     return app
 
 
-def _reasons(journal: SqliteJournal, outbox: Outbox) -> list[str]:
-    """Why this process is not ready; Dojo being unreachable is no reason, since a restart would not help."""
-    reasons = []
-    if not journal.is_alive:
-        reasons.append("WRITER_DEAD")
-    elif not journal.is_writable():
-        reasons.append("JOURNAL_UNAVAILABLE")
-    if not outbox.is_alive:
-        reasons.append("OUTBOX_DEAD_THREAD")
-    return reasons
+def _dead_threads(journal: SqliteJournal, outbox: Outbox | None) -> list[str]:
+    """Codes of what has ended and should run; without an outbox nothing is sent on purpose."""
+    found = [] if journal.is_alive else ["WRITER_DEAD"]
+    return found + ([] if outbox is None or outbox.is_alive else ["OUTBOX_DEAD_THREAD"])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,41 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it can do its work."""
+"""`/healthz` and `/readyz`: whether the process lives, and whether it can do its work.
+
+`Health` is the one home of what is wrong in this process and stands in no journal; `/api/attention` and `/metrics` read it as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from flask import Blueprint, Response
 
 from adapters.edge.openapi import Call
+from workflow.journal.condition import Condition
+from workflow.journal.reads import StoredAttention
+from workflow.upkeep import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the journal and the threads around it are: `dead` names threads that ended, `verified` is the last verification."""
+
+    condition: Condition
+    dead: Callable[[], list[str]]
+    verified: Callable[[], Report | None]
+    wal_bytes: Callable[[], int]
+
+    def reasons(self) -> list[str]:
+        """Why this process is not ready; Dojo being unreachable is no reason, since a restart would not help."""
+        return [*(trouble.code for trouble in self.condition.standing()), *self.dead()]
+
+    def attention(self) -> list[StoredAttention]:
+        """What needs a person and cannot be journaled as long as it stands."""
+        return [
+            StoredAttention(order_id="", code=trouble.code, payment_intent_id="", since=trouble.since, detail=trouble.detail)
+            for trouble in self.condition.standing()
+        ]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Tally
 from collections.abc import Iterator
 from datetime import datetime
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from adapters.edge.openapi import Call
+from adapters.health import Health
 from workflow.clock import Clock, from_text
+from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.reads import SqliteReads
 from workflow.lifecycle import ORDER
 
@@ -25,7 +28,7 @@ CALLS = (
 class Metrics:
     """The counters of one process; `observe_call` is called from any thread."""
 
-    def __init__(self, reads: SqliteReads, clock: Clock) -> None:
+    def __init__(self, reads: SqliteReads, health: Health, clock: Clock) -> None:
         self.registry = CollectorRegistry()
         self._calls = Counter(
             "tillproof_attempts",
@@ -46,7 +49,7 @@ class Metrics:
             ["side", "method", "status"],
             registry=self.registry,
         )
-        self.registry.register(_JournalCollector(reads, clock))
+        self.registry.register(_JournalCollector(reads, health, clock))
 
     def observe_call(self, target: str, result: str) -> None:
         """A call ended; `result` is the status, or `none` without an answer."""
@@ -82,10 +85,10 @@ class Metrics:
 
 
 class _JournalCollector:
-    """Gauges that are read from the journal when they are asked for."""
+    """Gauges that are read from the journal when they are asked for; of one that cannot be read, what this process knows of it."""
 
-    def __init__(self, reads: SqliteReads, clock: Clock) -> None:
-        self._reads, self._clock = reads, clock
+    def __init__(self, reads: SqliteReads, health: Health, clock: Clock) -> None:
+        self._reads, self._health, self._clock = reads, health, clock
 
     def describe(self) -> list[Metric]:
         """Nothing beforehand: registering must not read the journal."""
@@ -93,10 +96,40 @@ class _JournalCollector:
 
     def collect(self) -> Iterator[Metric]:
         """The gauges, as they are now."""
+        yield from self._known()
+        try:
+            yield from list(self._stored())
+        except (JournalUnavailable, JournalDamaged):
+            yield self._attention([])
+
+    def _known(self) -> Iterator[Metric]:
+        """What stands in no journal."""
+        failures = CounterMetricFamily("tillproof_journal_failures", "Writes that the journal could not take, by why", labels=["code"])
+        for code, count in sorted(self._health.condition.failures.items()):
+            failures.add_metric([code], count)
+        yield failures
+        yield GaugeMetricFamily("tillproof_wal_bytes", "Length of the journal's write-ahead log", value=self._health.wal_bytes())
+        if last := self._health.verified():
+            age = max(0.0, (self._clock.now() - from_text(last.at)).total_seconds())
+            yield GaugeMetricFamily(
+                "tillproof_verification_ok", "1 where the last verification found the journal whole", value=not last.fault
+            )
+            yield GaugeMetricFamily("tillproof_verification_age_seconds", "Since the last verification ended", value=age)
+            yield GaugeMetricFamily("tillproof_verification_entries", "Entries that it verified", value=last.entries)
+
+    def _attention(self, stored: list[tuple[str, int]]) -> Metric:
+        """By code, both what is journaled and what cannot be."""
+        tally = Tally(dict(stored)) + Tally(row.code for row in self._health.attention())
+        family = GaugeMetricFamily("tillproof_attention", "What needs a person, by code", labels=["code"])
+        for code, count in sorted(tally.items()):
+            family.add_metric([code], count)
+        return family
+
+    def _stored(self) -> Iterator[Metric]:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
         yield self._by("tillproof_events_total", "Events kept, by type and what became of them", ["type", "outcome"], _EVENTS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
-        yield self._by("tillproof_attention", "What needs a person, by code", ["code"], _ATTENTION)
+        yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
         yield self._one("tillproof_parked_intents", "Intents that no order explains", "SELECT count(*) FROM parked")
         yield self._one("tillproof_journal_rows", "Entries of the journal", "SELECT coalesce(max(seq), 0) FROM journal")

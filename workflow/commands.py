@@ -242,6 +242,16 @@ class AcceptLostTail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteTrouble:
+    """The journal could not be written from `since` until `until` (UTC text), so it could not be told: now it can."""
+
+    code: str
+    detail: str
+    since: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """Re-read up to `limit` intents that are open for too long: a lost event costs delay, never money."""
 
@@ -292,5 +302,5 @@ OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking
-VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | Sweep
+VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | NoteTrouble | Sweep
 Command: TypeAlias = Request | OrderRequest | BookingRequest | VenueRequest | Result

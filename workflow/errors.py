@@ -97,11 +97,14 @@ class TryAgain(WorkflowError):
 
 
 class JournalUnavailable(TryAgain):
-    """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk. `code` says which, where known."""
+    """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk. `code` says which, where known.
 
-    def __init__(self, message: str, *, code: str = "") -> None:
-        super().__init__(message)
-        self.code = code
+    `is_unknown`: this very request may be stored, and the same again tells; otherwise it certainly is not.
+    """
+
+    def __init__(self, message: str, *, after_seconds: float | None = None, code: str = "", is_unknown: bool = False) -> None:
+        super().__init__(message, after_seconds=after_seconds)
+        self.code, self.is_unknown = code, is_unknown
 
 
 class JournalReadOnly(JournalUnavailable):
@@ -115,7 +118,7 @@ class DiskFailed(JournalUnavailable):
     """The disk failed while this was written: whether it is stored is unknown, and the same request again tells. Check the disk."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="DISK_FAILED")
+        super().__init__(message, code="DISK_FAILED", is_unknown=True)
 
 
 class OutcomeUnknown(WorkflowError):

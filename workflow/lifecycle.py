@@ -280,6 +280,11 @@ DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
 ATTENTION = {
     #          code                       why (a sentence for a person)                                   what to do next
     "HEAD_REGRESSED":           Attention("The journal lacks entries that its witness saw: money may be missing from it.", "Find the newer journal; only if there is none: resolve with accept_lost_tail, or tillproof journal accept-lost-tail."),
+    "CHAIN_BROKEN":             Attention("The journal is not what was written: an entry was changed, or is gone.", "Stop the server, keep the file as evidence, put a sealed copy in its place; tillproof journal verify names the first bad entry."),
+    "JOURNAL_DAMAGED":          Attention("The journal's file is damaged: the disk or its memory is not to be trusted.", "Stop the server, keep the file, put a sealed copy in its place on another disk; tillproof journal verify."),
+    "DISK_FULL":                Attention("The disk is full: no order and no payment is taken.",                         "Free space beside the journal and its witness. Service resumes by itself."),
+    "JOURNAL_READ_ONLY":        Attention("The journal, its directory or its witness cannot be written: no order and no payment is taken.", "Mend the permissions, or mount the disk for writing. Service resumes by itself."),
+    "JOURNAL_BUSY":             Attention("Another program holds the journal: no order and no payment is taken.",        "End that program, or have it close the file. Service resumes by itself."),
     "PAID_BUT_REFUSED":         Attention("The customer has paid, but the till refused the order.",          "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "PAID_BUT_CLOSED":          Attention("Money counts on an order that is closed.",                        "Give the money back in Dojo's portal, then resolve with mark_given_back."),
     "CANCEL_PENDING_REVERSAL":  Attention("The order ended, but Dojo still holds the customer's money.",     "Wait for Dojo to reverse it; after an hour, call Dojo."),

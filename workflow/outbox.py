@@ -65,7 +65,10 @@ class Outbox:
 
     def start(self) -> None:
         """Take up what an earlier process left, and begin to send."""
-        self._engine.recover_leases()
+        try:
+            self._engine.recover_leases()
+        except JournalUnavailable as error:
+            logger.warning("leases left to run out", extra={"error": str(error)})
         for thread in self._threads:
             thread.start()
         self._timer.start()

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workflow import requests
-from workflow.commands import AcceptLostTail, AttemptFailed, PauseDestination, RequeueTask, ResolveVenue, SetVenue, Sweep, VenueRequest
+from workflow.commands import (
+    AcceptLostTail,
+    AttemptFailed,
+    NoteTrouble,
+    PauseDestination,
+    RequeueTask,
+    ResolveVenue,
+    SetVenue,
+    Sweep,
+    VenueRequest,
+)
 from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent
 from workflow.entry import Facts
@@ -31,6 +41,11 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
         case AcceptLostTail():
             facts: Facts = {"reason": command.reason, "lost": command.lost}
             unit.note("operator", facts, cause="resolve:accept_lost_tail", actor=command.actor, trigger="accept_lost_tail")
+            return Outcome()
+        case NoteTrouble():
+            facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
+            for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
+                unit.note("attention", facts, cause=f"trouble:{command.code}", actor="journal", trigger=trigger)
             return Outcome()
         case Sweep():
             return _sweep(command, unit)

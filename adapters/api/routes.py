@@ -16,10 +16,12 @@ from adapters.api.views import (
     Page,
     Requeued,
     TaskView,
+    VerificationView,
     attention_views,
     entry_view,
     order_view,
     task_view,
+    verification_view,
 )
 from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
@@ -27,11 +29,12 @@ from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import ReasonRequest
+from adapters.health import Health
 from workflow import export
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine
-from workflow.errors import UnknownOrder
-from workflow.journal.reads import OrderFilter, Position, SqliteReads
+from workflow.errors import JournalDamaged, JournalUnavailable, UnknownOrder
+from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.ports import OrderId
@@ -75,6 +78,7 @@ CALLS = (
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
+    Call(id="verification",  method="GET",  path="/api/verification",              answer=VerificationView, summary="Read what the last verification in the background found.", **_AUDITOR),
     Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
 )
 # fmt: on
@@ -83,8 +87,8 @@ CALLS = (
 class Api:
     """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover) -> None:
-        self._engine, self._reads, self._machine, self._prover = engine, reads, machine, prover
+    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health) -> None:
+        self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -135,11 +139,11 @@ class Api:
         outcome = self._engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal
-        return _json(AttentionPage(data=attention_views([row for row in self._reads.attention() if not row.order_id])))
+        return _json(AttentionPage(data=attention_views([row for row in self._open_attention(None) if not row.order_id])))
 
     def attention(self) -> Response:
         """Everything that needs a person, the gravest first."""
-        return _json(AttentionPage(data=attention_views(self._reads.attention(_one_of("code", ATTENTION, ATTENTION)))))
+        return _json(AttentionPage(data=attention_views(self._open_attention(_one_of("code", ATTENTION, ATTENTION)))))
 
     def outbox(self) -> Response:
         """Tasks, newest first, a page at a time."""
@@ -171,6 +175,20 @@ class Api:
             raise BadInput("to", f"expected a position from {first} on, got {last}")
         kind = "text/csv" if form == "csv" else "application/x-ndjson"
         return Response(export.lines(self._reads, form, first, last), mimetype=kind)
+
+    def verification(self) -> Response:
+        """The last verification of the whole journal."""
+        return _json(verification_view(self._health.verified()))
+
+    def _open_attention(self, code: str | None) -> list[StoredAttention]:
+        """What is journaled, and what cannot be as long as it stands: of a journal that cannot be read, that alone."""
+        standing = [row for row in self._health.attention() if code in {None, row.code}]
+        try:
+            return standing + self._reads.attention(code)
+        except (JournalUnavailable, JournalDamaged):
+            if standing:
+                return standing
+            raise
 
     def _view(self, order_id: str) -> OrderView:
         stored = self._reads.order(order_id)

@@ -10,6 +10,7 @@ from workflow.journal.reads import StoredAttention, StoredEntry, StoredTaskRow
 from workflow.lifecycle import ATTENTION
 from workflow.money import Money
 from workflow.order import Attention, Order, Payment
+from workflow.upkeep import Report
 
 T = TypeVar("T")
 
@@ -124,11 +125,39 @@ class TaskView(View, frozen=True, kw_only=True):
     done_at: str | None
 
 
+class FaultView(View, frozen=True, kw_only=True):
+    """An entry that is not what was written, and in words why."""
+
+    seq: int
+    reason: str
+
+
+class VerificationView(View, frozen=True, kw_only=True):
+    """The last verification of the whole journal: when it ended (null before the first has), and the first entry that was wrong.
+
+    Entry 0 stands for the file as a whole.
+    """
+
+    at: str | None
+    entries: int
+    seconds: float
+    ok: bool | None
+    first_bad: FaultView | None
+
+
 class Requeued(View, frozen=True, kw_only=True):
     """A given-up call that waits again."""
 
     id: str
     status: str
+
+
+def verification_view(report: Report | None) -> VerificationView:
+    """The verification as an auditor sees it."""
+    if report is None:
+        return VerificationView(at=None, entries=0, seconds=0.0, ok=None, first_bad=None)
+    fault = FaultView(seq=report.fault.seq, reason=report.fault.reason) if report.fault else None
+    return VerificationView(at=report.at, entries=report.entries, seconds=round(report.seconds, 3), ok=fault is None, first_bad=fault)
 
 
 def attention_views(rows: list[StoredAttention]) -> list[OpenAttention]:

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
 from adapters.edge.wire import Answer, encode
-from workflow.errors import JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownBooking, UnknownOrder, UnknownTask
+from workflow.errors import JournalDamaged, JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownBooking, UnknownOrder, UnknownTask
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -63,7 +63,7 @@ def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
 
     BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, UnknownBooking, LockUnknown and UnknownTask 404, other Refused 409,
-    JournalUnavailable 503 with `Retry-After`.
+    JournalUnavailable and JournalDamaged 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
@@ -76,6 +76,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(NotOffered, lambda error: error_answer(400, _not_offered(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
     app.register_error_handler(JournalUnavailable, _journal_unavailable)
+    app.register_error_handler(JournalDamaged, _journal_damaged)
     app.register_error_handler(Exception, _unforeseen)
 
 
@@ -114,9 +115,19 @@ def _not_offered(error: NotOffered) -> str:
 
 
 def _journal_unavailable(error: JournalUnavailable) -> Response:
-    logger.warning("journal was unavailable", extra={"trace_id": trace_id()}, exc_info=error)
+    # What has a name is told at length where it begins: a line for each caller must not fill up the disk that is full.
+    facts = {"trace_id": trace_id(), "code": error.code, "error": str(error)}
+    logger.warning("journal was unavailable", extra=facts, exc_info=None if error.code else error)
     wait = RETRY_AFTER_SECONDS if error.after_seconds is None else math.ceil(error.after_seconds)
-    return error_answer(503, "the journal is unavailable, nothing was changed", trace_id(), {"Retry-After": str(wait)})
+    why = f" ({error.code})" if error.code else ""
+    what = "whether this was stored is unknown: send the same again" if error.is_unknown else "nothing was changed"
+    return error_answer(503, f"the journal is unavailable{why}, {what}", trace_id(), {"Retry-After": str(wait)})
+
+
+def _journal_damaged(error: JournalDamaged) -> Response:
+    logger.error("journal is damaged", extra={"trace_id": trace_id()}, exc_info=error)
+    message = "the journal is damaged, nothing was changed; a person must look"
+    return error_answer(503, message, trace_id(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _unforeseen(error: Exception) -> Response:

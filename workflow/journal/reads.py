@@ -375,16 +375,21 @@ class SqliteReads:
     @contextmanager
     def _open(self) -> Iterator[Database]:
         """This thread's connection; where none can be opened any more the spare one, which threads take in turns."""
+        try:
+            database = self._database()
+        except JournalUnavailable:
+            if not self._spare:
+                raise
+            with self._spare_lock:
+                yield self._spare
+            return
+        yield database
+
+    def _database(self) -> Database:
         if not hasattr(self._local, "database"):
-            try:
-                self._local.database = connect(self._path, read_only=True)
-            except JournalUnavailable:
-                if not self._spare:
-                    raise
-                with self._spare_lock:
-                    yield self._spare
-                return
-        yield self._local.database
+            self._local.database = connect(self._path, read_only=True)
+        database: Database = self._local.database
+        return database
 
     def _decoded(self, row: tuple[Any, ...], decode: Callable[[tuple[Any, ...]], T]) -> T:
         try:

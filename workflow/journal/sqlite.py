@@ -425,7 +425,7 @@ class SqliteJournal:
     def _turn_all_away(self) -> None:
         for _, future in self._under_way:
             if not future.done():
-                future.set_exception(JournalUnavailable("the journal's writer died: whether this was stored is unknown"))
+                future.set_exception(JournalUnavailable("the journal's writer died: whether this was stored is unknown", is_unknown=True))
         while True:
             try:
                 job = self._queue.get_nowait()

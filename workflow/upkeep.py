@@ -1,0 +1,177 @@
+"""What is done for the journal while it is served: it is verified in the background, and it hears of the trouble that it had.
+
+Two threads. One looks each second whether trouble has come or gone, and journals what is over. The other verifies everything at the
+start and then once a period, in small slices with long pauses, so that no request waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from workflow.clock import Clock, to_text
+from workflow.commands import NoteTrouble
+from workflow.engine import Engine
+from workflow.errors import JournalUnavailable
+from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED
+from workflow.journal.reads import SqliteReads
+from workflow.journal.sqlite import SqliteJournal
+from workflow.verification import Fault, Verifier
+
+WATCH_SECONDS = 1.0
+STOP_SECONDS = 0.2
+FIRST_SECONDS = 0.5
+"""How long verification may hold up the start: a small journal is whole before it is served, the rest of a large one follows."""
+ENTRIES_AT_ONCE = 50
+"""Verified in one go, some milliseconds, in the background."""
+PAUSE_SECONDS = 0.02
+PAUSE_TIMES = 9
+"""The pause between two slices is so many times as long as the slice took: nine tenths of the time belong to others."""
+TABLE_SECONDS = 30.0
+"""SQLite's own check of one table holds a state of the journal, and may so for this long."""
+NICENESS = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The verification that ended last: when (UTC text), how many entries, in how many seconds, and the first fault."""
+
+    at: str
+    entries: int
+    seconds: float
+    fault: Fault | None
+
+
+class Upkeep:
+    """Keeps one journal; `last` is the newest finished verification."""
+
+    def __init__(self, engine: Engine, journal: SqliteJournal, reads: SqliteReads, witness: Path, clock: Clock, period_s: float) -> None:
+        self._engine, self._journal, self._clock, self._period_s = engine, journal, clock, period_s
+        self._new_verifier = partial(Verifier, reads, witness, journal.public_key)
+        self._reads = reads
+        self.last: Report | None = None
+        self._stopping = threading.Event()
+        self._first: Verifier | None = self._new_verifier()
+        self._began = clock.monotonic()
+        self._threads = [
+            threading.Thread(target=self._forever, args=(self._watch, WATCH_SECONDS), name="journal-watch", daemon=True),
+            threading.Thread(target=self._verify_forever, name="journal-verify", daemon=True),
+        ]
+
+    def verify_first(self) -> Fault | None:
+        """Verify for at most FIRST_SECONDS, before anything is served; what was found wrong. The background goes on where this ended."""
+        ends_at, verifier = self._began + FIRST_SECONDS, self._first
+        assert verifier is not None
+        verifier.note_integrity(self._reads.integrity(seconds=FIRST_SECONDS))
+        while verifier.found.ok and verifier.step(ENTRIES_AT_ONCE) and self._clock.monotonic() < ends_at:
+            pass
+        return verifier.found.first_bad
+
+    def start(self) -> None:
+        """Begin both."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End both, and journal what is over if that can be done; a check of SQLite's own that is under way is left alone."""
+        self._stopping.set()
+        for thread in filter(threading.Thread.is_alive, self._threads):
+            thread.join(STOP_SECONDS)
+        with suppress(JournalUnavailable):
+            self._tell_journal()
+
+    def _forever(self, do: Callable[[], None], seconds: float) -> None:
+        while not self._stopping.wait(seconds):
+            try:
+                do()
+            except JournalUnavailable as error:
+                logger.warning("upkeep put off", extra={"error": str(error)})
+            except Exception:  # The top of the thread: without it nobody would look any more.
+                logger.exception("upkeep failed")
+
+    def _watch(self) -> None:
+        self._journal.look()
+        if self._journal.is_writable():
+            self._tell_journal()
+
+    def _tell_journal(self) -> None:
+        over = self._journal.condition.take_over()
+        try:
+            while over:
+                trouble = over[0]
+                self._engine.handle(NoteTrouble(code=trouble.code, detail=trouble.detail, since=trouble.since, until=trouble.until))
+                del over[0]
+        finally:
+            self._journal.condition.give_back(over)
+
+    # -- verification
+
+    def _verify_forever(self) -> None:
+        _step_back()
+        self._verify_once()
+        self._forever(self._verify_once, self._period_s)
+
+    def _verify_once(self) -> None:
+        if self._journal.condition.trouble and self.last and self.last.fault:
+            return  # It was found broken, and stays so until somebody puts another one in its place.
+        verifier, self._first = self._first or self._new_verifier(), None
+        began = self._began if self.last is None else self._clock.monotonic()
+        if not self._finish(verifier):
+            return
+        found, seconds = verifier.found, self._clock.monotonic() - began
+        self.last = Report(at=to_text(self._clock.now()), entries=found.entries, seconds=seconds, fault=found.first_bad)
+        facts = {"entries": found.entries, "milliseconds": int(seconds * 1000)}
+        if fault := found.first_bad:
+            self.refuse(fault)
+            logger.critical("journal is not whole", extra=facts | {"seq": fault.seq, "reason": fault.reason, "next": NEXT})
+        else:
+            logger.info("journal verified", extra=facts)
+
+    def refuse(self, fault: Fault) -> None:
+        """From now on nothing is written: a broken journal is evidence."""
+        where = f"entry {fault.seq}: " if fault.seq else ""
+        self._journal.condition.begin(CHAIN_BROKEN if fault.seq else JOURNAL_DAMAGED, f"{where}{fault.reason}")
+
+    def _finish(self, verifier: Verifier) -> bool:
+        """Take all steps that are left; False where it was time to stop."""
+        while verifier.found.ok:
+            began = self._clock.monotonic()
+            try:
+                goes_on = verifier.step(ENTRIES_AT_ONCE)
+            except JournalUnavailable:
+                goes_on, began = True, began - WATCH_SECONDS / PAUSE_TIMES
+            if not goes_on:
+                break
+            if self._pause(began):
+                return False
+        for table in self._reads.tables() if verifier.found.ok else ():
+            began = self._clock.monotonic()
+            answer = self._reads.integrity(table, seconds=TABLE_SECONDS)
+            if answer is None:
+                logger.warning("table too large to be checked beside the service", extra={"table": table, "next": NEXT})
+            verifier.note_integrity(answer)
+            if self._pause(began):
+                return False
+        return True
+
+    def _pause(self, began: float) -> bool:
+        return self._stopping.wait(max(PAUSE_SECONDS, PAUSE_TIMES * (self._clock.monotonic() - began)))
+
+
+NEXT = "tillproof journal verify"
+
+
+def _step_back() -> None:
+    """Let this thread come after all others, where a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
