@@ -129,6 +129,7 @@ class _JournalCollector:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
         yield self._by("tillproof_events_total", "Events kept, by type and what became of them", ["type", "outcome"], _EVENTS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
+        yield self._by("tillproof_redeliveries", "Attempts after the first, by what they were to bring about", ["effect"], _REDELIVERIES)
         yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
         yield self._one("tillproof_parked_intents", "Intents that no order explains", "SELECT count(*) FROM parked")
@@ -153,6 +154,7 @@ class _JournalCollector:
 
 _ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
 _TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
+_REDELIVERIES = "SELECT effect, sum(max(attempts - 1, 0)) FROM outbox GROUP BY 1"
 _ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
 _EVENTS = """
 SELECT json_extract(body, '$.event'), iif(order_id = '', 'parked', 'applied'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1, 2

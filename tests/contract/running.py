@@ -102,6 +102,8 @@ class Client:
 class Service:
     """A service in `folder`, started by `start`. `settings` are names without their prefix."""
 
+    program = "app"
+
     def __init__(self, folder: Path, dojo_url: str = "http://127.0.0.1:9", **settings: object) -> None:
         self.folder, self.log_path = folder, folder / "service.log"
         self.ports = free_port(), free_port()
@@ -136,13 +138,9 @@ class Service:
         """Start the process, a group of its own, and do not wait."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"],
+                [sys.executable, "-m", self.program, "serve"],
                 cwd=self.folder,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **options,
+                **{"env": self.environment, "stdout": log, "stderr": log, "start_new_session": True} | options,
             )
         return self.process
 

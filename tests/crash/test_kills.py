@@ -1,0 +1,208 @@
+"""The program is killed at points spread over all that it does, and starts again; `make crash` takes every point."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.contract.running import PATIENCE
+from tests.crash import kills
+from tests.crash.harness import LEASE_S, Story, Venue, Violation, a_dojo, a_venue, audit, check
+from tests.crash.kills import AFTER_ANSWER, RUNNING, SYNCS, Point
+from workflow.clock import from_text
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
+
+
+@pytest.fixture(scope="module")
+def dojo(tmp_path_factory):
+    with a_dojo(tmp_path_factory.mktemp("dojo")) as dojo:
+        yield dojo
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory, dojo):
+    """A venue that goes through all these kills with one journal."""
+    with a_venue(tmp_path_factory.mktemp("venue"), dojo) as venue:
+        assert venue.begin()
+        yield venue
+
+
+@pytest.fixture
+def venue(lasting):
+    """It, running."""
+    if not lasting.is_running():
+        lasting.kill()
+        assert lasting.begin()
+    return lasting
+
+
+@pytest.fixture(scope="module")
+def points(lasting, dojo):
+    """Every point of both flows."""
+    return kills.points_of_both_flows(lasting, dojo)
+
+
+def spread(points, kind, count, about=""):
+    """So many points of a kind, from the first to the last; of those at which the program does `about`."""
+    found = [point for point in points if point.kind == kind and about in point.about]
+    assert len(found) >= count, f"there are only {len(found)} points {kind} {about}"
+    return [found[number * (len(found) - 1) // max(1, count - 1)] for number in range(count)]
+
+
+def kill_at(venue, dojo, points):
+    for point in points:
+        kills.kill_in_flows(venue, dojo, point)
+
+
+def test_both_flows_have_points_of_every_kind_and_always_the_same(venue, dojo, points):
+    again = kills.points_of_both_flows(venue, dojo)
+
+    count = Counter(point.kind for point in points)
+    assert set(count) == {*RUNNING, AFTER_ANSWER}
+    assert count["before commit"] == count["after commit"] == count["torn witness"] >= 20
+    assert count - Counter(tree=count["tree"]) == Counter(point.kind for point in again if point.kind != "tree")
+
+
+def test_a_kill_before_a_commit_leaves_nothing_and_the_repeat_works(venue, dojo, points):  # K1 I1 I3
+    kill_at(venue, dojo, spread(points, "before commit", 3))
+
+
+def test_a_kill_between_commit_and_reply_keeps_the_change_and_the_repeat_gets_the_same(venue, dojo, points):  # K2 L1 I1 I11 I12
+    kill_at(venue, dojo, [*spread(points, "after commit", 2), *spread(points, "before answer", 3)])
+
+
+def test_what_was_answered_is_there_when_the_kill_comes_with_the_answer(venue, dojo, points):  # K2 I1
+    kill_at(venue, dojo, spread(points, AFTER_ANSWER, 2))
+
+
+def test_a_kill_between_the_journals_row_and_the_orders_row_shows_neither(venue, dojo, points):  # K3 I3 I6
+    created, changed = spread(points, "statement", 1, "INSERT INTO orders") + spread(points, "statement", 2, "UPDATE orders")[1:]
+    for point in (created, changed):
+        before = [each.about for each in points if each.kind == "statement" and each.k < point.k]
+        assert "INSERT INTO journal" in before[-3:]
+    kill_at(venue, dojo, [created, changed])
+
+
+def test_a_kill_around_the_witness_line_leaves_it_behind_the_journal_and_never_ahead(venue, dojo, points):  # K2 I7
+    kill_at(venue, dojo, [point for kind in ("before witness", "torn witness", "after witness") for point in spread(points, kind, 1)])
+
+
+def test_a_call_that_was_not_sent_is_sent_after_the_restart(venue, dojo, points):  # K4 I8
+    kill_at(venue, dojo, spread(points, "before send", 2))
+
+
+def test_a_call_without_an_answer_is_sent_once_more_at_most_and_counted(venue, dojo, points):  # K5 I8
+    before = redeliveries(venue)
+    kill_at(venue, dojo, [*spread(points, "half sent", 1), *spread(points, "on the wire", 2)])
+    assert redeliveries(venue) == before + 3
+
+
+def redeliveries(venue):
+    """What Prometheus is told."""
+    lines = venue.open.get("/metrics").body.decode().splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("tillproof_redeliveries{"))
+
+
+def test_a_call_that_dojo_accepted_and_nobody_journaled_is_harmlessly_sent_once_more(venue, dojo, points):  # K6 I2 I8
+    kill_at(venue, dojo, [*spread(points, "accepted", 1, "GET"), *spread(points, "accepted", 1, "POST")])
+
+
+def test_a_task_that_a_dead_process_had_leased_does_not_wait_for_its_lease(venue, dojo, points):  # K7 I20
+    [point] = spread(points, "on the wire", 1)
+    story, leased = Story(venue, dojo), []
+    story.on_death = lambda: leased.extend(venue.rows("SELECT id, fence, lease_until_ms FROM outbox WHERE status = 'leased'"))
+    venue.arm(point.plan)
+
+    story.both_flows()
+
+    [(task, fence, until_ms)] = leased
+    [(status, later_fence, done_at)] = venue.rows("SELECT status, fence, done_at FROM outbox WHERE id = ?", (task,))
+    assert (status, later_fence) == ("done", fence + 1)
+    assert from_text(done_at).timestamp() < until_ms / 1000, f"it waited {LEASE_S} s"
+    check([story], 1)
+
+
+@needs_strace
+@pytest.mark.parametrize(("call", "suffix", "k"), [("pwrite64", "-wal", 25), (SYNCS, "-wal", 6)], ids=["torn log", "log not synced"])
+def test_a_kill_inside_a_commit_leaves_all_of_it_or_nothing(venue, dojo, call, suffix, k):  # K1 I1 I7
+    kills.kill_in_system_call(venue, dojo, call, suffix, k)
+
+
+@needs_strace
+@pytest.mark.parametrize(("call", "k"), [("pwrite64", 3), (SYNCS, 1)], ids=["half copied", "not synced"])
+def test_a_kill_during_the_checkpoint_of_an_orderly_stop_loses_nothing(venue, dojo, call, k):  # K9 I1 I7
+    kills.kill_in_system_call(venue, dojo, call, "", k, stop=True)
+
+
+@needs_strace
+def test_a_kill_during_a_checkpoint_between_two_commits_loses_nothing(venue, dojo):  # K9 I1 I7
+    kills.kill_in_system_call(venue, dojo, "pwrite64", "", 5)
+
+
+@pytest.mark.parametrize("kind", ["statement", "before send"])
+def test_starts_that_die_one_after_the_other_lose_nothing(venue, dojo, kind):  # K7 K10 I1 I8
+    kills.kill_while_recovering(venue, dojo, kind, 2)
+
+
+@pytest.mark.parametrize("about", ["link ", "CREATE TABLE orders", "CREATE TABLE personal", "rename ", "open tillproof.db.witness"])
+def test_a_first_start_that_dies_is_made_up_for_by_the_next(tmp_path, dojo, about):  # K10 I6
+    (tmp_path / "count").mkdir()
+    (tmp_path / "kill").mkdir()
+    found = [point for point in kills.points_of_first_start(tmp_path / "count", dojo) if point.about.startswith(about)]
+
+    kills.kill_at_first_start(tmp_path / "kill", dojo, found[0])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_kill_under_load_loses_nothing_and_doubles_nothing(venue, dojo, seed):  # K14 I1 I2 I8
+    kills.kill_under_load(venue, dojo, random.Random(seed))
+
+
+# Commands
+
+
+def dies(venue: Venue, plan: str, *arguments: str) -> bytes:
+    """Run a command that is killed at the point; what it wrote to stdout until then."""
+    ended = subprocess.run(
+        [sys.executable, "-m", venue.program, *arguments],
+        cwd=venue.folder,
+        env=venue.environment | {"CRASH_AT": plan},
+        capture_output=True,
+        timeout=PATIENCE * 4,
+        start_new_session=True,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, (ended.returncode, ended.stderr)
+    return ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("plan", "command"),
+    [("output:5", "export"), ("query:4", "verify"), ("query:30", "verify"), ("query:5", "replay")],
+)
+def test_a_command_that_is_killed_leaves_the_journal_as_it_was(venue, dojo, plan, command):  # K11 I7
+    story = Story(venue, dojo)
+    story.both_flows()
+    before = audit(venue), venue.rows("SELECT count(*), max(seq) FROM journal"), venue.witness.read_bytes()
+    names = {path.name for path in venue.folder.iterdir()}
+
+    dies(venue, plan, "journal", command)
+
+    assert {path.name for path in venue.folder.iterdir()} == names
+    assert (audit(venue), venue.rows("SELECT count(*), max(seq) FROM journal"), venue.witness.read_bytes()) == before
+    check([story], 0)
+
+
+# The harness itself
+
+
+def test_a_point_that_does_not_come_is_a_violation(venue, dojo):
+    with pytest.raises(Violation, match="was not reached"):
+        kills.kill_in_flows(venue, dojo, Point("before commit", 10_000))
