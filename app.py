@@ -59,7 +59,7 @@ from workflow.errors import (
 )
 from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, Trouble
 from workflow.journal.connection import refuse_foreign
-from workflow.journal.keys import load_key, load_or_make_key
+from workflow.journal.keys import load_key, load_or_make_key, sync_directory
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
@@ -118,7 +118,8 @@ def ask(settings: Settings, command: RequeueTask) -> None:
 def accept_loss(settings: Settings, actor: str, reason: str) -> str:
     """Go on with a journal that lacks entries its witness saw (S11); what was lost. Raises Refused where nothing is.
 
-    The witness file is put aside, never deleted, and the acceptance is the first entry after the loss.
+    The witness file is put aside, never deleted, and the acceptance is the first entry after the loss. Killed before that is stored, it
+    leaves the journal refused as it was; between that and the new witness, the loss has to be accepted once more.
     """
     try:
         _open_journal(settings).close()
@@ -126,14 +127,18 @@ def accept_loss(settings: Settings, actor: str, reason: str) -> str:
         lost = str(error)
     else:
         raise Refused("the journal has everything that its witness saw: nothing is lost")
-    aside = settings.witness.with_name(f"{settings.witness.name}.lost-{SystemClock().now():%Y%m%dT%H%M%S%f}")
-    settings.witness.rename(aside)
-    journal = _open_journal(settings)
+    fresh = settings.witness.with_name(f"{settings.witness.name}.accepting")
+    fresh.unlink(missing_ok=True)
+    journal = _open_journal(replace(settings, witness=fresh))
     try:
         engine = Engine(journal, declared_machines(), SystemClock(), _engine_settings(settings))
         engine.handle(AcceptLostTail(reason=without_card_numbers(reason), lost=lost, actor=actor))
     finally:
         journal.close()
+    # Only now: until it is journaled, the old witness has everybody refused who opens the journal.
+    os.link(settings.witness, settings.witness.with_name(f"{settings.witness.name}.lost-{SystemClock().now():%Y%m%dT%H%M%S%f}"))
+    os.replace(fresh, settings.witness)
+    sync_directory(settings.witness.parent)
     return lost
 
 

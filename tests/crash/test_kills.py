@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,10 @@ from tests.contract.running import PATIENCE
 from tests.crash import kills
 from tests.crash.harness import LEASE_S, Story, Venue, Violation, a_dojo, a_venue, audit, check
 from tests.crash.kills import AFTER_ANSWER, RUNNING, SYNCS, Point
-from workflow.clock import from_text
+from workflow.clock import SystemClock, from_text
+from workflow.errors import HeadRegressed
+from workflow.journal.keys import load_key
+from workflow.journal.sqlite import SqliteJournal
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
 
@@ -168,9 +172,9 @@ def test_a_kill_under_load_loses_nothing_and_doubles_nothing(venue, dojo, seed):
 # Commands
 
 
-def dies(venue: Venue, plan: str, *arguments: str) -> bytes:
-    """Run a command that is killed at the point; what it wrote to stdout until then."""
-    ended = subprocess.run(
+def run(venue: Venue, plan: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command that is killed at the point, if it comes there."""
+    return subprocess.run(
         [sys.executable, "-m", venue.program, *arguments],
         cwd=venue.folder,
         env=venue.environment | {"CRASH_AT": plan},
@@ -179,8 +183,6 @@ def dies(venue: Venue, plan: str, *arguments: str) -> bytes:
         start_new_session=True,
         check=False,
     )
-    assert ended.returncode == -signal.SIGKILL, (ended.returncode, ended.stderr)
-    return ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -193,11 +195,46 @@ def test_a_command_that_is_killed_leaves_the_journal_as_it_was(venue, dojo, plan
     before = audit(venue), venue.rows("SELECT count(*), max(seq) FROM journal"), venue.witness.read_bytes()
     names = {path.name for path in venue.folder.iterdir()}
 
-    dies(venue, plan, "journal", command)
+    assert run(venue, plan, "journal", command).returncode == -signal.SIGKILL
 
     assert {path.name for path in venue.folder.iterdir()} == names
     assert (audit(venue), venue.rows("SELECT count(*), max(seq) FROM journal"), venue.witness.read_bytes()) == before
     check([story], 0)
+
+
+def test_an_acceptance_that_is_killed_is_either_journaled_or_still_asked_for(tmp_path, dojo):  # S11 I18
+    command = ("journal", "accept-lost-tail", "--reason", "disk replaced")
+    with a_venue(tmp_path / "whole", dojo) as whole:
+        whole.folder.mkdir()
+        assert whole.begin()
+        Story(whole, dojo).pay_only()
+        assert whole.stop() == 0
+    [(size,)] = whole.rows("SELECT max(seq) FROM journal")
+    with whole.witness.open("a") as witness:
+        witness.write(f"{size + 3} {'0' * 64}\n")
+
+    outcomes = []
+    for kind in ("file", "before commit", "after commit"):
+        for k in range(1, 100):
+            folder = shutil.copytree(whole.folder, tmp_path / f"{kind} {k}")
+            copy = Venue(folder, dojo.url)
+            ended = run(copy, f"{kind}:{k}", *command)
+            outcomes.append(standing(copy))
+            if ended.returncode == 0:
+                break
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert k > 1
+        assert outcomes[-1] == "accepted"
+    assert set(outcomes) == {"asked for", "accepted"}
+
+
+def standing(venue):
+    """What the next start makes of a journal that lacks entries."""
+    try:
+        SqliteJournal(venue.journal, venue.witness, load_key(Path(f"{venue.journal}.key")), SystemClock()).close()
+    except HeadRegressed:
+        return "asked for"
+    return "accepted" if venue.rows("SELECT 1 FROM journal WHERE actor LIKE 'operator:%'") else "served without a word"
 
 
 # The harness itself
