@@ -420,6 +420,7 @@ def cli(service, *words):
 
 def test_verify_replay_and_export_beside_a_server_hold_no_write_up_for_a_second(make):  # P2
     service = make().start()
+
     def longest_write(words):
         """Seconds, while the command runs."""
         seconds, done = [], threading.Event()
