@@ -58,7 +58,7 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, Trouble
-from workflow.journal.connection import refuse_foreign
+from workflow.journal.connection import is_writable, refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key, sync_directory
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
@@ -225,7 +225,7 @@ def _open(settings: Settings, past: Sequence[Trouble] = ()) -> _Opened:
     upkeep = Upkeep(engine, journal, SqliteReads(settings.journal), settings.witness, clock, settings.verify_s)
     try:
         sends = _look_at(settings, upkeep)
-        reads = _reads(settings, journal)
+        reads = SqliteReads(settings.journal, seconds=READ_SECONDS, on_damage=partial(journal.condition.begin, JOURNAL_DAMAGED))
         reads.keep_spare()
     except WorkflowError:
         journal.close()
@@ -271,16 +271,12 @@ def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
 
 def _open_reading(settings: Settings, journal: UnwritableJournal) -> _Opened:
     """Both sides around a journal that can be read only: nothing is sent, since no answer could be kept."""
-    clock, reads = SystemClock(), _reads(settings, journal)
+    clock, reads = SystemClock(), journal.reads
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(reads, health, clock)
     dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
     return _Opened(dojo, venue, lambda: None, journal.close)
-
-
-def _reads(settings: Settings, journal: SqliteJournal | UnwritableJournal) -> SqliteReads:
-    return SqliteReads(settings.journal, seconds=READ_SECONDS, on_damage=partial(journal.condition.begin, JOURNAL_DAMAGED))
 
 
 def _sides(
@@ -358,13 +354,17 @@ class _Unwritable(_Later):
         logger.critical("journal cannot be written", extra=_why(error))
         self._stopping = threading.Event()
         self._trouble = Trouble(code=error.code or JOURNAL_READ_ONLY, since=to_text(SystemClock().now()), detail=str(error))
+        self._reading = self._read(settings, error)
+        super().__init__(settings, self._reading.dojo, self._reading.venue)
+        threading.Thread(target=self._try_until_it_works, name="journal-reopen", daemon=True).start()
+
+    def _read(self, settings: Settings, error: JournalUnavailable) -> _Opened:
+        """What can be served without writing; nothing but the reason where not even reading works."""
         try:
             journal = UnwritableJournal(settings.journal, settings.witness, load_key(settings.signing_key), SystemClock(), error)
-            self._reading = _open_reading(settings, journal)
+            return _open_reading(settings, journal)
         except JournalUnavailable as unreadable:
-            self._reading = self._unreadable(settings, unreadable)
-        super().__init__(settings, self._reading.dojo, self._reading.venue)
-        threading.Thread(target=self._try_again, name="journal-reopen", daemon=True).start()
+            return self._unreadable(settings, unreadable)
 
     def _unreadable(self, settings: Settings, error: JournalUnavailable) -> _Opened:
         def accept(actor: str, reason: str) -> str:
@@ -378,22 +378,28 @@ class _Unwritable(_Later):
             make_closed_app("the journal can be neither written nor read now"), _venue_app(settings, blueprints), lambda: None, lambda: None
         )
 
-    def _try_again(self) -> None:
+    def _try_until_it_works(self) -> None:
         while not self._stopping.wait(REOPEN_SECONDS):
+            if self._trouble.code == JOURNAL_READ_ONLY and not is_writable(self._settings.journal):
+                continue
             with self._lock:
-                if self._stopping.is_set():
+                if self._stopping.is_set() or self._works():
                     return
-                try:
-                    self._take_its_place([replace(self._trouble, until=to_text(SystemClock().now()))])
-                except (JournalInUse, JournalUnavailable) as error:
-                    if isinstance(error, DiskFailed):
-                        _end_process(_refusal(error))
-                except (WorkflowError, BadTemplate) as error:  # Whoever starts it again gets the answer of a start.
-                    _end_process(_refusal(error))
-                else:
-                    logger.warning("journal writable again", extra={"since": self._trouble.since})
-                    self._reading.close()
-                    return
+
+    def _works(self) -> bool:
+        """Open everything, once nobody reads any more; or go on reading."""
+        self._reading.close()
+        try:
+            self._take_its_place([replace(self._trouble, until=to_text(SystemClock().now()))])
+        except (WorkflowError, BadTemplate) as error:
+            if not isinstance(error, JournalInUse) and not _may_pass(error, self._settings):
+                _end_process(_refusal(error))  # Whoever starts it again gets the answer of a start.
+            logger.warning("journal still cannot be written", extra=_why(error))
+            self._reading = self._read(self._settings, JournalUnavailable(self._trouble.detail, code=self._trouble.code))
+            self._dojo.app, self._venue.app = self._reading.dojo, self._reading.venue
+            return False
+        logger.warning("journal writable again", extra={"code": self._trouble.code, "since": self._trouble.since})
+        return True
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -465,7 +465,7 @@ def test_every_route_that_takes_a_body_is_asked_here():
 
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("name", ROUTES)
-def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(service, ids, error, name, what):
+def test_a_body_that_is_no_plain_json_is_refused_everywhere_in_the_same_words(service, ids, error, name, what):  # P14
     route, (make, field) = ROUTES[name], HOSTILE[what]
     body, before = route.body(), stored(service)
     if isinstance(body, list) and field in ("canary", "[0]"):

@@ -25,6 +25,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.builders import FixedClock, Venue, a_bill, an_intent, gbp
+from workflow import export
 from workflow.bill import Bill, Customer, Details, DineIn, Personal
 from workflow.commands import (
     AmendOrder,
@@ -54,11 +55,12 @@ from workflow.errors import (
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
-from workflow.journal.sqlite import SqliteJournal
+from workflow.journal.sqlite import WAL_BYTES_KEPT, WAL_PAGES, SqliteJournal
 from workflow.ledger import Frontier, leaf_hash, sign_checkpoint, tree_root, verify_checkpoint
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
 from workflow.replay import replay, verify
+from workflow.verification import Verifier
 
 PATIENCE = 15.0
 """Seconds after which a wait has failed; nothing takes nearly as long."""
@@ -345,6 +347,11 @@ def opened(sqlite):
 def on_the_writer(journal, sql: str):
     """Ask on the writer's own connection: what it is set to, no other connection can see."""
     return journal.write(lambda transaction: transaction._connection.execute(sql).fetchone())
+
+
+def on_the_writer_itself(journal, sql: str):
+    """The same outside of any transaction."""
+    return journal._connection.execute(sql).fetchone()
 
 
 def breaks_the_commit(transaction) -> None:
@@ -793,15 +800,102 @@ def test_entries_that_a_killed_process_left_unsigned_are_signed_by_the_next(sqli
     assert [size for size, *_ in checkpoints(killed)] == [5]
 
 
-def test_a_damaged_wal_is_noticed_though_sqlite_finds_nothing_wrong(sqlite, opened, tmp_path):  # S11
-    for _ in range(5):
+def cut_in_half(wal):
+    wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
+
+
+def flip_a_bit(wal):
+    content = bytearray(wal.read_bytes())
+    content[len(content) // 2] ^= 1
+    wal.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut_in_half, flip_a_bit, lambda wal: wal.unlink()], ids=["truncated", "flipped", "removed"])
+def test_a_damaged_wal_is_noticed_though_sqlite_finds_nothing_wrong(sqlite, opened, tmp_path, damage):  # S11
+    opened.write(note())
+    on_the_writer_itself(opened, "PRAGMA wal_checkpoint(TRUNCATE)")
+    for _ in range(4):
         opened.write(note())
     killed = keep_a_copy(sqlite, tmp_path / "killed")
-    wal = killed.folder / "tillproof.db-wal"
-    wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
+    damage(killed.folder / "tillproof.db-wal")
     assert killed.rows("PRAGMA integrity_check") == [("ok",)]
     with pytest.raises(HeadRegressed):
         killed.open()
+
+
+@pytest.mark.parametrize("left", [None, b"", b"\xff" * 32_768], ids=["removed", "empty", "stale"])
+def test_the_index_of_the_wal_is_made_anew_whatever_is_left_of_it(sqlite, opened, tmp_path, left):  # S12
+    for _ in range(5):
+        opened.write(note())
+    killed = keep_a_copy(sqlite, tmp_path / "killed")
+    if left is not None:
+        (killed.folder / "tillproof.db-shm").write_bytes(left)
+    journal = killed.open()
+    assert journal.write(note()) == 6
+    journal.close()
+    assert killed.verified().ok
+
+
+# -- SQLite: the WAL stays bounded, whoever reads
+
+
+def wal_pages(journal) -> tuple[int, int]:
+    """How long the WAL is, and how much of it the database has."""
+    _, pages, done = on_the_writer_itself(journal, "PRAGMA wal_checkpoint(NOOP)")
+    return pages, done
+
+
+def test_the_wal_is_put_into_the_database_between_commits(sqlite, opened):  # S15
+    longest = 0
+    for _ in range(60):
+        opened.write(note(size=200_000))
+        longest = max(longest, opened.wal_bytes())
+    assert longest < 3 * WAL_PAGES * 4096
+    assert sqlite.verified().ok
+
+
+def test_a_wal_that_grew_under_a_long_reader_is_cut_back_once_the_reader_is_gone(sqlite, opened):  # S15
+    opened.write(note())
+    with closing(sqlite3.connect(sqlite.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM journal").fetchone()
+        while opened.wal_bytes() <= WAL_BYTES_KEPT:
+            opened.write(note(size=900_000))
+    for _ in range(2):  # The first puts all of it into the database, the next begins the WAL anew.
+        opened.write(note(size=900_000))
+        until(lambda: wal_pages(opened)[0] - wal_pages(opened)[1] < WAL_PAGES)
+    opened.write(note())
+    assert opened.wal_bytes() <= WAL_BYTES_KEPT
+
+
+def test_a_question_that_takes_too_long_is_broken_off(sqlite, opened):  # S15
+    reads = SqliteReads(sqlite.path, seconds=0.05)
+    with pytest.raises(JournalUnavailable, match="took more than"):
+        reads.rows("WITH RECURSIVE forever(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM forever) SELECT count(*) FROM forever")
+    assert reads.size() == 0
+
+
+@pytest.mark.parametrize("read", [lambda reads: reads.entries(), lambda reads: export.lines(reads, "jsonl")], ids=["entries", "export"])
+def test_a_reader_that_takes_its_time_over_all_entries_holds_no_state_of_the_journal(sqlite, opened, read):  # S15 P2
+    opened.write(lambda transaction: [note()(transaction) for _ in range(1_200)])
+    slow = read(sqlite.reads())
+    next(slow)
+    opened.write(note("later"))
+    assert on_the_writer_itself(opened, "PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0  # Not busy: nobody is in the way.
+    assert sum(1 for _ in slow) == 1_200
+
+
+def test_verification_holds_no_state_of_the_journal_between_its_steps(sqlite, opened):  # S6 S15
+    opened.write(lambda transaction: [note()(transaction) for _ in range(120)])
+    verifier = Verifier(sqlite.reads(), sqlite.witness, opened.public_key)
+    steps = 0
+    while verifier.step(50):
+        steps += 1
+        opened.write(note("meanwhile"))
+        assert on_the_writer_itself(opened, "PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0
+    assert steps == 2
+    assert verifier.found.first_bad is None
+    assert verifier.found.entries == 120
 
 
 # -- SQLite: whose file it is

@@ -161,11 +161,19 @@ class SqliteReads:
     """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read, JournalDamaged.
 
     A question that takes longer than `seconds` is broken off with JournalUnavailable: as long as it reads, the WAL can only grow.
-    `on_damage` hears of each answer that showed the file to be damaged.
+    `on_damage` hears of each answer that showed the file to be damaged. With `is_shared` there is one connection for all threads, which
+    take turns, and `close` lets go of it.
     """
 
-    def __init__(self, path: Path, *, seconds: float | None = None, on_damage: Callable[[str], None] = lambda detail: None) -> None:
-        self._path, self._seconds, self._on_damage = path, seconds, on_damage
+    def __init__(
+        self,
+        path: Path,
+        *,
+        seconds: float | None = None,
+        on_damage: Callable[[str], None] = lambda detail: None,
+        is_shared: bool = False,
+    ) -> None:
+        self._path, self._seconds, self._on_damage, self._is_shared = path, seconds, on_damage, is_shared
         self._local = threading.local()
         self._spare: Database | None = None
         self._spare_lock = threading.RLock()
@@ -174,7 +182,17 @@ class SqliteReads:
         """Open a connection for threads that can open none any more: a permission that is lost must not end all reading (S16)."""
         with self._spare_lock:
             self._spare = connect(self._path, read_only=True)
-            self._spare.execute("SELECT 1 FROM meta").fetchone()  # Opened lazily, with the files beside it, by the first question.
+            try:
+                self._spare.execute("SELECT 1 FROM meta").fetchone()  # Opened lazily, with the files beside it, by the first question.
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
+    def close(self) -> None:
+        """Let go of the connection that all threads share, once nobody asks; further questions raise JournalUnavailable."""
+        with self._spare_lock:
+            if self._spare:
+                self._spare.close()
+            self._spare = None
 
     def order(self, order_id: str) -> StoredOrder | None:
         """The order as it is now."""
@@ -373,17 +391,28 @@ class SqliteReads:
         return JournalUnavailable(str(found))
 
     @contextmanager
-    def _open(self) -> Iterator[Database]:
-        """This thread's connection; where none can be opened any more the spare one, which threads take in turns."""
-        try:
-            database = self._database()
-        except JournalUnavailable:
+    def turn(self) -> Iterator[Database]:
+        """The spare or shared connection, for one thread at a time."""
+        with self._spare_lock:
             if not self._spare:
-                raise
-            with self._spare_lock:
-                yield self._spare
-            return
-        yield database
+                raise JournalUnavailable(f"{self._path} is closed")
+            yield self._spare
+
+    @contextmanager
+    def _open(self) -> Iterator[Database]:
+        """This thread's connection; where none can be opened any more the spare one."""
+        database = None
+        if not self._is_shared:
+            try:
+                database = self._database()
+            except JournalUnavailable:
+                if not self._spare:
+                    raise
+        if database:
+            yield database
+        else:
+            with self.turn() as spare:
+                yield spare
 
     def _database(self) -> Database:
         if not hasattr(self._local, "database"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workflow.clock import Clock
 from workflow.errors import JournalUnavailable
-from workflow.journal.condition import JOURNAL_READ_ONLY, Condition
-from workflow.journal.connection import connect
+from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, Condition
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Transaction
 from workflow.journal.reads import SqliteReads
@@ -36,27 +36,29 @@ class UnwritableJournal:
 
     def __init__(self, path: Path, witness: Path, key: Ed25519PrivateKey, clock: Clock, reason: JournalUnavailable) -> None:
         self.public_key = key.public_key()
-        self._reads = SqliteReads(path)
-        self._secret, self._size = self._reads.secret(), self._reads.size()
-        if head := read_head(witness):
-            refuse_regressed(path, self._size, head, self._reads.tree_node)
-        self._connection = connect(path, read_only=True).conn
-        self._lock, self._closed = threading.Lock(), threading.Event()
         self.condition = Condition(clock)
+        # One connection, so that all can be closed: beside one that reads only, this process could open none that writes.
+        self.reads = SqliteReads(path, is_shared=True, on_damage=partial(self.condition.begin, JOURNAL_DAMAGED))
+        self.reads.keep_spare()
+        self._secret, self._size = self.reads.secret(), self.reads.size()
+        if head := read_head(witness):
+            refuse_regressed(path, self._size, head, self.reads.tree_node)
+        self._closed = threading.Event()
         self.condition.begin(reason.code or JOURNAL_READ_ONLY, str(reason))
         self._reason = reason
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` as far as it only reads; see `port.Journal.write`."""
-        with self._lock:
+        with self.reads.turn() as database:
+            connection = database.conn
             try:
-                self._connection.execute("BEGIN")
-                return work(SqliteTransaction(self._connection, self._secret, self._size))
+                connection.execute("BEGIN")
+                return work(SqliteTransaction(connection, self._secret, self._size))
             except sqlite3.Error as error:
                 raise JournalUnavailable(str(self._reason), code=self._reason.code) from error
             finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def seal(self) -> None:
         """Raises JournalUnavailable: nothing can be signed."""
@@ -73,5 +75,4 @@ class UnwritableJournal:
     def close(self) -> None:
         """Let the file go, once nobody asks any more."""
         self._closed.set()
-        with self._lock:
-            self._connection.close()
+        self.reads.close()

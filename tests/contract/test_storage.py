@@ -1,0 +1,468 @@
+"""What disks do to a service: real processes on real files, on a small disk, a read-only one, one that fails, one that lies."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.builders import Venue
+from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, sqlite
+from workflow.journal.driver import sqlite3
+
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
+"""From Linux's capability.h and prctl.h."""
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes services in `tmp_path`, and ends whatever is left of them."""
+    made = []
+
+    def service(folder=tmp_path, **settings):
+        made.append(Service(folder, **settings))
+        made[-1].log_path = tmp_path / "service.log"  # Not on the disk that is full.
+        return made[-1]
+
+    yield service
+    for one in made:
+        one.kill()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 24 MiB, mounted; its remounting is the test's."""
+    folder = tmp_path / "disk"
+    folder.mkdir(mode=0o700)
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("a disk of its own can be mounted by root alone, on Linux")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder):
+    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(b"x" * 4096)
+
+
+def make_room(folder):
+    (folder / "filler").unlink()
+
+
+def remount(folder, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+
+
+def reasons(service):
+    return service.open.get("/readyz").json["reasons"]
+
+
+def attention(service):
+    return {item["code"]: item for item in service.auditor.get("/api/attention").json["data"]}
+
+
+def metric(service, name):
+    found = re.search(rf"^{re.escape(name)} (\S+)$", service.open.get("/metrics").body.decode(), re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def writes(service):
+    """What changes something, and came never before."""
+    number = next(NUMBERS)
+    return [
+        service.dojo.post("/v1/orders", an_order(f"new-{number}")),
+        service.dojo.post("/v1/events", an_event(f"evt-{number}", f"pi-{number}")),
+        service.till.post("/till/orders", a_bill()),
+    ]
+
+
+def assert_serves_but_does_not_write(service, order_id, code):
+    """GETs answer, and so does the exact repeat of what was acknowledged; nothing else is answered 2xx; everybody is told why."""
+    for reply in writes(service):
+        assert (reply.status, reply.json["errorType"], code in reply.json["debugMessage"]) == (503, "UnexpectedError", True)
+        assert int(reply.headers["retry-after"]) > 0
+    assert service.dojo.get(f"/v1/orders/{order_id}").status == 200
+    assert service.dojo.post("/v1/orders/search", {}).status == 200
+    assert service.auditor.get(f"/api/orders/{order_id}/journal").status == 200
+    repeat = service.dojo.post("/v1/orders", an_order("first"))
+    assert (repeat.status, repeat.json["id"]) == (200, order_id)
+    assert service.dojo.get("/healthz").status == 200
+    assert reasons(service) == [code]
+    item = attention(service)[code]
+    assert item["why"]
+    assert item["next"]
+    assert metric(service, f'tillproof_attention{{code="{code}"}}') == 1
+
+
+def assert_writes_again(service, code):
+    """Without a restart; and the journal was told."""
+    eventually(lambda: service.open.get("/readyz").status == 200)
+    assert [reply.status for reply in writes(service)] == [200, 200, 200]
+    sql = f"SELECT trigger, body FROM journal WHERE kind = 'attention' AND body LIKE '%{code}%' ORDER BY seq"
+    told = eventually(lambda: sqlite(service.journal, sql)[0])
+    assert [trigger for trigger, _ in told] == ["raise", "clear"]
+    assert all('"since":"' in body and '"until":"' in body for _, body in told)
+    assert code not in attention(service)
+
+
+# S1: a full disk
+
+
+def test_a_full_disk_takes_no_write_serves_what_is_there_and_heals_without_a_restart(make, disk):  # S1
+    service = make(disk).start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+
+    fill(disk)
+    eventually(lambda: {reply.status for reply in writes(service)} == {503})
+    assert_serves_but_does_not_write(service, first, "DISK_FULL")
+    assert metric(service, 'tillproof_journal_failures_total{code="DISK_FULL"}') >= 1
+    assert metric(service, "tillproof_wal_bytes") > 0
+
+    make_room(disk)
+    assert_writes_again(service, "DISK_FULL")
+    service.assert_whole()
+    assert service.stop() == 0
+
+
+def test_a_full_disk_at_the_start_is_waited_for(make, disk):  # S1
+    service = make(disk).start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    assert service.stop() == 0
+    fill(disk)
+
+    service.launch()
+
+    eventually(lambda: [reply.status for reply in tried(service)] == [503] * 3)
+    assert service.open.get("/readyz").status == 503
+    assert set(attention(service)) == {"DISK_FULL"}
+    make_room(disk)
+    eventually(lambda: service.open.get("/readyz").status == 200)
+    assert service.dojo.get(f"/v1/orders/{first}").status == 200
+    assert [reply.status for reply in writes(service)] == [200] * 3
+    service.assert_whole()
+
+
+def tried(service):
+    """What the writes get, once it listens."""
+    assert service.process.poll() is None, service.log_path.read_text()
+    with suppress(OSError):
+        return writes(service)
+    return []
+
+
+def test_a_full_disk_under_the_witness_alone_stops_writing_and_the_witness_catches_up(make, disk):  # S1
+    service = make(WITNESS=disk / "witness")
+    service.witness = disk / "witness"
+    service.start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+
+    fill(disk)  # A line of the witness has room in its last page for a while.
+    eventually(lambda: {reply.status for reply in writes(service)} == {503})
+    assert_serves_but_does_not_write(service, first, "DISK_FULL")
+
+    make_room(disk)
+    assert_writes_again(service, "DISK_FULL")
+    service.assert_whole()
+    assert service.witness.read_text().splitlines()[-1].split()[0] == str(service.reads.size())
+
+
+# S2, S16: it can be read, not written
+
+
+@pytest.mark.parametrize("left", ["by a kill", "by a clean stop"])
+def test_a_read_only_disk_is_served_as_far_as_it_can_be_read(make, disk, left):  # S2
+    service = make(disk).start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    service.kill() if left == "by a kill" else service.stop()
+    remount(disk, "ro")
+
+    service.start(ready=503)
+
+    assert_serves_but_does_not_write(service, first, "JOURNAL_READ_ONLY")
+    remount(disk, "rw")
+    assert_writes_again(service, "JOURNAL_READ_ONLY")
+    service.assert_whole()
+    assert service.stop() == 0
+
+
+def bound_by_permissions():
+    """In the child: root without its way around file permissions, as every other user is."""
+    if os.geteuid() == 0:
+        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+            assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions are taken from root, on Linux")
+def test_a_permission_that_is_lost_stops_writing_not_reading_and_comes_back_without_a_restart(make, tmp_path):  # S16
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    service = make(tmp_path, JOURNAL=folder / "tillproof.db").start(preexec_fn=bound_by_permissions)
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+
+    folder.chmod(0)
+    eventually(lambda: reasons(service) == ["JOURNAL_READ_ONLY"])
+    assert_serves_but_does_not_write(service, first, "JOURNAL_READ_ONLY")
+    with ThreadPoolExecutor(32) as pool:  # More threads than have opened the file before.
+        assert {reply.status for reply in pool.map(lambda _: service.dojo.get(f"/v1/orders/{first}"), range(64))} == {200}
+
+    folder.chmod(0o700)
+    assert_writes_again(service, "JOURNAL_READ_ONLY")
+    assert service.stop() == 0
+
+    folder.chmod(0o500)
+    service.start(ready=503, preexec_fn=bound_by_permissions)
+    assert_serves_but_does_not_write(service, first, "JOURNAL_READ_ONLY")
+    folder.chmod(0o700)
+    eventually(lambda: service.open.get("/readyz").status == 200)
+    service.assert_whole()
+
+
+# S3: somebody else holds it
+
+
+def test_a_foreign_writer_that_holds_the_journal_has_writes_turned_away_without_effect_until_it_lets_go(make):  # S3
+    service = make().start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    with closing(sqlite3.connect(service.journal, isolation_level=None)) as outside:
+        outside.execute("BEGIN IMMEDIATE")
+        entries = service.reads.size()
+
+        reply = service.dojo.post("/v1/orders", an_order("waits"))
+
+        assert (reply.status, "JOURNAL_BUSY" in reply.json["debugMessage"]) == (503, True)
+        assert_serves_but_does_not_write(service, first, "JOURNAL_BUSY")
+        assert metric(service, 'tillproof_journal_failures_total{code="JOURNAL_BUSY"}') >= 1
+        assert service.reads.size() == entries
+        outside.execute("ROLLBACK")
+    assert_writes_again(service, "JOURNAL_BUSY")
+    service.assert_whole()
+
+
+# S4: the disk fails
+
+
+def worker_of(process):
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+@contextmanager
+def injected(process, fault, log):
+    """The process's system calls fail as `fault` says, as strace writes it, from now on."""
+    command = ["strace", "-f", "-p", str(worker_of(process)), "-o", log, "-e", f"trace={fault.split(':')[0]}", "-e", f"inject={fault}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert "attached" in tracer.stderr.readline()
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
+@pytest.mark.parametrize("fault", ["fsync,fdatasync:error=EIO", "pwrite64:error=EIO"], ids=["sync", "write"])
+def test_a_disk_that_fails_ends_the_process_which_never_asks_it_twice(make, tmp_path, fault):  # S4
+    service = make().start()
+    kept = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    log = tmp_path / "calls"
+
+    with injected(service.process, fault, log):
+        with suppress(OSError):  # Answered, or cut off by the end of the process.
+            reply = service.dojo.post("/v1/orders", an_order("lost"))
+            assert (reply.status, "send the same again" in reply.json["debugMessage"]) == (503, True)
+        assert service.exit_code() == 1
+
+    assert log.read_text().count("(INJECTED)") == 1
+    assert [line["level"] for line in service.log() if line["event"] == "disk failed"] == ["CRITICAL"]
+    service.start()
+    assert service.dojo.get(f"/v1/orders/{kept}").status == 200
+    assert service.dojo.post("/v1/orders", an_order("lost")).status == 200
+    service.assert_whole()
+
+
+# S5, S6: what is stored is not what was written
+
+
+def put_into_database(journal):
+    sqlite(journal, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def flip(path, offset, mask=1):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ mask]))
+
+
+def page_of(journal, name):
+    [[(page,)], [(size,)]] = sqlite(journal, f"SELECT rootpage FROM sqlite_master WHERE name = '{name}'", "PRAGMA page_size")
+    return (page - 1) * size, size
+
+
+def a_journal(folder):
+    venue = Venue(folder)
+    for number in range(3):
+        venue.create(f"o{number}", payments=())
+    venue.close()
+    (folder / "tillproof.witness").rename(folder / "tillproof.db.witness")
+    (folder / "tillproof.key").rename(folder / "tillproof.db.key")
+    return folder / "tillproof.db"
+
+
+@pytest.mark.parametrize("part", ["header", "page", "index"])
+def test_a_flipped_bit_in_the_files_structure_is_named_at_the_start_which_ends_with_5(make, tmp_path, part):  # S5
+    journal = a_journal(tmp_path)
+    if part == "header":
+        flip(journal, 3)
+    elif part == "page":
+        flip(journal, page_of(journal, "journal")[0], mask=0x40)
+    else:
+        start, size = page_of(journal, "orders_by_time")
+        flip(journal, start + size - 1)  # The end of the first key.
+    service = make()
+
+    service.launch()
+
+    assert service.exit_code() == 5
+    [critical] = [line for line in service.log() if line["level"] == "CRITICAL"]
+    assert "tillproof.db" in critical["error"]
+    assert critical["next"]
+
+
+def test_a_flipped_bit_in_an_index_stops_writing_while_it_is_served_and_the_next_start(make):  # S5
+    service = make(VERIFY_S=1).start()
+    service.dojo.post("/v1/orders", an_order("first"))
+    put_into_database(service.journal)
+    start, size = page_of(service.journal, "orders_by_time")
+    flip(service.journal, start + size - 1)
+
+    eventually(lambda: reasons(service) == ["JOURNAL_DAMAGED"])
+
+    assert [reply.status for reply in writes(service)] == [503] * 3
+    assert "orders_by_time" in attention(service)["JOURNAL_DAMAGED"]["detail"]
+    service.kill()
+    service.launch()
+    assert service.exit_code() == 5
+
+
+def flip_in_body(service, seq):
+    """One bit of an amount in the body of an entry, where the file has it: SQLite finds nothing wrong."""
+    put_into_database(service.journal)
+    [[(body,)]] = sqlite(service.journal, f"SELECT body FROM journal WHERE seq = {seq}")
+    place = service.journal.read_bytes().index(body.encode())
+    flip(service.journal, place + body.index("1200") + 1)
+    [[(answer,)], [(now,)]] = sqlite(service.journal, "PRAGMA integrity_check", f"SELECT body FROM journal WHERE seq = {seq}")
+    assert (answer, now) == ("ok", body.replace("1200", "1300", 1))
+
+
+def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_is_written(make):  # S6
+    service = make(VERIFY_S=1).start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    [[(seq,)]] = sqlite(service.journal, "SELECT min(seq) FROM journal WHERE body LIKE '%1200%'")
+    eventually(lambda: service.auditor.get("/api/verification").json["ok"])
+    flip_in_body(service, seq)
+
+    eventually(lambda: reasons(service) == ["CHAIN_BROKEN"])
+
+    entries = service.reads.size()
+    assert_serves_but_does_not_write(service, first, "CHAIN_BROKEN")
+    assert attention(service)["CHAIN_BROKEN"]["detail"].startswith(f"entry {seq}: the hash is not that of the entry")
+    found = service.auditor.get("/api/verification").json
+    assert (found["ok"], found["firstBad"]["seq"]) == (False, seq)
+    assert metric(service, "tillproof_verification_ok") == 0
+    assert [line["seq"] for line in service.log() if line["event"] == "journal is not whole"] == [seq]
+    verified = cli(service, "journal", "verify")
+    assert (verified.returncode, f"entry {seq}:" in verified.stdout) == (1, True)
+    assert service.stop() == 0
+    stored = service.journal.read_bytes()
+
+    service.start(ready=503)  # From its first moment on.
+
+    assert_serves_but_does_not_write(service, first, "CHAIN_BROKEN")
+    assert service.stop() == 0
+    assert service.reads.size() == entries
+    assert service.journal.read_bytes() == stored
+
+
+def test_a_whole_journal_is_verified_again_and_again_and_says_so(make):  # S6
+    service = make(VERIFY_S=1).start()
+    service.dojo.post("/v1/orders", an_order("first"))
+    entries = service.reads.size()
+
+    found = eventually(lambda: report if (report := service.auditor.get("/api/verification").json)["entries"] == entries else None)
+
+    assert (found["ok"], found["firstBad"]) == (True, None)
+    assert metric(service, "tillproof_verification_ok") == 1
+    assert metric(service, "tillproof_verification_entries") == entries
+    assert metric(service, "tillproof_verification_age_seconds") >= 0
+    eventually(lambda: service.auditor.get("/api/verification").json["at"] > found["at"])
+
+
+# P2, P5: commands beside a server, and what this version does not know
+
+
+def cli(service, *words):
+    command = [sys.executable, "-m", "app", *words]
+    return subprocess.run(command, cwd=service.folder, env=service.environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_verify_replay_and_export_beside_a_server_hold_no_write_up_for_a_second(make):  # P2
+    service = make().start()
+
+    def longest_write(words):
+        """Seconds, while the command runs."""
+        seconds, done = [], threading.Event()
+
+        def write():
+            while not done.is_set():
+                began = os.times().elapsed
+                assert service.dojo.post("/v1/orders", an_order(f"p-{next(NUMBERS)}")).status == 200
+                seconds.append(os.times().elapsed - began)
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            assert cli(service, "journal", *words).returncode == 0
+            done.set()
+            writing.result(PATIENCE)
+        return max(seconds)
+
+    for words in (["verify"], ["replay"], ["export"]):
+        assert any(longest_write(words) < 1 for _ in range(3)), words  # A loaded machine may pause anybody.
+
+
+OTHER_VERSION = """
+import sys
+from pathlib import Path
+from workflow import lifecycle
+other = lifecycle.ORDER._replace(states=lifecycle.ORDER.states | {"created": "Worded otherwise."})
+lifecycle.DECLARATIONS = tuple(other if each is lifecycle.ORDER else each for each in lifecycle.DECLARATIONS)
+lifecycle.ORDER = other._replace(states=other.states | {"held": "Somebody said wait."})
+from tests.contract.test_storage import a_journal
+from tests.contract.running import sqlite
+sqlite(a_journal(Path(sys.argv[1])), sys.argv[2])
+"""
+UNKNOWN = {"state": "UPDATE orders SET state = 'held' WHERE id = 'o1'", "declaration": "DELETE FROM machines WHERE name = 'order'"}
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_orders_in_states_or_by_declarations_that_are_not_known_here_are_named_and_nothing_starts(make, tmp_path, unknown):  # P5
+    subprocess.run([sys.executable, "-c", OTHER_VERSION, tmp_path, UNKNOWN[unknown]], env=environment({}), cwd=ROOT, check=True)
+    service = make()
+
+    service.launch()
+
+    assert service.exit_code() == 5
+    [critical] = [line for line in service.log() if line["level"] == "CRITICAL"]
+    assert "o1 (" in critical["error"]
