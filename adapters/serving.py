@@ -44,6 +44,7 @@ SIGNAL_EXIT_BASE = 128
 """A worker ended by signal 9 makes the exit code 137, as in a shell."""
 
 BLOCKING_THREADS = 256
+CORE_BYTES = 1
 BACKLOG = 1_024
 CONNECTIONS = 1_024
 FILES_WANTED = 8_192
@@ -112,6 +113,7 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     On the order to stop, new connections are refused, accepted requests are answered, then `Running.stop` is called; clients that
     have not sent their request within DRAIN_SECONDS are cut off. The whole ends within KILL_SECONDS.
     """
+    _leave_no_core()
     for signum in STOP_SIGNALS:
         signal.signal(signum, _leave)  # Until Granian has its own.
     logging.getLogger("_granian").addFilter(_is_worth_saying)
@@ -259,6 +261,15 @@ def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_SECONDS)
     os._exit(EXIT_UNEXPECTED)
+
+
+def _leave_no_core() -> None:
+    """Forbid this process and its worker to dump their memory, which holds the secrets and the customers, to a file when they crash."""
+    with suppress(ImportError, ValueError, OSError):  # As below; and who may not raise a limit of 0 has no core either.
+        import resource
+
+        # One byte: too little for a file, and the number that Linux takes for "not to a crash handler either". It ignores 0 there.
+        resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
 
 
 def _allow_many_files() -> None:

@@ -12,6 +12,7 @@ from adapters.cli.output import Command, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
 from adapters.edge.bill import order_bill
 from adapters.edge.orders import answer, tables_of
+from adapters.edge.strict_json import visible
 from workflow.case import declared_machines
 from workflow.errors import (
     UnknownOrder,
@@ -87,14 +88,14 @@ def orders_bill(order_id: str, width: int, as_json: bool) -> None:
 
 
 def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
-    yield f"{view.id}  {view.flow}  {view.reference or ''}  table {view.table_id or '-'}"
+    yield f"{view.id}  {view.flow}  {visible(view.reference or '')}  table {view.table_id or '-'}"
     yield f"state    {view.state}   kitchen {view.status}   payable {'yes' if view.payable else 'no'}"
     yield f"money    {view.total_amount} total, {view.paid_amount} paid, {view.tips_amount} tips"
     for payment in view.payments:
         refunded = f", {payment.refunded_amount} refunded" if payment.refunded_amount.value else ""
         yield f"payment  {payment.payment_intent_id}  {payment.state}  {payment.paid_amount} + {payment.tips_amount} tip{refunded}"
     for item in view.attention:
-        yield paint(f"needs a person: {item.code} since {item.since}: {item.detail}", "red")
+        yield paint(f"needs a person: {item.code} since {item.since}: {visible(item.detail)}", "red")
         yield f"  why    {ATTENTION[item.code].why}"
         yield f"  next   {ATTENTION[item.code].next}"
     yield ""
@@ -109,4 +110,4 @@ def entry_lines(entries: list[StoredEntry]) -> Iterator[str]:
         what = f"{machine} {entry.trigger} {step}".strip() or f"{entry.kind} {entry.trigger}".strip()
         whose = f"{entry.order_id or '-'} #{entry.order_seq}"
         why = f"[{entry.actor}; {entry.cause}]"
-        yield f"{entry.seq:>7}  {entry.at}  {whose}  {what}  {entry.payment_intent_id}  {why}"
+        yield visible(f"{entry.seq:>7}  {entry.at}  {whose}  {what}  {entry.payment_intent_id}  {why}")

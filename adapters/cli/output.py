@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from adapters.edge.strict_json import visible
+
+_COLOUR = re.compile(r"(\x1b\[(?:3[0-7]|0)m)")
 BAR_WIDTH = 30
 BAR_EVERY = 1_000
 
@@ -36,7 +40,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Say it on stderr."""
-        click.echo(paint(f"Error: {self.message}", "red", sys.stderr), err=True)
+        click.echo(paint(f"Error: {harmless(self.message)}", "red", sys.stderr), err=True)
         click.echo(f"Next: {self.next_command}", err=True)
 
     @property
@@ -102,12 +106,17 @@ class Group(Command, click.Group):
 
 
 def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:
-    """Print `data` as JSON, or `lines`."""
+    """Print `data` as JSON, or `lines`; of what strangers wrote in them, a terminal obeys nothing."""
     if as_json:
         click.echo(msgspec.json.encode(data).decode())
     else:
         for line in lines():
-            click.echo(line)
+            click.echo(harmless(line))
+
+
+def harmless(text: str) -> str:
+    """`text` with a mark in the place of whatever would move a terminal's cursor or change its state; line feeds and our colours stay."""
+    return "".join(part if _COLOUR.fullmatch(part) else "\n".join(map(visible, part.split("\n"))) for part in _COLOUR.split(text))
 
 
 def paint(text: str, colour: str, stream: Any = None) -> str:
@@ -117,7 +126,8 @@ def paint(text: str, colour: str, stream: Any = None) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
-    """Columns as wide as their widest cell; those in `right`, counted from 0, end flush."""
+    """Columns as wide as their widest cell; those in `right`, counted from 0, end flush. A cell is one line, whatever is in it."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]

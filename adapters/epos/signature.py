@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from hmac import compare_digest
 
 _HEADER = re.compile(r"sha256=([0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){31}|[0-9A-Fa-f]{64})")
 
@@ -21,7 +22,7 @@ def is_signed(raw: bytes, header: str | None, secrets: Sequence[str]) -> bool:
     given = bytes.fromhex(match[1].replace("-", ""))
     found = False
     for secret in secrets:
-        found |= hmac.compare_digest(hmac.new(secret.encode(), raw, hashlib.sha256).digest(), given)
+        found |= compare_digest(hmac.new(secret.encode(), raw, hashlib.sha256).digest(), given)
     return found
 
 
