@@ -125,8 +125,15 @@ def a_reservation(booking_id: str = "rsv_1", *tables: str, **changes: object) ->
 class Venue:
     """A real engine on a real journal; the tasks that it hands over wait in `tasks` until the test performs them."""
 
-    def __init__(self, folder: Path, *, sends: frozenset[str] = DOJO_EFFECTS, account_ids: frozenset[str] = frozenset()) -> None:
-        self.folder, self.clock = folder, FixedClock()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sends: frozenset[str] = DOJO_EFFECTS,
+        account_ids: frozenset[str] = frozenset(),
+        clock: FixedClock | None = None,
+    ) -> None:
+        self.folder, self.clock = folder, clock or FixedClock()
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"
         self.journal = SqliteJournal(folder / "tillproof.db", self.witness, self.key, self.clock)

@@ -225,7 +225,8 @@ class Report:
         yield f"memory     {self.held[0].rss / mib:.0f} MiB at the start, {warm.rss / mib:.0f} warm, {end.rss / mib:.0f} at the end"
         yield f"holds      descriptors {warm.descriptors} warm, {end.descriptors} at the end; threads {warm.threads}, {end.threads}"
         yield f"files      WAL at most {max(held.wal for held in self.held) / mib:.1f} MiB; witness {end.witness / mib:.1f} MiB"
-        yield f"afterwards Dojo told again of {self.told_again} payments whose last event was lost; {self.requeued} tasks were requeued"
+        again = f"Dojo told once more of {self.told_again} payments that were open here, or whose last event was lost"
+        yield f"afterwards {again}; {self.requeued} tasks were requeued"
         yield f"violations {len(self.violations)}"
         yield from (f"  {violation}" for violation in self.violations)
 
@@ -339,9 +340,9 @@ def _come_to_rest(service: Service, sandbox: Sandbox, report: Report) -> None:
     for intent in sandbox.intents.all():
         if intent.status == "Authorized":
             sandbox.intents.reverse(intent.id)
-    different = _differences(service, sandbox)
-    report.told_again = len(different)
-    for intent_id in different:
+    again = _open(service) | _differences(service, sandbox).keys()
+    report.told_again = len(again)
+    for intent_id in sorted(again):
         with suppress(SandboxError):
             sandbox.send_event(intent_id)
     for (task_id,) in service.reads.rows("SELECT id FROM outbox WHERE status = 'dead'"):
@@ -372,6 +373,11 @@ def _unsettled(service: Service) -> list[str]:
     rows = service.reads.rows("SELECT id, state FROM orders WHERE state IN (SELECT value FROM json_each(?))", (json.dumps(UNSETTLED),))
     told = {order for (order,) in service.reads.rows("SELECT order_id FROM attention WHERE code != 'OUTBOX_DEAD'")}
     return [f"order {order_id} is {state} without attention" for order_id, state in rows if order_id not in told]
+
+
+def _open(service: Service) -> set[str]:
+    """Intents of which the service still waits to hear: whoever does not tell it has it wait for its sweep, which doubles its pause."""
+    return {intent for (intent,) in service.reads.rows("SELECT intent_id FROM watch")}
 
 
 def _differences(service: Service, sandbox: Sandbox) -> dict[str, str]:

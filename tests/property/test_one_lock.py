@@ -1,0 +1,119 @@
+"""One order under random holders of its lock and a clock that passes, stands and jumps: one holder at a time, and nobody else writes."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import Venue, a_bill, gbp, walks
+from workflow.bill import Personal
+from workflow.clock import to_text
+from workflow.commands import AmendOrder, CancelOrder, ExtendLock, LockOrder, RecordPayment, ReleaseLock
+from workflow.errors import OrderLocked
+from workflow.ports import IntentId, OrderId
+from workflow.replay import rebuild
+
+HOLDERS = ("dojo-1", "dojo-2", "dojo-3")
+_numbers = itertools.count(1)
+
+acts = st.lists(
+    st.one_of(
+        st.tuples(st.just("lock"), st.sampled_from(HOLDERS), st.integers(1, 30)),
+        st.tuples(st.just("extend"), st.sampled_from(HOLDERS), st.integers(1, 30)),
+        st.tuples(st.just("release"), st.sampled_from(HOLDERS), st.just(0)),
+        st.tuples(st.just("record"), st.sampled_from(HOLDERS), st.integers(1, 3)),
+        st.tuples(st.just("amend"), st.just(""), st.integers(900, 1100)),
+        st.tuples(st.just("till cancels"), st.just(""), st.just(0)),
+        st.tuples(st.sampled_from(["wait", "jump"]), st.just(""), st.integers(-40, 40)),
+    ),
+    max_size=25,
+)
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory):
+    venue = Venue(tmp_path_factory.mktemp("locks"))
+    yield venue
+    venue.close()
+
+
+class Book:
+    """Who holds the lock, as anybody on the outside would keep it: whoever was told so last, until the moment that was named."""
+
+    def __init__(self, venue) -> None:
+        self.venue, self.order_id = venue, OrderId(f"tab-{next(_numbers)}")
+        self.holder, self.until, self.accepted = "", "", set()
+        venue.open(self.order_id)
+
+    @property
+    def live(self) -> str:
+        return self.holder if self.holder and to_text(self.venue.clock.now()) < self.until else ""
+
+    def ask(self, how, **fields):
+        return self.venue.engine.handle(how(order_id=self.order_id, **fields)).refusal
+
+    def do(self, what, who, number) -> None:
+        live, others = self.live, self.live not in ("", who)
+        if what in ("lock", "extend"):
+            until = to_text(self.venue.clock.now() + timedelta(minutes=number))
+            refused = self.ask(LockOrder if what == "lock" else ExtendLock, lock_id=who, expires_at=until)
+            assert not (others and not refused), f"{who} has the lock of {live}"
+            assert not (what == "lock" and isinstance(refused, OrderLocked) and not others), "nobody holds it"
+            if not refused:
+                self.holder, self.until = who, until
+        elif what == "release":
+            refused = self.ask(ReleaseLock, lock_id=who)
+            assert not (others and not refused), f"{who} released the lock of {live}"
+            if not refused and who == self.holder:
+                self.holder = ""
+        elif what == "record":
+            intent_id = IntentId(f"{self.order_id}-{who}-{number}")
+            refused = self.ask(RecordPayment, intent_id=intent_id, paid=gbp(100), tips=None, lock_id=who)
+            repeat = intent_id in self.accepted  # What was accepted is accepted for ever (I12), and writes nothing.
+            assert not (others and not refused and not repeat), f"{who} wrote under the lock of {live}"
+            if not refused:
+                self.accepted.add(intent_id)
+        elif what == "amend":
+            refused = self.ask(AmendOrder, bill=a_bill(number), personal=Personal(), actor="till:t")
+            assert bool(live) == isinstance(refused, OrderLocked), "the till writes when Dojo does not"
+        elif what == "wait":
+            self.venue.clock.move(60 * abs(number))
+        elif what == "jump":
+            self.venue.clock.jump(60 * number)
+
+
+def holders_by_the_entries(venue, order_id):
+    """(holder, until, how, at) of each entry about the lock."""
+    for stored in venue.reads.entries():
+        entry = stored.entry()
+        if entry.order_id == order_id and entry.kind == "lock":
+            yield entry.body["lockId"], entry.body["expiresAt"], entry.trigger, entry.at
+
+
+@settings(max_examples=walks(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=acts)
+def test_at_every_entry_one_holder_has_the_lock_and_while_it_lives_nobody_else_writes(venue, acts):  # I16 X2 X3 X12
+    book = Book(venue)
+    for act in acts:
+        book.do(*act)
+
+    holder, until = "", ""
+    for new, new_until, how, at in holders_by_the_entries(venue, book.order_id):
+        assert how in ("extend", "release") or not holder or holder == new or at >= until, "taken while another lived"
+        assert how not in ("extend", "release") or new == holder
+        assert (how == "take_over") == (how != "release" and bool(holder) and holder != new)
+        holder, until = ("" if how == "release" else new), new_until
+    stored = venue.order(book.order_id).lock
+    assert (stored is None or stored.released, stored and stored.lock_id) == (not holder, (holder or (stored and stored.lock_id)))
+    assert rebuild(venue.reads).orders[book.order_id].lock == stored
+
+
+def test_the_till_does_not_cancel_under_a_live_lock_and_dojo_may(venue):  # I16 X10
+    book = Book(venue)
+    book.do("lock", "dojo-1", 10)
+
+    assert book.ask(CancelOrder) is None

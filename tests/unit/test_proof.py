@@ -1,0 +1,130 @@
+"""The proof of an order: each of its entries is in the tree whose head was signed, and whoever may not sign waits for it."""
+
+from __future__ import annotations
+
+import base64
+import threading
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pymerkle import InmemoryTree
+
+from tests.builders import Venue
+from workflow import proof
+from workflow.errors import JournalUnavailable, UnknownOrder
+from workflow.ledger import (
+    HASHED_COLUMNS,
+    Frontier,
+    HashedEntry,
+    entry_hash,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    root_from_inclusion,
+    tree_root,
+    verify_checkpoint,
+)
+from workflow.proof import Prover, Waiting
+
+HASHES = [f"{number:064x}" for number in range(70)]
+
+
+@pytest.fixture
+def venue(tmp_path):
+    venue = Venue(tmp_path)
+    for number in range(5):
+        venue.create(f"o{number}", payments=())
+    yield venue
+    venue.close()
+
+
+def nodes_of(hashes):
+    """A function that gives the node at (level, index), of complete subtrees as they are stored."""
+
+    def node(level, index):
+        if level == 0:
+            return leaf_hash(hashes[index])
+        return node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+
+    return node
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 70])
+def test_the_path_of_every_leaf_leads_to_the_root_that_others_compute_too(size):  # I7
+    oracle = InmemoryTree(algorithm="sha256")
+    for each in HASHES[:size]:
+        oracle.append_entry(bytes.fromhex(each))
+    root, node = tree_root(HASHES[:size]), nodes_of(HASHES)
+    assert root == oracle.get_root()
+
+    for index in range(size):
+        path = inclusion_proof(index, size, node)
+        assert root_from_inclusion(HASHES[index], index, size, path) == root
+        assert root_from_inclusion(HASHES[index - 1], index, size, path) != root or size == 1
+
+
+@pytest.mark.parametrize(("index", "size"), [(-1, 5), (5, 5), (0, 0)])
+def test_a_leaf_that_the_tree_does_not_have_has_no_path(index, size):
+    with pytest.raises(ValueError, match="no leaf"):
+        inclusion_proof(index, size, nodes_of(HASHES))
+
+
+def test_a_path_of_another_length_proves_nothing():
+    path = inclusion_proof(3, 7, nodes_of(HASHES))
+    with pytest.raises(ValueError, match="too short"):
+        root_from_inclusion(HASHES[3], 3, 7, path[:-1])
+    with pytest.raises(ValueError, match="too long"):
+        root_from_inclusion(HASHES[3], 3, 7, [*path, path[-1]])
+
+
+def test_the_proof_of_an_order_holds_all_that_checks_it(venue):  # I7
+    made = Prover(venue.reads, venue.journal).prove("o3")
+
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(made.public_key))
+    checkpoint = verify_checkpoint(made.checkpoint, key)
+    assert (checkpoint.size, checkpoint.root.hex()) == (made.size, made.root)
+    assert [entry.seq for entry in made.entries] == [entry.seq for entry in venue.reads.entries(order_id="o3")]
+    for entry in made.entries:
+        assert entry_hash(HashedEntry(**{name: entry.columns[name] for name in HASHED_COLUMNS})) == entry.columns["hash"]
+        path = [bytes.fromhex(node) for node in entry.path]
+        assert root_from_inclusion(entry.columns["hash"], entry.seq - 1, made.size, path) == checkpoint.root
+
+
+def test_an_order_that_is_signed_already_is_proved_without_a_new_signature(venue):
+    prover = Prover(venue.reads, venue.journal)
+    first = prover.prove("o4")
+    venue.create("o9", payments=())
+
+    assert prover.prove("o4").size == first.size
+    assert prover.prove("o9").size > first.size
+
+
+@pytest.mark.parametrize("order_id", ["nobody", ""])
+def test_what_is_no_order_has_no_proof(venue, order_id):
+    with pytest.raises(UnknownOrder):
+        Prover(venue.reads, venue.journal).prove(order_id)
+
+
+def test_whoever_may_not_sign_waits_until_the_server_did(venue):
+    signing = threading.Timer(0.1, venue.journal.seal)
+    signing.start()
+    waiting = Waiting(venue.reads, venue.key.public_key())
+
+    made = Prover(venue.reads, waiting).prove("o4")
+
+    signing.join()
+    assert made.size == venue.reads.size()
+
+
+def test_where_nobody_serves_the_journal_waiting_ends_and_says_what_to_do(venue, monkeypatch):
+    monkeypatch.setattr(proof, "SEAL_SECONDS", 0.0)
+
+    with pytest.raises(JournalUnavailable, match="start the server once"):
+        Waiting(venue.reads, venue.key.public_key()).seal()
+
+
+def test_the_frontier_of_a_growing_tree_is_the_root_of_all_its_leaves():
+    frontier = Frontier()
+    for size, each in enumerate(HASHES, start=1):
+        frontier.append(each)
+        assert frontier.root() == tree_root(HASHES[:size])
