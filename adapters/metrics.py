@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from adapters.edge.openapi import Call
 from adapters.health import Health
+from workflow.attention import concerns
 from workflow.clock import Clock, from_text
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.reads import SqliteReads
@@ -131,11 +132,19 @@ class _JournalCollector:
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
         yield self._by("tillproof_redeliveries", "Attempts after the first, by what they were to bring about", ["effect"], _REDELIVERIES)
         yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
+        yield from self._paid_not_on_till()
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
         yield self._one("tillproof_parked_intents", "Intents that no order explains", "SELECT count(*) FROM parked")
         yield self._one("tillproof_journal_rows", "Entries of the journal", "SELECT coalesce(max(seq), 0) FROM journal")
         yield self._age("tillproof_oldest_unsettled_seconds", "Age of the oldest order whose money is on its way", _OLDEST)
         yield self._age("tillproof_last_event_age_seconds", "Since Dojo's last event", _LAST_EVENT)
+
+    def _paid_not_on_till(self) -> Iterator[Metric]:
+        """Money that Dojo took and the till does not have: the first alarm to set."""
+        found = [concern for concern in concerns(self._reads.attention_with_orders()) if concern.is_paid_not_on_till]
+        yield GaugeMetricFamily("tillproof_paid_not_on_till", "What is paid at Dojo and not on the till", value=len(found))
+        oldest = min((concern.since for concern in found), default=None)
+        yield self._since("tillproof_paid_not_on_till_oldest_seconds", "For how long the oldest of them has been known", oldest)
 
     def _by(self, name: str, text: str, labels: list[str], sql: str) -> Metric:
         family = GaugeMetricFamily(name, text, labels=labels)
@@ -147,7 +156,9 @@ class _JournalCollector:
         return GaugeMetricFamily(name, text, value=self._reads.rows(sql)[0][0])
 
     def _age(self, name: str, text: str, sql: str) -> Metric:
-        at = self._reads.rows(sql)[0][0]
+        return self._since(name, text, self._reads.rows(sql)[0][0])
+
+    def _since(self, name: str, text: str, at: str | None) -> Metric:
         age = max(0.0, (self._clock.now() - from_text(at)).total_seconds()) if at else 0.0
         return GaugeMetricFamily(name, text, value=age)
 

@@ -49,6 +49,7 @@ from workflow.ledger import canonical, salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
+from workflow.reconcile import has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
@@ -302,13 +303,19 @@ class Engine:
             order = unit.order(found[0])
             unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
             unit.transaction.unpark(command.intent.id)
-            for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
+            for code in ("ORPHAN_EVENT", "PAID_NOT_ON_TILL", "OUTBOX_DEAD"):
                 _relieve(command.intent, code, f"it pays order {order.id}", unit)
             return
         intent = command.intent
         _relieve(intent, "OUTBOX_DEAD", "it can be read", unit)
-        if not (intent.external_id or intent.dojo_order_id):  # Otherwise it names an order that is not here: that stands (O8).
+        named = intent.external_id or intent.dojo_order_id
+        if not named:  # Otherwise it names an order that is not here: that stands (O8).
             _relieve(intent, "ORPHAN_EVENT", "it can be read, and names no order", unit)
+        if named and has_money(intent) and unit.transaction.has_venue_attention("ORPHAN_EVENT", intent.id):
+            detail = f"Dojo took {money_of(intent)} by intent {intent.id} for order {named[:80]}, which is not here"
+            unit.attend("PAID_NOT_ON_TILL", detail, cause=f"read:{intent.id}", intent_id=intent.id)
+        else:
+            _relieve(intent, "PAID_NOT_ON_TILL", f"it reads {intent.status[:40]}", unit)
         unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,

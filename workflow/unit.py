@@ -10,12 +10,11 @@ from workflow.bill import Personal
 from workflow.booking import Booking, Guest
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
-from workflow.effects import DOJO, TILL, Effect, ReadIntent, Task, destination_of
+from workflow.effects import DOJO, TILL, Effect, Task, destination_of
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
 from workflow.journal.port import StoredTask, Transaction
 from workflow.order import Order
-from workflow.ports import IntentId
 
 VENUE = ""
 """The order id of entries that concern no order."""
@@ -39,7 +38,8 @@ class Outcome:
 class UnitSettings:
     """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep.
 
-    After `orphan_alarm_ms` a person is called about an intent that no order explains.
+    After `orphan_alarm_ms` a person is called about an intent that no order explains, after `paid_alarm_ms` about money that Dojo took and
+    that is not on the till.
     """
 
     sends: frozenset[str]
@@ -47,6 +47,7 @@ class UnitSettings:
     probe_ms: int
     sweep_ms: int
     orphan_alarm_ms: int
+    paid_alarm_ms: int
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -207,23 +208,6 @@ class Unit:
                     self.transaction.watch(intent_id, order.id, self.now_ms + self.settings.sweep_ms, self.settings.sweep_ms)
                 else:
                     self.transaction.unwatch(intent_id)
-
-    def read_intent_of(self, order: Order, intent_id: str) -> None:
-        """Have an intent of the order read, as the sweep wants it."""
-        entry = Entry(
-            order_id=order.id,
-            order_seq=order.order_seq + 1,
-            at=self.at,
-            kind="system",
-            trigger="sweep",
-            payment_intent_id=intent_id,
-            actor="sweep",
-            cause="sweep",
-            body={},
-        )
-        effect = ReadIntent(IntentId(intent_id))
-        self.transaction.append(self._with_tasks((entry,), (effect,)))
-        self.transaction.save(replace(order, order_seq=entry.order_seq), order)
 
 
 def lane_of(effect: Effect, order_id: str) -> str:
