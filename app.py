@@ -293,7 +293,8 @@ def _sides(
     """Dojo's side and the venue's."""
     _know_inbound_types()
     clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
-    dojo = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
+    handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
+    dojo = make_app(handlers, _rest_settings(settings))
     metrics.watch(dojo, "dojo")
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
@@ -533,8 +534,8 @@ def _tell_till(caller: till.TillCaller, reads: SqliteReads, task: Task) -> Effec
     return EffectTaken(task=task)
 
 
-def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:
-    found = HandlerSettings(
+def _handler_settings(settings: Settings, bill: BillTemplate) -> HandlerSettings:
+    return HandlerSettings(
         currency=settings.currency,
         mode=settings.order_and_pay_mode,
         search_days=settings.search_days,
@@ -542,7 +543,6 @@ def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: Sql
         zone=settings.timezone,
         bill=bill,
     )
-    return Handlers(engine, reads, clock, found)
 
 
 def _rest_settings(settings: Settings) -> RestSettings:

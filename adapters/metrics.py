@@ -50,6 +50,15 @@ class Metrics:
             ["side", "method", "status"],
             registry=self.registry,
         )
+        self._events = Counter(
+            "tillproof_events",
+            "Events of Dojo's by kind and what became of them: applied, duplicate, stale, parked, ignored",
+            ["type", "outcome"],
+            registry=self.registry,
+        )
+        self._repeats = Counter(
+            "tillproof_repeats", "Requests that were answered as the first time", ["capability"], registry=self.registry
+        )
         self.registry.register(_JournalCollector(reads, health, clock))
 
     def observe_call(self, target: str, result: str) -> None:
@@ -59,6 +68,13 @@ class Metrics:
     def observe_clock(self, target: str, answered_at: datetime) -> None:
         """An answer named its own time: shown, and used for nothing (T7)."""
         self._ahead.labels(target).set(round((answered_at - self._clock.now()).total_seconds()))
+
+    def observe_message(self, what: str, became: str) -> None:
+        """An event of the kind `what` was taken, or the same CreateOrder again; kinds that Dojo has not published are one, `other`."""
+        if what == "CreateOrder":
+            self._repeats.labels(what).inc()
+        else:
+            self._events.labels(what, became).inc()
 
     def watch(self, app: Flask, side: str) -> None:
         """Time every request of an application; `side` is `dojo` or `venue`."""
@@ -128,7 +144,6 @@ class _JournalCollector:
 
     def _stored(self) -> Iterator[Metric]:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
-        yield self._by("tillproof_events_total", "Events kept, by type and what became of them", ["type", "outcome"], _EVENTS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
         yield self._by("tillproof_redeliveries", "Attempts after the first, by what they were to bring about", ["effect"], _REDELIVERIES)
         yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
@@ -167,9 +182,6 @@ _ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
 _TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
 _REDELIVERIES = "SELECT effect, sum(max(attempts - 1, 0)) FROM outbox GROUP BY 1"
 _ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
-_EVENTS = """
-SELECT json_extract(body, '$.event'), iif(order_id = '', 'parked', 'applied'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1, 2
-"""
 _UNSETTLED = ", ".join(f"'{state}'" for state in ORDER.groups["unsettled"].split())
 _OLDEST = f"SELECT min(updated_at) FROM orders WHERE state IN ({_UNSETTLED})"
 _LAST_EVENT = "SELECT max(at) FROM (SELECT at FROM journal WHERE kind = 'event' ORDER BY seq DESC LIMIT 1)"

@@ -22,6 +22,8 @@ from workflow.reconcile import Verdict, is_stale, judge
 OPENED = next(row.target for row in FULFILMENT.transitions if row.when == "open")
 NOT_ON_TILL = "PAID_NOT_ON_TILL"
 _GIVEN_BACK_BY_HAND = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == "mark_given_back")
+EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})
+"""The kinds of event that Dojo publishes: their `data` names a payment intent and its status, others may carry anything (contract §5.1)."""
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
 
 
@@ -75,11 +77,25 @@ def refuse_taken_intent(machines: Machines, owner: Order, intent_id: IntentId, *
 
 
 def receive_event(machines: Machines, order: Order, command: ReceiveEvent, *, at: str) -> Decision:
-    """An event about a payment of this order: it may move the payment forward, counts nothing, and asks for a read."""
+    """An event about a payment of this order: it may move the payment forward, counts nothing, and asks for a read.
+
+    One of a kind that Dojo has not published is kept, and nothing follows from it (contract §5.2).
+    """
     case = Case(machines, order, at=at, actor=command.actor, cause=f"event:{command.event_id}")
+    if command.event not in EVENTS:
+        case.record("event", event_facts(command) | {"ignored": True}, intent_id=command.intent_id)
+        return case.close(caller_sees=True)
     case.record("event", event_facts(command), intent_id=command.intent_id)
     case.tell("payment", WORDS.get(command.status, "word_ended"), command.intent_id)
     return case.close()
+
+
+def became_of(command: ReceiveEvent, order: Order, decision: Decision) -> str:
+    """What became of an event about a payment of `order`: applied, stale (it told nothing new) or ignored (of no published kind)."""
+    if command.event not in EVENTS:
+        return "ignored"
+    is_news = command.status not in WORDS and not order.payments[command.intent_id].has_ended
+    return "applied" if is_news or any(entry.kind == "transition" for entry in decision.entries) else "stale"
 
 
 def event_facts(command: ReceiveEvent) -> Facts:

@@ -55,6 +55,8 @@ from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 logger = logging.getLogger(__name__)
 
+DUPLICATE = "duplicate"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings(UnitSettings):
@@ -129,7 +131,8 @@ class Engine:
         if seen:
             return self._again(command, seen, fingerprint, unit)
         if isinstance(command, ReceiveEvent):
-            outcome, order_id = Outcome(), self._event(command, unit)
+            order_id, became = self._event(command, unit)
+            outcome = Outcome(became=became)
         else:
             outcome, order_id = self._begin(command, unit), command.order_id
         if outcome.refusal is None:
@@ -138,7 +141,7 @@ class Engine:
 
     def _again(self, command: Request, seen: Seen, fingerprint: str, unit: Unit) -> Outcome:
         if isinstance(command, ReceiveEvent):
-            return Outcome()
+            return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)
         if not hmac.compare_digest(seen.fingerprint, fingerprint):
             cause = f"{command.source}:{command.idempotency_key}"
@@ -149,7 +152,7 @@ class Engine:
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
             decision = Decision(order=order)
-        return unit.store(decision, order)
+        return replace(unit.store(decision, order), became="" if decision.refusal else DUPLICATE)
 
     def _begin(self, command: CreateOrder | OpenOrder, unit: Unit) -> Outcome:
         if isinstance(command, CreateOrder):
@@ -194,15 +197,17 @@ class Engine:
                 return replace(unit.store(decision, owner), order=None)
         return None
 
-    def _event(self, command: ReceiveEvent, unit: Unit) -> str:
-        """Apply the event to its order, or park it; the id of the order."""
+    def _event(self, command: ReceiveEvent, unit: Unit) -> tuple[str, str]:
+        """Apply the event to its order, or park it; the id of the order, and what became of the event."""
         order_id = unit.transaction.order_of_intent(command.intent_id)
+        is_known = command.event in decisions.EVENTS
         ours = not self._settings.account_ids or command.account_id in self._settings.account_ids
         if order_id and ours:
             order = unit.order(order_id)
-            unit.store(decisions.receive_event(self._machines, order, command, at=unit.at), order)
-            return order_id
-        ours = ours and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
+            decision = decisions.receive_event(self._machines, order, command, at=unit.at)
+            unit.store(decision, order)
+            return order_id, decisions.became_of(command, order, decision)
+        ours = ours and is_known and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
         if ours:
             unit.transaction.park(command.intent_id, unit.at, unit.now_ms + self._settings.sweep_ms, self._settings.sweep_ms)
         unit.note(
@@ -213,7 +218,7 @@ class Engine:
             intent_id=command.intent_id,
             effects=(ReadIntent(command.intent_id),) if ours else (),
         )
-        return VENUE
+        return VENUE, "parked" if ours else "ignored"
 
     # -- requests to an order that is there: idempotent by its state
 

@@ -350,6 +350,8 @@ def _apply(order: Order, entry: Entry) -> Order:
     match entry.kind:
         case "transition":
             return _apply_transition(order, entry)
+        case "event" if "ignored" in entry.body:
+            return order
         case "event":
             return _with_payment(order, entry, unread=True)
         case "payment":

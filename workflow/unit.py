@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,8 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
 from workflow.journal.port import StoredTask, Transaction
 from workflow.order import Order
+
+logger = logging.getLogger(__name__)
 
 VENUE = ""
 """The order id of entries that concern no order."""
@@ -32,6 +35,8 @@ class Outcome:
     booking: Booking | None = None
     guest: Guest = Guest()
     refusal: Refused | None = None
+    became: str = ""
+    """What became of an event, or that a request was a repeat, in one word for the metrics; "" where there is nothing to count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,8 @@ class Unit:
             self.transaction.append(self._with_tasks(decision.entries, decision.effects))
             self.transaction.save(order, before)
             self._watch(order, before)
+            for entry in decision.entries:
+                self._say(entry)
         personal = self.transaction.personal(order.id) if order.personal_hash else Personal()
         return Outcome(order=order, personal=personal, refusal=decision.refusal)
 
@@ -115,6 +122,12 @@ class Unit:
             body=facts,
         )
         self.transaction.append(self._with_tasks((entry,), effects))
+        self._say(entry)
+
+    def _say(self, entry: Entry) -> None:
+        """Attention has a line in the log, once it is durable."""
+        if entry.kind == "attention":
+            self.transaction.on_commit(partial(_log_attention, entry))
 
     def attend(self, code: str, detail: str, *, cause: str, intent_id: str = "", actor: str = "outbox") -> None:
         """Raise attention that concerns no order, once."""
@@ -208,6 +221,19 @@ class Unit:
                     self.transaction.watch(intent_id, order.id, self.now_ms + self.settings.sweep_ms, self.settings.sweep_ms)
                 else:
                     self.transaction.unwatch(intent_id)
+
+
+def _log_attention(entry: Entry) -> None:
+    facts = {
+        "order_id": entry.order_id,
+        "payment_intent_id": entry.payment_intent_id,
+        "order_seq": entry.order_seq,
+        "code": entry.body["code"],
+    }
+    if entry.trigger == "raise":
+        logger.error("attention raised", extra=facts)
+    else:
+        logger.info("attention cleared", extra=facts)
 
 
 def lane_of(effect: Effect, order_id: str) -> str:
