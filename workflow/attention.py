@@ -19,6 +19,7 @@ ALWAYS_PAID = frozenset({"PAID_NOT_ON_TILL", "PAID_BUT_REFUSED", "PAID_BUT_CLOSE
 """Codes that speak of money which Dojo took and the till does not have; others do where the payment that they are about was taken."""
 
 _GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
+_FIRST_OF_ALL = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,9 @@ def of_order(order: Order) -> list[Concern]:
     return concerns((row, order) for row in rows)
 
 
-def _urgency(concern: Concern) -> tuple[bool, int, str, str, str]:
-    gravity = 0 if concern.is_paid_not_on_till else _GRAVITY[concern.code]
-    return not concern.is_paid_not_on_till, gravity, concern.since, concern.order_id, concern.payment_intent_id
+def _urgency(concern: Concern) -> tuple[int, str, str, str]:
+    gravity = _FIRST_OF_ALL if concern.is_paid_not_on_till else _GRAVITY[concern.code]
+    return gravity, concern.since, concern.order_id, concern.payment_intent_id
 
 
 def _concern(row: StoredAttention, order: Order | None) -> Concern:

@@ -167,6 +167,16 @@ def test_money_of_which_the_till_could_not_be_told_calls_a_person_until_it_is(wi
     assert told(with_till, "o2") == [("raise", "PAID_NOT_ON_TILL"), ("clear", "PAID_NOT_ON_TILL")]
 
 
+def test_orders_of_which_nothing_is_paid_do_not_keep_the_sweep_from_one_that_is(with_till):
+    for number in range(3):
+        with_till.create(f"unpaid-{number}")
+    with_till.create("paid", payments=(ToldPayment(intent_id="pi_paid", paid=1000),), captured=True)
+    put_back_tellings(with_till)
+    with_till.clock.move(HOUR)
+    with_till.engine.handle(Sweep(limit=1))
+    assert raised(with_till, "paid") == ["PAID_NOT_ON_TILL"]
+
+
 def test_a_person_who_told_the_till_by_hand_is_not_called_again(with_till):
     with_till.create(captured=True)
     put_back_tellings(with_till)
