@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeGuard, cast
@@ -63,6 +64,7 @@ from workflow.journal.keys import load_key, load_or_make_key, sync_directory
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
+from workflow.lifecycle import ATTENTION
 from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
 from workflow.proof import Prover
@@ -291,12 +293,13 @@ def _sides(
     """Dojo's side and the venue's."""
     _know_inbound_types()
     clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
-    dojo = make_app(_handlers(settings, bill, engine, reads, clock), _rest_settings(settings))
+    handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
+    dojo = make_app(handlers, _rest_settings(settings))
     metrics.watch(dojo, "dojo")
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health).blueprint(),
-        health_blueprint(health.reasons),
+        health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )
     venue = _venue_app(settings, blueprints)
@@ -469,6 +472,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         probe_ms=_probe_ms(settings),
         sweep_ms=settings.sweep_s * 1000,
         orphan_alarm_ms=settings.orphan_alarm_s * 1000,
+        paid_alarm_ms=settings.paid_alarm_s * 1000,
         account_ids=frozenset(settings.account_ids),
         new_salt=lambda: secrets.token_hex(16),
     )
@@ -530,8 +534,8 @@ def _tell_till(caller: till.TillCaller, reads: SqliteReads, task: Task) -> Effec
     return EffectTaken(task=task)
 
 
-def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: SqliteReads, clock: SystemClock) -> Handlers:
-    found = HandlerSettings(
+def _handler_settings(settings: Settings, bill: BillTemplate) -> HandlerSettings:
+    return HandlerSettings(
         currency=settings.currency,
         mode=settings.order_and_pay_mode,
         search_days=settings.search_days,
@@ -539,7 +543,6 @@ def _handlers(settings: Settings, bill: BillTemplate, engine: Engine, reads: Sql
         zone=settings.timezone,
         bill=bill,
     )
-    return Handlers(engine, reads, clock, found)
 
 
 def _rest_settings(settings: Settings) -> RestSettings:
@@ -569,6 +572,14 @@ def _dead_threads(journal: SqliteJournal, outbox: Outbox | None) -> list[str]:
     """Codes of what has ended and should run; without an outbox nothing is sent on purpose."""
     found = [] if journal.is_alive else ["WRITER_DEAD"]
     return found + ([] if outbox is None or outbox.is_alive else ["OUTBOX_DEAD_THREAD"])
+
+
+def _attention(reads: SqliteReads) -> dict[str, int]:
+    """How often each code of attention stands, the gravest first; none where the journal cannot be read, which is a reason of its own."""
+    with suppress(JournalUnavailable, JournalDamaged):
+        counts = reads.attention_counts()
+        return {code: counts[code] for code in ATTENTION if code in counts}
+    return {}
 
 
 if __name__ == "__main__":

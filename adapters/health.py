@@ -38,10 +38,14 @@ class Health:
         ]
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the process is not ready, in codes; none where it is."""
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why the process is not ready, in codes; none where it is. `attention`: what else needs a person, and how often; absent for nothing.
+
+    An order that needs a person is no reason to send nobody here any more: only `reasons` make it 503.
+    """
 
     reasons: list[str]
+    attention: dict[str, int] = {}
 
 
 # fmt: off
@@ -52,8 +56,8 @@ CALLS = (
 # fmt: on
 
 
-def make_blueprint(reasons: Callable[[], list[str]]) -> Blueprint:
-    """The two routes; `reasons` says why the process is not ready, in codes."""
+def make_blueprint(reasons: Callable[[], list[str]], attention: Callable[[], dict[str, int]] = dict) -> Blueprint:
+    """The two routes; `reasons` says why the process is not ready, in codes, `attention` what needs a person, the gravest code first."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -63,6 +67,9 @@ def make_blueprint(reasons: Callable[[], list[str]]) -> Blueprint:
     @blueprint.get("/readyz")
     def readyz() -> Response:
         found = reasons()
-        return Response(msgspec.json.encode(Readiness(reasons=found)), 503 if found else 200, mimetype="application/json")
+        standing = {code: count for code, count in attention().items() if code not in found}
+        return Response(
+            msgspec.json.encode(Readiness(reasons=found, attention=standing)), 503 if found else 200, mimetype="application/json"
+        )
 
     return blueprint

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from adapters.edge.openapi import Call
 from adapters.health import Health
+from workflow.attention import concerns
 from workflow.clock import Clock, from_text
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.reads import SqliteReads
@@ -49,6 +50,15 @@ class Metrics:
             ["side", "method", "status"],
             registry=self.registry,
         )
+        self._events = Counter(
+            "tillproof_events",
+            "Events of Dojo's by kind and what became of them: applied, duplicate, stale, parked, ignored",
+            ["type", "outcome"],
+            registry=self.registry,
+        )
+        self._repeats = Counter(
+            "tillproof_repeats", "Requests that were answered as the first time", ["capability"], registry=self.registry
+        )
         self.registry.register(_JournalCollector(reads, health, clock))
 
     def observe_call(self, target: str, result: str) -> None:
@@ -58,6 +68,13 @@ class Metrics:
     def observe_clock(self, target: str, answered_at: datetime) -> None:
         """An answer named its own time: shown, and used for nothing (T7)."""
         self._ahead.labels(target).set(round((answered_at - self._clock.now()).total_seconds()))
+
+    def observe_message(self, what: str, became: str) -> None:
+        """An event of the kind `what` was taken, or the same CreateOrder again; kinds that Dojo has not published are one, `other`."""
+        if what == "CreateOrder":
+            self._repeats.labels(what).inc()
+        else:
+            self._events.labels(what, became).inc()
 
     def watch(self, app: Flask, side: str) -> None:
         """Time every request of an application; `side` is `dojo` or `venue`."""
@@ -127,15 +144,22 @@ class _JournalCollector:
 
     def _stored(self) -> Iterator[Metric]:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
-        yield self._by("tillproof_events_total", "Events kept, by type and what became of them", ["type", "outcome"], _EVENTS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
         yield self._by("tillproof_redeliveries", "Attempts after the first, by what they were to bring about", ["effect"], _REDELIVERIES)
         yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
+        yield from self._paid_not_on_till()
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
         yield self._one("tillproof_parked_intents", "Intents that no order explains", "SELECT count(*) FROM parked")
         yield self._one("tillproof_journal_rows", "Entries of the journal", "SELECT coalesce(max(seq), 0) FROM journal")
         yield self._age("tillproof_oldest_unsettled_seconds", "Age of the oldest order whose money is on its way", _OLDEST)
         yield self._age("tillproof_last_event_age_seconds", "Since Dojo's last event", _LAST_EVENT)
+
+    def _paid_not_on_till(self) -> Iterator[Metric]:
+        """Money that Dojo took and the till does not have: the first alarm to set."""
+        found = [concern for concern in concerns(self._reads.attention_with_orders()) if concern.is_paid_not_on_till]
+        yield GaugeMetricFamily("tillproof_paid_not_on_till", "What is paid at Dojo and not on the till", value=len(found))
+        oldest = min((concern.since for concern in found), default=None)
+        yield self._since("tillproof_paid_not_on_till_oldest_seconds", "For how long the oldest of them has been known", oldest)
 
     def _by(self, name: str, text: str, labels: list[str], sql: str) -> Metric:
         family = GaugeMetricFamily(name, text, labels=labels)
@@ -147,7 +171,9 @@ class _JournalCollector:
         return GaugeMetricFamily(name, text, value=self._reads.rows(sql)[0][0])
 
     def _age(self, name: str, text: str, sql: str) -> Metric:
-        at = self._reads.rows(sql)[0][0]
+        return self._since(name, text, self._reads.rows(sql)[0][0])
+
+    def _since(self, name: str, text: str, at: str | None) -> Metric:
         age = max(0.0, (self._clock.now() - from_text(at)).total_seconds()) if at else 0.0
         return GaugeMetricFamily(name, text, value=age)
 
@@ -156,9 +182,6 @@ _ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
 _TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
 _REDELIVERIES = "SELECT effect, sum(max(attempts - 1, 0)) FROM outbox GROUP BY 1"
 _ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
-_EVENTS = """
-SELECT json_extract(body, '$.event'), iif(order_id = '', 'parked', 'applied'), count(*) FROM journal WHERE kind = 'event' GROUP BY 1, 2
-"""
 _UNSETTLED = ", ".join(f"'{state}'" for state in ORDER.groups["unsettled"].split())
 _OLDEST = f"SELECT min(updated_at) FROM orders WHERE state IN ({_UNSETTLED})"
 _LAST_EVENT = "SELECT max(at) FROM (SELECT at FROM journal WHERE kind = 'event' ORDER BY seq DESC LIMIT 1)"

@@ -93,6 +93,7 @@ class Settings:
     lease_s: int
     sweep_s: int
     orphan_alarm_s: int
+    paid_alarm_s: int
     verify_s: int
     max_body: int
     max_depth: int
@@ -472,6 +473,7 @@ ROWS = (
     Row("LEASE_S",            _SECONDS,      "30",                    "how long a worker may hold an effect"),
     Row("SWEEP_S",            _SECONDS,      "60",                    "period of re-reading open payment intents"),
     Row("ORPHAN_ALARM_S",     _SECONDS,      "300",                   "age at which an event without an order raises attention"),
+    Row("PAID_ALARM_S",       _SECONDS,      "120",                   "age at which money paid but not on the till raises attention"),
     Row("VERIFY_S",           _HORIZON,      "21600",                 "period of verifying the whole journal in the background"),
     Row("MAX_BODY",           _BODY,         "1048576",               "bytes of inbound JSON"),
     Row("MAX_DEPTH",          _DEPTH,        "32",                    "nesting of inbound JSON"),

@@ -143,6 +143,7 @@ class Venue:
             probe_ms=60_000,
             sweep_ms=60_000,
             orphan_alarm_ms=300_000,
+            paid_alarm_ms=120_000,
             account_ids=account_ids,
             new_salt=lambda: "salt",
         )

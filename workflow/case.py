@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from workflow.effects import Effect, OrderUpdated, TellTill, effect_named
@@ -12,13 +12,15 @@ from workflow.guards import GUARDS, Subject
 from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, FULFILMENT, ORDER, PAYMENT, RULES
 from workflow.machine import Machine, check_together
 from workflow.money import Money
-from workflow.order import COUNTED, ENDED, HELD, IGNORED, TAKEN, Order, acknowledgement, evolve
+from workflow.order import COUNTED, ENDED, HELD, IGNORED, TAKEN, Order, Payment, evolve
 from workflow.ports import IntentId, OrderId
 
 Machines = Mapping[str, Machine]
 
 MISMATCHES = ("AMOUNT_MISMATCH", "CURRENCY_MISMATCH", "EXTERNAL_ID_MISMATCH", "UNKNOWN_STATUS", "INTENT_NOT_FOUND")
-STANDING = frozenset({*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED", "PAID_BUT_REFUSED", "PAYMENT_REFUSED", "CANCEL_PENDING_REVERSAL"})
+STANDING = frozenset(
+    {*MISMATCHES, "OVERPAID", "PAID_BUT_CLOSED", "PAID_BUT_REFUSED", "PAYMENT_REFUSED", "CANCEL_PENDING_REVERSAL", "AUTH_EXPIRED"}
+)
 """Attention codes that follow from the order as it is: raised while true, cleared by themselves."""
 
 CANCELED = next(row.target for row in FULFILMENT.transitions if row.when == "cancel")
@@ -98,12 +100,13 @@ class Case:
     def attend(self, code: str, detail: str, intent_id: str = "") -> None:
         """Raise attention once. Raises KeyError for a code that is not declared."""
         ATTENTION[code]
-        if not any((item.code, item.payment_intent_id) == (code, intent_id) for item in self.the_order.attention):
+        if not self.the_order.has_attention(code, intent_id):
             self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="raise")
 
     def relieve(self, code: str, intent_id: str, detail: str) -> None:
-        """Clear attention."""
-        self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="clear")
+        """Clear attention, where it stands."""
+        if self.the_order.has_attention(code, intent_id):
+            self.record("attention", {"code": code, "detail": detail}, intent_id=intent_id, trigger="clear")
 
     def close(self, *, caller_sees: bool = False, till_sees: bool = False, refusal: Refused | None = None) -> Decision:
         """The finished decision: standing attention brought up to date, and Dojo and the till told if what they read changed.
@@ -178,13 +181,42 @@ class Case:
     def _stand(self) -> None:
         """Raise what follows from the order as it is, clear what no longer does."""
         order = self.the_order
-        known = order.acknowledged
-        wanted = {key: detail for key, detail in _standing(order).items() if known.get(acknowledgement(*key)) != order.at_stake(key[1])}
+        wanted = {key: detail for key, detail in _standing(order).items() if not order.is_settled_by_a_person(*key)}
         for item in order.attention:
-            if item.code in STANDING and (item.code, item.payment_intent_id) not in wanted:
+            key = (item.code, item.payment_intent_id)
+            if (item.code in STANDING and key not in wanted) or (item.code in _LINGERING and not _LINGERING[item.code](order, key[1])):
                 self.relieve(item.code, item.payment_intent_id, "no longer so")
         for (code, intent_id), detail in wanted.items():
             self.attend(code, detail, intent_id)
+
+
+def _is_not_on_till(order: Order, intent_id: str) -> bool:
+    """Dojo has the money of this payment and nothing else says so; without an intent: the till was not told of money that counts."""
+    if not intent_id:
+        return order.has_counted
+    payment = order.payments[IntentId(intent_id)]
+    is_told_otherwise = payment.mismatch or payment.refused_for or order.is_closed
+    return payment.is_taken_at_dojo and not is_told_otherwise
+
+
+_LINGERING: Mapping[str, Callable[[Order, str], bool]] = {
+    "PAID_NOT_ON_TILL": _is_not_on_till,
+    "UNDERPAID": lambda order, _: order.is_underpaid,
+    "LOCK_STALE": lambda order, _: not order.is_final,
+}
+"""Attention that is raised by time or by an event, and cleared by itself as soon as this is no longer so."""
+
+
+def overdue(order: Order, intent_id: IntentId, out_of_patience: frozenset[str]) -> dict[tuple[str, str], str]:
+    """(code, intent) → detail of what a person is called about because it has been so for too long. A person's word on it stands."""
+    found: dict[tuple[str, str], str] = {}
+    if "PAID_NOT_ON_TILL" in out_of_patience and _is_not_on_till(order, intent_id):
+        found["PAID_NOT_ON_TILL", intent_id] = f"Dojo said that it took the money of intent {intent_id}, and it could not be read since"
+    if "UNDERPAID" in out_of_patience and order.is_underpaid:
+        found["UNDERPAID", ""] = f"{order.paid} of {order.total} is paid; of intent {intent_id} less was captured than it was made for"
+    if "STATUS_LIE" in out_of_patience:
+        found["STATUS_LIE", intent_id] = f"an event said Captured, intent {intent_id} reads {order.payments[intent_id].status} ever since"
+    return {key: detail for key, detail in found.items() if not order.is_settled_by_a_person(*key)}
 
 
 def _standing(order: Order) -> dict[tuple[str, str], str]:
@@ -199,9 +231,20 @@ def _standing(order: Order) -> dict[tuple[str, str], str]:
     if order.status == FAILED and not order.is_final:
         taken = Money(sum(p.gross[0] for p in order.payments.values() if p.state in TAKEN | COUNTED), order.currency)
         wanted["PAID_BUT_REFUSED", ""] = f"the till refused an order for which Dojo took {taken}"
+    for payment in filter(_ran_out, ours):
+        if order.paid.value < order.total.value and order.state not in _CALLED_OFF and order.status != FAILED:
+            wanted["AUTH_EXPIRED", payment.intent_id] = f"the hold of intent {payment.intent_id} ran out, and Dojo gave the money back"
     if order.is_final and any(payment.state in HELD for payment in order.payments.values()):
         wanted["CANCEL_PENDING_REVERSAL", ""] = f"the order is {order.state}, and Dojo holds money for it"
     return wanted
+
+
+_CALLED_OFF = frozenset(row.target for row in ORDER.transitions if row.when in ("cancel", "fail"))
+
+
+def _ran_out(payment: Payment) -> bool:
+    """Dojo held money on it and gave it back since nobody captured it in time; an intent that was given up unpaid is no such thing."""
+    return payment.state in ENDED and payment.fate == "expired" and payment.status == "Reversed" and not payment.detached
 
 
 def _ends(machine: Machine, trigger: str) -> bool:

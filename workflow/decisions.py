@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import msgspec
 
-from workflow.case import MISMATCHES, Case, Decision, Machines
+from workflow.case import MISMATCHES, Case, Decision, Machines, overdue
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
-from workflow.effects import OrderUpdated, ReadIntent
+from workflow.declaration import words
+from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
-from workflow.lifecycle import FULFILMENT
+from workflow.lifecycle import FULFILMENT, RESOLUTIONS
 from workflow.money import Money
-from workflow.order import Order
+from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, is_stale, judge
 
 OPENED = next(row.target for row in FULFILMENT.transitions if row.when == "open")
+NOT_ON_TILL = "PAID_NOT_ON_TILL"
+_GIVEN_BACK_BY_HAND = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == "mark_given_back")
+EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})
+"""The kinds of event that Dojo publishes: their `data` names a payment intent and its status, others may carry anything (contract §5.1)."""
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
 
 
@@ -72,11 +77,25 @@ def refuse_taken_intent(machines: Machines, owner: Order, intent_id: IntentId, *
 
 
 def receive_event(machines: Machines, order: Order, command: ReceiveEvent, *, at: str) -> Decision:
-    """An event about a payment of this order: it may move the payment forward, counts nothing, and asks for a read."""
+    """An event about a payment of this order: it may move the payment forward, counts nothing, and asks for a read.
+
+    One of a kind that Dojo has not published is kept, and nothing follows from it (contract §5.2).
+    """
     case = Case(machines, order, at=at, actor=command.actor, cause=f"event:{command.event_id}")
+    if command.event not in EVENTS:
+        case.record("event", event_facts(command) | {"ignored": True}, intent_id=command.intent_id)
+        return case.close(caller_sees=True)
     case.record("event", event_facts(command), intent_id=command.intent_id)
     case.tell("payment", WORDS.get(command.status, "word_ended"), command.intent_id)
     return case.close()
+
+
+def became_of(command: ReceiveEvent, order: Order, decision: Decision) -> str:
+    """What became of an event about a payment of `order`: applied, stale (it told nothing new) or ignored (of no published kind)."""
+    if command.event not in EVENTS:
+        return "ignored"
+    is_news = command.status not in WORDS and not order.payments[command.intent_id].has_ended
+    return "applied" if is_news or any(entry.kind == "transition" for entry in decision.entries) else "stale"
 
 
 def event_facts(command: ReceiveEvent) -> Facts:
@@ -109,6 +128,35 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
     if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
+    now = case.the_order.payments[intent.id]
+    if payment.state in COUNTED and now.state in GIVEN_BACK and order.told_seq >= order.money_seq and not _gives_back(order):
+        sum_ = Money(sum(payment.counted), order.currency)
+        case.attend("REFUND_AFTER_UPDATE", f"{sum_} of intent {intent.id} is {now.state}, after the order was settled and told", intent.id)
+    if payment.state in HELD and now.state in COUNTED | ENDED:
+        case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
+    return case.close()
+
+
+def _gives_back(order: Order) -> bool:
+    """A person was asked to give money back on this order: that some goes back is what was wanted."""
+    return any(order.has_attention(code) or code in order.acknowledged for code in _GIVEN_BACK_BY_HAND)
+
+
+def swept(machines: Machines, order: Order, intent_id: IntentId, out_of_patience: frozenset[str], *, at: str) -> Decision:
+    """The sweep has an intent of the order read, and calls a person about what has been so for too long."""
+    case = Case(machines, order, at=at, actor="sweep", cause="sweep")
+    case.record("system", {}, trigger="sweep", intent_id=intent_id)
+    for (code, about), detail in overdue(order, intent_id, out_of_patience).items():
+        case.attend(code, detail, about)
+    case.want(ReadIntent(intent_id))
+    return case.close()
+
+
+def till_not_told(machines: Machines, order: Order, *, at: str) -> Decision:
+    """Money counts, and the till could not be told of it for too long."""
+    case = Case(machines, order, at=at, actor="sweep", cause="sweep")
+    if order.has_counted and not order.is_settled_by_a_person(NOT_ON_TILL):
+        case.attend(NOT_ON_TILL, f"{order.paid} is paid, and the till could not be told")
     return case.close()
 
 
@@ -138,6 +186,8 @@ def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: 
     if task.effect == OrderUpdated.name:
         facts["orderSeq"] = task.order_seq
     case.record("effect", facts)
+    if task.effect == TellTill.name and task.order_seq >= order.money_seq:
+        case.relieve(NOT_ON_TILL, "", "the till was told")
     case.follow()
     return case.close(caller_sees=True)
 
@@ -156,6 +206,8 @@ def effect_dead(machines: Machines, order: Order, command: AttemptFailed, *, at:
         case.tell("payment", "read_disagrees", task.intent_id)
     else:
         case.attend("OUTBOX_DEAD", f"{task.effect} was given up after {task.attempts} attempts: {command.error}", task.intent_id)
+    if task.effect == TellTill.name and order.has_counted and not order.is_settled_by_a_person(NOT_ON_TILL):
+        case.attend(NOT_ON_TILL, f"{order.paid} is paid, and the till does not take the news of it")
     case.follow()
     return case.close()
 

@@ -49,10 +49,13 @@ from workflow.ledger import canonical, salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
+from workflow.reconcile import has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 logger = logging.getLogger(__name__)
+
+DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,8 @@ class Engine:
         if seen:
             return self._again(command, seen, fingerprint, unit)
         if isinstance(command, ReceiveEvent):
-            outcome, order_id = Outcome(), self._event(command, unit)
+            order_id, became = self._event(command, unit)
+            outcome = Outcome(became=became)
         else:
             outcome, order_id = self._begin(command, unit), command.order_id
         if outcome.refusal is None:
@@ -137,7 +141,7 @@ class Engine:
 
     def _again(self, command: Request, seen: Seen, fingerprint: str, unit: Unit) -> Outcome:
         if isinstance(command, ReceiveEvent):
-            return Outcome()
+            return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)
         if not hmac.compare_digest(seen.fingerprint, fingerprint):
             cause = f"{command.source}:{command.idempotency_key}"
@@ -148,7 +152,7 @@ class Engine:
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
             decision = Decision(order=order)
-        return unit.store(decision, order)
+        return replace(unit.store(decision, order), became="" if decision.refusal else DUPLICATE)
 
     def _begin(self, command: CreateOrder | OpenOrder, unit: Unit) -> Outcome:
         if isinstance(command, CreateOrder):
@@ -193,15 +197,17 @@ class Engine:
                 return replace(unit.store(decision, owner), order=None)
         return None
 
-    def _event(self, command: ReceiveEvent, unit: Unit) -> str:
-        """Apply the event to its order, or park it; the id of the order."""
+    def _event(self, command: ReceiveEvent, unit: Unit) -> tuple[str, str]:
+        """Apply the event to its order, or park it; the id of the order, and what became of the event."""
         order_id = unit.transaction.order_of_intent(command.intent_id)
+        is_known = command.event in decisions.EVENTS
         ours = not self._settings.account_ids or command.account_id in self._settings.account_ids
         if order_id and ours:
             order = unit.order(order_id)
-            unit.store(decisions.receive_event(self._machines, order, command, at=unit.at), order)
-            return order_id
-        ours = ours and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
+            decision = decisions.receive_event(self._machines, order, command, at=unit.at)
+            unit.store(decision, order)
+            return order_id, decisions.became_of(command, order, decision)
+        ours = ours and is_known and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
         if ours:
             unit.transaction.park(command.intent_id, unit.at, unit.now_ms + self._settings.sweep_ms, self._settings.sweep_ms)
         unit.note(
@@ -212,7 +218,7 @@ class Engine:
             intent_id=command.intent_id,
             effects=(ReadIntent(command.intent_id),) if ours else (),
         )
-        return VENUE
+        return VENUE, "parked" if ours else "ignored"
 
     # -- requests to an order that is there: idempotent by its state
 
@@ -302,13 +308,19 @@ class Engine:
             order = unit.order(found[0])
             unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
             unit.transaction.unpark(command.intent.id)
-            for code in ("ORPHAN_EVENT", "OUTBOX_DEAD"):
+            for code in ("ORPHAN_EVENT", "PAID_NOT_ON_TILL", "OUTBOX_DEAD"):
                 _relieve(command.intent, code, f"it pays order {order.id}", unit)
             return
         intent = command.intent
         _relieve(intent, "OUTBOX_DEAD", "it can be read", unit)
-        if not (intent.external_id or intent.dojo_order_id):  # Otherwise it names an order that is not here: that stands (O8).
+        named = intent.external_id or intent.dojo_order_id
+        if not named:  # Otherwise it names an order that is not here: that stands (O8).
             _relieve(intent, "ORPHAN_EVENT", "it can be read, and names no order", unit)
+        if named and has_money(intent) and unit.transaction.has_venue_attention("ORPHAN_EVENT", intent.id):
+            detail = f"Dojo took {money_of(intent)} by intent {intent.id} for order {named[:80]}, which is not here"
+            unit.attend("PAID_NOT_ON_TILL", detail, cause=f"read:{intent.id}", intent_id=intent.id)
+        else:
+            _relieve(intent, "PAID_NOT_ON_TILL", f"it reads {intent.status[:40]}", unit)
         unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,

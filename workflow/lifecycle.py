@@ -279,6 +279,7 @@ DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)
 
 ATTENTION = {
     #          code                       why (a sentence for a person)                                   what to do next
+    "PAID_NOT_ON_TILL":         Attention("Dojo has the money of a customer, and the till does not know of it.", "Look at the table before anybody pays again; read_again asks Dojo once more; acknowledge once it was entered by hand or given back."),
     "HEAD_REGRESSED":           Attention("The journal lacks entries that its witness saw: money may be missing from it.", "Find the newer journal; only if there is none: resolve with accept_lost_tail, or tillproof journal accept-lost-tail."),
     "CHAIN_BROKEN":             Attention("The journal is not what was written: an entry was changed, or is gone.", "Stop the server, keep the file as evidence, put a sealed copy in its place; tillproof journal verify names the first bad entry."),
     "JOURNAL_DAMAGED":          Attention("The journal's file is damaged: the disk or its memory is not to be trusted.", "Stop the server, keep the file, put a sealed copy in its place on another disk; tillproof journal verify."),
@@ -294,6 +295,9 @@ ATTENTION = {
     "INTENT_NOT_FOUND":         Attention("Dojo does not know the payment that this order was told of.",     "Look it up in Dojo's portal; read_again or detach_payment, or acknowledge what counts already."),
     "UNKNOWN_STATUS":           Attention("Dojo's payment has a status that was never published.",           "Ask Dojo what it means; then read_again or detach_payment, or acknowledge what counts already."),
     "STATUS_LIE":               Attention("What Dojo said and what it says now do not go together.",         "Look the payment up in Dojo's portal; read_again if it changed there, then acknowledge."),
+    "UNDERPAID":                Attention("Dojo captured less than the payment was made for, and the rest is still open.", "Ask for the rest while the customer is there, or take it off the bill; acknowledge if nobody will pay it."),
+    "AUTH_EXPIRED":             Attention("The hold on the customer's money ran out before Dojo captured it: it is not paid.", "Have the customer pay again where the order was served; then acknowledge."),
+    "REFUND_AFTER_UPDATE":      Attention("Money that was settled went back to the customer.",               "Correct the sale on the till where the till does not do so by itself; then acknowledge."),
     "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
     "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till; then acknowledge."),
     "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
@@ -303,16 +307,23 @@ ATTENTION = {
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; after an hour do so in Dojo's portal, then resolve with mark_given_back."),
     "PAYMENT_CONFLICT":         Attention("Dojo named a payment of this order with other figures, or for another order.", "Find out which of the two is right; then acknowledge."),
     "TOTAL_MISMATCH":           Attention("Dojo's total of an order is not what its lines come to; the total counts.", "Compare the order with the menu's prices; then acknowledge."),
+    "LOCK_STALE":               Attention("A card machine's lock ran out unreleased, and another one took it over.", "Look whether the first one's customer has paid; it clears when the second is released, or acknowledge."),
     "KEY_REUSE":                Attention("Dojo or the till sent the same order id with other content.",     "Check that the first content is right; then acknowledge."),
+}
+
+PATIENCE_S = {
+    # Seconds that it may be so before a person is called; PAID_NOT_ON_TILL has a setting.
+    "UNDERPAID":   900,   # Dojo may capture the rest meanwhile.
+    "STATUS_LIE":  1800,  # After a read that denied what an event claimed: Dojo's own copies lag.
 }
 
 RESOLUTIONS = (
     #          action               for attention                                                            what it does
     Resolution("accept_difference", "AMOUNT_MISMATCH EXTERNAL_ID_MISMATCH",                                  "Count what the intent says, although it differs."),
-    Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL PAYMENT_REFUSED", "Read the intent at Dojo once more."),
+    Resolution("read_again",        "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS STATUS_LIE CANCEL_PENDING_REVERSAL PAYMENT_REFUSED PAID_NOT_ON_TILL", "Read the intent at Dojo once more."),
     Resolution("detach_payment",    "AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "Take the intent off this order; it counts nothing here."),
     Resolution("mark_given_back",   "PAID_BUT_REFUSED PAID_BUT_CLOSED OVERPAID PAYMENT_REFUSED",                             "A person gave the money back; stop asking."),
     Resolution("accept_lost_tail",  "HEAD_REGRESSED",                                                        "Go on without the lost entries: at the terminal, or by POST /api/resolve, which is all that is served then."),
-    Resolution("acknowledge",       "KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT CLOCK_JUMP TOTAL_MISMATCH OUTBOX_DEAD AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "A person looked; nothing is to be changed. Of a mismatch only where the payment counts already: the next read that differs calls again."),
+    Resolution("acknowledge",       "PAID_NOT_ON_TILL UNDERPAID AUTH_EXPIRED REFUND_AFTER_UPDATE LOCK_STALE KEY_REUSE PAYMENT_CONFLICT STATUS_LIE ORPHAN_EVENT CLOCK_JUMP TOTAL_MISMATCH OUTBOX_DEAD AMOUNT_MISMATCH CURRENCY_MISMATCH EXTERNAL_ID_MISMATCH INTENT_NOT_FOUND UNKNOWN_STATUS", "A person looked; nothing is to be changed. Of a mismatch only where the payment counts already: the next read that differs calls again."),
 )
 # fmt: on

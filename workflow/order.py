@@ -21,6 +21,12 @@ from workflow.ports import IntentId, OrderId
 HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
     frozenset(PAYMENT.groups[name].split()) for name in ("held", "taken", "counted", "unpaid", "ended", "given_back", "ignored")
 )
+_TAKEN_STATUSES = frozenset({"Captured", "Refunded"})
+"""Dojo's words for an intent whose money it took; a refund of all of it would have ended the payment here."""
+
+ACKNOWLEDGED_ONCE = frozenset({"PAID_NOT_ON_TILL", "UNDERPAID", "AUTH_EXPIRED"})
+"""Attention that follows from the order as it is, and stays away once a person has seen it, as long as the sum is the same."""
+
 CLOSED_STATUSES = frozenset(FULFILMENT.groups["closed"].split())
 FINAL_STATES = frozenset(ORDER.final.split())
 FLOWS = ("order_and_pay", "pay_later", "pay_only")
@@ -105,6 +111,20 @@ class Payment:
     def was_refused(self) -> bool:
         """We answered 409 and never accepted it: what becomes of it decides nothing about the order."""
         return bool(self.refused_for) and not self.was_accepted
+
+    @property
+    def is_taken_at_dojo(self) -> bool:
+        """Dojo has this money, as far as anybody said, and nothing of it counts here. What we refused was taken until a read says."""
+        if self.counts or self.detached or self.state in COUNTED | ENDED:
+            return False
+        if self.status and not self.unread:
+            return self.status in _TAKEN_STATUSES
+        return self.state in TAKEN | IGNORED
+
+    @property
+    def is_short(self) -> bool:
+        """It counts, and its captures brought less than the intent asked for."""
+        return self.counts and self.asked is not None and self.paid < self.asked
 
     @property
     def is_disputed(self) -> bool:
@@ -252,10 +272,28 @@ class Order:
         who = f"{self.lock.holder} (session {self.lock.lock_id[:80]})" if self.lock.holder else f"Dojo's session {self.lock.lock_id[:80]}"
         return f"order {self.id} is locked by {who} until {self.lock.expires_at}"
 
+    @property
+    def is_underpaid(self) -> bool:
+        """Dojo captured less than a payment was made for, and the bill still waits for the rest."""
+        is_owed = self.paid.value < self.total.value and not self.paid_in_full_once and not self.is_closed
+        return is_owed and any(payment.is_short for payment in self.payments.values())
+
+    def has_attention(self, code: str, intent_id: str = "") -> bool:
+        """A person was called about this, of the order or of one of its intents, and has not settled it."""
+        return any((item.code, item.payment_intent_id) == (code, intent_id) for item in self.attention)
+
+    def is_settled_by_a_person(self, code: str, intent_id: str = "") -> bool:
+        """A person settled this, and the sum that it is about is what it was then."""
+        return self.acknowledged.get(acknowledgement(code, intent_id)) == self.at_stake(intent_id)
+
     def is_watched(self, intent_id: IntentId) -> bool:
-        """The sweep looks after the payment: it is open, or Dojo may be giving it back because we contradicted."""
-        conflict = any((item.code, item.payment_intent_id) == ("PAYMENT_CONFLICT", intent_id) for item in self.attention)
-        return conflict or self.payments[intent_id].is_open
+        """The sweep looks after the payment: it is open, Dojo may be giving it back because we contradicted, or may capture the rest."""
+        payment = self.payments[intent_id]
+        if payment.is_open or self.has_attention("PAYMENT_CONFLICT", intent_id):
+            return True
+        return (
+            payment.is_short and self.is_underpaid and not self.has_attention("UNDERPAID") and not self.is_settled_by_a_person("UNDERPAID")
+        )
 
     def undisputed(self) -> Iterator[Payment]:
         """The payments that no mismatch holds back."""
@@ -312,6 +350,8 @@ def _apply(order: Order, entry: Entry) -> Order:
     match entry.kind:
         case "transition":
             return _apply_transition(order, entry)
+        case "event" if "ignored" in entry.body:
+            return order
         case "event":
             return _with_payment(order, entry, unread=True)
         case "payment":
@@ -368,12 +408,12 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             )
         case "detach_payment":
             return _with_payment(order, entry, mismatch="", mismatch_detail="", unread=False, detached=True)
-        case "acknowledge":
+        case "acknowledge" if facts["code"] not in ACKNOWLEDGED_ONCE:
             known = order.payments.get(IntentId(entry.payment_intent_id))
             if known is None or known.mismatch != facts["code"]:
                 return order
             return _with_payment(order, entry, mismatch="", mismatch_detail="", differing=None)
-        case "mark_given_back":
+        case "mark_given_back" | "acknowledge":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
             return replace(order, acknowledged={**order.acknowledged, key: order.at_stake(entry.payment_intent_id)})
         case _:

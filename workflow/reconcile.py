@@ -115,6 +115,18 @@ def figures(intent: PaymentIntent) -> tuple[int, int]:
     return sum(capture.amount for capture in good), sum(told) if told or not good else tips
 
 
+def has_money(intent: PaymentIntent) -> bool:
+    """Dojo took money by it and has not given all of it back."""
+    return intent.status == "Captured" and (intent.amount is None or sum(figures(intent)) > intent.refunded)
+
+
+def money_of(intent: PaymentIntent) -> str:
+    """What the customer paid by it, tip included, less what went back; for people."""
+    if intent.amount is None:
+        return "money"
+    return str(Money(sum(figures(intent)) - intent.refunded, intent.amount.currency))
+
+
 def _disagrees(code: str, detail: str, differing: tuple[int, int, int] | None = None) -> Verdict:
     return Verdict(message="read_disagrees", mismatch=code, detail=detail, differing=differing)
 

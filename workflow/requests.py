@@ -58,6 +58,9 @@ def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str)
         return Decision(order=order)
     trigger = "take_over" if held and not held.released and held.lock_id != command.lock_id else "take"
     case.record("lock", _lock_facts(command.lock_id, command.expires_at, command.holder), trigger=trigger)
+    if held and trigger == "take_over":
+        whose = f"the lock {held.lock_id[:80]}" + (f" of {held.holder}" if held.holder else "")
+        case.attend("LOCK_STALE", f"{whose} ran out at {held.expires_at} unreleased; {command.lock_id[:80]} took it over")
     return case.close(caller_sees=True)
 
 
@@ -86,6 +89,7 @@ def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: 
     if held.released or held.lock_id != command.lock_id:
         return Decision(order=order)
     case.record("lock", _lock_facts(held.lock_id, held.expires_at, held.holder), trigger="release")
+    case.relieve("LOCK_STALE", "", "the lock that took it over was released")
     return case.close(caller_sees=True)
 
 
@@ -179,7 +183,7 @@ def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: 
     """A person has a dead task of the order tried again; `is_last`: no other one of this intent is dead."""
     case = Case(machines, order, at=at, actor=actor, cause=cause)
     case.record("operator", facts, trigger="requeue", intent_id=intent_id)
-    if is_last and any((item.code, item.payment_intent_id) == ("OUTBOX_DEAD", intent_id) for item in order.attention):
+    if is_last:
         case.relieve("OUTBOX_DEAD", intent_id, str(facts["reason"]))
     return case.close(caller_sees=True)
 
@@ -200,6 +204,8 @@ def _obstacle(order: Order, action: str, items: list[Attention]) -> str:
             return f"intent {intent_id} differs in something else as well, which nobody may accept: read_again or {other}"
         if action == "detach_payment" and (payment is None or payment.counts):
             return f"intent {intent_id} counts on order {order.id}: it cannot be taken off; acknowledge leaves it as it is"
+        if action == "read_again" and item.code == "PAID_NOT_ON_TILL" and not intent_id:
+            return f"the till was not told of order {order.id}: mend TILL_URL, or acknowledge"
         if action == "acknowledge" and _holds(order, item):
             return f"intent {intent_id} does not count on order {order.id} because of {item.code}: read_again or detach_payment"
     return ""
@@ -226,8 +232,7 @@ def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) 
                 case.want(ReadIntent(intent_id))  # It says whose it is: that order gets it.
         case _:
             case.record("operator", facts, trigger=command.action, intent_id=intent_id)
-    if any((item.code, item.payment_intent_id) == (code, intent_id) for item in case.the_order.attention):
-        case.relieve(code, intent_id, f"{command.action}: {command.reason}")
+    case.relieve(code, intent_id, f"{command.action}: {command.reason}")
 
 
 def _refused(case: Case, message: str, kind: type[Refused] = Refused) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,12 +11,13 @@ from workflow.bill import Personal
 from workflow.booking import Booking, Guest
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
-from workflow.effects import DOJO, TILL, Effect, ReadIntent, Task, destination_of
+from workflow.effects import DOJO, TILL, Effect, Task, destination_of
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
 from workflow.journal.port import StoredTask, Transaction
 from workflow.order import Order
-from workflow.ports import IntentId
+
+logger = logging.getLogger(__name__)
 
 VENUE = ""
 """The order id of entries that concern no order."""
@@ -33,13 +35,16 @@ class Outcome:
     booking: Booking | None = None
     guest: Guest = Guest()
     refusal: Refused | None = None
+    became: str = ""
+    """What became of an event, or that a request was a repeat, in one word for the metrics; "" where there is nothing to count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitSettings:
     """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep.
 
-    After `orphan_alarm_ms` a person is called about an intent that no order explains.
+    After `orphan_alarm_ms` a person is called about an intent that no order explains, after `paid_alarm_ms` about money that Dojo took and
+    that is not on the till.
     """
 
     sends: frozenset[str]
@@ -47,6 +52,7 @@ class UnitSettings:
     probe_ms: int
     sweep_ms: int
     orphan_alarm_ms: int
+    paid_alarm_ms: int
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -87,6 +93,8 @@ class Unit:
             self.transaction.append(self._with_tasks(decision.entries, decision.effects))
             self.transaction.save(order, before)
             self._watch(order, before)
+            for entry in decision.entries:
+                self._say(entry)
         personal = self.transaction.personal(order.id) if order.personal_hash else Personal()
         return Outcome(order=order, personal=personal, refusal=decision.refusal)
 
@@ -114,6 +122,12 @@ class Unit:
             body=facts,
         )
         self.transaction.append(self._with_tasks((entry,), effects))
+        self._say(entry)
+
+    def _say(self, entry: Entry) -> None:
+        """Attention has a line in the log, once it is durable."""
+        if entry.kind == "attention":
+            self.transaction.on_commit(partial(_log_attention, entry))
 
     def attend(self, code: str, detail: str, *, cause: str, intent_id: str = "", actor: str = "outbox") -> None:
         """Raise attention that concerns no order, once."""
@@ -208,22 +222,18 @@ class Unit:
                 else:
                     self.transaction.unwatch(intent_id)
 
-    def read_intent_of(self, order: Order, intent_id: str) -> None:
-        """Have an intent of the order read, as the sweep wants it."""
-        entry = Entry(
-            order_id=order.id,
-            order_seq=order.order_seq + 1,
-            at=self.at,
-            kind="system",
-            trigger="sweep",
-            payment_intent_id=intent_id,
-            actor="sweep",
-            cause="sweep",
-            body={},
-        )
-        effect = ReadIntent(IntentId(intent_id))
-        self.transaction.append(self._with_tasks((entry,), (effect,)))
-        self.transaction.save(replace(order, order_seq=entry.order_seq), order)
+
+def _log_attention(entry: Entry) -> None:
+    facts = {
+        "order_id": entry.order_id,
+        "payment_intent_id": entry.payment_intent_id,
+        "order_seq": entry.order_seq,
+        "code": entry.body["code"],
+    }
+    if entry.trigger == "raise":
+        logger.error("attention raised", extra=facts)
+    else:
+        logger.info("attention cleared", extra=facts)
 
 
 def lane_of(effect: Effect, order_id: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workflow import requests
+from workflow import decisions, requests
+from workflow.clock import from_text
 from workflow.commands import (
     AcceptLostTail,
     AttemptFailed,
@@ -17,16 +18,19 @@ from workflow.commands import (
     VenueRequest,
 )
 from workflow.declaration import words
-from workflow.effects import DOJO, ReadIntent
+from workflow.effects import DOJO, ReadIntent, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
-from workflow.journal.port import StoredTask
-from workflow.lifecycle import RESOLUTIONS
+from workflow.journal.port import Move, StoredTask
+from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
+from workflow.order import Order
 from workflow.ports import IntentId
 from workflow.unit import PAUSE_CODES, VENUE, Outcome, Unit
 
 SWEEP_CAP_MS = 6 * 3_600_000
 """The longest interval between two reads of an intent that stays open."""
+DENIED_CAP_MS = 600_000
+"""The same while Dojo's books deny what its event claimed, until a person is called about it (M4)."""
 
 
 def handle(command: VenueRequest, unit: Unit) -> Outcome:
@@ -67,7 +71,8 @@ def _set(command: SetVenue, unit: Unit) -> Outcome:
 def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
     """A person settles attention of the service itself. An acknowledged orphan is no longer waited for; a new event starts anew."""
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
-    items = [(code, intent) for code, intent in unit.transaction.venue_attention() if code in codes and command.intent_id in ("", intent)]
+    standing = unit.transaction.venue_attention() if command.action == "acknowledge" else []
+    items = [(code, intent) for code, intent in standing if code in codes and command.intent_id in ("", intent)]
     if not items:
         return Outcome(refusal=Refused(f"{command.action} settles {', '.join(codes)}; nothing of the kind stands here"))
     for code, intent_id in items:
@@ -108,8 +113,11 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
 def _sweep(command: Sweep, unit: Unit) -> Outcome:
     """Have intents read that stay open, at intervals that double with age."""
     for intent_id, order_id, interval_ms in unit.transaction.due_watches(unit.now_ms, command.limit):
-        unit.transaction.watch(intent_id, order_id, unit.now_ms + interval_ms, min(2 * interval_ms, SWEEP_CAP_MS))
-        unit.read_intent_of(unit.order(order_id), intent_id)
+        _look_again(IntentId(intent_id), unit.order(order_id), interval_ms, unit)
+    if TellTill.name in unit.settings.sends:
+        for untold in unit.transaction.not_told(unit.now_ms - unit.settings.paid_alarm_ms, command.limit):
+            order = unit.order(untold)
+            unit.store(decisions.till_not_told(unit.machines, order, at=unit.at), order)
     for parked in unit.transaction.due_parked(unit.now_ms, command.limit):
         interval_ms = min(2 * parked.interval_ms, SWEEP_CAP_MS)
         unit.transaction.park_again(parked.intent_id, unit.now_ms + interval_ms, interval_ms)
@@ -119,6 +127,25 @@ def _sweep(command: Sweep, unit: Unit) -> Outcome:
         effects = (ReadIntent(IntentId(parked.intent_id)),)
         unit.note("system", {}, cause="sweep", actor="sweep", trigger="sweep", intent_id=parked.intent_id, effects=effects)
     return Outcome()
+
+
+def _look_again(intent_id: IntentId, order: Order, interval_ms: int, unit: Unit) -> None:
+    moved = unit.transaction.last_move(order.id, PAYMENT.name, intent_id)
+    is_denied = moved is not None and moved.trigger == "unclaim" and not order.has_attention("STATUS_LIE", intent_id)
+    cap_ms = DENIED_CAP_MS if is_denied else SWEEP_CAP_MS
+    unit.transaction.watch(intent_id, order.id, unit.now_ms + min(interval_ms, cap_ms), min(2 * interval_ms, cap_ms))
+    settled = unit.transaction.last_move(order.id, ORDER.name)
+    lasted_ms = {
+        "PAID_NOT_ON_TILL": _age_ms(moved, unit) - unit.settings.paid_alarm_ms,
+        "UNDERPAID": _age_ms(settled, unit) - PATIENCE_S["UNDERPAID"] * 1000,
+        "STATUS_LIE": _age_ms(moved, unit) - PATIENCE_S["STATUS_LIE"] * 1000 if is_denied else -1,
+    }
+    out_of_patience = frozenset(code for code, over_ms in lasted_ms.items() if over_ms >= 0)
+    unit.store(decisions.swept(unit.machines, order, intent_id, out_of_patience, at=unit.at), order)
+
+
+def _age_ms(move: Move | None, unit: Unit) -> int:
+    return unit.now_ms - int(from_text(move.at).timestamp() * 1000) if move else 0
 
 
 def pause(command: PauseDestination, stored: StoredTask, unit: Unit) -> None:

@@ -10,6 +10,7 @@ from flask import Blueprint, Response
 from adapters.api.resolving import accept_loss_request
 from adapters.api.views import attention_views
 from adapters.edge.roles import require
+from workflow.attention import concerns
 from workflow.journal.reads import StoredAttention
 
 
@@ -21,7 +22,7 @@ def make_blueprint(code: str, since: str, detail: str, accept: Callable[[str, st
     def attention() -> Response:
         require("auditor")
         row = StoredAttention(order_id="", code=code, payment_intent_id="", since=since, detail=detail)
-        return Response(msgspec.json.encode({"data": attention_views([row])}), mimetype="application/json")
+        return Response(msgspec.json.encode({"data": attention_views(concerns([(row, None)]))}), mimetype="application/json")
 
     @blueprint.post("/resolve")
     def resolve() -> Response:

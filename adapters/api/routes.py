@@ -31,12 +31,14 @@ from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import ReasonRequest
 from adapters.health import Health
 from workflow import export
+from workflow.attention import concerns
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
+from workflow.order import Order
 from workflow.ports import OrderId
 from workflow.proof import Proof, Prover
 
@@ -73,7 +75,7 @@ CALLS = (
     Call(id="order_journal", method="GET",  path="/api/orders/{order_id}/journal", answer=list[EntryView],  summary="Read the order's entries, oldest first.", **_AUDITOR),
     Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            summary="Read what proves the order to a third party.", **_AUDITOR),
     Call(id="resolve",       method="POST", path="/api/orders/{order_id}/resolve", answer=OrderView,        request=ResolveRequest, refuses=True, summary="Settle what needs a person, with a reason.", **_OPERATOR),
-    Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person, the gravest first.", **_AUDITOR),
+    Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
@@ -139,11 +141,15 @@ class Api:
         outcome = self._engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal
-        return _json(AttentionPage(data=attention_views([row for row in self._open_attention(None) if not row.order_id])))
+        return _json(self._concerns(None, venue_only=True))
 
     def attention(self) -> Response:
-        """Everything that needs a person, the gravest first."""
-        return _json(AttentionPage(data=attention_views(self._open_attention(_one_of("code", ATTENTION, ATTENTION)))))
+        """Everything that needs a person: what is paid and not on the till first, then the gravest."""
+        return _json(self._concerns(_one_of("code", ATTENTION, ATTENTION)))
+
+    def _concerns(self, code: str | None, *, venue_only: bool = False) -> AttentionPage:
+        found = self._open_attention(code)
+        return AttentionPage(data=attention_views(concerns(pair for pair in found if not (venue_only and pair[0].order_id))))
 
     def outbox(self) -> Response:
         """Tasks, newest first, a page at a time."""
@@ -180,11 +186,11 @@ class Api:
         """The last verification of the whole journal."""
         return _json(verification_view(self._health.verified()))
 
-    def _open_attention(self, code: str | None) -> list[StoredAttention]:
+    def _open_attention(self, code: str | None) -> list[tuple[StoredAttention, Order | None]]:
         """What is journaled, and what cannot be as long as it stands: of a journal that cannot be read, that alone."""
-        standing = [row for row in self._health.attention() if code in {None, row.code}]
+        standing: list[tuple[StoredAttention, Order | None]] = [(row, None) for row in self._health.attention() if code in {None, row.code}]
         try:
-            return standing + self._reads.attention(code)
+            return standing + self._reads.attention_with_orders(code)
         except (JournalUnavailable, JournalDamaged):
             if standing:
                 return standing

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from workflow.journal.reads import StoredAttention, StoredEntry, StoredTaskRow
-from workflow.lifecycle import ATTENTION
+from workflow.attention import Concern, of_order
+from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.money import Money
-from workflow.order import Attention, Order, Payment
+from workflow.order import Order, Payment
 from workflow.upkeep import Report
 
 T = TypeVar("T")
@@ -27,20 +28,26 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
 
 
 class AttentionView(View, frozen=True, kw_only=True):
-    """Something that needs a person."""
+    """Something that needs a person, in sentences.
+
+    `paid_not_on_till`: Dojo took a customer's money, and the till does not have it; `amount` is that sum, null where nobody read it yet.
+    """
 
     code: str
     since: str
     detail: str
     payment_intent_id: str
+    paid_not_on_till: bool
+    amount: Money | None
+    why: str
+    next: str
 
 
 class OpenAttention(AttentionView, frozen=True, kw_only=True):
-    """The same with its order (empty for the service itself), and sentences for a person."""
+    """The same with its order (empty for the service itself) and its table."""
 
     order_id: str
-    why: str
-    next: str
+    table_id: str | None
 
 
 class AttentionPage(View, frozen=True, kw_only=True):
@@ -160,22 +167,9 @@ def verification_view(report: Report | None) -> VerificationView:
     return VerificationView(at=report.at, entries=report.entries, seconds=round(report.seconds, 3), ok=fault is None, first_bad=fault)
 
 
-def attention_views(rows: list[StoredAttention]) -> list[OpenAttention]:
-    """What needs a person, the gravest first, with why and what next in sentences."""
-    gravity = {code: number for number, code in enumerate(ATTENTION)}
-    rows = sorted(rows, key=lambda row: (gravity[row.code], row.since))
-    return [
-        OpenAttention(
-            code=row.code,
-            since=row.since,
-            detail=row.detail,
-            order_id=row.order_id,
-            payment_intent_id=row.payment_intent_id,
-            why=ATTENTION[row.code].why,
-            next=ATTENTION[row.code].next,
-        )
-        for row in rows
-    ]
+def attention_views(found: Iterable[Concern]) -> list[OpenAttention]:
+    """What needs a person, in the order given."""
+    return [OpenAttention(**_attention(item), order_id=item.order_id, table_id=item.table_id) for item in found]
 
 
 def order_view(order: Order, machine: str) -> OrderView:
@@ -194,7 +188,7 @@ def order_view(order: Order, machine: str) -> OrderView:
         tips_amount=order.tips,
         payable=order.is_payable,
         payments=[_payment_view(payment, order.currency) for payment in order.payments.values()],
-        attention=[_attention_view(item) for item in order.attention],
+        attention=[AttentionView(**_attention(item)) for item in of_order(order)],
         lock=_lock_view(order),
         order_seq=order.order_seq,
         machine=machine,
@@ -229,5 +223,14 @@ def _payment_view(payment: Payment, currency: str) -> PaymentView:
     )
 
 
-def _attention_view(item: Attention) -> AttentionView:
-    return AttentionView(code=item.code, since=item.since, detail=item.detail, payment_intent_id=item.payment_intent_id)
+def _attention(concern: Concern) -> dict[str, Any]:
+    return {
+        "code": concern.code,
+        "since": concern.since,
+        "detail": concern.detail,
+        "payment_intent_id": concern.payment_intent_id,
+        "paid_not_on_till": concern.is_paid_not_on_till,
+        "amount": concern.amount,
+        "why": concern.why,
+        "next": concern.next,
+    }

@@ -13,12 +13,15 @@ from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
 from adapters.edge.bill import order_bill
 from adapters.edge.orders import answer, tables_of
 from adapters.edge.strict_json import visible
+from workflow.attention import concerns, of_order
 from workflow.case import declared_machines
 from workflow.errors import (
     UnknownOrder,
 )
-from workflow.journal.reads import OrderFilter, StoredEntry
-from workflow.lifecycle import ATTENTION, ORDER
+from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
+from workflow.lifecycle import ORDER
+from workflow.order import Order
+from workflow.ports import OrderId
 
 
 @click.group(cls=Group, example="tillproof orders list --attention")
@@ -32,9 +35,12 @@ def orders() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -> None:
-    """List orders, newest first."""
+    """List orders, newest first; with --attention what is paid at Dojo and not on the till, oldest first, then the gravest."""
     with open_journal() as (_, reads):
-        found = [stored.order for stored in reads.orders(OrderFilter(state=state, attention=attention), limit)]
+        if attention:
+            found = _that_need_a_person(reads, state)[:limit]
+        else:
+            found = [stored.order for stored in reads.orders(OrderFilter(state=state), limit)]
     machine = declared_machines()["order"].ident
     header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
 
@@ -49,13 +55,20 @@ def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -
                 str(order.total),
                 str(order.paid),
                 str(order.tips),
-                ", ".join(item.code for item in order.attention) or "-",
+                ", ".join(item.code for item in of_order(order)) or "-",
             )
             for order in found
         ]
         yield from table(header, rows) if rows else iter(["No orders."])
 
     emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
+
+
+def _that_need_a_person(reads: SqliteReads, state: str | None) -> list[Order]:
+    pairs = reads.attention_with_orders()
+    known = {order.id: order for _, order in pairs if order and state in (None, order.state)}
+    urgent = dict.fromkeys(concern.order_id for concern in concerns(pairs))
+    return [known[OrderId(order_id)] for order_id in urgent if order_id in known]
 
 
 @orders.command("show", cls=Command, example="tillproof orders show tp_019ab2c4d5e6")
@@ -96,8 +109,8 @@ def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
         yield f"payment  {payment.payment_intent_id}  {payment.state}  {payment.paid_amount} + {payment.tips_amount} tip{refunded}"
     for item in view.attention:
         yield paint(f"needs a person: {item.code} since {item.since}: {visible(item.detail)}", "red")
-        yield f"  why    {ATTENTION[item.code].why}"
-        yield f"  next   {ATTENTION[item.code].next}"
+        yield f"  why    {visible(item.why)}"
+        yield f"  next   {item.next}"
     yield ""
     yield from entry_lines(entries)
 

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from adapters.edge.strict_json import BadInput, shown, without_card_numbers
 from workflow.bill import MAX_LINES, MOMENT_LENGTH, Moment, ShortText
+from workflow.decisions import EVENTS
 from workflow.money import MAX_MINOR_UNITS, Money
 
 T = TypeVar("T")
@@ -35,8 +36,6 @@ _ID_WORDS = "1 to 255 characters without control characters"
 
 WireId = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=rf"^[^\x00-\x1f\x7f-\x9f]*{END}", description=_ID_WORDS)]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=CURSOR_LENGTH)]
-INTENT_EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})
-"""The events whose `data` must name a payment intent and its status; other names may carry anything."""
 
 
 class Request(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=False):
@@ -44,7 +43,7 @@ class Request(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_
 
 
 class EventData(Request, frozen=True, kw_only=True):
-    """The intent that an event is about; the texts are empty only in events outside `INTENT_EVENTS`."""
+    """The intent that an event is about; the texts are empty only in events outside `EVENTS`."""
 
     payment_intent_id: WireId = ""
     payment_status: WireId = ""
@@ -62,7 +61,7 @@ class EventRequestBody(Request, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         to_moment(self.created_at, "createdAt")
-        if self.event in INTENT_EVENTS:
+        if self.event in EVENTS:
             for name, text in (("paymentIntentId", self.data.payment_intent_id), ("paymentStatus", self.data.payment_status)):
                 if not text:
                     raise BadInput(f"data.{name}", "required, but absent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -42,7 +43,8 @@ from workflow.commands import (
     ReleaseLock,
     ToldPayment,
 )
-from workflow.engine import Engine
+from workflow.decisions import EVENTS
+from workflow.engine import DUPLICATE, Engine
 from workflow.errors import UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredOrder
 from workflow.ports import IntentId, OrderId
@@ -54,6 +56,9 @@ CALLER_CHARACTERS = 64
 """A header that names the caller is cut to this."""
 
 Channel = Literal["capability", "webhook"]
+
+Count = Callable[[str, str], None]
+"""Hears what a message was, `CreateOrder` or the kind of an event, and what became of it; from any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +94,13 @@ class HandlerSettings:
 class Handlers:
     """Each method serves one capability; errors are those of `workflow.errors` and BadInput.
 
-    `bookings` serves parties and reservations.
+    `bookings` serves parties and reservations. `count` hears of every event, and of every CreateOrder that was a repeat.
     """
 
-    def __init__(self, engine: Engine, reads: SqliteReads, clock: Clock, settings: HandlerSettings) -> None:
-        self._engine, self._reads, self._clock, self._settings = engine, reads, clock, settings
+    def __init__(
+        self, engine: Engine, reads: SqliteReads, clock: Clock, settings: HandlerSettings, count: Count = lambda what, became: None
+    ) -> None:
+        self._engine, self._reads, self._clock, self._settings, self._count = engine, reads, clock, settings, count
         self._cursors = Cursors(reads.secret())
         self.bookings = Bookings(engine, reads, clock, settings.currency)
 
@@ -114,6 +121,8 @@ class Handlers:
         if outcome.refusal:
             raise outcome.refusal
         assert outcome.order is not None
+        if outcome.became:
+            self._count("CreateOrder", outcome.became)
         return answer(outcome.order, outcome.personal)
 
     def cancel_order(self, order_id: str) -> OrderAnswer:
@@ -225,8 +234,9 @@ class Handlers:
             status=request.data.payment_status,
         )
         # A storm of copies is answered from a reader, without waiting for the writer.
-        if not self._reads.has_seen(command.source, command.idempotency_key):
-            self._engine.handle(command)
+        is_copy = self._reads.has_seen(command.source, command.idempotency_key)
+        became = DUPLICATE if is_copy else self._engine.handle(command).became
+        self._count(request.event if request.event in EVENTS else "other", became)
         return Nothing()
 
 

@@ -310,6 +310,7 @@ def test_a_refund_after_the_end_is_read_and_announced(pair):  # R1
 
     order = pair.service.await_state(result.order_id, "refunded")
     assert (order["paidAmount"]["value"], order["payments"][0]["refundedAmount"]["value"]) == (0, TOTAL)
+    assert [(item["code"], item["paymentIntentId"]) for item in order["attention"]] == [("REFUND_AFTER_UPDATE", result.intent_ids[0])]
     eventually(lambda: pair.seen[result.order_id][-1][0] == 0)
 
 

@@ -196,7 +196,7 @@ def test_a_capture_that_is_reversed_the_same_day_counts_nothing_any_more(pair): 
 
     assert result.reason == ""
     order = pair.service.await_state(result.order_id, "reversed")
-    assert (figures(order), order["payable"]) == ((0, 0), False)
+    assert (figures(order), order["payable"], codes(order)) == ((0, 0), False, ["REFUND_AFTER_UPDATE"])
     assert pair.seen[result.order_id][-1] == 0
 
 
@@ -228,6 +228,7 @@ def test_a_refund_in_full_refunds_the_order(pair, afterwards):  # R1
     assert result.reason == ""
     order = pair.service.await_state(result.order_id, "refunded")
     assert (figures(order), order["payments"][0]["state"], order["payments"][0]["refundedAmount"]["value"]) == ((0, 0), "refunded", 1300)
+    assert codes(order) == ["REFUND_AFTER_UPDATE"]
 
 
 def test_a_refund_over_the_api_is_learnt_from_its_event_and_counted_once(pair):  # R11
@@ -481,7 +482,8 @@ def test_an_authorisation_that_runs_out_without_an_event_is_found_by_the_sweep(p
     created = pair.service.dojo.post("/v1/orders", an_order(f"ran-out-{action}", intent_id=intent.id)).json
 
     order = eventually(lambda: found if (found := pair.service.order(created["id"]))["state"] not in PATH[:4] else None)
-    assert (order["state"], figures(order)) == (state, (0 if state == "expired" else 1200, 0))
+    expected = (state, (0, 0), ["AUTH_EXPIRED"]) if state == "expired" else (state, (1200, 0), [])
+    assert (order["state"], figures(order), codes(order)) == expected
 
 
 def test_the_fault_of_one_channel_leaves_the_event_to_the_other(pair):  # D6

@@ -237,6 +237,9 @@ def test_another_lock_takes_over_one_that_ran_out(service):  # X3
 
     assert service.order(order_id)["lock"]["lockId"] == "L-2"
     assert [entry["trigger"] for entry in service.entries(order_id) if entry["kind"] == "lock"] == ["take", "take_over"]
+    assert codes(service, order_id) == ["LOCK_STALE"]
+    assert service.dojo.call("DELETE", f"/v1/orders/{order_id}/locks/L-2").status == 200
+    assert codes(service, order_id) == []
 
 
 def test_releasing_a_lock_twice_is_once(service):  # X6
@@ -586,20 +589,42 @@ def test_a_feed_that_is_asked_for_in_another_way_is_400(service, asked):
 # Attention and what a person does about it
 
 
-def test_attention_comes_gravest_first_with_sentences(whole):
-    disputed(whole, "attention-amount")
-    key_reused(whole)
+def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_comes_first(whole, command):
+    """In the list, with its order, at the terminal, in the metrics and beside the readiness, which it does not touch."""
+    service = whole.service
+    reused = key_reused(whole)
+    order_id, intent_id = disputed(whole, "attention-amount")
 
-    data = whole.service.auditor.get("/api/attention").json["data"]
+    data = service.auditor.get("/api/attention").json["data"]
 
     gravity = list(ATTENTION)
-    assert [gravity.index(item["code"]) for item in data] == sorted(gravity.index(item["code"]) for item in data)
-    assert {"AMOUNT_MISMATCH", "KEY_REUSE"} <= {item["code"] for item in data}
-    assert {(item["why"], item["next"]) for item in data} == {(ATTENTION[i["code"]].why, ATTENTION[i["code"]].next) for i in data}
-    assert all(item["orderId"] for item in data if item["code"] in {"AMOUNT_MISMATCH", "KEY_REUSE"})
-    some = whole.service.auditor.get("/api/attention?code=KEY_REUSE").json["data"]
+    missing, rest = [item for item in data if item["paidNotOnTill"]], [item for item in data if not item["paidNotOnTill"]]
+    assert data == missing + rest
+    assert [item["since"] for item in missing] == sorted(item["since"] for item in missing)
+    assert [gravity.index(item["code"]) for item in rest] == sorted(gravity.index(item["code"]) for item in rest)
+    [item] = [item for item in missing if item["orderId"] == order_id]
+    assert (item["code"], item["paymentIntentId"], item["tableId"], item["amount"]) == ("AMOUNT_MISMATCH", intent_id, "tbl_1", gbp(1100))
+    assert item["why"] == f"Table tbl_1: GBP 11.00 is paid at Dojo and not on the till. {ATTENTION['AMOUNT_MISMATCH'].why}"
+    assert [(item["why"], item["next"], item["amount"]) for item in rest if item["orderId"] == reused] == [(*ATTENTION["KEY_REUSE"], None)]
+
+    some = service.auditor.get("/api/attention?code=KEY_REUSE").json["data"]
     assert some == [item for item in data if item["code"] == "KEY_REUSE"]
-    is_refused(whole.service.auditor.get("/api/attention?code=NONE"), 400)
+    is_refused(service.auditor.get("/api/attention?code=NONE"), 400)
+
+    [shown] = service.order(order_id)["attention"]
+    assert shown == {name: value for name, value in item.items() if name not in {"orderId", "tableId"}}
+    by_hand = command("orders", "show", order_id).stdout
+    assert all(text in by_hand for text in (item["code"], item["since"], item["detail"], item["why"], item["next"]))
+    listed = json.loads(command("orders", "list", "--attention", "--json").stdout)["data"]
+    assert [order["id"] for order in listed] == list(dict.fromkeys(item["orderId"] for item in data if item["orderId"]))
+
+    text = service.open.get("/metrics").body.decode()
+    assert f"tillproof_paid_not_on_till {float(len(missing))}" in text
+    assert float(re.search(r"^tillproof_paid_not_on_till_oldest_seconds (\S+)", text, re.MULTILINE)[1]) > 0
+    assert re.search(r'^tillproof_attention\{code="AMOUNT_MISMATCH"\} [1-9]', text, re.MULTILINE)
+    ready = service.open.get("/readyz")
+    assert (ready.status, ready.json["reasons"]) == (200, [])
+    assert ready.json["attention"] == {code: count for code in ATTENTION if (count := [item["code"] for item in data].count(code))}
 
 
 def key_reused(whole):

@@ -236,6 +236,18 @@ class OneOrder(RuleBasedStateMachine):
         if not self.venue.engine.handle(ReleaseLock(order_id=self.id, lock_id="lock")).refusal:
             self.locked_until = self.venue.clock.now()
 
+    @rule()
+    def take_over_and_leave(self):
+        """Another card machine takes a lock that ran out, and releases it: a person hears of it until then."""
+        held = self.venue.order(self.id).lock
+        if held is None or held.released or self.venue.clock.now() < self.locked_until:
+            return
+        until = to_text(self.venue.clock.now() + timedelta(minutes=5))
+        if not self.venue.engine.handle(LockOrder(order_id=self.id, lock_id="other", expires_at=until)).refusal:
+            assert self.venue.order(self.id).has_attention("LOCK_STALE")
+            self.venue.engine.handle(ReleaseLock(order_id=self.id, lock_id="other"))
+            assert not self.venue.order(self.id).has_attention("LOCK_STALE")
+
     @rule(minutes=st.integers(1, 30))
     def wait(self, minutes):
         self.venue.clock.move(60 * minutes)
@@ -332,6 +344,19 @@ class OneOrder(RuleBasedStateMachine):
                 assert any(item.payment_intent_id == name for item in order.attention), order
             if name not in self.unknown:
                 assert not (name in order.payments and order.payments[name].is_refused), "what was refused went back, and is over"
+
+    @rule()
+    def sweep(self):
+        """Time has gone by: what Dojo took and nobody could read calls a person."""
+        self.venue.engine.handle(Sweep(limit=1000))
+
+    @invariant()
+    def a_person_is_called_about_nothing_that_is_over(self):
+        order = self.venue.order(self.id)
+        for item in order.attention:
+            if item.code == "PAID_NOT_ON_TILL":
+                assert order.payments[item.payment_intent_id].is_taken_at_dojo, order
+            assert not (item.code in ("PAID_NOT_ON_TILL", "LOCK_STALE", "UNDERPAID") and order.is_final), order
 
     @invariant()
     def sums_agree_with_the_paper_and_a_final_state_is_final(self):

@@ -13,12 +13,7 @@ SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "FAULTS.md"
 
 # fmt: off
 NOT_YET: set[str] = {
-    "D12",
-    "O2",
-    "L3",
-    "L6",
     "U20",
-    "X8",
     "P3",
     "P4",
     "A10",

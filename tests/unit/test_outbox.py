@@ -570,9 +570,11 @@ def test_two_destinations_that_refuse_us_are_probed_each_by_one_task_and_resume_
 def test_a_dead_call_to_the_till_calls_a_person(both):
     task = an_order_for_both(both)["tell_till"]
     fail(both, task, None, "till: 400")
-    assert [(item.order_id, item.code) for item in both.reads.attention()] == [("o1", "OUTBOX_DEAD")]
+    assert [(item.order_id, item.code) for item in both.reads.attention()] == [("o1", "OUTBOX_DEAD"), ("o1", "PAID_NOT_ON_TILL")]
     both.engine.handle(RequeueTask(task_id=task.id, reason="mended", actor="operator:ada"))
-    assert taken_from(both)["tell_till"].order_seq == task.order_seq
+    again = taken_from(both)["tell_till"]
+    assert (again.order_seq, [item.code for item in both.reads.attention()]) == (task.order_seq, ["PAID_NOT_ON_TILL"])
+    both.engine.handle(EffectTaken(task=again))
     assert both.reads.attention() == []
 
 

@@ -55,7 +55,7 @@ def test_without_any_setting_the_defaults_hold():
     assert settings.timezone.key == "Europe/London"
     assert (settings.retry_base_ms, settings.retry_cap_ms, settings.retry_horizon_s) == (500, 900_000, 259_200)
     assert (settings.outbound_workers, settings.retry_rps, settings.call_deadline_ms) == (32, 20, 10_000)
-    assert (settings.lease_s, settings.sweep_s, settings.orphan_alarm_s) == (30, 60, 300)
+    assert (settings.lease_s, settings.sweep_s, settings.orphan_alarm_s, settings.paid_alarm_s) == (30, 60, 300, 120)
     assert (settings.max_body, settings.max_depth) == (1_048_576, 32)
     assert (settings.env, settings.order_and_pay_mode) == ("production", "event")
     assert set(settings.origins.values()) == {"default"}

@@ -51,6 +51,13 @@ class Watch(NamedTuple):
     interval_ms: int
 
 
+class Move(NamedTuple):
+    """The last transition of an order or of one of its payments: its trigger, and when it was, UTC text."""
+
+    trigger: str
+    at: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedLinks:
     """What a read of a parked intent told about its order."""
@@ -80,6 +87,9 @@ class Transaction(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Append the entries, chained and hashed."""
+
+    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Move | None:
+        """The newest transition of this machine of the order, or of the payment; None where there was none."""
 
     def last_venue_seq(self) -> int:
         """`order_seq` of the newest entry that concerns no order; 0 where there is none."""
@@ -153,8 +163,8 @@ class Transaction(Protocol):
     def venue_attention(self) -> list[tuple[str, str]]:
         """(code, intent) of all attention that concerns no order."""
 
-    def has_venue_attention(self, code: str) -> bool:
-        """Attention with this code stands, whatever it is about."""
+    def has_venue_attention(self, code: str, intent_id: str | None = None) -> bool:
+        """Attention with this code stands, about this intent or, without one, whatever it is about."""
 
     def venue(self, name: str) -> Json:
         """What the till last said about the venue; None where it never did."""
@@ -203,6 +213,9 @@ class Transaction(Protocol):
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""
+
+    def not_told(self, before_ms: int, limit: int) -> list[OrderId]:
+        """Orders with money that counts, of which the till should have been told before that moment, and nobody was called yet."""
 
     def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
         """A waiting task speaks of a newer entry too, and is as young as that."""

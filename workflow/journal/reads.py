@@ -307,6 +307,19 @@ class SqliteReads:
         sql = "SELECT order_id, code, payment_intent_id, since, detail FROM attention WHERE ? IS NULL OR code = ? ORDER BY since, order_id"
         return [StoredAttention._make(row) for row in self._rows(sql, (code, code))]
 
+    def attention_with_orders(self, code: str | None = None) -> list[tuple[StoredAttention, Order | None]]:
+        """The same, each with its order as it is now; None for what concerns no order."""
+        sql = """
+            SELECT attention.order_id, code, payment_intent_id, since, detail, orders.body
+            FROM attention LEFT JOIN orders ON orders.id = attention.order_id WHERE ? IS NULL OR code = ? ORDER BY since, attention.order_id
+        """
+        rows = self._rows(sql, (code, code))
+        return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def attention_counts(self) -> dict[str, int]:
+        """How often each code stands; a code that does not is not there."""
+        return dict(self._rows("SELECT code, count(*) FROM attention GROUP BY code", ()))
+
     def newest_checkpoint(self) -> tuple[int, str, str] | None:
         """(size, root, note) of the newest signed checkpoint."""
         rows = self._rows("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1", ())

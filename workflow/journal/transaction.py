@@ -15,7 +15,7 @@ from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Parked, ParkedLinks, Seen, StoredTask, Watch
+from workflow.journal.port import Move, Parked, ParkedLinks, Seen, StoredTask, Watch
 from workflow.ledger import ZERO_HASH, HashedEntry, canonical, entry_hash
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
@@ -113,6 +113,14 @@ class SqliteTransaction:
         if row is None:
             raise JournalDamaged(f"order {entry.order_id!r} has no entry {entry.order_seq - 1}")
         return str(row[0])
+
+    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Move | None:
+        sql = (
+            "SELECT trigger, at FROM journal WHERE order_id = ? AND kind = 'transition' AND payment_intent_id = ? AND machine GLOB ? "
+            "ORDER BY order_seq DESC LIMIT 1"
+        )
+        row = self._one(sql, order_id, intent_id, f"{machine}@*")
+        return Move._make(row) if row else None
 
     def last_venue_seq(self) -> int:
         row = self._one("SELECT order_seq FROM journal WHERE order_id = '' ORDER BY order_seq DESC LIMIT 1")
@@ -223,8 +231,9 @@ class SqliteTransaction:
     def venue_attention(self) -> list[tuple[str, str]]:
         return self._connection.execute("SELECT code, payment_intent_id FROM attention WHERE order_id = ''").fetchall()
 
-    def has_venue_attention(self, code: str) -> bool:
-        return self._one("SELECT 1 FROM attention WHERE order_id = '' AND code = ?", code) is not None
+    def has_venue_attention(self, code: str, intent_id: str | None = None) -> bool:
+        sql = "SELECT 1 FROM attention WHERE order_id = '' AND code = ? AND (? IS NULL OR payment_intent_id = ?)"
+        return self._one(sql, code, intent_id, intent_id) is not None
 
     def venue(self, name: str) -> Json:
         row = self._one("SELECT value FROM venue WHERE name = ?", name)
@@ -298,6 +307,15 @@ class SqliteTransaction:
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
         return self._one(sql, order_id, intent_id) is not None
+
+    def not_told(self, before_ms: int, limit: int) -> list[OrderId]:
+        found: dict[OrderId, None] = {}
+        for status in ("pending", "paused"):
+            sql = NOT_TOLD.format(status=status)
+            found |= {
+                OrderId(row[0]): None for row in self._connection.execute(sql, (True, before_ms, "PAID_NOT_ON_TILL", limit)).fetchall()
+            }
+        return list(found)[:limit]
 
     def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
         self._connection.execute("UPDATE outbox SET order_seq = ?, created_at_ms = ? WHERE id = ?", (order_seq, now_ms, task_id))
@@ -396,6 +414,12 @@ SELECT * FROM (
   UNION ALL
   SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND next_at_ms <= ? AND {_THERE} AND {_QUIET}
 ) ORDER BY attempts, created_at_ms LIMIT 1
+"""
+NOT_TOLD = f"""
+SELECT order_id FROM outbox WHERE status = '{{status}}' AND {_THERE} AND created_at_ms <= ?
+AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0)
+AND NOT EXISTS (SELECT 1 FROM attention WHERE attention.order_id = outbox.order_id AND code = ? AND payment_intent_id = '')
+LIMIT ?
 """
 _DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_THERE} AND {_FREE}"
 DUE_TASKS = f"""

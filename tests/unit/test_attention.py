@@ -1,0 +1,590 @@
+"""What needs a person: when the journal raises and clears it, and how it is said, what is paid and not on the till first of all."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from tests.builders import WITH_TILL, Venue, a_bill, a_capture, an_intent
+from tests.story import Story, a_tab, codes, created, settled
+from workflow.attention import concerns, of_order
+from workflow.bill import Details
+from workflow.commands import (
+    AmendOrder,
+    AttemptFailed,
+    CancelOrder,
+    LockOrder,
+    RecordPayment,
+    RefuseOrder,
+    ReleaseLock,
+    ResolveOrder,
+    Sweep,
+    ToldPayment,
+)
+from workflow.lifecycle import ATTENTION, PATIENCE_S
+from workflow.money import Money
+from workflow.order import Attention
+from workflow.replay import replay, verify
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+MANUAL = {"capture_mode": "Manual"}
+
+
+@pytest.fixture
+def venue(tmp_path):
+    """At the end the journal is whole, and every attention that stands is told by its entries."""
+    venue = Venue(tmp_path)
+    yield venue
+    venue.close()
+    assert replay(venue.reads).mismatches == []
+    assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
+
+
+@pytest.fixture
+def with_till(tmp_path):
+    """A venue whose till is called."""
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    yield venue
+    venue.close()
+    assert replay(venue.reads).mismatches == []
+
+
+def raised(venue, order_id="o1"):
+    return [item.code for item in venue.order(order_id).attention]
+
+
+def told(venue, order_id="o1"):
+    """How attention came and went, as the journal has it."""
+    found = [entry for entry in venue.reads.entries(order_id=order_id) if entry.kind == "attention"]
+    return [(entry.trigger, entry.entry().body["code"]) for entry in found]
+
+
+def sweep(venue, seconds, world=None):
+    """Time goes by, and the sweep comes; where there is a `world`, Dojo answers."""
+    venue.clock.move(seconds)
+    venue.engine.handle(Sweep(limit=100))
+    if world is None:
+        venue.tasks.clear()
+    else:
+        venue.settle(world)
+
+
+def resolve(venue, action, order_id="o1", intent_id=""):
+    return venue.engine.handle(ResolveOrder(order_id=order_id, action=action, reason="looked", actor="operator:ann", intent_id=intent_id))
+
+
+# -- paid at Dojo, and not on the till
+
+
+def captured_and_unread(venue):
+    """Dojo says that it took the money of an order; nobody can read the intent."""
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.tasks.clear()
+
+
+def test_money_that_dojo_took_and_nobody_can_read_calls_a_person_after_a_while_and_no_more_once_it_counts(venue):  # I20
+    captured_and_unread(venue)
+    sweep(venue, MINUTE)
+    assert raised(venue) == []
+    sweep(venue, 2 * MINUTE)
+    assert raised(venue) == ["PAID_NOT_ON_TILL"]
+    assert venue.order().attention[0].since == "2026-03-14T12:03:00.000Z"
+    sweep(venue, 10 * MINUTE)
+    assert told(venue) == [("raise", "PAID_NOT_ON_TILL")]
+
+    venue.event("pi_1", "Captured")
+    venue.engine.recover_leases()
+    venue.tasks.extend(venue.engine.claim_due(10))
+    venue.settle({"pi_1": an_intent()})
+    assert (venue.order().state, told(venue)) == ("updated", [("raise", "PAID_NOT_ON_TILL"), ("clear", "PAID_NOT_ON_TILL")])
+
+
+def test_money_that_is_only_held_or_counts_by_dojos_words_is_not_missing_on_the_till(venue):
+    venue.create("o1")
+    venue.create("o2", payments=(ToldPayment(intent_id="pi_2", paid=1000),), captured=True)
+    venue.tasks.clear()
+    for _ in range(5):
+        sweep(venue, HOUR)
+    assert (raised(venue, "o1"), raised(venue, "o2")) == ([], [])
+
+
+def test_a_person_who_entered_it_by_hand_is_not_called_again(venue):
+    captured_and_unread(venue)
+    sweep(venue, HOUR)
+    assert resolve(venue, "acknowledge").refusal is None
+    for _ in range(3):
+        sweep(venue, 12 * HOUR)
+    assert (raised(venue), told(venue)) == ([], [("raise", "PAID_NOT_ON_TILL"), ("clear", "PAID_NOT_ON_TILL")])
+
+
+def test_reading_again_is_asked_of_dojo_at_once(venue):
+    captured_and_unread(venue)
+    sweep(venue, HOUR)
+    venue.engine.recover_leases()
+    assert resolve(venue, "read_again", intent_id="pi_1").refusal is None
+    venue.tasks.extend(venue.engine.claim_due(10))
+    venue.settle({"pi_1": an_intent()})
+    assert (raised(venue), venue.order().paid.value) == ([], 1000)
+
+
+def test_an_order_that_is_over_says_so_by_other_codes(venue):
+    venue.create()
+    venue.engine.handle(CancelOrder(order_id="o1"))
+    venue.event("pi_1", "Captured")
+    for _ in range(4):
+        sweep(venue, HOUR)
+    assert raised(venue) == ["CANCEL_PENDING_REVERSAL"]
+
+
+def put_back_tellings(venue):
+    """The till could not be called: what it should hear waits."""
+    for task in venue.tasks:
+        if task.effect == "tell_till":
+            later = int(venue.clock.now().timestamp() * 1000) + HOUR * 1000
+            venue.engine.handle(AttemptFailed(task=task, error="till: refused", next_at_ms=later))
+    venue.tasks.clear()
+
+
+def test_money_of_which_the_till_could_not_be_told_calls_a_person_until_it_is(with_till):
+    with_till.create("o1")
+    with_till.create("o2", payments=(ToldPayment(intent_id="pi_2", paid=1000),), captured=True)
+    put_back_tellings(with_till)
+    sweep(with_till, MINUTE)
+    assert raised(with_till, "o2") == []
+    sweep(with_till, 2 * MINUTE)
+    assert (raised(with_till, "o1"), raised(with_till, "o2")) == ([], ["PAID_NOT_ON_TILL"])
+    [concern] = of_order(with_till.order("o2"))
+    assert concern.why.startswith("Table tbl_12: GBP 10.00 is paid at Dojo and not on the till. ")
+    assert "TILL_URL" in str(resolve(with_till, "read_again", "o2").refusal)
+
+    with_till.clock.move(2 * HOUR)
+    with_till.tasks.extend(task for task in with_till.engine.claim_due(10) if task.effect == "tell_till")
+    with_till.settle({"pi_2": an_intent("pi_2")})
+    assert told(with_till, "o2") == [("raise", "PAID_NOT_ON_TILL"), ("clear", "PAID_NOT_ON_TILL")]
+
+
+def test_orders_of_which_nothing_is_paid_do_not_keep_the_sweep_from_one_that_is(with_till):
+    for number in range(3):
+        with_till.create(f"unpaid-{number}")
+    with_till.create("paid", payments=(ToldPayment(intent_id="pi_paid", paid=1000),), captured=True)
+    put_back_tellings(with_till)
+    with_till.clock.move(HOUR)
+    with_till.engine.handle(Sweep(limit=1))
+    assert raised(with_till, "paid") == ["PAID_NOT_ON_TILL"]
+
+
+def test_a_person_who_told_the_till_by_hand_is_not_called_again(with_till):
+    with_till.create(captured=True)
+    put_back_tellings(with_till)
+    sweep(with_till, HOUR)
+    assert raised(with_till) == ["PAID_NOT_ON_TILL"]
+    resolve(with_till, "acknowledge")
+    sweep(with_till, HOUR)
+    assert raised(with_till) == []
+
+
+def test_a_till_that_follows_the_feed_alone_is_waited_for_by_nobody(venue):
+    venue.create(captured=True)
+    for _ in range(3):
+        sweep(venue, HOUR)
+    assert raised(venue) == []
+
+
+def test_an_orphan_that_was_paid_says_how_much_and_for_which_order(venue):  # O1 O8 O9
+    world = {"pi_1": an_intent(paid=4820, tips=0, external_id="bill-of-table-12")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    for seconds in (60, 120, 240):
+        assert venue.reads.attention() == []
+        sweep(venue, seconds, world)
+    first, second = concerns(venue.reads.attention_with_orders())
+    assert (first.code, first.is_paid_not_on_till, second.code) == ("PAID_NOT_ON_TILL", True, "ORPHAN_EVENT")
+    assert first.detail == "Dojo took GBP 48.20 by intent pi_1 for order bill-of-table-12, which is not here"
+    assert "bill-of-table-12" in second.detail
+
+    venue.open("bill-of-table-12", total=4820)
+    venue.settle(world)
+    assert (venue.order("bill-of-table-12").paid.value, venue.reads.attention()) == (4820, [])
+
+
+def test_an_orphan_that_was_given_back_is_not_paid_any_more(venue):
+    world = {"pi_1": an_intent(external_id="elsewhere")}
+    venue.event("pi_1", "Captured")
+    for seconds in (60, 120, 240):
+        sweep(venue, seconds, world)
+    sweep(venue, HOUR, {"pi_1": an_intent(external_id="elsewhere", status="Refunded", refunded=1000)})
+    assert [item.code for item in venue.reads.attention()] == ["ORPHAN_EVENT"]
+
+
+def test_what_is_paid_and_not_on_the_till_comes_first_the_oldest_first_with_table_and_sum(venue):
+    """Whichever code says so; what is only held, or counts, comes after it."""
+    world = {
+        "pi_held": an_intent("pi_held", status="Authorized", paid=900, capture_mode="Manual"),
+        "pi_less": an_intent("pi_less", paid=4320, tips=500),
+        "pi_twice": an_intent("pi_twice", paid=1700),
+        "pi_late": an_intent("pi_late", paid=1000),
+    }
+
+    def create(order_id, intent_id, total=1000):
+        venue.clock.move(1)
+        venue.create(order_id, payments=(ToldPayment(intent_id=intent_id, paid=total),), total=total)
+
+    create("held", "pi_held")
+    venue.event("pi_held", "Authorized")
+    create("less", "pi_less", 4400)
+    venue.event("pi_less", "Captured")
+    create("unknown", "pi_gone")
+    venue.event("pi_gone", "Captured")
+    venue.settle(world)
+    venue.create("less", payments=(), total=1)  # The same id with other content: KEY_REUSE, grave but no money.
+    create("refused", "pi_late")
+    venue.event("pi_late", "Captured")
+    venue.settle(world)
+    venue.clock.move(1)
+    venue.engine.handle(RefuseOrder(order_id="refused", reason="no fish", actor="till:t"))
+
+    found = concerns(venue.reads.attention_with_orders())
+
+    assert [(concern.order_id, concern.code, concern.is_paid_not_on_till) for concern in found] == [
+        ("less", "AMOUNT_MISMATCH", True),
+        ("unknown", "INTENT_NOT_FOUND", True),
+        ("refused", "PAID_BUT_REFUSED", True),
+        ("held", "AMOUNT_MISMATCH", False),
+        ("less", "KEY_REUSE", False),
+    ]
+    assert [concern.amount for concern in found] == [Money(4820, "GBP"), Money(1000, "GBP"), Money(1000, "GBP"), None, None]
+    assert found[0].why == f"Table tbl_12: GBP 48.20 is paid at Dojo and not on the till. {ATTENTION['AMOUNT_MISMATCH'].why}"
+    assert found[3].why == ATTENTION["AMOUNT_MISMATCH"].why
+    assert all(concern.next == ATTENTION[concern.code].next for concern in found)
+    assert [concern.since for concern in found[:3]] == sorted(concern.since for concern in found[:3])
+
+
+@pytest.mark.parametrize(
+    ("status", "paid_at_dojo"), [(None, True), ("Captured", True), ("Authorized", False), ("Refunded", None), ("Reversed", None)]
+)
+def test_a_refused_payment_is_paid_and_not_on_the_till_until_a_read_says_that_it_went_back(venue, status, paid_at_dojo):
+    venue.open(total=1000)
+    venue.engine.handle(RecordPayment(order_id="o1", intent_id="pi_1", paid=Money(1500, "GBP")))
+    if status:
+        venue.settle({"pi_1": an_intent(paid=1500, status=status, refunded=1500 if status == "Refunded" else 0)})
+    assert [concern.is_paid_not_on_till for concern in of_order(venue.order())] == ([] if paid_at_dojo is None else [paid_at_dojo])
+
+
+def test_money_that_nobody_could_read_is_missed_without_a_sum(venue):
+    venue.open()
+    venue.settle({})
+    venue.event("pi_1", "Created")
+    venue.settle({"pi_1": an_intent(status="Created", paid=0, external_id="o1")})
+    venue.event("pi_1", "Captured")
+    sweep(venue, HOUR)
+    [concern] = of_order(venue.order())
+    assert (concern.code, concern.amount) == ("PAID_NOT_ON_TILL", None)
+    assert "a sum that nobody could read yet is paid at Dojo and not on the till" in concern.why
+
+
+def test_an_order_without_a_table_is_named_by_its_reference():
+    story = created(captured=True)
+    bill = msgspec.structs.replace(a_bill(), details=Details(order_type="Collection"))
+    attention = Attention(code="PAID_BUT_REFUSED", since="2026-03-14T12:00:00.000Z", detail="d")
+    story.order = replace(story.order, bill=bill, attention=(attention,))
+    assert of_order(story.order)[0].why.startswith("Order A-1042: GBP 10.00 is paid at Dojo")
+
+
+# -- less captured than was asked for
+
+
+def part_captured(venue, *parts):
+    world = {"pi_1": an_intent(capture_mode="Manual", captures=tuple(a_capture(part) for part in parts))}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    return world
+
+
+def test_a_part_capture_calls_a_person_when_the_rest_does_not_come(venue):  # M7
+    venue.create()
+    world = part_captured(venue, 600)
+    order = venue.order()
+    assert (order.paid.value, order.is_payable, order.paid_in_full_once, raised(venue)) == (600, True, False, [])
+    for seconds in (60, 120, 240):
+        sweep(venue, seconds, world)
+        assert raised(venue) == []
+    sweep(venue, PATIENCE_S["UNDERPAID"] - 420, world)
+    assert raised(venue) == ["UNDERPAID"]
+    assert "GBP 6.00 of GBP 10.00" in venue.order().attention[0].detail
+    assert not venue.order().is_watched("pi_1"), "it is read on the next event, and no more by itself"
+
+    part_captured(venue, 600, 400)
+    assert (venue.order().paid.value, told(venue)) == (1000, [("raise", "UNDERPAID"), ("clear", "UNDERPAID")])
+
+
+def test_the_sweep_finds_the_rest_of_a_part_capture_whose_event_was_lost(venue):  # M7
+    venue.create()
+    part_captured(venue, 600)
+    sweep(venue, MINUTE, {"pi_1": an_intent(capture_mode="Manual", captures=(a_capture(600), a_capture(400)))})
+    assert (venue.order().paid.value, venue.order().is_watched("pi_1"), told(venue)) == (1000, False, [])
+
+
+def test_a_part_capture_that_a_person_saw_stays_settled_until_another_sum_is_paid(venue):  # M7
+    venue.create()
+    world = part_captured(venue, 600)
+    sweep(venue, HOUR, world)
+    assert resolve(venue, "acknowledge").refusal is None
+    assert not venue.order().is_watched("pi_1")
+    for _ in range(2):
+        sweep(venue, HOUR, world)
+    assert raised(venue) == []
+    world = part_captured(venue, 600, 100)
+    sweep(venue, HOUR, world)
+    assert raised(venue) == ["UNDERPAID"]
+
+
+def test_a_part_capture_is_no_matter_once_the_bill_is_no_larger(venue):  # M7
+    venue.open()
+    world = {"pi_1": an_intent(capture_mode="Manual", captures=(a_capture(600),), external_id="o1")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    sweep(venue, HOUR, world)
+    assert raised(venue) == ["UNDERPAID"]
+    venue.engine.handle(AmendOrder(order_id="o1", bill=a_bill(600), personal=venue.reads.order("o1").personal, actor="till:t"))
+    assert raised(venue) == []
+
+
+def test_the_rest_of_a_split_bill_is_awaited_without_alarm(venue):  # M7 M12
+    venue.open()
+    world = {"pi_1": an_intent(paid=600, external_id="o1")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    for _ in range(5):
+        sweep(venue, HOUR, world)
+    assert (raised(venue), venue.order().paid.value) == ([], 600)
+
+
+# -- a hold that ran out
+
+
+def ran_out(intent_id="pi_1", **changes):
+    times = {"created_at": "2026-03-14T12:00:00Z", "updated_at": "2026-03-21T12:00:00Z"}
+    return an_intent(intent_id, status="Reversed", capture_mode="Manual", **times, **changes)
+
+
+def test_a_hold_that_runs_out_without_an_event_is_found_by_the_sweep_and_calls_a_person(venue):  # R4
+    venue.create()
+    held = {"pi_1": an_intent(status="Authorized", capture_mode="Manual")}
+    venue.settle(held)
+    for _ in range(30):
+        sweep(venue, 6 * HOUR, held)
+    assert (venue.order().state, raised(venue)) == ("authorised", [])
+    for _ in range(2):
+        sweep(venue, 6 * HOUR, {"pi_1": ran_out()})
+    assert (venue.order().state, raised(venue)) == ("expired", ["AUTH_EXPIRED"])
+    assert resolve(venue, "acknowledge").refusal is None
+    venue.event("pi_1", "Reversed")
+    venue.settle({"pi_1": ran_out()})
+    assert (raised(venue), told(venue)) == ([], [("raise", "AUTH_EXPIRED"), ("clear", "AUTH_EXPIRED")])
+
+
+def test_a_hold_that_dojo_lets_go_early_by_the_intents_own_time_is_expired_too(venue):  # R4
+    venue.create()
+    intent = replace(ran_out(), updated_at="2026-03-14T12:30:00Z", auto_expire_in="00:30:00")
+    sweep(venue, 31 * MINUTE, {"pi_1": intent})
+    assert (venue.order().state, raised(venue)) == ("expired", ["AUTH_EXPIRED"])
+
+
+def test_a_bill_whose_hold_ran_out_is_open_again_and_calls_nobody_once_it_is_paid(venue):  # R4
+    venue.open()
+    venue.event("pi_1", "Authorized")
+    venue.settle({"pi_1": an_intent(status="Authorized", capture_mode="Manual", external_id="o1")})
+    sweep(venue, 8 * DAY, {"pi_1": ran_out(external_id="o1")})
+    assert (venue.order().state, venue.order().is_payable, raised(venue)) == ("created", True, ["AUTH_EXPIRED"])
+    venue.event("pi_2", "Captured")
+    venue.settle({"pi_2": an_intent("pi_2", external_id="o1")})
+    assert (venue.order().state, raised(venue)) == ("updated", [])
+
+
+def test_a_hold_of_a_cancelled_order_runs_out_as_it_should(venue):  # R7
+    venue.create()
+    venue.engine.handle(CancelOrder(order_id="o1"))
+    assert raised(venue) == ["CANCEL_PENDING_REVERSAL"]
+    venue.settle({"pi_1": ran_out()})
+    assert (venue.order().state, raised(venue)) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("status", ["Canceled", "Reversed"])
+def test_a_payment_that_somebody_gave_up_is_no_expiry(status):  # R3 R6
+    story = created()
+    story.read(status)
+    assert codes(story.order) == []
+
+
+# -- money that goes back after the end
+
+
+@pytest.mark.parametrize(("status", "state"), [("Refunded", "refunded"), ("Reversed", "reversed")])
+def test_money_that_goes_back_after_the_order_was_updated_calls_a_person(venue, status, state):  # R1 R2
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    assert venue.order().state == "updated"
+    announced = [task.effect for task in venue.reads.tasks(None, 100)].count("order_updated")
+
+    venue.event("pi_1", status)
+    back = an_intent(status=status, refunded=1000 if status == "Refunded" else 0)
+    venue.settle({"pi_1": back})
+
+    order = venue.order()
+    assert (order.state, order.payments["pi_1"].state, order.paid.value) == (state, state, 0)
+    assert [task.effect for task in venue.reads.tasks(None, 100)].count("order_updated") == announced + 1
+    [item] = order.attention
+    assert (item.code, item.payment_intent_id) == ("REFUND_AFTER_UPDATE", "pi_1")
+    assert "GBP 10.00" in item.detail
+    venue.event("pi_1", status)
+    venue.settle({"pi_1": back})
+    assert told(venue) == [("raise", "REFUND_AFTER_UPDATE")]
+    assert resolve(venue, "acknowledge").refusal is None
+    venue.event("pi_1", status)
+    venue.settle({"pi_1": back})
+    assert raised(venue) == []
+
+
+def test_a_refund_in_full_opens_a_bill_again_that_was_never_paid_in_full(venue):  # R1
+    venue.open()
+    world = {"pi_1": an_intent(paid=400, external_id="o1")}
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": replace(world["pi_1"], status="Refunded", refunded=400)})
+    assert (venue.order().state, venue.order().is_payable, raised(venue)) == ("created", True, ["REFUND_AFTER_UPDATE"])
+
+
+def test_a_refund_of_a_part_calls_nobody():  # R11
+    story = settled()
+    story.read("Captured", refunded=300)
+    assert codes(story.order) == []
+
+
+def test_money_that_goes_back_before_dojo_was_told_calls_nobody():
+    story = created()
+    story.read("Captured")
+    story.read("Refunded", refunded=1000)
+    assert (story.order.state, codes(story.order)) == ("refunded", [])
+
+
+def test_money_that_goes_back_because_a_person_was_asked_for_it_calls_nobody_again():
+    story = a_tab(1000, 1000)
+    assert codes(story.order) == ["OVERPAID"]
+    story.read("Refunded", "pi_2", refunded=1000)
+    assert codes(story.order) == []
+
+    told_so = settled()
+    told_so.refuse()
+    told_so.resolve("mark_given_back")
+    told_so.read("Refunded", refunded=1000)
+    assert codes(told_so.order) == []
+
+
+# -- locks
+
+
+def lock(venue, lock_id, until="2026-03-14T12:05:00.000Z", holder=""):
+    return venue.engine.handle(LockOrder(order_id="o1", lock_id=lock_id, expires_at=until, holder=holder))
+
+
+def test_a_lock_that_another_took_over_calls_a_person_until_that_one_is_released(venue):  # X3 I16
+    venue.open()
+    lock(venue, "L-1", holder="PayAtTable, waiter 42")
+    assert lock(venue, "L-2").refusal is not None
+    venue.clock.move(6 * MINUTE)
+    assert lock(venue, "L-2", "2026-03-14T12:30:00.000Z").refusal is None
+    [item] = venue.order().attention
+    assert (item.code, item.detail) == (
+        "LOCK_STALE",
+        "the lock L-1 of PayAtTable, waiter 42 ran out at 2026-03-14T12:05:00.000Z unreleased; L-2 took it over",
+    )
+    assert lock(venue, "L-1", "2026-03-14T13:00:00.000Z").refusal is not None
+    venue.engine.handle(ReleaseLock(order_id="o1", lock_id="L-2"))
+    assert told(venue) == [("raise", "LOCK_STALE"), ("clear", "LOCK_STALE")]
+
+
+def test_a_stale_lock_may_be_acknowledged_and_is_none_where_the_first_was_released(venue):  # X3
+    venue.open()
+    lock(venue, "L-1")
+    venue.engine.handle(ReleaseLock(order_id="o1", lock_id="L-1"))
+    lock(venue, "L-2")
+    assert raised(venue) == []
+    venue.clock.move(HOUR)
+    lock(venue, "L-3", "2026-03-14T15:00:00.000Z")
+    assert resolve(venue, "acknowledge").refusal is None
+    assert raised(venue) == []
+
+
+def test_a_stale_lock_is_no_matter_once_the_order_has_ended(venue):
+    venue.open()
+    lock(venue, "L-1")
+    venue.clock.move(HOUR)
+    lock(venue, "L-2", "2026-03-14T15:00:00.000Z")
+    venue.engine.handle(CancelOrder(order_id="o1"))
+    assert (venue.order().state, raised(venue)) == ("cancelled", [])
+
+
+# -- an event that Dojo's books deny
+
+
+def test_an_event_that_dojos_books_deny_is_polled_every_ten_minutes_and_calls_a_person_after_the_last(venue):  # M4 I10
+    venue.create()
+    held = {"pi_1": an_intent(status="Authorized", capture_mode="Manual")}
+    venue.event("pi_1", "Captured")
+    venue.settle(held)
+    assert (venue.order().state, venue.order().payments["pi_1"].state, venue.order().paid.value) == ("authorised", "authorised", 0)
+    polled, passed = [], 0
+    while not raised(venue) and passed < HOUR:
+        before = reads_of(venue)
+        sweep(venue, 10, held)
+        passed += 10
+        polled += [passed] * (reads_of(venue) - before)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(polled)]
+    assert max(gaps) <= 600
+    assert len(polled) >= 5
+    assert (raised(venue), passed >= PATIENCE_S["STATUS_LIE"]) == (["STATUS_LIE"], True)
+    assert "Authorized" in venue.order().attention[0].detail
+
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    assert (venue.order().state, told(venue)) == ("updated", [("raise", "STATUS_LIE"), ("clear", "STATUS_LIE")])
+
+
+def reads_of(venue):
+    [(count,)] = venue.reads.rows("SELECT count(*) FROM journal WHERE kind = 'check' AND payment_intent_id = 'pi_1'")
+    return count
+
+
+def test_in_mode_inline_books_that_lag_behind_dojos_words_call_nobody(venue):  # M4
+    venue.create(captured=True)
+    for _ in range(6):
+        sweep(venue, HOUR, {"pi_1": an_intent(status="Authorized", capture_mode="Manual")})
+    assert (venue.order().state, venue.order().paid.value, raised(venue)) == ("captured", 1000, [])
+
+
+# -- the declaration
+
+
+@pytest.mark.parametrize("code", ATTENTION)
+def test_every_code_says_why_and_what_next_in_whole_sentences(code):
+    why, following = ATTENTION[code]
+    assert why.endswith(".")
+    assert following.endswith(".")
+    assert why[0].isupper()
+    assert following[0].isupper()
+
+
+def test_codes_that_only_time_raises_have_a_named_patience():
+    assert set(PATIENCE_S) == {"UNDERPAID", "STATUS_LIE"}
+
+
+def test_an_order_of_nothing_wrong_has_no_concern():
+    story = Story()
+    story.open()
+    assert of_order(story.order) == []

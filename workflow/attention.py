@@ -1,0 +1,101 @@
+"""What needs a person, said in one place: what is wrong, since when, why, and what to do next.
+
+The journal raises and clears it by code; here the codes become sentences, in the order in which a person should look. First of all comes
+money that Dojo took and the till does not have, oldest first, with its table and sum, whichever code says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from workflow.journal.reads import StoredAttention
+from workflow.lifecycle import ATTENTION
+from workflow.money import Money
+from workflow.order import COUNTED, TAKEN, Order
+from workflow.ports import IntentId
+
+ALWAYS_PAID = frozenset({"PAID_NOT_ON_TILL", "PAID_BUT_REFUSED", "PAID_BUT_CLOSED"})
+"""Codes that speak of money which Dojo took and the till does not have; others do where the payment that they are about was taken."""
+
+_GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
+_FIRST_OF_ALL = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Something that needs a person. `order_id` is "" for what concerns no order, `table_id` and `reference` None where unknown.
+
+    `is_paid_not_on_till`: Dojo has the money of a customer, and the till does not; `amount` is what was paid, tip included, None where
+    nobody could read it yet.
+    """
+
+    code: str
+    since: str
+    detail: str
+    order_id: str
+    payment_intent_id: str
+    table_id: str | None = None
+    reference: str | None = None
+    is_paid_not_on_till: bool = False
+    amount: Money | None = None
+
+    @property
+    def why(self) -> str:
+        """What is wrong, in a sentence or two."""
+        declared = ATTENTION[self.code].why
+        if not self.is_paid_not_on_till or not self.order_id:
+            return declared
+        whose = f"Table {self.table_id}" if self.table_id else f"Order {self.reference or self.order_id}"
+        return f"{whose}: {self.amount or 'a sum that nobody could read yet'} is paid at Dojo and not on the till. {declared}"
+
+    @property
+    def next(self) -> str:
+        """What to do about it."""
+        return ATTENTION[self.code].next
+
+
+def concerns(found: Iterable[tuple[StoredAttention, Order | None]]) -> list[Concern]:
+    """Everything that needs a person, each with its order: what is paid and not on the till first, then the gravest, the oldest first."""
+    return sorted((_concern(row, order) for row, order in found), key=_urgency)
+
+
+def of_order(order: Order) -> list[Concern]:
+    """The same for one order."""
+    rows = (StoredAttention(order.id, item.code, item.payment_intent_id, item.since, item.detail) for item in order.attention)
+    return concerns((row, order) for row in rows)
+
+
+def _urgency(concern: Concern) -> tuple[int, str, str, str]:
+    gravity = _FIRST_OF_ALL if concern.is_paid_not_on_till else _GRAVITY[concern.code]
+    return gravity, concern.since, concern.order_id, concern.payment_intent_id
+
+
+def _concern(row: StoredAttention, order: Order | None) -> Concern:
+    plain = Concern(**row._asdict())
+    if order is None:
+        return Concern(**row._asdict(), is_paid_not_on_till=row.code in ALWAYS_PAID)
+    dine_in, sum_ = order.bill.details.dine_in, _paid_not_on_till(plain, order)
+    return Concern(
+        **row._asdict(),
+        table_id=dine_in.table_id if dine_in else None,
+        reference=order.bill.reference,
+        is_paid_not_on_till=sum_ is not None,
+        amount=Money(sum_, order.currency) if sum_ else None,
+    )
+
+
+def _paid_not_on_till(concern: Concern, order: Order) -> int | None:
+    """Minor units that the customer paid and the till does not have; 0 where nobody read how much, None where it is not so."""
+    payment = order.payments.get(IntentId(concern.payment_intent_id))
+    if payment is None:
+        taken = (each for each in order.payments.values() if each.state in TAKEN | COUNTED and not each.is_disputed)
+        return sum(_net(sum(each.gross), each.refunded) for each in taken) if concern.code in ALWAYS_PAID else None
+    if concern.code not in ALWAYS_PAID | {payment.mismatch, payment.refused_for} or not payment.is_taken_at_dojo:
+        return None
+    paid, tips, refunded = payment.differing or (*payment.gross, payment.refunded)
+    return _net(paid + tips, refunded)
+
+
+def _net(gross: int, refunded: int) -> int:
+    return max(0, gross - refunded)
