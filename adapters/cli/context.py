@@ -113,13 +113,19 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
 
 
 @contextmanager
-def open_journal() -> Iterator[tuple[Settings, SqliteReads]]:
-    """The journal of the settings, read only; its errors become exit codes."""
+def open_journal(copy: Path | None = None) -> Iterator[tuple[Settings, SqliteReads]]:
+    """The journal of the settings, or a copy of it elsewhere, read only; its errors become exit codes."""
     found = settings()
+    path = copy or found.journal
     with failures():
-        with reading(found.journal):
+        with reading(path):
             pass  # Refuses what is not a journal of ours before anything is asked of it.
-        yield found, SqliteReads(found.journal)
+        yield found, SqliteReads(path)
+
+
+copy_option = click.option(
+    "--journal", "copy", type=click.Path(path_type=Path), help="A copy of the journal instead, such as a sealed one."
+)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
