@@ -15,6 +15,7 @@ from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
+from adapters.outbound import Call
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.clock import Clock
 from workflow.commands import RequeueTask
@@ -46,12 +47,19 @@ class Serve(Protocol):
         """The exit code. `as_json`: a line on stdout once both sides listen."""
 
 
+class Dojo(Protocol):
+    """Makes Dojo's API with this venue's key."""
+
+    def __call__(self, settings: Settings, *, on_call: Callable[[Call], None] | None = None) -> DojoClient:
+        """The client; `on_call` hears of every call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, going on after a loss, the time."""
 
     serve: Serve
-    dojo: Callable[[Settings], DojoClient]
+    dojo: Dojo
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]
     clock: Clock
