@@ -92,7 +92,7 @@ def put_back(service, copy):
 # Taking one
 
 
-def test_a_live_journal_is_sealed_into_one_file_that_stands_alone_and_its_commands_prove(tmp_path):  # P2 S17
+def test_a_live_journal_is_sealed_into_one_file_that_stands_alone_and_its_commands_prove(tmp_path):  # S17
     with running(tmp_path) as service:
         early = order(service, "early")
         copy = tmp_path / "handed-over" / "sealed.db"
@@ -187,7 +187,7 @@ def test_a_file_system_without_links_gets_its_copy_as_well(tmp_path, monkeypatch
     ],
     ids=["entry", "projection"],
 )
-def test_a_journal_that_is_not_whole_is_not_sealed_and_nothing_of_the_copy_stays(venue, damage, named):  # S6 S10
+def test_a_journal_that_is_not_whole_is_not_sealed_and_nothing_of_the_copy_stays(venue, damage, named):
     sqlite(venue.folder / "tillproof.db", "DROP TRIGGER journal_is_append_only_update", damage)
 
     with pytest.raises(JournalDamaged, match=f"not sealed: .*{named}"):
@@ -196,14 +196,14 @@ def test_a_journal_that_is_not_whole_is_not_sealed_and_nothing_of_the_copy_stays
     assert [name for name in names(venue.folder) if name.startswith("sealed")] == []
 
 
-def test_a_journal_that_lacks_what_its_witness_saw_is_not_sealed(venue):  # S11 I7
+def test_a_journal_that_lacks_what_its_witness_saw_is_not_sealed(venue):  # I7
     venue.witness.write_text(f"999 {'0' * 64}\n")
 
     with pytest.raises(JournalDamaged, match="the witness saw 999 entries"):
         seal(venue)
 
 
-def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(tmp_path):  # S1
+def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(tmp_path):
     with running(tmp_path) as service:
         order(service, "first")
         assert service.stop() == 0
@@ -262,7 +262,7 @@ def test_an_older_copy_put_back_is_noticed_and_named_by_serve_verify_and_doctor(
         assert [one["level"] for one in findings if one["name"] == "witness"] == ["FAIL"]
 
 
-def test_the_newest_copy_put_back_is_served_on(tmp_path):  # S11 P2
+def test_the_newest_copy_put_back_is_served_on(tmp_path):
     with running(tmp_path) as service:
         kept = order(service, "kept")
         assert service.stop() == 0
@@ -277,7 +277,7 @@ def test_the_newest_copy_put_back_is_served_on(tmp_path):  # S11 P2
         service.assert_whole()
 
 
-def test_without_its_witness_an_older_copy_cannot_be_told_which_is_said_and_from_then_on_it_can(venue, caplog):  # I7 S11
+def test_without_its_witness_an_older_copy_cannot_be_told_which_is_said_and_from_then_on_it_can(venue, caplog):  # I7
     seal(venue, "old.db")
     venue.create("lost", payments=())
     venue.close()

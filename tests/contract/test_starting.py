@@ -51,7 +51,7 @@ def start_and_crash(service):
     service.kill()
 
 
-def test_a_second_start_after_a_crash_changes_nothing_that_the_first_did_not(crashed):  # K7 I6 I11
+def test_a_second_start_after_a_crash_changes_nothing_that_the_first_did_not(crashed):  # I6
     entries, digest = crashed.reads.size(), replay.replay(crashed.reads).digest
     start_and_crash(crashed)
     first = stored(crashed)

@@ -161,7 +161,7 @@ def test_no_finding_shows_a_secret(tmp_path):
 
 
 @pytest.mark.parametrize(("apart", "level"), [(0.0, "ok"), (59.0, "ok"), (-600.0, "warn"), (600.0, "warn")])
-def test_a_clock_that_is_far_from_dojos_is_a_warning(tmp_path, apart, level):  # T7
+def test_a_clock_that_is_far_from_dojos_is_a_warning(tmp_path, apart, level):
     [(found, text, _)] = named(examined(tmp_path, apart), "clock")
 
     assert (found, "600 s from Dojo's" in text) == (level, level == "warn")
@@ -207,7 +207,7 @@ def a_directory(path):
         (a_directory, "not a plain file", "point"),
     ],
 )
-def test_a_journal_that_is_none_of_ours_is_named(kept, change, text, mend):  # S14 P6
+def test_a_journal_that_is_none_of_ours_is_named(kept, change, text, mend):
     change(kept.files["JOURNAL"])
 
     [(level, said, how)] = kept.find("journal")
@@ -215,7 +215,7 @@ def test_a_journal_that_is_none_of_ours_is_named(kept, change, text, mend):  # S
     assert (level, text in said, mend in how) == ("FAIL", True, True)
 
 
-def test_an_older_journal_than_its_witness_saw_is_named(kept):  # S11
+def test_an_older_journal_than_its_witness_saw_is_named(kept):
     kept.files["WITNESS"].write_text(f"999 {'0' * 64}\n")
 
     assert ("FAIL", True) in [(level, "saw 999 entries" in text) for level, text, _ in kept.find("witness")]
@@ -271,7 +271,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     assert [(level, str(tmp_path / "file") in mend) for level, _, mend in found] == [("FAIL", True)]
 
 
-def test_what_cannot_be_written_is_named(kept, monkeypatch):  # S2 S16
+def test_what_cannot_be_written_is_named(kept, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # A superuser, who may run this, may write everywhere.
 
     assert [level for level, text, mend in kept.find("directory") if "cannot be written" in text and "chmod" in mend] == ["FAIL"]
@@ -279,7 +279,7 @@ def test_what_cannot_be_written_is_named(kept, monkeypatch):  # S2 S16
 
 
 @pytest.mark.parametrize(("free", "levels"), [(5_000_000, ["FAIL"]), (500_000_000, ["warn"]), (5_000_000_000, [])])
-def test_a_disk_that_is_nearly_full_is_named(kept, monkeypatch, free, levels):  # S1
+def test_a_disk_that_is_nearly_full_is_named(kept, monkeypatch, free, levels):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
 
     assert [level for level, text, mend in kept.find("disk") if mend == "free space there"] == levels
