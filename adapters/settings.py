@@ -111,6 +111,10 @@ class Settings:
             found.append(base64.b64encode(f"{self.epos_username}:{self.epos_password}".encode()).decode())
         return tuple(found)
 
+    def is_secret(self, name: str) -> bool:
+        """Whether the setting of this name holds a secret."""
+        return name in _ROW_OF and _ROW_OF[name].secret
+
     def problems_for_serving(self) -> list[str]:
         """What keeps `serve` from starting although each value alone is good; a line each, with how to mend it."""
         return [*self._credential_problems(), *self._exposure_problems()]

@@ -318,8 +318,8 @@ def _port(process: subprocess.Popen, log: Path) -> int:
 
 @contextmanager
 def service(folder: Path, dojo_port: int):
-    """The real program with an empty journal in `folder`."""
-    folder.mkdir()
+    """The real program with the journal in `folder`, an empty one at first."""
+    folder.mkdir(exist_ok=True)
     environment = {
         "TILLPROOF_LISTEN": "127.0.0.1:0",
         "TILLPROOF_CONSOLE_LISTEN": "127.0.0.1:0",
@@ -407,6 +407,19 @@ def measure_orders_alone(folder: Path, port: int) -> Whole:
             ended = await_updated(folder)
     connection.socket.close()
     return _whole(folder, ended - began)
+
+
+def measure_start(folder: Path, dojo_port: int) -> tuple[float, float]:
+    """Seconds until a service with the journal in `folder` serves, and of the processor."""
+    log = folder / "service.log"
+    log.unlink()
+    began = time.monotonic()
+    with service(folder, dojo_port) as served:
+        while '"serving"' not in log.read_text("utf-8"):
+            if time.monotonic() - began > WAIT_SECONDS:
+                raise SystemExit(f"bench: a service does not start; see {log}")
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - began, served.cpu_seconds()
 
 
 def await_updated(folder: Path) -> float:
@@ -579,9 +592,12 @@ def main() -> None:
                 alone = measure_orders_alone(folder / "alone", served.port)
             with service(folder / "orders", dojo.port) as served:
                 together = measure_orders(clients, folder / "orders", served.port)
+            seconds, cpu_seconds = measure_start(folder / "orders", dojo.port)
         clients.close()
         null_route = next(row.null for row in created if row.connections == ORDERS_CONNECTIONS)
         print_orders({"one after the other": alone, f"{ORDERS_CONNECTIONS} connections": together}, null_route)
+        cost = f"{seconds:.2f} s until it serves, {cpu_seconds:.2f} s of the processor"
+        print(f"\nA start with the journal of {together.orders:,} orders: {cost}")
         print_appends([measure_append(folder, size) for size in APPEND_SIZES])
         print(f"\n{time.monotonic() - began:.0f} s in all")
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from workflow.clock import Clock, to_text
@@ -23,6 +22,7 @@ from workflow.errors import JournalUnavailable
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
+from workflow.journal.witness import read_head
 from workflow.verification import Fault, Verifier
 
 WATCH_SECONDS = 1.0
@@ -56,8 +56,7 @@ class Upkeep:
 
     def __init__(self, engine: Engine, journal: SqliteJournal, reads: SqliteReads, witness: Path, clock: Clock, period_s: float) -> None:
         self._engine, self._journal, self._clock, self._period_s = engine, journal, clock, period_s
-        self._new_verifier = partial(Verifier, reads, witness, journal.public_key)
-        self._reads = reads
+        self._reads, self._witness = reads, witness
         self.last: Report | None = None
         self._stopping = threading.Event()
         self._first: Verifier | None = self._new_verifier()
@@ -66,6 +65,9 @@ class Upkeep:
             threading.Thread(target=self._forever, args=(self._watch, WATCH_SECONDS), name="journal-watch", daemon=True),
             threading.Thread(target=self._verify_forever, name="journal-verify", daemon=True),
         ]
+
+    def _new_verifier(self) -> Verifier:
+        return Verifier(self._reads, read_head(self._witness), self._journal.public_key)
 
     def verify_first(self) -> Fault | None:
         """Verify for at most FIRST_SECONDS, before anything is served; what was found wrong. The background goes on where this ended."""

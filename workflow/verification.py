@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads, StoredEntry
-from workflow.journal.witness import Head, read_head
+from workflow.journal.witness import Head
 from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.unit import VENUE
@@ -86,11 +85,14 @@ class _Bad(Exception):
 
 
 class Verifier:
-    """One verification of all that the journal has when it begins; `step` goes on with it, `found` is what came out so far."""
+    """One verification of all that the journal has when it begins; `step` goes on with it, `found` is what came out so far.
 
-    def __init__(self, reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None) -> None:
+    `seen` is what a witness said before: the journal may be ahead of it, never behind.
+    """
+
+    def __init__(self, reads: SqliteReads, seen: Head | None, public_key: Ed25519PublicKey | None) -> None:
         self._reads, self._key = reads, public_key
-        self.found = Verification(witness=read_head(witness))  # Before the journal: that may be ahead of its witness, never behind.
+        self.found = Verification(witness=seen)
         self._frontier = Frontier()
         self._target = -1
 

@@ -15,6 +15,7 @@ from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
+from adapters.outbound import Call
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.clock import Clock
 from workflow.commands import RequeueTask
@@ -46,12 +47,19 @@ class Serve(Protocol):
         """The exit code. `as_json`: a line on stdout once both sides listen."""
 
 
+class Dojo(Protocol):
+    """Makes Dojo's API with this venue's key."""
+
+    def __call__(self, settings: Settings, *, on_call: Callable[[Call], None] | None = None) -> DojoClient:
+        """The client; `on_call` hears of every call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, going on after a loss, the time."""
 
     serve: Serve
-    dojo: Callable[[Settings], DojoClient]
+    dojo: Dojo
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]
     clock: Clock
@@ -113,13 +121,19 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
 
 
 @contextmanager
-def open_journal() -> Iterator[tuple[Settings, SqliteReads]]:
-    """The journal of the settings, read only; its errors become exit codes."""
+def open_journal(copy: Path | None = None) -> Iterator[tuple[Settings, SqliteReads]]:
+    """The journal of the settings, or a copy of it elsewhere, read only; its errors become exit codes."""
     found = settings()
+    path = copy or found.journal
     with failures():
-        with reading(found.journal):
+        with reading(path):
             pass  # Refuses what is not a journal of ours before anything is asked of it.
-        yield found, SqliteReads(found.journal)
+        yield found, SqliteReads(path)
+
+
+copy_option = click.option(
+    "--journal", "copy", type=click.Path(path_type=Path), help="A copy of the journal instead, such as a sealed one."
+)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -1,23 +1,44 @@
-"""What `tillproof doctor` looks at. Each finding says what is, and how to mend it where it is wrong."""
+"""What `tillproof doctor` looks at. Each finding says what is, and how to mend it where it is wrong.
+
+FAIL: `serve` does not start, or money goes wrong. warn: it works, and something is unsafe or missing. skip: it could not be looked at.
+"""
 
 from __future__ import annotations
 
+import errno
+import http.client
+import os
+import shutil
+import socket
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from adapters.cli.context import Dojo
 from adapters.dojo.capabilities import difference, wanted
-from adapters.dojo.client import DojoClient
 from adapters.edge.bill_template import BadTemplate, read_template
-from adapters.settings import Settings, SettingsError, is_loopback, read_settings
+from adapters.outbound import Call
+from adapters.settings import (
+    FILE_SUFFIX,
+    PREFIX,
+    PRODUCTION_KEY_PREFIX,
+    ROLES,
+    Address,
+    Settings,
+    SettingsError,
+    is_loopback,
+    read_settings,
+)
 from workflow.clock import Clock, to_text
-from workflow.errors import DojoRefusesUs, JournalDamaged, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
+from workflow.errors import DojoRefusesUs, JournalDamaged, JournalTooNew, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.journal.connection import reading
 from workflow.journal.driver import sqlite3
+from workflow.journal.keys import UnusableKey, load_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import read_head
 
@@ -25,6 +46,15 @@ SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
 SHOWN_KEY_CHARACTERS = 4
 LEAST_SECRET_CHARACTERS = 16
+MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+NO_ROOM_BYTES = 100_000_000
+"""With less on the journal's disk it may stop at any time: a busy venue writes so much in a day."""
+LITTLE_ROOM_BYTES = 1_000_000_000
+CLOCK_SECONDS = 60.0
+"""Dojo's clock may differ by so much: an answer takes time, and its `Date` has whole seconds."""
+PEEK_SECONDS = 2.0
+PEEKED_BYTES = 4_096
+CONTRADICTION = "change one of the two"
 Level = Literal["ok", "warn", "FAIL", "skip"]
 
 
@@ -43,22 +73,39 @@ def sqlite_version() -> str:
     return str(sqlite3.sqlite_version)
 
 
-def examine(environ: Mapping[str, str], toml_path: Path, dojo: Callable[[Settings], DojoClient], clock: Clock) -> list[Finding]:
-    """Look at everything; nothing is changed, and only Dojo is called."""
+def examine(environ: Mapping[str, str], toml_path: Path, dojo: Dojo, clock: Clock) -> list[Finding]:
+    """Look at everything; nothing is changed. Only Dojo is called, and, where a port is taken, whoever has it."""
     try:
         settings = read_settings(environ, toml_path)
     except SettingsError as error:
-        return [Finding("FAIL", "settings", problem, "correct the setting, then tillproof doctor") for problem in error.problems]
+        return [Finding("FAIL", "settings", problem, _mend_of(problem)) for problem in error.problems]
+    calls: list[Call] = []
+    asked = list(_dojo(settings, dojo, calls))
     return [
         *_settings(settings),
+        *_contradictions(settings),
+        *_exposure(settings),
+        *_people(settings),
         *_bill(settings),
         _sqlite(),
         *_journal(settings),
-        _clock(settings, clock),
-        *_files(settings),
+        *_disk(settings),
+        *_key(settings),
+        *_clock(settings, clock, calls),
+        *_modes(settings, environ, toml_path),
+        *_listeners(settings),
         *_till(settings),
-        *_dojo(settings, dojo),
+        *asked,
     ]
+
+
+def _mend_of(problem: str) -> str:
+    """What to do about one line of a SettingsError."""
+    if "there is no such setting" in problem:
+        return "rename it, or take it out; then tillproof doctor"
+    if "a readable file" in problem or "cannot be read" in problem:
+        return "give the path of a file that the server's user can read; then tillproof doctor"
+    return "correct the setting, then tillproof doctor"
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -67,10 +114,71 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "settings", problem, "set it in the environment or in tillproof.toml")
     if not problems:
         yield Finding("ok", "settings", f"complete for serve (ENV={settings.env}, mode {settings.order_and_pay_mode})")
-    if not settings.tokens:
-        yield Finding(
-            "warn", "tokens", "nobody can use the till's API or read the journal over HTTP", "set TILLPROOF_TOKENS=role:name:token,…"
-        )
+
+
+def _contradictions(settings: Settings) -> Iterator[Finding]:
+    """Settings of which each is good by itself."""
+    files = {"JOURNAL": settings.journal, "WITNESS": settings.witness, "SIGNING_KEY": settings.signing_key}
+    for name, other in (("JOURNAL", "WITNESS"), ("JOURNAL", "SIGNING_KEY"), ("WITNESS", "SIGNING_KEY")):
+        if files[name].absolute() == files[other].absolute():
+            yield Finding("FAIL", "settings", f"{name} and {other} are one file: {files[name]}", CONTRADICTION)
+    if settings.listen == settings.console_listen and settings.listen[1]:
+        yield Finding("FAIL", "settings", f"LISTEN and CONSOLE_LISTEN are one address: {_text_of(settings.listen)}", CONTRADICTION)
+    if settings.lease_s * 1_000 <= settings.call_deadline_ms:
+        text = f"LEASE_S ({settings.lease_s}) ends before a call may (CALL_DEADLINE_MS {settings.call_deadline_ms}): calls are sent twice"
+        yield Finding("warn", "settings", text, "make LEASE_S longer, or CALL_DEADLINE_MS shorter")
+    if settings.retry_base_ms > settings.retry_cap_ms:
+        text = f"the first pause (RETRY_BASE_MS {settings.retry_base_ms}) is longer than the longest (RETRY_CAP_MS {settings.retry_cap_ms})"
+        yield Finding("warn", "settings", text, CONTRADICTION)
+    if settings.env == "test" and not settings.epos_username:
+        yield Finding("warn", "settings", "ENV=test without credentials: anybody may call Dojo's side", "ENV=production, and EPOS_USERNAME")
+
+
+def _exposure(settings: Settings) -> Iterator[Finding]:
+    """What others could read or reach."""
+    for name, (host, _) in (("LISTEN", settings.listen), ("CONSOLE_LISTEN", settings.console_listen)):
+        if not is_loopback(host):
+            text = f"{name} is {host}: plain http beyond this machine shows passwords and tokens"
+            yield Finding("warn", "plain http", text, f"set TILLPROOF_{name} to 127.0.0.1, and a TLS proxy in front of it")
+    if settings.env == "test":
+        return
+    if settings.public_url is None:
+        text = "PUBLIC_URL is absent: nothing can be registered, and Dojo will not call"
+        yield Finding("warn", "public URL", text, "set TILLPROOF_PUBLIC_URL to the https address of the proxy")
+        return
+    parts = urlsplit(settings.public_url)
+    if parts.scheme == "http":
+        text = f"{settings.public_url} is not https: Dojo's password for us can be read on the way"
+        yield Finding("FAIL", "public URL", text, "set TILLPROOF_PUBLIC_URL to the https address of the proxy")
+    if is_loopback(parts.hostname or ""):
+        yield Finding("FAIL", "public URL", f"Dojo cannot reach {settings.public_url}", "set TILLPROOF_PUBLIC_URL to a public address")
+
+
+def _people(settings: Settings) -> Iterator[Finding]:
+    """Who may do what, and how well their secrets are chosen."""
+    roles = {token.role for token in settings.tokens}
+    if not roles:
+        text = "nobody can use the till's API or read the journal over HTTP"
+        yield Finding("warn", "tokens", text, "set TILLPROOF_TOKENS=role:name:token,…")
+    else:
+        held = roles | ({"auditor"} if "operator" in roles else set())
+        without = {
+            "till": "no till can connect",
+            "auditor": "nobody can read the journal",
+            "operator": "nobody can settle what needs a person",
+        }
+        for role in (role for role in ROLES if role not in held):
+            yield Finding(
+                "warn", "tokens", f"no token of role {role}: {without[role]} over HTTP", f"add {role}:name:token to TILLPROOF_TOKENS"
+            )
+    weak = [f"the token of {token.name}" for token in settings.tokens if len(token.token) < LEAST_SECRET_CHARACTERS]
+    weak += ["EPOS_PASSWORD"] if settings.epos_password and len(settings.epos_password) < LEAST_SECRET_CHARACTERS else []
+    weak += ["one of WEBHOOK_SECRETS"] if any(len(secret) < LEAST_SECRET_CHARACTERS for secret in settings.webhook_secrets) else []
+    for what in weak:
+        yield Finding("warn", "weak secret", f"{what} has fewer than {LEAST_SECRET_CHARACTERS} characters: it can be guessed", MAKE_ONE)
+    if not settings.webhook_secrets:
+        text = "WEBHOOK_SECRETS is absent: webhooks are refused, and events come by HandleEvent alone"
+        yield Finding("warn", "webhooks", text, "set TILLPROOF_WEBHOOK_SECRETS where a webhook is registered at Dojo")
 
 
 def _bill(settings: Settings) -> Iterator[Finding]:
@@ -95,19 +203,46 @@ def _sqlite() -> Finding:
 
 def _journal(settings: Settings) -> Iterator[Finding]:
     path = settings.journal
-    if not path.exists():
+    yield from _directories(settings)
+    if not os.path.lexists(path):
         yield Finding("ok", "journal", f"none yet at {path}; serve makes it")
         return
     try:
         with reading(path):
             size = SqliteReads(path).size()
+    except JournalTooNew as error:
+        yield Finding("FAIL", "journal", str(error), "install the version that wrote it")
+        return
     except JournalDamaged as error:
         yield Finding("FAIL", "journal", str(error), "point TILLPROOF_JOURNAL at the journal, or restore a sealed copy")
         return
     except JournalUnavailable as error:
         yield Finding("FAIL", "journal", str(error), "check the path and its permissions")
         return
+    if not os.access(path, os.W_OK):
+        yield Finding("FAIL", "journal", f"{path} cannot be written", f"chown or chmod u+w {path}; mount its disk for writing")
     yield Finding("ok", "journal", f"{path}, {size:,} entries")
+    yield from _witness(settings, size)
+
+
+def _directories(settings: Settings) -> Iterator[Finding]:
+    """Where files are made, and where SQLite puts its own beside the journal."""
+    for directory in dict.fromkeys(path.parent for path in (settings.journal, settings.witness, settings.signing_key)):
+        there = _nearest(directory)
+        if not there.is_dir():
+            yield Finding("FAIL", "directory", f"{directory} cannot be made: {there} is a file", f"move {there}, or name another directory")
+        elif not os.access(there, os.W_OK | os.X_OK):
+            yield Finding("FAIL", "directory", f"{there} cannot be written", f"chown or chmod u+wx {there}; mount its disk for writing")
+        elif there == directory and there.stat().st_mode & stat.S_IWOTH and not there.stat().st_mode & stat.S_ISVTX:
+            yield Finding("FAIL", "file mode", f"anybody may replace the files in {there}", f"chmod 700 {there}")
+
+
+def _nearest(directory: Path) -> Path:
+    """The directory, or the first of its parents that is there."""
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+
+
+def _witness(settings: Settings, size: int) -> Iterator[Finding]:
     head = read_head(settings.witness)
     if head is None:
         yield Finding("warn", "witness", f"no line in {settings.witness}: a lost tail could not be noticed", "check TILLPROOF_WITNESS")
@@ -119,21 +254,99 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "witness", f"{settings.witness}, at {head.size:,}")
 
 
-def _clock(settings: Settings, clock: Clock) -> Finding:
-    """The machine's time, beside that of the newest entry: a clock that was set back would date money wrongly (T1)."""
+def _disk(settings: Settings) -> Iterator[Finding]:
+    there, beside = _nearest(settings.journal.parent), _nearest(settings.witness.parent)
+    free = shutil.disk_usage(there).free
+    if free < LITTLE_ROOM_BYTES:
+        level: Level = "FAIL" if free < NO_ROOM_BYTES else "warn"
+        yield Finding(
+            level, "disk", f"{free // 1_000_000:,} MB are free at {there}: orders are refused once it is full", "free space there"
+        )
+    if settings.env == "production" and there.stat().st_dev == beside.stat().st_dev:
+        text = "on the journal's own disk: what destroys one destroys both"
+        yield Finding("warn", "witness", text, "set TILLPROOF_WITNESS to a file on another disk")
+
+
+def _key(settings: Settings) -> Iterator[Finding]:
+    path = settings.signing_key
+    if not os.path.lexists(path):
+        if os.path.lexists(settings.journal):
+            text = f"{path} is not there, and the journal's checkpoints are signed with it"
+            yield Finding("FAIL", "signing key", text, "restore the file, or set TILLPROOF_SIGNING_KEY to it")
+        return
+    try:
+        load_key(path)
+    except UnusableKey as error:
+        yield Finding("FAIL", "signing key", str(error), "restore the file, or set TILLPROOF_SIGNING_KEY to it")
+
+
+def _clock(settings: Settings, clock: Clock, calls: list[Call]) -> Iterator[Finding]:
+    """The machine's time beside the newest entry's, since a clock that was set back would date money wrongly (T1), and Dojo's (T7)."""
     newest = ""
     with suppress(JournalDamaged, JournalUnavailable):  # The journal has a finding of its own.
         newest = "".join(entry.at for entry in SqliteReads(settings.journal).last_entries(1)) if settings.journal.exists() else ""
-    now = to_text(clock.now())
+    moment = clock.now()
+    now = to_text(moment)
+    apart = max((abs((call.answered_at - moment).total_seconds()) for call in calls if call.answered_at), default=0.0)
     if newest > now:
-        return Finding("FAIL", "clock", f"says {now}, and the journal's newest entry is of {newest}", "set the machine's clock")
-    return Finding("ok", "clock", now)
+        yield Finding("FAIL", "clock", f"says {now}, and the journal's newest entry is of {newest}", "set the machine's clock")
+    elif apart > CLOCK_SECONDS:
+        text = f"says {now}, {apart:,.0f} s from Dojo's, which is used for nothing: one of the two is wrong"
+        yield Finding("warn", "clock", text, "set the machine's clock, by NTP")
+    else:
+        yield Finding("ok", "clock", now)
 
 
-def _files(settings: Settings) -> Iterator[Finding]:
+def _modes(settings: Settings, environ: Mapping[str, str], toml_path: Path) -> Iterator[Finding]:
     for name, path in (("journal", settings.journal), ("signing key", settings.signing_key), ("witness", settings.witness)):
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if _is_open_to_others(path):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
+    for name, path in _secret_files(settings, environ, toml_path):
+        if _is_open_to_others(path):
+            yield Finding("warn", "file mode", f"{name} {path} holds secrets, and can be read by others", f"chmod 600 {path}")
+
+
+def _is_open_to_others(path: Path) -> bool:
+    return path.exists() and bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+
+
+def _secret_files(settings: Settings, environ: Mapping[str, str], toml_path: Path) -> Iterator[tuple[str, Path]]:
+    """Files that hold secrets: those that settings name, and the settings' own."""
+    given: dict[str, object] = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    if toml_path.exists():
+        written = {name.upper(): value for name, value in tomllib.loads(toml_path.read_text(encoding="utf-8-sig")).items()}
+        if any(settings.is_secret(name) for name in written):
+            yield "settings", toml_path
+        given = written | given
+    for name, value in given.items():
+        if name.endswith(FILE_SUFFIX) and settings.is_secret(name.removesuffix(FILE_SUFFIX)) and value:
+            yield name, Path(str(value))
+
+
+def _listeners(settings: Settings) -> Iterator[Finding]:
+    for name, address in (("LISTEN", settings.listen), ("CONSOLE_LISTEN", settings.console_listen)):
+        where, other = _text_of(address), f"set TILLPROOF_{name} to another"
+        try:
+            socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                yield Finding("FAIL", "listener", f"{name} {where} cannot be had: {error.strerror or error}", other)
+            elif _is_ours(address):
+                yield Finding("ok", "listener", f"{name} {where} is served by Tillproof now")
+            else:
+                yield Finding("FAIL", "listener", f"{name} {where} is another program's", f"free it, or {other}")
+
+
+def _is_ours(address: Address) -> bool:
+    """Whether a server of ours has the port: so its document says, which anybody may read."""
+    with suppress(OSError, http.client.HTTPException), closing(http.client.HTTPConnection(*address, timeout=PEEK_SECONDS)) as peek:
+        peek.request("GET", "/openapi.json")
+        return b"Tillproof" in peek.getresponse().read(PEEKED_BYTES)
+    return False
+
+
+def _text_of(address: Address) -> str:
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 def _till(settings: Settings) -> Iterator[Finding]:
@@ -150,18 +363,28 @@ def _till(settings: Settings) -> Iterator[Finding]:
         yield Finding("warn", "till", text, "use https, or a network that only the tills are in")
     if secret and len(secret) < LEAST_SECRET_CHARACTERS:
         text = f"TILL_SECRET has fewer than {LEAST_SECRET_CHARACTERS} characters: it can be guessed"
-        yield Finding("warn", "till", text, "python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        yield Finding("warn", "till", text, MAKE_ONE)
 
 
-def _dojo(settings: Settings, dojo: Callable[[Settings], DojoClient]) -> Iterator[Finding]:
-    key = settings.dojo_api_key
-    if not key:
+def _dojo_key(key: str, settings: Settings) -> Iterator[Finding]:
+    kind = "LIVE" if key.startswith(PRODUCTION_KEY_PREFIX) else "SANDBOX"
+    yield Finding("ok", "Dojo key", f"…{key[-SHOWN_KEY_CHARACTERS:]}  ({kind})")
+    if kind == "SANDBOX" and settings.env == "production":
+        yield Finding(
+            "warn", "Dojo key", "a sandbox key with ENV=production: no real money will come", "set TILLPROOF_DOJO_API_KEY, or ENV=test"
+        )
+    if not settings.software_house_id:
+        text = "SOFTWARE_HOUSE_ID is absent: Dojo knows integrations by it"
+        yield Finding("warn", "software house", text, "set TILLPROOF_SOFTWARE_HOUSE_ID as Dojo told it")
+
+
+def _dojo(settings: Settings, dojo: Dojo, calls: list[Call]) -> Iterator[Finding]:
+    if not settings.dojo_api_key:
         yield Finding("skip", "Dojo", "not asked: no API key")
         return
-    kind = "LIVE" if key.startswith("sk_prod_") else "SANDBOX"
-    yield Finding("ok", "Dojo key", f"…{key[-SHOWN_KEY_CHARACTERS:]}  ({kind})")
+    yield from _dojo_key(settings.dojo_api_key, settings)
     try:
-        integrations = dojo(settings).integrations()
+        integrations = dojo(settings, on_call=calls.append).integrations()
     except DojoRefusesUs as error:
         yield Finding("FAIL", "Dojo", f"refuses the key: {error}", "set TILLPROOF_DOJO_API_KEY")
         return

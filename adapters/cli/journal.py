@@ -6,17 +6,19 @@ import getpass
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from adapters.api.views import entry_view
-from adapters.cli.context import Program, failures, json_option, next_command, open_journal, settings
+from adapters.cli.context import Program, copy_option, failures, json_option, next_command, open_journal, settings
 from adapters.cli.orders import entry_lines
 from adapters.cli.output import Command, Group, emit, end_found, paint, progress
-from workflow import export, replay
+from workflow import export, replay, sealing
 from workflow.errors import HeadRegressed
 from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
+from workflow.journal.witness import read_head, read_head_until
 from workflow.proof import Prover, Waiting
 
 TAIL_SECONDS = 0.5
@@ -32,13 +34,19 @@ def journal() -> None:
 
 
 @journal.command("verify", cls=Command, example="tillproof journal verify")
+@copy_option
 @json_option
-def journal_verify(as_json: bool) -> None:
-    """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault."""
-    with open_journal() as (found, reads):
+def journal_verify(copy: Path | None, as_json: bool) -> None:
+    """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault.
+
+    A copy may be older than the witness, whose line about the copy's size or just below is then compared.
+    """
+    with open_journal(copy) as (found, reads):
         key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        newest = read_head(found.witness)
+        seen = read_head_until(found.witness, reads.size()) if copy else newest
         with progress("verify", reads.size()) as show:
-            result = replay.verify(reads, found.witness, key, show)
+            result = replay.verify_beside(reads, seen, key, show)
     data = {
         "ok": result.ok,
         "entries": result.entries,
@@ -57,7 +65,9 @@ def journal_verify(as_json: bool) -> None:
         if result.checkpoint:
             yield f"  newest checkpoint: {result.checkpoint.size} {result.checkpoint.root}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
-        yield f"  witness at {result.witness.size}" if result.witness else "  no witness file: a lost tail could not be noticed"
+        yield f"  witness at {result.witness.size}" if result.witness else "  no line of a witness: a lost tail could not be noticed"
+        if newest and newest.size > result.entries:
+            yield paint(f"  an older state: the witness has seen {newest.size - result.entries:,} entries since", "yellow")
 
     emit(as_json, data, lines)
     if not result.ok:
@@ -66,10 +76,11 @@ def journal_verify(as_json: bool) -> None:
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")
 @click.option("--until", type=click.IntRange(0, MAX_POSITION), help="Only the entries up to this position; nothing is compared then.")
+@copy_option
 @json_option
-def journal_replay(until: int | None, as_json: bool) -> None:
+def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
     """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference."""
-    with open_journal() as (_, reads), progress("replay", until or reads.size()) as show:
+    with open_journal(copy) as (_, reads), progress("replay", until or reads.size()) as show:
         result = replay.replay(reads, until=until, progress=show)
 
     def lines() -> Iterator[str]:
@@ -131,6 +142,34 @@ def journal_export(form: str, first: int, last: int | None, as_json: bool) -> No
         for number, line in enumerate(export.lines(reads, chosen, first, last), start=int(chosen == "jsonl")):  # CSV has a header.
             click.echo(line, nl=False)
             show(number)
+
+
+@journal.command("seal", cls=Command, example="tillproof journal seal /backup/tillproof-2026-07-03.db")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def journal_seal(file: Path, as_json: bool) -> None:
+    """Copy the journal, in use or not, to a new file, verified and replayed: for a backup, and for handing over.
+
+    The copy is one file (0600) that any SQLite viewer opens. Nothing is ever replaced, and what is not whole is not kept.
+    """
+    with open_journal() as (found, _):
+        if not file.parent.is_dir():
+            raise click.BadParameter(f"expected a file in a directory that is there, got {file}", param_hint="FILE")
+        key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        try:
+            sealed = sealing.seal(found.journal, file, witness=found.witness, key=key, bar=progress)
+        except FileExistsError as error:
+            raise click.BadParameter(f"expected a new file, got {file}, which is there", param_hint="FILE") from error
+
+    def lines() -> Iterator[str]:
+        yield paint(f"Sealed: {sealed.path}", "green")
+        yield f"  {sealed.entries:,} entries of {sealed.orders:,} orders, verified and replayed, {sealed.bytes:,} bytes"
+        yield f"  root {sealed.root}"
+        signed = f"up to entry {sealed.checkpoint.size:,}" if sealed.checkpoint else "nowhere"
+        yield f"  signed {signed}{'' if key else ', not checked: no key at ' + str(found.signing_key)}"
+
+    checkpoint = sealed.checkpoint._asdict() if sealed.checkpoint else None
+    emit(as_json, asdict(sealed) | {"path": str(sealed.path), "checkpoint": checkpoint}, lines)
 
 
 @journal.command("accept-lost-tail", cls=Command, example='tillproof journal accept-lost-tail --reason "disk replaced, no newer copy"')

@@ -76,8 +76,9 @@ class SqliteJournal:
             self._lock.acquire()
             self._database = _open_or_make(path, clock)
             self._connection = self._database.conn
-            self._witness = Witness(witness)
+            self._witness, self._witness_lags = Witness(witness), False
             self._load()
+            self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
             _register_machines(self._database, clock)  # Only into a journal that its witness knows.
         except sqlite3.Error as error:
             self._lock.release()
@@ -91,7 +92,6 @@ class SqliteJournal:
         self._queue: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.Queue(QUEUE_COMMANDS)
         self._sealed_size = self._database.execute("SELECT coalesce(max(size), 0) FROM checkpoint").fetchone()[0]
         self._closing = False
-        self._witness_lags = False
         self._reads_only = False
         self._disk_failed = False
         self._grown = threading.Condition()
@@ -183,7 +183,7 @@ class SqliteJournal:
         size = self._database.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()[0]
         try:
             self._frontier = Frontier.restore(size, self._node)
-            self._check_witness(size)
+            self._check_witness(self._frontier)
         except TypeError as error:  # A row that the tree needs is not there.
             raise JournalDamaged(f"{self.path}: the Merkle tree lacks a node below size {size}") from error
 
@@ -194,11 +194,17 @@ class SqliteJournal:
         row = self._database.execute("SELECT hash FROM tree_node WHERE level = ? AND position = ?", (level, position)).fetchone()
         return cast(bytes, row[0])
 
-    def _check_witness(self, size: int) -> None:
-        head = self._witness.head()
-        if head is None:
-            return
-        refuse_regressed(self.path, size, head, self._node)
+    def _check_witness(self, frontier: Frontier) -> None:
+        """Compare, and tell the witness what it has not seen, so that from now on none of this can be lost unnoticed."""
+        head, size = self._witness.head(), frontier.size
+        if head:
+            refuse_regressed(self.path, size, head, self._node)
+        elif size:
+            following = "where the journal is an older copy, put the newest in its place; tillproof journal verify"
+            why = "it had no line: nothing tells what is missing"
+            logger.warning("witness begun anew", extra={"size": size, "error": why, "next": following})
+        if size > (head.size if head else 0):
+            self._tell_witness(frontier)
 
     # -- the writer thread
 

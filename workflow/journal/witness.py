@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,17 @@ class Witness:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def read_head_until(path: Path, size: int) -> Head | None:
+    """The newest line about at most `size` entries: what the witness says of an older copy of its journal."""
+    newest = None
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            match = _LINE.fullmatch(line.removesuffix(b"\n"))
+            if match and int(match[1]) <= size:
+                newest = Head(int(match[1]), match[2].decode())
+    return newest
 
 
 def _whole_length(path: Path) -> int:

@@ -1,0 +1,313 @@
+"""A sealed copy of a journal: taken from a live one, proved, never in the way; and what is noticed when an old one is put back."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+import app
+from adapters.cli.commands import cli
+from tests.builders import Venue
+from tests.contract.running import PATIENCE, Service, an_order, environment, eventually, running, sqlite
+from workflow import replay, sealing
+from workflow.clock import SystemClock
+from workflow.errors import JournalDamaged
+from workflow.journal import copying
+from workflow.journal.reads import SqliteReads
+from workflow.journal.witness import Head, read_head, read_head_until
+
+ENTRIES_LIMIT = 65_536
+"""Bytes that a process may write into one file: less than any journal has."""
+
+
+@contextmanager
+def no_bar(what, total):
+    yield lambda done: None
+
+
+@pytest.fixture
+def venue(tmp_path):
+    made = Venue(tmp_path)
+    for number in range(3):
+        made.create(f"o{number}", payments=())
+    yield made
+    made.close()
+
+
+def seal(venue, name="sealed.db", bar=no_bar):
+    return sealing.seal(venue.folder / "tillproof.db", venue.folder / name, witness=venue.witness, key=venue.key.public_key(), bar=bar)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def command(service, *words):
+    """Run a command of the service's in this process, which saves the start of another."""
+    others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
+    given = {f"TILLPROOF_{name}": str(value) for name, value in service.settings.items()}
+    program = SimpleNamespace(dojo=app.dojo_client, clock=SystemClock())
+    result = CliRunner().invoke(cli, [*map(str, words)], obj=program, prog_name="tillproof", env=others | given)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result
+
+
+def process(service, *words, **options):
+    """Run a command of the service's to its end, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, words)],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+        **options,
+    )
+
+
+def order(service, name):
+    return service.dojo.post("/v1/orders", an_order(name)).json["id"]
+
+
+def put_back(service, copy):
+    """What README says of putting a copy in the journal's place."""
+    for suffix in ("", "-wal", "-shm"):
+        (service.folder / f"tillproof.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(copy, service.journal)
+
+
+# Taking one
+
+
+def test_a_live_journal_is_sealed_into_one_file_that_stands_alone_and_its_commands_prove(tmp_path):  # S17
+    with running(tmp_path) as service:
+        early = order(service, "early")
+        copy = tmp_path / "handed-over" / "sealed.db"
+        copy.parent.mkdir()
+        ended = process(service, "journal", "seal", copy, "--json", umask=0)
+        assert ended.returncode == 0, ended.stderr
+        late = order(service, "late")
+
+        sealed = json.loads(ended.stdout)
+        head = replay.head(SqliteReads(copy))
+        assert (sealed["path"], sealed["entries"], sealed["root"], sealed["orders"]) == (str(copy), head.size, head.root, 1)
+        assert names(copy.parent) == ["sealed.db"]
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        with closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as viewer:
+            assert viewer.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+            assert viewer.execute("SELECT id FROM orders").fetchall() == [(early,)]
+        verified = command(service, "journal", "verify", "--journal", copy)
+        assert (verified.exit_code, "an older state: the witness has seen" in verified.stdout) == (0, True)
+        replayed = json.loads(command(service, "journal", "replay", "--journal", copy, "--json").stdout)
+        assert (replayed["ok"], replayed["digest"]) == (True, sealed["digest"])
+        assert service.dojo.get(f"/v1/orders/{late}").status == 200
+        service.assert_whole()
+
+
+def test_while_a_copy_is_taken_writing_goes_on_and_the_copy_is_the_state_at_its_beginning(venue, monkeypatch):  # P2
+    monkeypatch.setattr(copying, "PAGES", 5)
+    steps = []
+
+    @contextmanager
+    def writing(what, total):
+        def show(done):
+            if what == "copy":
+                steps.append(done)
+                venue.create(f"during-{len(steps)}", payments=())
+
+        yield show
+
+    before = replay.head(venue.reads)
+    sealed = seal(venue, bar=writing)
+
+    assert len(steps) > 3
+    assert (sealed.entries, sealed.root) == (before.size, before.root)
+    assert venue.order(f"during-{len(steps)}") is not None
+
+
+def test_what_is_there_is_never_replaced_and_a_taken_name_is_a_wrong_use(venue, tmp_path):
+    (tmp_path / "sealed.db").write_text("somebody's")
+    before = names(tmp_path)
+
+    with pytest.raises(FileExistsError):
+        seal(venue)
+
+    assert names(tmp_path) == before
+    service = Service(tmp_path, SIGNING_KEY=tmp_path / "tillproof.key", WITNESS=venue.witness)
+    ended = command(service, "journal", "seal", tmp_path / "sealed.db")
+    assert (ended.exit_code, "expected a new file" in ended.stderr) == (2, True)
+    assert (tmp_path / "sealed.db").read_text() == "somebody's"
+    assert command(service, "journal", "seal", tmp_path / "none" / "sealed.db").exit_code == 2
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no-links"])
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(copying.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+
+    def seal_beside_another():
+        with copying.new_file(tmp_path / "sealed.db") as draft:
+            draft.write_text("ours")
+            (tmp_path / "sealed.db").write_text("somebody's")
+
+    with pytest.raises(FileExistsError):
+        seal_beside_another()
+
+    assert (tmp_path / "sealed.db").read_text() == "somebody's"
+    assert names(tmp_path) == ["sealed.db"]
+
+
+def test_a_file_system_without_links_gets_its_copy_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(copying.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+
+    with copying.new_file(tmp_path / "sealed.db") as draft:
+        draft.write_text("ours")
+
+    assert ((tmp_path / "sealed.db").read_text(), names(tmp_path)) == ("ours", ["sealed.db"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        ("UPDATE journal SET body = json_set(body, '$.flow', 'pay_only') WHERE seq = 1", "entry 1"),
+        ("UPDATE orders SET total = 1 WHERE id = 'o1'", "orders o1"),
+    ],
+    ids=["entry", "projection"],
+)
+def test_a_journal_that_is_not_whole_is_not_sealed_and_nothing_of_the_copy_stays(venue, damage, named):
+    sqlite(venue.folder / "tillproof.db", "DROP TRIGGER journal_is_append_only_update", damage)
+
+    with pytest.raises(JournalDamaged, match=f"not sealed: .*{named}"):
+        seal(venue)
+
+    assert [name for name in names(venue.folder) if name.startswith("sealed")] == []
+
+
+def test_a_journal_that_lacks_what_its_witness_saw_is_not_sealed(venue):  # I7
+    venue.witness.write_text(f"999 {'0' * 64}\n")
+
+    with pytest.raises(JournalDamaged, match="the witness saw 999 entries"):
+        seal(venue)
+
+
+def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(tmp_path):
+    with running(tmp_path) as service:
+        order(service, "first")
+        assert service.stop() == 0
+        before = names(tmp_path)
+
+        limited = (ENTRIES_LIMIT, ENTRIES_LIMIT)
+        ended = process(
+            service, "journal", "seal", tmp_path / "sealed.db", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limited)
+        )
+
+        assert (ended.returncode, "cannot be written" in ended.stderr) == (4, True), ended.stderr
+        assert names(tmp_path) == before
+
+
+def test_a_seal_that_is_killed_midway_leaves_the_source_and_no_file_of_its_name(venue, tmp_path):  # K11
+    for number in range(400):
+        venue.create(f"many-{number}", payments=())
+    venue.close()
+    source = tmp_path / "tillproof.db"
+    before = source.read_bytes()
+    target = tmp_path / "sealed.db"
+    settings = {"JOURNAL": source, "WITNESS": venue.witness, "SIGNING_KEY": tmp_path / "tillproof.key"}
+    killed = subprocess.Popen([sys.executable, "-m", "app", "journal", "seal", str(target)], cwd=tmp_path, env=environment(settings))
+
+    eventually(lambda: [name for name in names(tmp_path) if name.startswith("sealed.db.")])
+    killed.send_signal(signal.SIGKILL)
+
+    assert killed.wait(PATIENCE) == -signal.SIGKILL
+    assert not target.exists()
+    assert source.read_bytes() == before
+
+
+# Putting one back
+
+
+def test_an_older_copy_put_back_is_noticed_and_named_by_serve_verify_and_doctor(tmp_path):  # S11 I7
+    with running(tmp_path) as service:
+        order(service, "early")
+        assert command(service, "journal", "seal", tmp_path / "old.db").exit_code == 0
+        late = order(service, "late")
+        assert service.stop() == 0
+        put_back(service, tmp_path / "old.db")
+        before = service.journal.read_bytes()
+
+        service.start(ready=503)
+
+        assert service.open.get("/readyz").json == {"reasons": ["HEAD_REGRESSED"]}
+        assert service.dojo.get(f"/v1/orders/{late}").status == 503
+        assert service.stop() == 0
+        assert service.journal.read_bytes() == before
+        verified = command(service, "journal", "verify")
+        assert verified.exit_code == 1
+        assert "its tail is missing" in verified.stdout
+        assert "accept-lost-tail" in verified.stderr
+        findings = json.loads(command(service, "doctor", "--json").stdout)["findings"]
+        assert [one["level"] for one in findings if one["name"] == "witness"] == ["FAIL"]
+
+
+def test_the_newest_copy_put_back_is_served_on(tmp_path):
+    with running(tmp_path) as service:
+        kept = order(service, "kept")
+        assert service.stop() == 0
+        assert command(service, "journal", "seal", tmp_path / "newest.db").exit_code == 0
+        put_back(service, tmp_path / "newest.db")
+
+        service.start()
+
+        assert service.dojo.get(f"/v1/orders/{kept}").status == 200
+        order(service, "further")
+        assert sqlite(service.journal, "PRAGMA journal_mode") == [[("wal",)]]
+        service.assert_whole()
+
+
+def test_without_its_witness_an_older_copy_cannot_be_told_which_is_said_and_from_then_on_it_can(venue, caplog):  # I7
+    seal(venue, "old.db")
+    venue.create("lost", payments=())
+    venue.close()
+    venue.witness.unlink()
+    (venue.folder / "tillproof.db").unlink()
+    shutil.copy(venue.folder / "old.db", venue.folder / "tillproof.db")
+
+    again = Venue(venue.folder)
+    head = replay.head(again.reads)
+    again.close()
+
+    assert [record.size for record in caplog.records if record.message == "witness begun anew"] == [head.size]
+    assert read_head(venue.witness) == head
+
+
+def test_a_witness_that_lags_behind_is_told_at_the_start_what_it_missed_and_only_once(venue):  # I7
+    venue.close()
+    lines = venue.witness.read_text().splitlines(keepends=True)
+    venue.witness.write_text("".join(lines[:-1]))
+
+    for _ in range(2):
+        Venue(venue.folder).close()
+
+    assert venue.witness.read_text().splitlines(keepends=True) == lines
+
+
+def test_a_witness_says_of_an_older_copy_what_it_saw_last_of_it(tmp_path):
+    lines = [Head(size, f"{size:064x}") for size in (2, 5, 9)]
+    path = tmp_path / "witness"
+    path.write_text("".join(f"{size} {root}\n" for size, root in lines) + "12 torn")
+
+    assert [read_head_until(path, size) for size in (1, 2, 6, 100)] == [None, lines[0], lines[1], lines[2]]
+    assert read_head_until(tmp_path / "none", 5) is None
