@@ -99,7 +99,7 @@ class Engine:
         return self._journal.write(lambda transaction: _next_due_ms(self._unit(transaction)))
 
     def recover_leases(self) -> None:
-        """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
+        """At start, when this process alone owns the journal: what an earlier one had leased is due at once, and no wait is endless."""
         self._journal.write(lambda transaction: _release_leases(self._unit(transaction)))
 
     def _notice_jump(self) -> None:

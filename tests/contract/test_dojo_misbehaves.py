@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import partial
 
 import pytest
 from misbehaving_server import Behaviour, MisbehavingServer, answer, drip, hang_up, message, raw, reset, silence
 from prometheus_client import generate_latest
 from test_outbox_threads import Sending, until
 
+import app
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.health import Health
 from adapters.metrics import Metrics
@@ -332,6 +334,20 @@ def metrics_of(venue: Sending) -> Metrics:
 def figure(venue: Sending, name: str) -> float:
     lines = generate_latest(metrics_of(venue).registry).decode().splitlines()
     return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+
+def test_calls_are_counted_by_how_they_were_answered(venue_at):  # U2
+    with dojo(answer(429, retry_after="1"), *WELL) as server:
+        venue = venue_at(server.url)
+        metrics = Metrics(venue.reads, venue.clock, venue.engine.now_ms)
+        venue.dojo.client._line._on_call = partial(app._count_call, metrics)
+        captured(venue)
+        attempted(venue, 1)
+        venue.later(1)
+        settled(venue)
+    text = generate_latest(metrics.registry).decode()
+    for result in ("429", "200"):
+        assert f'tillproof_attempts_total{{result="{result}",target="payment-intents"}} 1.0' in text
 
 
 def test_what_waits_and_since_when_can_be_measured(venue_at):  # U1 U18

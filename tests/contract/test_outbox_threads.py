@@ -292,6 +292,26 @@ def test_a_task_that_waited_for_a_worker_beyond_its_lease_is_called_once_as_its_
     assert (call.attempts, call.fence) == (1, 2)  # The lease that ran out in memory was no attempt.
 
 
+def test_no_more_is_leased_than_the_workers_can_come_to(venue):  # U9 U18
+    gate, rests = Gate(), []
+    names = [f"o{number}" for number in range(5)]
+    venue.dojo.on = {name: [TryAgain("503"), None] for name in names} | {"slow": [gate, None]}
+    venue.send(workers=1, rest=lambda stopping, seconds: rests.append(seconds) or stopping.wait(seconds))
+    for name in names:
+        venue.open(name)
+    until(lambda: len(venue.tasks_by("pending")) == len(names))
+    venue.open("slow")
+    gate.reached()
+    venue.clock.move(1)
+    venue.engine.wake(0)
+    looks = len(rests)
+    until(lambda: len(rests) >= looks + 5)
+    assert len(venue.tasks_by("leased")) == 2  # The one that is called, and one that waits for the worker.
+    gate.open()
+    until(lambda: len(venue.tasks_by("done")) == len(names) + 1)
+    assert {task.attempts for task in venue.dojo.calls} == {1, 2}
+
+
 def test_the_next_process_makes_the_calls_that_the_last_one_left(tmp_path, dojo):  # K4 K5
     before = Venue(tmp_path)
     before.open("o1")

@@ -152,6 +152,23 @@ def test_an_intent_that_dojo_did_not_know_is_not_asked_for_sooner_because_others
     assert due(venue) == ["o1", "o2"]
 
 
+@pytest.mark.parametrize(("away", "other"), [("tell_till", "read_intent"), ("read_intent", "tell_till")])
+def test_the_end_of_an_outage_of_one_destination_is_none_of_the_other(tmp_path, away, other):  # U18
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    for number in range(3):
+        venue.create(f"o{number}", payments=(ToldPayment(intent_id=IntentId(f"pi_{number}"), paid=1000),), captured=True)
+    tasks = list(venue.tasks)
+    venue.tasks.clear()
+    gone, there = ([task for task in tasks if task.effect == effect] for effect in (away, other))
+    for task in (*gone[:2], *there[:2]):
+        fail(venue, task)
+    venue.perform(gone[2], {"pi_2": an_intent("pi_2")})
+    venue.tasks.clear()
+    assert {task.id for task in venue.engine.claim_due(10)} == {task.id for task in gone[:2]}
+    assert replay(venue.reads).mismatches == []
+    venue.close()
+
+
 def test_an_outage_outlasts_a_restart(tmp_path):  # U18
     venue = Venue(tmp_path)
     first, second, _ = orders(venue, "o1", "o2", "o3")
