@@ -108,7 +108,8 @@ def ask(settings: Settings, command: RequeueTask) -> None:
         Operator(settings.console_listen, settings.tokens).requeue(command.task_id, command.reason)
         return
     try:
-        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), lease_ms=0))
+        # Nobody sends here: what is requeued waits, untried, for the next start.
+        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), sends=frozenset()))
         if refusal := engine.handle(command).refusal:
             raise refusal
     finally:

@@ -408,6 +408,7 @@ def test_an_answer_that_could_not_be_made_durable_is_asked_for_again(venue):  # 
         venue.open()
         until(lambda: not venue.journal.is_writable())
         outside.execute("ROLLBACK")
+    until(venue.journal.is_writable)
     assert venue.outbox.is_alive
     venue.later(LEASE_SECONDS)
     until(lambda: venue.tasks_by("done"))
