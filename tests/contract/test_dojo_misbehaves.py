@@ -47,8 +47,8 @@ WELL = (answer(200, INTENT), answer(200, {"eventType": "OrderUpdated"}))
 class Wire:
     """The outbox's senders over HTTP, at an address that a test may change."""
 
-    def __init__(self, url: str) -> None:
-        self.client = DojoClient(DojoSettings(url=url, api_key=KEY, deadline_ms=400))
+    def __init__(self, url: str, deadline_ms: int = 10_000) -> None:
+        self.client = DojoClient(DojoSettings(url=url, api_key=KEY, deadline_ms=deadline_ms))
 
     def read_intent(self, task: Task) -> Result:
         return IntentRead(task=task, intent=self.client.read_intent(IntentId(task.intent_id)))
@@ -63,8 +63,8 @@ def venue_at(tmp_path):
     """Makes a venue whose outbox calls the address; its workers are one, its waits as long as they may be."""
     made = []
 
-    def make(url: str) -> Sending:
-        venue = Sending(tmp_path, Wire(url))
+    def make(url: str, deadline_ms: int = 10_000) -> Sending:
+        venue = Sending(tmp_path, Wire(url, deadline_ms))
         made.append(venue)
         venue.send(workers=1)
         return venue
@@ -156,12 +156,15 @@ HOLDS: dict[str, tuple[Behaviour, int]] = {
     "reset": (reset, 500),
 }
 
+DEADLINES_MS = dict.fromkeys(("half open", "drip of the body", "drip of the headers"), 1_000)
+"""What only the deadline ends is given a short one."""
+
 
 @pytest.mark.parametrize("kind", HOLDS)
 def test_a_read_that_goes_wrong_holds_the_order_waits_and_is_made_again(venue_at, kind):  # U1 U2 U7 U9 U10 U11 U13 U14 U16
     behaviour, wait_ms = HOLDS[kind]
     with dojo(behaviour, *WELL) as server:
-        venue = venue_at(server.url)
+        venue = venue_at(server.url, DEADLINES_MS.get(kind, 10_000))
         captured(venue)
         task = attempted(venue, 1)
         assert (venue.order().state, venue.order().paid.value, task.status) == ("captured", 0, "pending")
@@ -176,7 +179,7 @@ def test_a_read_that_goes_wrong_holds_the_order_waits_and_is_made_again(venue_at
 def test_an_announcement_that_goes_wrong_is_sent_again_and_no_other_call_with_it(venue_at, kind):  # U1 U2 U9 U10 U13 U16
     behaviour, wait_ms = HOLDS[kind]
     with dojo(WELL[0], behaviour, WELL[1]) as server:
-        venue = venue_at(server.url)
+        venue = venue_at(server.url, DEADLINES_MS.get(kind, 10_000))
         captured(venue)
         attempted(venue, 1)
         assert (venue.order().state, venue.order().paid.value) == ("reconciled", 1000)
@@ -339,7 +342,7 @@ def figure(venue: Sending, name: str) -> float:
 def test_calls_are_counted_by_how_they_were_answered(venue_at):  # U2
     with dojo(answer(429, retry_after="1"), *WELL) as server:
         venue = venue_at(server.url)
-        metrics = Metrics(venue.reads, venue.clock, venue.engine.now_ms)
+        metrics = metrics_of(venue)
         venue.dojo.client._line._on_call = partial(app._count_call, metrics)
         captured(venue)
         attempted(venue, 1)
