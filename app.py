@@ -45,7 +45,7 @@ from adapters.settings import Settings
 from adapters.venue import venue_document
 from workflow.case import declared_machines
 from workflow.clock import SystemClock, to_text
-from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask
+from workflow.commands import AcceptLostTail, EffectTaken, IntentRead, RequeueTask, Result
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -110,7 +110,8 @@ def ask(settings: Settings, command: RequeueTask) -> None:
         Operator(settings.console_listen, settings.tokens).requeue(command.task_id, command.reason)
         return
     try:
-        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), lease_ms=0))
+        # Nobody sends here: what is requeued waits, untried, for the next start.
+        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), sends=frozenset()))
         if refusal := engine.handle(command).refusal:
             raise refusal
     finally:
@@ -238,11 +239,12 @@ def _open(settings: Settings, past: Sequence[Trouble] = ()) -> _Opened:
         verified=lambda: upkeep.last,
         wal_bytes=journal.wal_bytes,
     )
-    metrics = Metrics(reads, health, clock)
+    metrics = Metrics(reads, health, clock, engine.now_ms)
     senders = _senders(dojo_client(settings, on_call=partial(_count_call, metrics)))
     if caller := _till_caller(settings, clock, metrics):
         senders[TellTill.name] = partial(_tell_till, caller, reads)
-    outbox = Outbox(engine, senders, clock, _outbox_settings(settings))
+    counted = {name: partial(_count_attempt, metrics, sender) for name, sender in senders.items()}
+    outbox = Outbox(engine, counted, clock, _outbox_settings(settings))
     dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
 
     def begin() -> None:
@@ -276,7 +278,7 @@ def _open_reading(settings: Settings, journal: UnwritableJournal) -> _Opened:
     clock, reads = SystemClock(), journal.reads
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
-    metrics = Metrics(reads, health, clock)
+    metrics = Metrics(reads, health, clock, engine.now_ms)
     dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
     return _Opened(dojo, venue, lambda: None, journal.close)
 
@@ -451,6 +453,11 @@ def _count_call(metrics: Metrics, call: Call) -> None:
     metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
     if call.answered_at:
         metrics.observe_clock("dojo", call.answered_at)
+
+
+def _count_attempt(metrics: Metrics, sender: Sender, task: Task) -> Result:
+    metrics.observe_attempt(task.effect, task.attempts)
+    return sender(task)
 
 
 def _end_with_writer(journal: SqliteJournal) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from flask import Blueprint, Flask, Response, g, request
@@ -15,9 +15,11 @@ from adapters.edge.openapi import Call
 from adapters.health import Health
 from workflow.attention import concerns
 from workflow.clock import Clock, from_text
+from workflow.effects import DESTINATIONS, DOJO, TILL, TellTill
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.reads import SqliteReads
-from workflow.lifecycle import ORDER
+from workflow.lifecycle import EFFECTS, ORDER
+from workflow.unit import PAUSE_CODES
 
 CALLS = (
     Call(
@@ -29,7 +31,8 @@ CALLS = (
 class Metrics:
     """The counters of one process; `observe_call` is called from any thread."""
 
-    def __init__(self, reads: SqliteReads, health: Health, clock: Clock) -> None:
+    def __init__(self, reads: SqliteReads, health: Health, clock: Clock, now_ms: Callable[[], int]) -> None:
+        """`now_ms` is the moment by which tasks of the outbox are due and old."""
         self.registry = CollectorRegistry()
         self._calls = Counter(
             "tillproof_attempts",
@@ -59,7 +62,21 @@ class Metrics:
         self._repeats = Counter(
             "tillproof_repeats", "Requests that were answered as the first time", ["capability"], registry=self.registry
         )
+        self._redeliveries = Counter(
+            "tillproof_redeliveries",
+            "Calls made again: an earlier attempt failed, or nobody knows what became of it",
+            ["effect"],
+            registry=self.registry,
+        )
+        for effect in EFFECTS:
+            self._redeliveries.labels(effect)
         self.registry.register(_JournalCollector(reads, health, clock))
+        self.registry.register(_OutboxCollector(reads, now_ms))
+
+    def observe_attempt(self, effect: str, attempt: int) -> None:
+        """A task of the outbox is about to be sent for the `attempt`-th time."""
+        if attempt > 1:
+            self._redeliveries.labels(effect).inc()
 
     def observe_call(self, target: str, result: str) -> None:
         """A call ended; `result` is the status, or `none` without an answer."""
@@ -145,7 +162,6 @@ class _JournalCollector:
     def _stored(self) -> Iterator[Metric]:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)
         yield self._by("tillproof_outbox_tasks", "Tasks of the outbox by status", ["status"], _TASKS)
-        yield self._by("tillproof_redeliveries", "Attempts after the first, by what they were to bring about", ["effect"], _REDELIVERIES)
         yield self._attention([(code, count) for code, count in self._reads.rows(_ATTENTION)])
         yield from self._paid_not_on_till()
         yield self._one("tillproof_dead_letters", "Tasks that will not be tried again", "SELECT count(*) FROM outbox WHERE status = 'dead'")
@@ -178,9 +194,41 @@ class _JournalCollector:
         return GaugeMetricFamily(name, text, value=age)
 
 
+class _OutboxCollector:
+    """How each destination is served: what waits for it, for how long, and whether it takes our calls."""
+
+    def __init__(self, reads: SqliteReads, now_ms: Callable[[], int]) -> None:
+        self._reads, self._now_ms = reads, now_ms
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: registering must not read the journal."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges, as they are now."""
+        backlog = GaugeMetricFamily("tillproof_outbox_backlog", "Tasks that wait or are under way", labels=["destination"])
+        oldest = GaugeMetricFamily("tillproof_outbox_oldest_seconds", "Age of the oldest of them", labels=["destination"])
+        circuit = GaugeMetricFamily(
+            "tillproof_circuit_open", "1 while calls fail or pause and none was taken since, otherwise 0", labels=["destination"]
+        )
+        waiting = {destination: (count, since_ms) for destination, count, since_ms in self._reads.rows(_BACKLOG)}
+        standing = {item.code for item in self._reads.attention()}
+        for destination in DESTINATIONS:
+            is_paused = not standing.isdisjoint(PAUSE_CODES[destination])
+            count, since_ms = waiting.get(destination, (0, None))
+            backlog.add_metric([destination], count)
+            oldest.add_metric([destination], 0.0 if since_ms is None else max(0, self._now_ms() - since_ms) / 1000)
+            circuit.add_metric([destination], float(is_paused or bool(self._reads.conduct(destination).failed)))
+        yield from (backlog, oldest, circuit)
+
+
+# A partial index serves only the very condition it was made with: so each status is asked for by itself.
+_WAITING = " UNION ALL ".join(
+    f"SELECT effect, created_at_ms FROM outbox WHERE status = '{name}'" for name in ("pending", "leased", "paused")
+)
+_BACKLOG = f"SELECT iif(effect = '{TellTill.name}', '{TILL}', '{DOJO}'), count(*), min(created_at_ms) FROM ({_WAITING}) GROUP BY 1"
 _ORDERS = "SELECT flow, state, count(*) FROM orders GROUP BY 1, 2"
 _TASKS = "SELECT status, count(*) FROM outbox GROUP BY 1"
-_REDELIVERIES = "SELECT effect, sum(max(attempts - 1, 0)) FROM outbox GROUP BY 1"
 _ATTENTION = "SELECT code, count(*) FROM attention GROUP BY 1"
 _UNSETTLED = ", ".join(f"'{state}'" for state in ORDER.groups["unsettled"].split())
 _OLDEST = f"SELECT min(updated_at) FROM orders WHERE state IN ({_UNSETTLED})"

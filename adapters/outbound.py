@@ -15,11 +15,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,10 +32,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-from workflow.errors import OutcomeUnknown, TryAgain
+from workflow.errors import AnswerUnreadable, OutcomeUnknown, TryAgain
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""Statuses that lead a call elsewhere; none is followed."""
 
 HEADER_TEXT = re.compile(r"[!-~]+")
 """What a header's value may be without being changed on its way."""
@@ -92,7 +98,8 @@ class Line:
     ) -> Answer:
         """One request below the destination's address. `label` is what an error calls it; a body is JSON.
 
-        Raises TryAgain if nothing of the request was sent, OutcomeUnknown where no whole answer came.
+        Raises TryAgain if nothing of the request was sent, OutcomeUnknown where no whole answer came, AnswerUnreadable where that was
+        no HTTP or broke off.
         """
         session, started, status, answered_at = self._session(), time.monotonic(), None, None
         session.progress.begin(self._seconds)
@@ -180,19 +187,28 @@ def cut(text: str, length: int) -> str:
 _LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
+_NO_HTTP = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
+"""Something was answered, and it is no HTTP or breaks off."""
+
+
 def _no_answer(error: BaseException, label: str, *, was_sent: bool) -> TryAgain | OutcomeUnknown:
-    reason: BaseException = error
-    while inner := reason.__cause__ or reason.__context__:
+    reason, is_broken = error, False
+    while True:
+        is_broken = is_broken or (isinstance(reason, _NO_HTTP) and not isinstance(reason, ConnectionError))
+        if not (inner := reason.__cause__ or reason.__context__):
+            break
         reason = inner
     # Only the kind, and the system's own words: a library's message may repeat what was sent or received.
     words = getattr(reason, "strerror", None)
     message = f"{label}: {type(reason).__name__}" + (f", {words}" if words else "")
-    return OutcomeUnknown(message) if was_sent else TryAgain(message)
+    if not was_sent:
+        return TryAgain(message)
+    return AnswerUnreadable(message) if is_broken else OutcomeUnknown(message)
 
 
 # The deadline. The time-out of `requests` is for each read, so a byte now and then keeps a call alive for ever. Here each
 # read, write and connect may wait for what is left of the whole call. No thread watches: whoever waits knows when to stop.
-# Only the name look-up cannot be cut short; its time counts, and the system's resolver limits it.
+# Only a name's look-up cannot be cut short: it goes on in a thread of its own, and whoever waits for it gives up in time.
 
 
 class _Progress:
@@ -269,8 +285,7 @@ def _response(progress: _Progress, sock: socket.socket, *args: Any, **kwargs: An
 
 def _connect(host: str, port: int, progress: _Progress) -> socket.socket:
     """Connect to the first address that answers; each gets its share of what is left, so that a dead one leaves time for the next."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    addresses = _look_up(host, port, progress)
     while True:
         share = progress.left() / len(addresses)
         try:
@@ -278,6 +293,39 @@ def _connect(host: str, port: int, progress: _Progress) -> socket.socket:
         except OSError:
             if not addresses:
                 raise
+
+
+_look_ups: dict[tuple[str, int], Future[list[str]]] = {}
+"""Those under way: one for each name at most, however many calls wait for it, so that a dead resolver does not pile up threads."""
+
+_look_ups_lock = threading.Lock()
+
+
+def _look_up(host: str, port: int, progress: _Progress) -> list[str]:
+    """The addresses of a host. Raises OSError, UnicodeError, TimeoutError at the deadline."""
+    with suppress(ValueError):
+        return [str(ip_address(host))]
+    with _look_ups_lock:
+        found = _look_ups.get((host, port))
+        if found is None:
+            found = _look_ups[host, port] = Future()
+            threading.Thread(target=_ask_resolver, args=(host, port, found), name="look-up", daemon=True).start()
+    return list(found.result(progress.left()))
+
+
+def _ask_resolver(host: str, port: int, found: Future[list[str]]) -> None:
+    try:
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    except Exception as error:
+        failure: Exception | None = error
+    else:
+        failure = None
+    with _look_ups_lock:
+        del _look_ups[host, port]
+    if failure:
+        found.set_exception(failure)
+    else:
+        found.set_result(addresses)
 
 
 def _connect_to(address: str, port: int, seconds: float, progress: _Progress) -> socket.socket:

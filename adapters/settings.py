@@ -470,7 +470,7 @@ ROWS = (
     Row("TABLES_ANSWER",      _TABLES,       "pages",                 "SearchTables answers a list of pages, as published, or one page"),
     Row("RETRY_BASE_MS",      _MILLISECONDS, "500",                   "first back-off of the outbox"),
     Row("RETRY_CAP_MS",       _MILLISECONDS, "900000",                "longest back-off of the outbox"),
-    Row("RETRY_HORIZON_S",    _HORIZON,      "259200",                "age at which an effect is no longer tried"),
+    Row("RETRY_HORIZON_S",    _HORIZON,      "259200",                "age at which an effect is given up, if tried ten times"),
     Row("OUTBOUND_WORKERS",   _WORKERS,      "32",                    "parallel calls to Dojo"),
     Row("RETRY_RPS",          _PACE,         "20",                    "second and later attempts a second, to Dojo and to the till each"),
     Row("CALL_DEADLINE_MS",   _MILLISECONDS, "10000",                 "total time of one call, connect to last byte"),

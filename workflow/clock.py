@@ -62,6 +62,22 @@ class WallClock:
         self._lead += by
 
 
+class SteadyClock:
+    """Moments to wait for, from a clock whose wall time may be set: where that stood when this was made, and what has passed since.
+
+    Due times are stored as moments of this clock and compared with it alone: a wall clock that is set back three days stops no retry,
+    one that is set forward makes nothing due and nothing old (T1, T2). It follows the wall clock again with the next process.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_ms, self._began = int(clock.now().timestamp() * 1000), clock.monotonic()
+
+    def now_ms(self) -> int:
+        """The present moment, in milliseconds since 1970; it never goes back."""
+        return self._began_ms + round((self._clock.monotonic() - self._began) * 1000)
+
+
 def to_text(moment: datetime) -> str:
     """`2026-03-14T12:01:07.120Z`: UTC, milliseconds (cut, not rounded), Z; what the journal and the wire carry."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

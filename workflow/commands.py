@@ -14,6 +14,7 @@ from workflow.effects import Task
 from workflow.entry import Json
 from workflow.money import Money
 from workflow.ports import IdempotencyKey, IntentId, OrderId, PaymentIntent
+from workflow.retries import Sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +261,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseDestination:
-    """The destination refused our credentials on this task: everything for it waits and is probed at `probe_at_ms`.
+    """The destination refused our credentials on this task, or every call alike: everything for it waits and is probed at `probe_at_ms`.
 
     Where it took others since it refused this one before, it refuses this one alone: it is tried again at `next_at_ms`, or never.
     """
@@ -269,6 +270,7 @@ class PauseDestination:
     error: str
     probe_at_ms: int
     next_at_ms: int | None
+    is_contract: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,15 +290,29 @@ class EffectTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFailed:
-    """An attempt did not work: try again at `next_at_ms`, or never again where that is None. `code` names the attention to raise then."""
+    """An attempt did not work: try again at `next_at_ms`, or never again where that is None. `code` names the attention to raise then.
+
+    Not before `not_before_ms`, even if everything else that waits becomes due. `sign` is what the failure says of the destination;
+    refusals are compared by `alike`.
+    """
 
     task: Task
     error: str
     next_at_ms: int | None
     code: str = "OUTBOX_DEAD"
+    not_before_ms: int = 0
+    sign: Sign = Sign.AWAY
+    alike: str = ""
 
 
-Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed | PauseDestination
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsent:
+    """The lease ran out before a worker came to the task: no attempt was made."""
+
+    task: Task
+
+
+Result: TypeAlias = IntentRead | EffectTaken | AttemptFailed | PauseDestination | Unsent
 Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
 OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder

@@ -56,7 +56,8 @@ class Task:
     """An effect that waits in the outbox, leased to whoever holds this value.
 
     `attempts` counts the present one. `fence` rises with each lease: a result with an older fence is ignored. `order_seq` is the
-    order's entry that the effect speaks of. `created_at_ms` and `lease_until_ms` are milliseconds since 1970.
+    order's entry that the effect speaks of. `created_at_ms` and `lease_until_ms` are milliseconds since 1970. Until `lease_until_ms`
+    nobody else may have it: the holder's lease, and while it waits what its destination asked for (`Retry-After`), 0 for nothing.
     """
 
     id: str
@@ -73,3 +74,8 @@ class Task:
     def destination(self) -> str:
         """Where it is sent."""
         return destination_of(self.effect)
+
+    @property
+    def was_put_off(self) -> bool:
+        """It was tried, or could have been: what comes now is no first attempt, and is paced."""
+        return self.attempts > 0 or self.lease_until_ms > 0

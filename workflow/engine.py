@@ -9,14 +9,14 @@ from __future__ import annotations
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from workflow import bookings, decisions, requests, venue
+from workflow import bookings, decisions, destinations, requests, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
-from workflow.clock import Clock, WallClock
+from workflow.clock import Clock, SteadyClock, WallClock
 from workflow.commands import (
     AmendOrder,
     AttemptFailed,
@@ -39,6 +39,7 @@ from workflow.commands import (
     Request,
     ResolveOrder,
     Result,
+    Unsent,
     VenueRequest,
 )
 from workflow.effects import DESTINATIONS, ReadIntent, Task
@@ -51,6 +52,7 @@ from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
+from workflow.retries import LONGEST_WAIT_MS
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Engine:
 
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
+        self._steady = SteadyClock(clock)
         self._offer = Offer()
         self._wall, self._noticing = WallClock(clock), threading.Lock()
         self.hand_over: Callable[[Task], None] = lambda task: None
@@ -85,21 +88,25 @@ class Engine:
         self._notice_jump()
         return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
 
-    def claim_due(self, limit: int) -> list[Task]:
+    def now_ms(self) -> int:
+        """The moment by which tasks are due and leases end, in milliseconds since 1970; a wall clock that is set does not move it."""
+        return self._steady.now_ms()
+
+    def claim_due(self, limit: int, destinations: Collection[str] = DESTINATIONS) -> list[Task]:
         """Lease up to `limit` due tasks of each destination, one a lane, oldest first: retries, probes, and tasks whose lease ran out."""
         self._notice_jump()
-        return self._journal.write(lambda transaction: _claim_due(self._unit(transaction), limit))
+        return self._journal.write(lambda transaction: _claim_due(self._unit(transaction), limit, destinations))
 
     def next_due_ms(self) -> int | None:
         """When the next waiting task is due, or a lease runs out; None where nothing waits."""
         return self._journal.write(lambda transaction: _next_due_ms(self._unit(transaction)))
 
     def recover_leases(self) -> None:
-        """At start, when this process alone owns the journal: what an earlier one had leased is due at once."""
+        """At start, when this process alone owns the journal: what an earlier one had leased is due at once, and no wait is endless."""
         self._journal.write(lambda transaction: _release_leases(self._unit(transaction)))
 
     def _notice_jump(self) -> None:
-        """Before anything is decided by a wall clock that jumped: say so in the journal, and move what waits along with it."""
+        """Before anything is decided by a wall clock that jumped: say so in the journal."""
         if not self._wall.jump():
             return
         with self._noticing:
@@ -110,7 +117,8 @@ class Engine:
                 logger.error("clock jumped", extra={"seconds": round(by, 3)})
 
     def _unit(self, transaction: Transaction) -> Unit:
-        return Unit(transaction, self._machines, self._clock, self._settings, hand_over=self.hand_over, wake=self.wake)
+        now_ms = self._steady.now_ms()
+        return Unit(transaction, self._machines, self._clock, self._settings, now_ms=now_ms, hand_over=self.hand_over, wake=self.wake)
 
     def _handle(self, command: Command, unit: Unit) -> Outcome:
         if isinstance(command, Result):
@@ -270,14 +278,14 @@ class Engine:
         stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
-        if isinstance(command, PauseDestination):
-            stored = stored._replace(refusals=stored.refusals + 1)
-            if stored.refusals > 1 and not unit.is_paused(task.destination):
-                command = AttemptFailed(task=task, error=command.error, next_at_ms=command.next_at_ms)
-        if isinstance(command, PauseDestination):
-            venue.pause(command, stored, unit)
+        command, stored = destinations.weigh(command, stored, unit)
+        if isinstance(command, Unsent):
+            unsent = replace(stored.task, attempts=stored.task.attempts - 1)  # It was counted for a call that nobody made.
+            unit.put_back(stored._replace(task=unsent), unit.now_ms, "", not_before_ms=unit.now_ms)
+        elif isinstance(command, PauseDestination):
+            destinations.pause(command, stored, unit)
         elif isinstance(command, AttemptFailed) and command.next_at_ms is not None:
-            unit.put_back(stored, command.next_at_ms, command.error)
+            unit.put_back(stored, command.next_at_ms, command.error, not_before_ms=command.not_before_ms)
         else:
             self._end_task(command, stored, unit)
         unit.lease_next(stored.lane)
@@ -288,8 +296,7 @@ class Engine:
         error = command.error if isinstance(command, AttemptFailed) else ""
         unit.transaction.put_task(stored._replace(status="dead" if failed else "done"), last_error=error, done_at=unit.at)
         if not failed:
-            cause = f"{stored.task.effect}:{stored.task.id}"
-            venue.resume(stored.task.destination, "our credentials are accepted again", unit, cause=cause)
+            destinations.took(stored, unit)
         task = command.task
         match command:
             case IntentRead():
@@ -338,14 +345,19 @@ def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
 
 
 def _release_leases(unit: Unit) -> None:
+    # The clock may have been set while nothing ran: whatever it says, nothing waits longer than it ever may.
+    unit.transaction.limit_waits(unit.now_ms, LONGEST_WAIT_MS, venue.SWEEP_CAP_MS)
     for destination in DESTINATIONS:
-        if destination not in unit.settings.destinations:  # Nobody will be asked whether it accepts us again.
-            venue.resume(destination, "nothing is sent there any more", unit, cause="start")
+        if destination in unit.settings.destinations:
+            destinations.begin(destination, unit)
+        else:
+            destinations.forget(destination, unit)
         unit.transaction.release_leases(destination, unit.now_ms, "paused" if unit.is_paused(destination) else "pending")
 
 
-def _claim_due(unit: Unit, limit: int) -> list[Task]:
-    return [unit.lease(stored) for destination in unit.settings.destinations for stored in _due(destination, unit, limit)]
+def _claim_due(unit: Unit, limit: int, destinations: Collection[str]) -> list[Task]:
+    asked = [destination for destination in unit.settings.destinations if destination in destinations]
+    return [unit.lease(stored) for destination in asked for stored in _due(destination, unit, limit)]
 
 
 def _due(destination: str, unit: Unit, limit: int) -> list[StoredTask]:

@@ -3,12 +3,15 @@
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
-        UnknownBooking · IntentNotFound · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
+        UnknownBooking · IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
       JournalReadOnly      it can be read, not written
       DiskFailed           the disk failed under a write: whether it is stored is unknown
   OutcomeUnknown           may have happened (timeout, reset, 5xx); repeat only what is harmless twice
+    AnswerUnreadable       something answered, and not as it should
+    AnswerRedirects        something answered that somebody else is to be called
+    ServerSilent           our own server did not answer an operator's command
   JournalDamaged           replay and journal disagree; stop and call a person
     JournalForeign (NotAFile) · JournalTooNew · HeadRegressed
   JournalInUse             another server owns the journal
@@ -73,6 +76,17 @@ class IntentNotFound(Refused):
     """Dojo does not know the payment intent, cancelled ones included; look it up in Dojo's portal."""
 
 
+class CallRefused(Refused):
+    """A destination refuses a call for what it says (400, 409, 422 and the like); `status` is its answer. Mend the cause, then requeue.
+
+    Twenty in a row with the same answer are about every call: then the destination pauses, and none of them is given up.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class RefusesUs(Refused):
     """A destination refuses our credentials (401, 403). Everything for it waits until that is mended; nothing for another one does.
 
@@ -127,6 +141,18 @@ class OutcomeUnknown(WorkflowError):
     def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.after_seconds = after_seconds
+
+
+class AnswerUnreadable(OutcomeUnknown):
+    """A 2xx that is not what it should be: no JSON, another intent, cut off. Something may stand between us and the destination."""
+
+
+class AnswerRedirects(OutcomeUnknown):
+    """A redirect, which is never followed, so that no key goes elsewhere. Check the address, and what stands in between."""
+
+
+class ServerSilent(OutcomeUnknown):
+    """The server that has the journal did not answer an operator's command in time; look whether it was done before giving it again."""
 
 
 class JournalDamaged(WorkflowError):

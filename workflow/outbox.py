@@ -1,8 +1,9 @@
 """Effects on their way out: worker threads call, one task an order and destination at a time; results come back as commands.
 
 On the healthy path a task is born leased and handed over in memory, so nothing polls. What failed waits in the journal; one timer
-thread sleeps until the next is due. Every answer is sorted in `retries.py`. Each destination has workers of its own: one that hangs
-holds up nobody else.
+thread sleeps until the next is due, and claims no more than the workers can take and later attempts may go. Every answer is sorted in
+`retries.py`. Each destination has workers of its own: one that hangs holds up nobody else. No wait is by the wall clock: due times are
+moments of the engine's `SteadyClock`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workflow.clock import Clock
-from workflow.commands import AttemptFailed, PauseDestination, Result, Sweep
+from workflow.commands import AttemptFailed, PauseDestination, Result, Sweep, Unsent
 from workflow.effects import DOJO, TILL, Task, destination_of
 from workflow.engine import Engine
-from workflow.errors import IntentNotFound, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
-from workflow.retries import Failure, Pace, Verdict, judge, next_attempt_at
+from workflow.errors import CallRefused, IntentNotFound, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
+from workflow.retries import Failure, Pace, Sign, Verdict, judge, next_attempt_at, sign_of, wish_ms
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ STOP_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSettings:
-    """How many calls to Dojo at once, how to try again, how many later attempts a second, when to probe where we are refused."""
+    """How many calls to Dojo at once, how to try again, how many later attempts a second, when to probe where we are refused.
+
+    `rest` waits so many seconds between two later attempts, or until the event is set.
+    """
 
     workers: int
     pace: Pace
@@ -45,6 +49,7 @@ class OutboxSettings:
     random: Callable[[], float]
     probe_ms: int
     sweep_seconds: float
+    rest: Callable[[threading.Event, float], object] = threading.Event.wait
 
 
 class Outbox:
@@ -53,8 +58,8 @@ class Outbox:
     def __init__(self, engine: Engine, senders: Mapping[str, Sender], clock: Clock, settings: OutboxSettings) -> None:
         self._engine, self._senders, self._clock, self._settings = engine, senders, clock, settings
         workers = {DOJO: settings.workers, TILL: TILL_WORKERS}
-        self._queues = {destination_of(name): queue.SimpleQueue[Task | None]() for name in senders}
-        self._timer = _Timer(engine, clock, settings)
+        self._queues = {destination_of(name): _Queue() for name in senders}
+        self._timer = _Timer(engine, clock, settings, self._queues)
         self._sweeper = _Sweeper(engine, settings.sweep_seconds)
         self._threads = [
             threading.Thread(target=self._work, args=(tasks,), name=f"outbox-{destination}-{number}", daemon=True)
@@ -93,18 +98,22 @@ class Outbox:
     def _take(self, task: Task) -> None:
         self._queues[task.destination].put(task)
 
-    def _work(self, tasks: queue.SimpleQueue[Task | None]) -> None:
+    def _work(self, tasks: _Queue) -> None:
         while (task := tasks.get()) is not None:
             try:
-                self._perform(task)
+                self._perform(task, tasks)
             except Exception:
                 logger.exception("task left to its lease", extra={"order_id": task.order_id, "task": task.id})
                 self._timer.wake(task.lease_until_ms)
 
-    def _perform(self, task: Task) -> None:
-        if _now_ms(self._clock) >= task.lease_until_ms:
-            self._timer.wake(task.lease_until_ms)  # Waited here for too long: somebody else may have it.
+    def _perform(self, task: Task, tasks: _Queue) -> None:
+        if self._engine.now_ms() >= task.lease_until_ms:
+            try:
+                self._engine.handle(Unsent(task=task))  # Waited here for too long: it is nobody's now, and was not tried.
+            finally:
+                tasks.begun()
             return
+        tasks.begun()
         try:
             result = self._senders[task.effect](task)
         except (Refused, TryAgain, OutcomeUnknown) as error:
@@ -121,27 +130,64 @@ class Outbox:
             raise
         except Exception as error:  # The answer cannot be applied: only this task may suffer.
             logger.exception("result not applied", extra={"order_id": task.order_id, "task": task.id})
-            self._engine.handle(self._failed(task, OutcomeUnknown(f"the answer could not be applied: {type(error).__name__}")))
+            failed = self._failed(task, OutcomeUnknown(f"the answer could not be applied: {type(error).__name__}"))
+            self._engine.handle(replace(failed, sign=Sign.ALONE) if isinstance(failed, AttemptFailed) else failed)
 
     def _failed(self, task: Task, error: Failure) -> AttemptFailed | PauseDestination:
-        next_at_ms, verdict = None, judge(error, task.effect, task.attempts)
+        next_at_ms, now_ms, verdict = None, self._engine.now_ms(), judge(error, task.effect, task.attempts)
+        wish = None if isinstance(error, Refused) else error.after_seconds
         if verdict is not Verdict.DEAD:
             next_at_ms = next_attempt_at(
-                now_ms=_now_ms(self._clock),
+                now_ms=now_ms,
                 created_at_ms=task.created_at_ms,
                 attempt=task.attempts,
-                after_seconds=None if isinstance(error, Refused) else error.after_seconds,
+                after_seconds=wish,
                 pace=self._settings.pace,
                 random=self._settings.random,
             )
         facts = {"order_id": task.order_id, "task": task.id, "attempt": task.attempts, "error": str(error)}
+        told = str(error)[:ERROR_CHARACTERS]
         if verdict is Verdict.STOP:
             logger.error("credentials refused", extra=facts)
-            probe_at_ms = _now_ms(self._clock) + self._settings.probe_ms
-            return PauseDestination(task=task, error=str(error)[:ERROR_CHARACTERS], probe_at_ms=probe_at_ms, next_at_ms=next_at_ms)
+            return PauseDestination(task=task, error=told, probe_at_ms=now_ms + self._settings.probe_ms, next_at_ms=next_at_ms)
         logger.warning("effect failed" if next_at_ms is not None else "effect given up", extra=facts)
-        code = "INTENT_NOT_FOUND" if isinstance(error, IntentNotFound) else "OUTBOX_DEAD"
-        return AttemptFailed(task=task, error=str(error)[:ERROR_CHARACTERS], next_at_ms=next_at_ms, code=code)
+        return AttemptFailed(
+            task=task,
+            error=told,
+            next_at_ms=next_at_ms,
+            code="INTENT_NOT_FOUND" if isinstance(error, IntentNotFound) else "OUTBOX_DEAD",
+            # What Dojo answered about this call alone is no better answered sooner: only its own wait counts.
+            not_before_ms=(next_at_ms or 0) if isinstance(error, Refused) else now_ms + wish_ms(wish) if wish else 0,
+            sign=sign_of(error),
+            alike=str(error.status) if isinstance(error, CallRefused) else "",
+        )
+
+
+class _Queue:
+    """Leased tasks on their way to a destination's workers; `has_room` until one waits that no worker has come to."""
+
+    def __init__(self) -> None:
+        self._tasks = queue.SimpleQueue[Task | None]()
+        self._waiting, self._lock = 0, threading.Lock()
+
+    def put(self, task: Task | None) -> None:
+        if task:
+            with self._lock:
+                self._waiting += 1
+        self._tasks.put(task)
+
+    def get(self) -> Task | None:
+        """The next task; its worker says `begun` once it is called, or given back."""
+        return self._tasks.get()
+
+    def begun(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+
+    @property
+    def has_room(self) -> bool:
+        with self._lock:
+            return self._waiting == 0
 
 
 class _Sweeper:
@@ -175,14 +221,17 @@ class _Sweeper:
 
 
 class _Timer:
-    """Sleeps until the next waiting task is due, then leases what is due, no faster than later attempts may go."""
+    """Sleeps until the next waiting task is due, then leases what is due, one at a time to each destination that has room for it.
 
-    def __init__(self, engine: Engine, clock: Clock, settings: OutboxSettings) -> None:
-        self._engine, self._clock = engine, clock
-        self._pause = 1.0 / settings.later_attempts_per_second
-        self._changed = threading.Condition()
+    Between two it rests, so that later attempts go no faster than they may. A destination whose workers are all busy is not given more:
+    what is leased would only wait in memory, and its lease run out there.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, settings: OutboxSettings, queues: Mapping[str, _Queue]) -> None:
+        self._engine, self._clock, self._queues = engine, clock, queues
+        self._pause, self._rest_for = 1.0 / settings.later_attempts_per_second, settings.rest
+        self._changed, self._stopping = threading.Condition(), threading.Event()
         self._next_ms: int | None = 0
-        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="outbox-timer", daemon=True)
 
     def start(self) -> None:
@@ -190,7 +239,7 @@ class _Timer:
 
     def stop(self) -> None:
         with self._changed:
-            self._stopping = True
+            self._stopping.set()
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
@@ -208,39 +257,34 @@ class _Timer:
 
     def _run(self) -> None:
         while self._wait_until_due():
+            began = self._clock.monotonic()
+            ready = [destination for destination, tasks in self._queues.items() if tasks.has_room]
             try:
-                claimed = self._engine.claim_due(1)
-                next_ms = 0 if claimed else self._next_after_nothing()
+                claimed = self._engine.claim_due(1, ready) if ready else []
+                next_ms = 0 if claimed or not ready else self._next_after_nothing()
             except JournalUnavailable as error:
                 logger.warning("waiting tasks not read", extra={"error": str(error)})
-                claimed, next_ms = [], _now_ms(self._clock) + UNAVAILABLE_PAUSE_MS
+                claimed, next_ms = [], self._engine.now_ms() + UNAVAILABLE_PAUSE_MS
             except Exception:  # The top of the thread: without it nothing would be tried again.
                 logger.exception("timer failed")
-                claimed, next_ms = [], _now_ms(self._clock) + UNAVAILABLE_PAUSE_MS
+                claimed, next_ms = [], self._engine.now_ms() + UNAVAILABLE_PAUSE_MS
             if next_ms is not None:
                 self.wake(next_ms)
-            if claimed:
-                self._rest()
+            if claimed or len(ready) < len(self._queues):
+                # Counted from the claim's beginning: what it took is part of the rest.
+                self._rest_for(self._stopping, max(0.0, self._pause - (self._clock.monotonic() - began)))
 
     def _next_after_nothing(self) -> int | None:
         """When to look again after nothing could be claimed: never at once, whatever the journal says."""
         due_ms = self._engine.next_due_ms()
-        return None if due_ms is None else max(due_ms, _now_ms(self._clock) + EMPTY_PAUSE_MS)
+        return None if due_ms is None else max(due_ms, self._engine.now_ms() + EMPTY_PAUSE_MS)
 
     def _wait_until_due(self) -> bool:
         """False when it is time to stop."""
         with self._changed:
-            while not self._stopping:
-                if self._next_ms is not None and (left := self._next_ms - _now_ms(self._clock)) <= 0:
+            while not self._stopping.is_set():
+                if self._next_ms is not None and (left := self._next_ms - self._engine.now_ms()) <= 0:
                     self._next_ms = None
                     return True
                 self._changed.wait(None if self._next_ms is None else left / 1000)
             return False
-
-    def _rest(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping, timeout=self._pause)
-
-
-def _now_ms(clock: Clock) -> int:
-    return int(clock.now().timestamp() * 1000)

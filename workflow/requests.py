@@ -179,10 +179,12 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
     return case.close()
 
 
-def requeued(machines: Machines, order: Order, facts: Facts, *, at: str, actor: str, cause: str, intent_id: str, is_last: bool) -> Decision:
-    """A person has a dead task of the order tried again; `is_last`: no other one of this intent is dead."""
+def requeued(
+    machines: Machines, order: Order, facts: Facts, *, kind: str, at: str, actor: str, cause: str, intent_id: str, is_last: bool
+) -> Decision:
+    """A dead task of the order is tried again, by a person's wish or the outbox's own; `is_last`: no other one of this intent is dead."""
     case = Case(machines, order, at=at, actor=actor, cause=cause)
-    case.record("operator", facts, trigger="requeue", intent_id=intent_id)
+    case.record(kind, facts, trigger="requeue", intent_id=intent_id)
     if is_last:
         case.relieve("OUTBOX_DEAD", intent_id, str(facts["reason"]))
     return case.close(caller_sees=True)

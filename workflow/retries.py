@@ -1,6 +1,6 @@
 """When an effect is tried again, and when never: arithmetic on the kind of answer, the attempt's number and the moments given.
 
-Nothing here reads a clock, draws a random number of its own or sends anything; the outbox does. Source: DESIGN §5, faults U1 to U14.
+Nothing here reads a clock, draws a random number of its own or sends anything; the outbox does. Source: DESIGN §5, faults U1 to U20.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from enum import Enum
 from typing import TypeAlias
 
 from workflow.effects import ReadIntent
-from workflow.errors import IntentNotFound, OutcomeUnknown, Refused, RefusesUs, TryAgain
+from workflow.errors import AnswerRedirects, AnswerUnreadable, CallRefused, IntentNotFound, OutcomeUnknown, Refused, RefusesUs, TryAgain
 
 RETRY_BASE_MS = 500
 RETRY_CAP_MS = 900_000
 RETRY_HORIZON_S = 259_200
 RETRY_AFTER_CAP_S = 3_600
 """The longest wait that a server may ask for; a longer wish is cut to it."""
+
+LONGEST_WAIT_MS = RETRY_AFTER_CAP_S * 1_000
+"""Nothing ever waits longer for its next attempt: the cap of the back-off may be no longer either."""
+
+HORIZON_ATTEMPTS = 10
+"""Age alone gives nothing up. A task may be old because its destination paused, or nothing ran: it gets this many attempts all the same."""
 
 NOT_FOUND_RETRIES = 6
 """Attempts after the first for an intent that Dojo does not know: its event may be ahead of Dojo's own read side."""
@@ -38,9 +44,28 @@ class Verdict(Enum):
     """The whole destination pauses and no task loses anything, unless it takes others and refuses this one alone."""
 
 
+class Sign(Enum):
+    """What a failure says of the destination."""
+
+    AWAY = "away"
+    """It takes no calls now: no answer, a 5xx, a 429."""
+
+    GARBAGE = "garbage"
+    """The same, and what answers cannot be understood."""
+
+    REDIRECT = "redirect"
+    """The same, and it says that somebody else should be called."""
+
+    REFUSED = "refused"
+    """Nothing, unless it refuses every call alike."""
+
+    ALONE = "alone"
+    """Nothing: it is about this call alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast and how long tasks are tried again; `horizon_s` is the age beyond which a task is dead."""
+    """How fast and how long tasks are tried again; `horizon_s` is the age beyond which a task that was tried often enough is dead."""
 
     base_ms: int = RETRY_BASE_MS
     cap_ms: int = RETRY_CAP_MS
@@ -63,17 +88,37 @@ def judge(error: Failure, effect_name: str, attempt: int) -> Verdict:
             return Verdict.AGAIN
 
 
+def sign_of(error: Failure) -> Sign:
+    """What the failure says of the destination; a refusal of our credentials is no sign, but stops everything."""
+    match error:
+        case CallRefused():
+            return Sign.REFUSED
+        case Refused():
+            return Sign.ALONE
+        case AnswerUnreadable():
+            return Sign.GARBAGE
+        case AnswerRedirects():
+            return Sign.REDIRECT
+        case TryAgain() | OutcomeUnknown():
+            return Sign.AWAY
+
+
 def next_attempt_at(
     *, now_ms: int, created_at_ms: int, attempt: int, after_seconds: float | None, pace: Pace, random: Callable[[], float]
 ) -> int | None:
-    """When the attempt after the `attempt`-th is due, in milliseconds since 1970; None when the task is older than the horizon.
+    """When the attempt after the `attempt`-th is due, in milliseconds since 1970; None when the task is given up.
 
-    `after_seconds` is the server's own wish (`Retry-After`), None without one: never earlier than that, up to RETRY_AFTER_CAP_S.
+    That is when it is older than the horizon, after HORIZON_ATTEMPTS at least. `after_seconds` is the server's own wish (`Retry-After`),
+    None without one: never earlier than that, see `wish_ms`.
     """
-    if now_ms - created_at_ms > pace.horizon_s * 1_000:
+    if attempt >= HORIZON_ATTEMPTS and now_ms - created_at_ms > pace.horizon_s * 1_000:
         return None
-    wish_ms = math.ceil(min(after_seconds or 0, RETRY_AFTER_CAP_S) * 1_000)
-    return now_ms + max(wish_ms, backoff_ms(attempt, pace.base_ms, pace.cap_ms, random))
+    return now_ms + max(wish_ms(after_seconds), backoff_ms(attempt, pace.base_ms, pace.cap_ms, random))
+
+
+def wish_ms(after_seconds: float | None) -> int:
+    """How long a server wants to be left alone, as far as that is granted: up to RETRY_AFTER_CAP_S."""
+    return math.ceil(max(0.0, min(after_seconds or 0, RETRY_AFTER_CAP_S)) * 1_000)
 
 
 def backoff_ms(attempt: int, base_ms: int, cap_ms: int, random: Callable[[], float]) -> int:

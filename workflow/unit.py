@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from workflow.bill import Personal
 from workflow.booking import Booking, Guest
@@ -22,8 +23,15 @@ logger = logging.getLogger(__name__)
 VENUE = ""
 """The order id of entries that concern no order."""
 
-PAUSE_CODES = {DOJO: "DOJO_AUTH", TILL: "TILL_AUTH"}
-"""While this attention stands, nothing is sent to the destination but a probe."""
+
+class PauseCodes(NamedTuple):
+    """Attention while nothing is sent to a destination but a probe: it refuses our credentials, or every call alike."""
+
+    auth: str
+    contract: str
+
+
+PAUSE_CODES = {DOJO: PauseCodes("DOJO_AUTH", "DOJO_CONTRACT"), TILL: PauseCodes("TILL_AUTH", "TILL_CONTRACT")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,10 @@ class UnitSettings:
 
 
 class Unit:
-    """The writing of one command. `hand_over` gets tasks that were leased, `wake` the time of one that waits, both after the commit."""
+    """The writing of one command. `hand_over` gets tasks that were leased, `wake` the time of one that waits, both after the commit.
+
+    `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`.
+    """
 
     def __init__(
         self,
@@ -70,12 +81,12 @@ class Unit:
         clock: Clock,
         settings: UnitSettings,
         *,
+        now_ms: int,
         hand_over: Callable[[Task], None],
         wake: Callable[[int], None],
     ) -> None:
         self.transaction, self.machines, self.settings = transaction, machines, settings
-        now = clock.now()
-        self.at, self.now_ms = to_text(now), int(now.timestamp() * 1000)
+        self.at, self.now_ms = to_text(clock.now()), now_ms
         self._hand_over, self._wake = hand_over, wake
 
     def order(self, order_id: str) -> Order:
@@ -140,8 +151,8 @@ class Unit:
             self.note("attention", {"code": code, "detail": detail}, cause=cause, trigger="clear", intent_id=intent_id, actor=actor)
 
     def is_paused(self, destination: str) -> bool:
-        """The destination refuses our credentials: what is for it waits."""
-        return self.transaction.has_venue_attention(PAUSE_CODES[destination])
+        """The destination refuses us, or everything alike: what is for it waits."""
+        return any(self.transaction.has_venue_attention(code) for code in PAUSE_CODES[destination])
 
     def lease(self, stored: StoredTask) -> Task:
         """Count the attempt, raise the fence, and hand the task over once this is durable."""
@@ -156,15 +167,20 @@ class Unit:
         return task
 
     def lease_next(self, lane: str) -> None:
-        """Lease the oldest waiting task of a lane that has become free."""
+        """Lease the oldest waiting task of a lane that has become free; one that was put off waits for its turn among all that were."""
         if not self.transaction.lane_is_busy(lane) and (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
-            self.lease(waiting)
+            if waiting.task.was_put_off:
+                self.wake(self.now_ms)
+            else:
+                self.lease(waiting)
 
-    def put_back(self, stored: StoredTask, at_ms: int, error: str, *, status: str = "pending") -> None:
-        """Let the task wait until `at_ms`."""
-        status = "paused" if self.is_paused(stored.task.destination) else status
-        self.transaction.put_task(stored._replace(status=status, next_at_ms=at_ms), last_error=error)
-        self.transaction.on_commit(partial(self._wake, at_ms))
+    def put_back(self, stored: StoredTask, at_ms: int, error: str, *, not_before_ms: int = 0, status: str = "pending") -> None:
+        """Let the task wait until `at_ms`, and whatever happens until `not_before_ms`; where the destination pauses, it may be a probe."""
+        if self.is_paused(stored.task.destination):
+            status, at_ms = "paused", max(at_ms, self.now_ms + self.settings.probe_ms)
+        task = replace(stored.task, lease_until_ms=not_before_ms)
+        self.transaction.put_task(stored._replace(task=task, status=status, next_at_ms=at_ms), last_error=error)
+        self.wake(at_ms)
 
     def wake(self, at_ms: int) -> None:
         """Something is due at `at_ms`."""

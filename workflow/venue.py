@@ -1,4 +1,4 @@
-"""What concerns no single order: the venue's state, requeued tasks, the sweep, and a destination that refuses us."""
+"""What concerns no single order: the venue's state, tasks that are brought back, the sweep."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ from dataclasses import replace
 
 from workflow import decisions, requests
 from workflow.clock import from_text
-from workflow.commands import (
-    AcceptLostTail,
-    AttemptFailed,
-    NoteTrouble,
-    PauseDestination,
-    RequeueTask,
-    ResolveVenue,
-    SetVenue,
-    Sweep,
-    VenueRequest,
-)
+from workflow.commands import AcceptLostTail, AttemptFailed, NoteTrouble, RequeueTask, ResolveVenue, SetVenue, Sweep, VenueRequest
 from workflow.declaration import words
-from workflow.effects import DOJO, ReadIntent, TellTill
+from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
-from workflow.journal.port import Move, StoredTask
+from workflow.journal.port import Move
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import Order
 from workflow.ports import IntentId
-from workflow.unit import PAUSE_CODES, VENUE, Outcome, Unit
+from workflow.unit import VENUE, Outcome, Unit
 
 SWEEP_CAP_MS = 6 * 3_600_000
 """The longest interval between two reads of an intent that stays open."""
@@ -91,23 +81,27 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
         raise UnknownTask(f"no task {command.task_id[:80]}")
     if stored.status != "dead":
         return Outcome(refusal=Refused(f"task {stored.task.id} is {stored.status}, only a dead one is requeued"))
-    task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms)
+    task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms, lease_until_ms=0)
     fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms, refusals=0)
     unit.transaction.put_task(fresh)
-    facts: Facts = {"reason": command.reason, "requeued": task.id}
-    cause = f"requeue:{task.id}"
-    if task.order_id == VENUE:
-        unit.note("operator", facts, cause=cause, actor=command.actor, trigger="requeue", intent_id=task.intent_id)
-        if not unit.transaction.has_dead_task(VENUE, task.intent_id):
-            unit.relieve("OUTBOX_DEAD", command.reason, cause=cause, intent_id=task.intent_id, actor=command.actor)
-    else:
-        order = unit.order(task.order_id)
-        is_last = not unit.transaction.has_dead_task(order.id, task.intent_id)
-        told = {"at": unit.at, "actor": command.actor, "cause": cause, "intent_id": task.intent_id}
-        unit.store(requests.requeued(unit.machines, order, facts, is_last=is_last, **told), order)
+    bring_back(task, command.reason, unit, kind="operator", actor=command.actor, cause=f"requeue:{task.id}")
     if task.effect in unit.settings.sends and not unit.transaction.lane_is_busy(stored.lane):
         unit.lease(fresh)
     return Outcome()
+
+
+def bring_back(task: Task, reason: str, unit: Unit, *, kind: str, actor: str, cause: str) -> None:
+    """Journal that a task that was given up is tried again; it is stored as waiting already. No person need look, unless others died."""
+    facts: Facts = {"reason": reason, "requeued": task.id}
+    is_last = not unit.transaction.has_dead_task(task.order_id, task.intent_id)
+    if task.order_id == VENUE:
+        unit.note(kind, facts, cause=cause, actor=actor, trigger="requeue", intent_id=task.intent_id)
+        if is_last:
+            unit.relieve("OUTBOX_DEAD", reason, cause=cause, intent_id=task.intent_id, actor=actor)
+    else:
+        order = unit.order(task.order_id)
+        told = {"kind": kind, "at": unit.at, "actor": actor, "cause": cause, "intent_id": task.intent_id}
+        unit.store(requests.requeued(unit.machines, order, facts, is_last=is_last, **told), order)
 
 
 def _sweep(command: Sweep, unit: Unit) -> Outcome:
@@ -145,29 +139,14 @@ def _look_again(intent_id: IntentId, order: Order, interval_ms: int, unit: Unit)
 
 
 def _age_ms(move: Move | None, unit: Unit) -> int:
-    return unit.now_ms - int(from_text(move.at).timestamp() * 1000) if move else 0
-
-
-def pause(command: PauseDestination, stored: StoredTask, unit: Unit) -> None:
-    """The destination refuses our credentials: nothing dies, everything for it waits, and one task probes (U4)."""
-    destination = command.task.destination
-    unit.put_back(stored, command.probe_at_ms, command.error, status="paused")
-    unit.transaction.pause_pending(destination, command.probe_at_ms)
-    unit.attend(PAUSE_CODES[destination], command.error, cause=f"{command.task.effect}:{command.task.id}")
-
-
-def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:
-    """The destination took a call, or nothing is sent to it any more: whatever was paused is due."""
-    if unit.is_paused(destination):
-        unit.relieve(PAUSE_CODES[destination], detail, cause=cause)
-        unit.transaction.resume_paused(destination, unit.now_ms)
-        unit.wake(unit.now_ms)
+    """By the wall clock that dated it: the outbox's own moments do not follow that when it jumps."""
+    return int((from_text(unit.at) - from_text(move.at)).total_seconds() * 1000) if move else 0
 
 
 def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
     """The machine's wall clock jumped by so many seconds: from here on `at` may repeat, or skip (T1, T2). Whether that stood before.
 
-    What waits was to wait so long, not until then: it is moved along. A lock ends when Dojo said, by whatever the clock says (X12).
+    Nothing waits by that clock, see `SteadyClock`. A lock ends when Dojo said, by whatever the clock says (X12).
     """
     stood, cause = unit.transaction.has_venue_attention("CLOCK_JUMP"), "clock"
     detail = f"the machine's clock jumped by {by:+.0f} s, to {unit.at}"
@@ -175,8 +154,6 @@ def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
         unit.relieve("CLOCK_JUMP", f"{detail}: back where it was" if is_back else detail, cause=cause, actor="clock")
     if not (stood and is_back):
         unit.attend("CLOCK_JUMP", detail, cause=cause, actor="clock")
-    unit.transaction.shift_waiting(round(by * 1000), unit.now_ms)
-    unit.wake(unit.now_ms)
     return stood
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import requests
 
 from adapters.settings import Address, Token
-from workflow.errors import JournalInUse, OutcomeUnknown, Refused, UnknownTask
+from workflow.errors import JournalInUse, Refused, ServerSilent, UnknownTask
 
 SECONDS = 10.0
 
@@ -22,7 +22,7 @@ class Operator:
         self._token = next((token.token for token in tokens if token.role == "operator"), None)
 
     def requeue(self, task_id: str, reason: str) -> None:
-        """Have a dead task tried again. Raises UnknownTask, Refused, JournalInUse without a token, OutcomeUnknown."""
+        """Have a dead task tried again. Raises UnknownTask, Refused, JournalInUse without a token, ServerSilent."""
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
@@ -36,7 +36,7 @@ class Operator:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise OutcomeUnknown(f"the server at {self._url} does not answer: {type(error).__name__}") from error
+            raise ServerSilent(f"Tillproof's own server at {self._url} does not answer: {type(error).__name__}") from error
         if answer.status_code == 404:
             raise UnknownTask(f"no task {task_id}")
         if not answer.ok:

@@ -1,13 +1,14 @@
 """Dojo's REST API as the workflow uses it: one request a call, one answer or one error of `workflow.errors`.
 
     status                    becomes
-      2xx                     the answer, if it can be read; otherwise OutcomeUnknown
+      2xx                     the answer, if it can be read; otherwise AnswerUnreadable
       401, 403                DojoRefusesUs
-      404                     IntentNotFound for a payment intent, otherwise Refused
+      404                     IntentNotFound for a payment intent, otherwise CallRefused
       408, 429                TryAgain: Dojo did not take the request
-      409                     Refused; OutcomeUnknown for a read, which is harmless to repeat
-      other 4xx               Refused
-      3xx, 5xx, any other     OutcomeUnknown; a redirect is never followed
+      409                     CallRefused; OutcomeUnknown for a read, which is harmless to repeat
+      other 4xx               CallRefused
+      301, 302, 303, 307, 308 AnswerRedirects; it is never followed
+      5xx, any other          OutcomeUnknown
       none                    TryAgain if nothing of the request was sent, otherwise OutcomeUnknown
 
 `Retry-After` goes with TryAgain and OutcomeUnknown. How a call is made is in `adapters.outbound`.
@@ -28,9 +29,19 @@ import msgspec
 
 from adapters.dojo.capabilities import Registration, RestIntegration
 from adapters.edge.strict_json import BadInput, BodyTooLarge, JsonValue, convert, read_json, without_card_numbers
-from adapters.outbound import HEADER_TEXT, Answer, Call, Line, cut, is_base_url, parse_retry_after
+from adapters.outbound import HEADER_TEXT, REDIRECTS, Answer, Call, Line, cut, is_base_url, parse_retry_after
 from workflow.clock import Clock, SystemClock, to_text
-from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain, WorkflowError
+from workflow.errors import (
+    AnswerRedirects,
+    AnswerUnreadable,
+    CallRefused,
+    DojoRefusesUs,
+    IntentNotFound,
+    OutcomeUnknown,
+    Refused,
+    TryAgain,
+    WorkflowError,
+)
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
 
@@ -148,7 +159,7 @@ class DojoClient:
         path = f"/payment-intents/{_segment(intent_id)}"
         intent = self._ask("GET", path, _Intent, query="?returnCanceled=true", not_found=IntentNotFound)
         if intent.id != intent_id:
-            raise OutcomeUnknown(f"GET {cut(path, PATH_LENGTH)}: 200, about another payment intent")
+            raise AnswerUnreadable(f"GET {cut(path, PATH_LENGTH)}: 200, about another payment intent")
         return intent.to_core(intent_id)
 
     def send_order_updated(self, order_id: OrderId) -> None:
@@ -200,7 +211,7 @@ class DojoClient:
         self._line.close()
 
     def _ask(
-        self, method: str, path: str, type_: type[T], *, query: str = "", body: bytes | None = None, not_found: type[Refused] = Refused
+        self, method: str, path: str, type_: type[T], *, query: str = "", body: bytes | None = None, not_found: type[Refused] | None = None
     ) -> T:
         label = f"{method} {cut(path, PATH_LENGTH)}"
         answer = self._line.call(method, path, label=label, query=query, body=body)
@@ -210,7 +221,7 @@ class DojoClient:
             return convert(self._json(answer), type_)
         except (BadInput, BodyTooLarge) as error:
             where = cut(error.field, TITLE_LENGTH) if isinstance(error, BadInput) else "body too large"
-            raise OutcomeUnknown(f"{label}: {answer.status}, unreadable ({where})") from error
+            raise AnswerUnreadable(f"{label}: {answer.status}, unreadable ({where})") from error
 
     def _json(self, answer: Answer) -> JsonValue:
         if answer.status == http.HTTPStatus.NO_CONTENT:
@@ -219,20 +230,22 @@ class DojoClient:
             _refuse_unless_utf8(charset["name"])
         return read_json(answer.body, max_body=self._settings.max_answer_bytes, max_depth=MAX_ANSWER_DEPTH)
 
-    def _error(self, answer: Answer, label: str, *, is_read: bool, not_found: type[Refused]) -> WorkflowError:
+    def _error(self, answer: Answer, label: str, *, is_read: bool, not_found: type[Refused] | None) -> WorkflowError:
         message = " ".join([f"{label}: {answer.status}", *self._title(answer)])
         wish = parse_retry_after(answer.headers.get("Retry-After", ""), self._clock.now())
         match answer.status:
             case 401 | 403:
                 return DojoRefusesUs(message)
-            case 404:
+            case 404 if not_found:
                 return not_found(message)
             case 408 | 429:
                 return TryAgain(message, after_seconds=wish)
             case 409 if is_read:
                 return OutcomeUnknown(message, after_seconds=wish)
             case status if 400 <= status < 500:
-                return Refused(message)
+                return CallRefused(message, status=status)
+            case status if status in REDIRECTS:
+                return AnswerRedirects(message, after_seconds=wish)
             case _:
                 return OutcomeUnknown(message, after_seconds=wish)
 

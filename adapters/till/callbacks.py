@@ -4,8 +4,9 @@
       2xx                     taken; the body does not matter
       401, 403                TillRefusesUs: everything for the till waits, and nothing else does
       404, 408, 429           TryAgain: the till, or what stands in for it, did not take it
-      other 4xx               Refused: given up, and a person is called
-      3xx, 5xx, any other     OutcomeUnknown; a redirect is never followed
+      other 4xx               CallRefused: given up, and a person is called
+      301, 302, 303, 307, 308 AnswerRedirects; it is never followed
+      5xx, any other          OutcomeUnknown
       none                    TryAgain if nothing of the request was sent, otherwise OutcomeUnknown
 
 A 404 is no refusal here as it is with Dojo: proxies and tunnels say it while the till behind them is away. The till's words are never
@@ -24,10 +25,10 @@ import msgspec
 
 from adapters.edge.orders import answer
 from adapters.edge.wire_orders import OrderAnswer
-from adapters.outbound import Call, Line, parse_retry_after
+from adapters.outbound import REDIRECTS, Call, Line, parse_retry_after
 from workflow.bill import Personal
 from workflow.clock import Clock
-from workflow.errors import OutcomeUnknown, Refused, TillRefusesUs, TryAgain, WorkflowError
+from workflow.errors import AnswerRedirects, CallRefused, OutcomeUnknown, TillRefusesUs, TryAgain, WorkflowError
 from workflow.order import Order
 
 SIGNATURE = "Tillproof-Signature"
@@ -65,7 +66,7 @@ class TillCaller:
     def tell(self, order: Order, personal: Personal, news_seq: int) -> None:
         """Tell the till that the order changed, `news_seq` being the entry that the news is about.
 
-        Raises TillRefusesUs, Refused, TryAgain, OutcomeUnknown.
+        Raises TillRefusesUs, CallRefused, TryAgain, OutcomeUnknown.
         """
         news = CallBack(id=f"{order.id}.{news_seq}", order_id=order.id, order_seq=order.order_seq, order=answer(order, personal))
         raw, now = msgspec.json.encode(news), self._clock.now()
@@ -93,6 +94,8 @@ def _error(status: int, wish: float | None) -> WorkflowError:
         case 404 | 408 | 429:
             return TryAgain(message, after_seconds=wish)
         case status if 400 <= status < 500:
-            return Refused(message)
+            return CallRefused(message, status=status)
+        case status if status in REDIRECTS:
+            return AnswerRedirects(message, after_seconds=wish)
         case _:
             return OutcomeUnknown(message, after_seconds=wish)

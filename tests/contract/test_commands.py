@@ -15,6 +15,7 @@ import sys
 from collections import namedtuple
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -42,6 +43,7 @@ from tests.contract.running import (
 )
 from workflow import diagrams
 from workflow.clock import from_text, to_text
+from workflow.journal.lock import FileLock
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
 from workflow.money import Money
 
@@ -644,6 +646,19 @@ def test_where_a_server_has_the_journal_the_next_command_is_the_same_again_witho
         other.kill()
 
     assert next_of(ended, 4) == f"stop the server that has it, then tillproof {' '.join(words.split()[:2])}"
+
+
+def test_a_server_of_ours_that_does_not_answer_is_not_taken_for_dojo(ask, copied):
+    lock = FileLock(Path(f"{copied['JOURNAL']}.lock"))
+    lock.acquire()  # Whoever has the journal, nobody listens.
+    try:
+        ended = ask("outbox", "requeue", "x", "--reason", "x", **copied, CONSOLE_LISTEN=f"127.0.0.1:{free_port()}")
+    finally:
+        lock.release()
+
+    assert next_of(ended, 4) == "see that the server runs, and whether it was done, then tillproof outbox requeue"
+    assert "Tillproof's own server at http://127.0.0.1:" in ended.stderr
+    assert "Dojo" not in ended.stderr
 
 
 def test_a_journal_that_does_not_hold_ends_verify_with_replay_and_replay_with_verify(tampered):

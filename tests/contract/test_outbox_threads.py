@@ -18,15 +18,15 @@ from workflow.journal.driver import sqlite3
 from workflow.outbox import Outbox, OutboxSettings
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.replay import replay, verify
-from workflow.retries import NOT_FOUND_RETRIES, Pace
+from workflow.retries import HORIZON_ATTEMPTS, NOT_FOUND_RETRIES, Pace
 
 PATIENCE = 15.0
 """Seconds after which a wait has failed; nothing takes nearly as long."""
 LEASE_SECONDS = 30
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it does not come true"
         time.sleep(0.002)
@@ -115,15 +115,17 @@ class Sending(Venue):
         self.dojo, self.claimed = dojo, list[list[Task]]()
         claim_due = self.engine.claim_due
 
-        def counted(limit):
-            tasks = claim_due(limit)
+        def counted(limit, destinations):
+            tasks = claim_due(limit, destinations)
             self.claimed.append(tasks)
             return tasks
 
         self.engine.claim_due = counted
         self.outbox: Outbox | None = None
 
-    def send(self, *, workers: int = 4, base_ms: int = 500, horizon_s: int = 259_200, random: float = 1.0, rps: int = 1000) -> Outbox:
+    def send(
+        self, *, workers: int = 4, base_ms: int = 500, horizon_s: int = 259_200, random: float = 1.0, rps: int = 1000, **settings: object
+    ) -> Outbox:
         settings = OutboxSettings(
             workers=workers,
             pace=Pace(base_ms=base_ms, cap_ms=900_000, horizon_s=horizon_s),
@@ -131,6 +133,7 @@ class Sending(Venue):
             random=lambda: random,
             probe_ms=60_000,
             sweep_seconds=3600,
+            **settings,
         )
         senders = {"read_intent": self.dojo.read_intent, "order_updated": self.dojo.order_updated}
         self.outbox = Outbox(self.engine, senders, self.clock, settings)
@@ -274,17 +277,39 @@ def test_a_call_that_outlives_its_lease_is_made_again_and_its_late_answer_is_ign
     assert (venue.reads.size(), venue.order()) == (size, order)
 
 
-def test_a_task_that_waited_for_a_worker_beyond_its_lease_is_called_once(venue):
+def test_a_task_that_waited_for_a_worker_beyond_its_lease_is_called_once_as_its_first_attempt(venue):  # U9
     gate = Gate()
     venue.dojo.on["o1"] = [gate]
     venue.send(workers=1)
     venue.open("o1")
     gate.reached()
     venue.open("o2")
-    venue.later(LEASE_SECONDS)
+    venue.clock.move(LEASE_SECONDS)
+    venue.engine.wake(0)
     gate.open()
     until(lambda: venue.tasks_by("done") == ["o1.2.0", "o2.2.0"])
-    assert len(venue.dojo.calls_of("o2")) == 1
+    [call] = venue.dojo.calls_of("o2")
+    assert (call.attempts, call.fence) == (1, 2)  # The lease that ran out in memory was no attempt.
+
+
+def test_no_more_is_leased_than_the_workers_can_come_to(venue):  # U9 U18
+    gate, rests = Gate(), []
+    names = [f"o{number}" for number in range(5)]
+    venue.dojo.on = {name: [TryAgain("503"), None] for name in names} | {"slow": [gate, None]}
+    venue.send(workers=1, rest=lambda stopping, seconds: rests.append(seconds) or stopping.wait(seconds))
+    for name in names:
+        venue.open(name)
+    until(lambda: len(venue.tasks_by("pending")) == len(names))
+    venue.open("slow")
+    gate.reached()
+    venue.clock.move(1)
+    venue.engine.wake(0)
+    looks = len(rests)
+    until(lambda: len(rests) >= looks + 5)
+    assert len(venue.tasks_by("leased")) == 2  # The one that is called, and one that waits for the worker.
+    gate.open()
+    until(lambda: len(venue.tasks_by("done")) == len(names) + 1)
+    assert {task.attempts for task in venue.dojo.calls} == {1, 2}
 
 
 def test_the_next_process_makes_the_calls_that_the_last_one_left(tmp_path, dojo):  # K4 K5
@@ -383,6 +408,7 @@ def test_an_answer_that_could_not_be_made_durable_is_asked_for_again(venue):  # 
         venue.open()
         until(lambda: not venue.journal.is_writable())
         outside.execute("ROLLBACK")
+    until(venue.journal.is_writable)
     assert venue.outbox.is_alive
     venue.later(LEASE_SECONDS)
     until(lambda: venue.tasks_by("done"))
@@ -446,14 +472,17 @@ def test_a_call_that_dojo_refuses_for_good_is_dead_at_once(venue):  # U5 U7
 
 def test_a_call_that_fails_beyond_the_horizon_is_dead_and_not_sooner(venue):  # U1 U17
     venue.dojo.on["o1"] = [TryAgain("503")]
-    venue.send(horizon_s=60, base_ms=10)
+    venue.send(horizon_s=3600, base_ms=10)
     venue.open()
-    until(lambda: venue.tasks_by("pending"))
-    venue.later(60)
-    until(lambda: venue.reads.tasks("pending", 1) and len(venue.dojo.calls) == 2)
-    venue.later(1)
+    for attempt in range(1, HORIZON_ATTEMPTS):
+        until(lambda attempt=attempt: [row for row in venue.reads.tasks("pending", 1) if row.attempts == attempt])
+        venue.later(6)
+    until(lambda: [row for row in venue.reads.tasks("pending", 1) if row.attempts == HORIZON_ATTEMPTS])
+    venue.later(3600 - 6 * (HORIZON_ATTEMPTS - 1))
+    until(lambda: [row for row in venue.reads.tasks("pending", 1) if row.attempts == HORIZON_ATTEMPTS + 1])
+    venue.later(11)
     until(lambda: venue.tasks_by("dead"))
-    assert len(venue.dojo.calls) == 3
+    assert len(venue.dojo.calls) == HORIZON_ATTEMPTS + 2
     assert [(item.order_id, item.code) for item in venue.reads.attention()] == [("o1", "OUTBOX_DEAD")]
 
 

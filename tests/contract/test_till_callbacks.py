@@ -309,7 +309,7 @@ def test_what_was_waiting_is_delivered_after_a_restart(tmp_path, till):
     assert sorted(call.news["orderId"] for call in till.calls[before:]) == sorted(order_ids)
 
 
-def test_a_call_that_was_under_way_when_the_service_was_killed_is_made_again(tmp_path, till):
+def test_a_call_that_was_under_way_when_the_service_was_killed_is_made_again_and_counted(tmp_path, till):  # K5
     hold = threading.Event()
     till.answers = [hold]
     with running(tmp_path, TILL_URL=till.url, TILL_SECRET=SECRET) as service:
@@ -320,6 +320,7 @@ def test_a_call_that_was_under_way_when_the_service_was_killed_is_made_again(tmp
         service.start()
         told(service, order_id)
         service.assert_whole()
+        assert 'tillproof_redeliveries_total{effect="tell_till"} 1.0' in service.open.get("/metrics").body.decode()
 
     first, second = till.about(order_id)
     assert first.news["id"] == second.news["id"]

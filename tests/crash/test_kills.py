@@ -103,15 +103,15 @@ def test_a_call_that_was_not_sent_is_sent_after_the_restart(venue, dojo, points)
 
 
 def test_a_call_without_an_answer_is_sent_once_more_at_most_and_counted(venue, dojo, points):  # K5 I8
-    before = redeliveries(venue)
-    kill_at(venue, dojo, [*spread(points, "half sent", 1), *spread(points, "on the wire", 2)])
-    assert redeliveries(venue) == before + 3
+    for point in [*spread(points, "half sent", 1), *spread(points, "on the wire", 2)]:
+        kill_at(venue, dojo, [point])
+        assert redeliveries(venue) == 1
 
 
 def redeliveries(venue):
-    """What Prometheus is told."""
+    """What Prometheus is told by the process that runs since the kill."""
     lines = venue.open.get("/metrics").body.decode().splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith("tillproof_redeliveries{"))
+    return sum(float(line.split()[1]) for line in lines if line.startswith("tillproof_redeliveries_total{"))
 
 
 def test_a_call_that_dojo_accepted_and_nobody_journaled_is_harmlessly_sent_once_more(venue, dojo, points):  # K6 I2 I8

@@ -13,7 +13,6 @@ SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "FAULTS.md"
 
 # fmt: off
 NOT_YET: set[str] = {
-    "U20",
     "P3",
     "P4",
     "A10",

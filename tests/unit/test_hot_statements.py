@@ -9,6 +9,7 @@ import pytest
 
 from tests.builders import Venue, a_reservation, an_intent
 from workflow.booking import Guest
+from workflow.conduct import Conduct
 from workflow.journal import transaction
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import ParkedLinks, Seen
@@ -83,6 +84,12 @@ ASK = {
     "due_tasks": lambda asked: asked.due_tasks("till", 10**13, 10),
     "due_probes": lambda asked: asked.due_probes("dojo", 10**13),
     "next_due_ms": lambda asked: asked.next_due_ms("dojo"),
+    "wake_waiting": lambda asked: asked.wake_waiting("dojo", 10**13),
+    "resume_paused": lambda asked: asked.resume_paused("dojo", 10**13),
+    "pause_pending": lambda asked: asked.pause_pending("dojo", 10**13),
+    "release_leases": lambda asked: asked.release_leases("dojo", 10**13, "pending"),
+    "conduct": lambda asked: asked.conduct("dojo"),
+    "keep_conduct": lambda asked: asked.keep_conduct("dojo", Conduct()),
     "watch": lambda asked: asked.watch("pi_1", "o1", 1, 1),
     "unwatch": lambda asked: asked.unwatch("pi_1"),
     "due_watches": lambda asked: asked.due_watches(10**13, 10),

@@ -348,6 +348,22 @@ def test_only_a_dead_task_is_requeued(venue):  # L7
     assert (venue.reads.size(), statuses(venue)) == (size, {task.id: "leased"})
 
 
+def test_a_task_that_is_requeued_where_nobody_sends_waits_untried_for_the_next_start(tmp_path):
+    venue = Venue(tmp_path)
+    venue.open()
+    task = venue.tasks.popleft()
+    fail(venue, task, None)
+    venue.close()
+    alone = Venue(tmp_path, sends=frozenset())
+    alone.engine.handle(RequeueTask(task_id=task.id, reason="Dojo is mended", actor="operator:ada"))
+    assert (list(alone.tasks), statuses(alone)) == ([], {task.id: "pending"})
+    alone.close()
+    again = Venue(tmp_path)
+    again.engine.recover_leases()
+    assert [(claimed.id, claimed.attempts) for claimed in again.engine.claim_due(10)] == [(task.id, 1)]
+    again.close()
+
+
 def test_a_requeued_task_waits_while_its_order_is_busy(venue):
     a_split_bill(venue)
     dead = venue.tasks.popleft()

@@ -1,6 +1,9 @@
 import pytest
 
 from workflow.errors import (
+    AnswerRedirects,
+    AnswerUnreadable,
+    CallRefused,
     DojoRefusesUs,
     IntentNotFound,
     JournalUnavailable,
@@ -11,7 +14,19 @@ from workflow.errors import (
     TryAgain,
     UnknownOrder,
 )
-from workflow.retries import NOT_FOUND_RETRIES, RETRY_AFTER_CAP_S, RETRY_CAP_MS, Pace, Verdict, backoff_ms, judge, next_attempt_at
+from workflow.retries import (
+    HORIZON_ATTEMPTS,
+    NOT_FOUND_RETRIES,
+    RETRY_AFTER_CAP_S,
+    RETRY_CAP_MS,
+    Pace,
+    Sign,
+    Verdict,
+    backoff_ms,
+    judge,
+    next_attempt_at,
+    sign_of,
+)
 
 NOW_MS = 1_770_000_000_000
 DAY_MS = 86_400_000
@@ -87,6 +102,22 @@ def test_every_kind_of_answer_has_one_verdict(error, effect, attempt, expected):
     assert judge(error, effect, attempt) is expected
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OutcomeUnknown("503"), Sign.AWAY),
+        (TryAgain("connection refused"), Sign.AWAY),
+        (AnswerUnreadable("200, unreadable"), Sign.GARBAGE),
+        (AnswerRedirects("302"), Sign.REDIRECT),
+        (CallRefused("400", status=400), Sign.REFUSED),
+        (IntentNotFound("404"), Sign.ALONE),
+        (UnknownOrder("no"), Sign.ALONE),
+    ],
+)
+def test_every_failure_says_one_thing_of_its_destination(error, expected):
+    assert sign_of(error) is expected
+
+
 def test_an_unknown_intent_is_asked_for_seven_times_in_all():  # U6
     verdicts = [judge(IntentNotFound("404"), "read_intent", attempt) for attempt in range(1, 9)]
     assert verdicts == [Verdict.AGAIN] * 6 + [Verdict.DEAD] * 2
@@ -122,10 +153,12 @@ def test_the_server_s_wish_is_obeyed_up_to_an_hour(after_seconds, random, attemp
     ("age_ms", "expected"),
     [(0, 500), (DAY_MS, 500), (3 * DAY_MS, 500), (3 * DAY_MS + 1, None), (300 * DAY_MS, None), (-DAY_MS, 500)],
 )
-def test_a_task_older_than_the_horizon_is_dead(age_ms, expected):  # U17
-    assert at(age_ms=age_ms) == expected
+def test_a_task_older_than_the_horizon_is_dead(age_ms, expected):  # U1 U17
+    pace = Pace(cap_ms=500)
+    assert at(age_ms=age_ms, attempt=HORIZON_ATTEMPTS, pace=pace) == expected
+    assert at(age_ms=age_ms, attempt=HORIZON_ATTEMPTS - 1, pace=pace) == 500  # Age alone gives nothing up.
 
 
 def test_the_pace_is_a_setting():
     assert at(attempt=3, pace=Pace(base_ms=10, cap_ms=1_000, horizon_s=60)) == 40
-    assert at(age_ms=60_001, pace=Pace(base_ms=10, cap_ms=1_000, horizon_s=60)) is None
+    assert at(age_ms=60_001, attempt=HORIZON_ATTEMPTS, pace=Pace(base_ms=10, cap_ms=1_000, horizon_s=60)) is None

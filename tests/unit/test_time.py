@@ -232,16 +232,6 @@ def test_a_lease_holds_as_long_as_without_the_jump(venue, by):  # T1 T2 K7
     assert due_in(venue, 0.1) == ["read_intent"]
 
 
-@JUMPS
-def test_the_timer_is_woken_so_that_it_sleeps_to_no_moment_of_the_old_clock(venue, by):  # T1 T2
-    woken = []
-    venue.engine.wake = woken.append
-    venue.clock.jump(by)
-    venue.engine.handle(Sweep(limit=100))
-
-    assert woken == [int(venue.clock.now().timestamp() * 1000)]
-
-
 def test_no_jump_makes_intents_that_are_open_due_at_once_nor_an_orphan_old(venue):  # T1 T2 R4 O8
     """An authorisation that is thought to be over is read, never assumed; a jump is no reason to read them all."""
     for number in range(5):

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from workflow.bill import Personal
 from workflow.booking import Booking, Guest, Kind
+from workflow.conduct import Conduct
 from workflow.effects import Task
 from workflow.entry import Entry, Json
 from workflow.order import Order
@@ -197,19 +198,25 @@ class Transaction(Protocol):
         """Pause everything that waits for the destination, until `probe_at_ms`."""
 
     def resume_paused(self, destination: str, now_ms: int) -> None:
-        """Make everything for the destination that is paused pending and due."""
+        """Make everything for the destination that is paused pending, put off and due, or due when the destination asked for it."""
+
+    def wake_waiting(self, destination: str, now_ms: int) -> None:
+        """Make everything that waits for the destination due, or due when the destination asked for it."""
+
+    def limit_waits(self, now_ms: int, task_ms: int, sweep_ms: int) -> None:
+        """Let no task wait longer than `task_ms` from now and no read of the sweep longer than `sweep_ms`; nothing is younger than now."""
+
+    def conduct(self, destination: str) -> Conduct:
+        """How the destination has answered of late."""
+
+    def keep_conduct(self, destination: str, conduct: Conduct) -> None:
+        """Remember how the destination has answered of late."""
 
     def next_due_ms(self, destination: str) -> int | None:
         """When the destination's next waiting task is due, or a lease runs out."""
 
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
         """Make every leased task for the destination due, and `status` (pending or paused): its holder is gone."""
-
-    def shift_waiting(self, by_ms: int, now_ms: int) -> None:
-        """Move every moment that something waits for, or has waited since, by so much: tasks that are not over, and the sweep's.
-
-        What would then have begun to wait only after `now_ms` began after the jump already, and stays.
-        """
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
+from workflow.conduct import Conduct
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 from workflow.journal.connection import connect, translated
@@ -31,6 +32,7 @@ T = TypeVar("T")
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
 _guest_decoder = msgspec.json.Decoder(Guest)
+_conduct_decoder = msgspec.json.Decoder(Conduct)
 
 ENTRY_COLUMNS = (
     "seq, order_id, order_seq, at, kind, machine, trigger, from_state, to_state, payment_intent_id, actor, cause, body, prev_hash, hash"
@@ -296,6 +298,11 @@ class SqliteReads:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
+
+    def conduct(self, destination: str) -> Conduct:
+        """How the destination has answered of late."""
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", (f"conduct.{destination}",))
+        return _conduct_decoder.decode(rows[0][0]) if rows else Conduct()
 
     def venue(self, name: str) -> Json:
         """What the till last said about the venue; None where it never did."""

@@ -11,6 +11,7 @@ import msgspec
 
 from workflow.bill import DineIn, Personal
 from workflow.booking import TYPES, Booking, Guest, Kind
+from workflow.conduct import Conduct
 from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
@@ -23,6 +24,7 @@ from workflow.ports import IntentId, OrderId
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
 _guest_decoder = msgspec.json.Decoder(Guest)
+_conduct_decoder = msgspec.json.Decoder(Conduct)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -279,30 +281,45 @@ class SqliteTransaction:
 
     def pause_pending(self, destination: str, probe_at_ms: int) -> None:
         for status in ("pending", "paused"):
-            sql = f"UPDATE outbox SET status = 'paused', next_at_ms = ? WHERE status = '{status}' AND {_THERE}"
+            sql = f"UPDATE outbox SET status = 'paused', next_at_ms = max(?, lease_until_ms) WHERE status = '{status}' AND {_THERE}"
             self._connection.execute(sql, (probe_at_ms, destination == TILL))
 
     def resume_paused(self, destination: str, now_ms: int) -> None:
-        sql = f"UPDATE outbox SET status = 'pending', next_at_ms = ? WHERE status = 'paused' AND {_THERE}"
-        self._connection.execute(sql, (now_ms, destination == TILL))
+        set_ = "status = 'pending', next_at_ms = max(?, lease_until_ms), lease_until_ms = max(?, lease_until_ms)"
+        self._connection.execute(f"UPDATE outbox SET {set_} WHERE status = 'paused' AND {_THERE}", (now_ms, now_ms, destination == TILL))
+
+    def wake_waiting(self, destination: str, now_ms: int) -> None:
+        sql = f"UPDATE outbox SET next_at_ms = max(?, lease_until_ms) WHERE status = 'pending' AND {_THERE} AND next_at_ms > ?"
+        self._connection.execute(sql, (now_ms, destination == TILL, now_ms))
+
+    def limit_waits(self, now_ms: int, task_ms: int, sweep_ms: int) -> None:
+        latest = now_ms + task_ms
+        for status in ("pending", "paused"):
+            for is_till in (False, True):
+                self._connection.execute(
+                    f"UPDATE outbox SET next_at_ms = min(next_at_ms, ?), lease_until_ms = min(lease_until_ms, ?), "
+                    f"created_at_ms = min(created_at_ms, ?) WHERE status = '{status}' AND {_THERE} AND next_at_ms > ?",
+                    (latest, latest, now_ms, is_till, latest),
+                )
+        for table in ("watch", "parked"):
+            self._connection.execute(f"UPDATE {table} SET next_at_ms = ? WHERE next_at_ms > ?", (now_ms + sweep_ms, now_ms + sweep_ms))
+        self._connection.execute("UPDATE parked SET since_ms = ? WHERE next_at_ms IS NOT NULL AND since_ms > ?", (now_ms, now_ms))
+
+    def conduct(self, destination: str) -> Conduct:
+        row = self._one("SELECT value FROM meta WHERE name = ?", f"conduct.{destination}")
+        return _conduct_decoder.decode(row[0]) if row else Conduct()
+
+    def keep_conduct(self, destination: str, conduct: Conduct) -> None:
+        row = (f"conduct.{destination}", _encode(conduct).decode())
+        self._connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", row)
 
     def next_due_ms(self, destination: str) -> int | None:
         row = self._one(NEXT_DUE, *[destination == TILL] * NEXT_DUE.count("?"))
         return cast("int | None", row[0]) if row else None
 
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
-        sql = f"UPDATE outbox SET status = ?, next_at_ms = ? WHERE status = 'leased' AND {_THERE}"
+        sql = f"UPDATE outbox SET status = ?, next_at_ms = ?, lease_until_ms = 0 WHERE status = 'leased' AND {_THERE}"
         self._connection.execute(sql, (status, now_ms, destination == TILL))
-
-    def shift_waiting(self, by_ms: int, now_ms: int) -> None:
-        by = {"by": by_ms, "now": now_ms}
-        shifted = "next_at_ms = next_at_ms + :by, lease_until_ms = lease_until_ms + :by, created_at_ms = created_at_ms + :by"
-        is_old = "status IN ('pending', 'leased', 'paused') AND created_at_ms + :by <= :now"
-        self._connection.execute(f"UPDATE outbox SET {shifted} WHERE {is_old}", by)
-        self._connection.execute("UPDATE watch SET next_at_ms = next_at_ms + :by", by)
-        self._connection.execute(
-            "UPDATE parked SET next_at_ms = next_at_ms + :by, since_ms = since_ms + :by WHERE since_ms + :by <= :now", by
-        )
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"

@@ -1,0 +1,140 @@
+"""After an outage: ten thousand waiting tasks on a clock that is moved, and a sample of it with the real program."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from running import KEY, a_bill, eventually, free_port, running
+from test_outbox_threads import PATIENCE, Dojo, Sending
+
+from adapters.sandbox import Sandbox
+from tests.builders import a_bill as a_core_bill
+from workflow.bill import Personal
+from workflow.commands import OpenOrder
+from workflow.errors import TryAgain
+from workflow.ports import OrderId
+from workflow.replay import replay
+
+WAITING = 10_000
+RPS = 20
+OUTAGE_SECONDS = 600
+PACE = 1 / RPS
+
+
+class Away(Dojo):
+    """Away at first; when it is back it notes when each call came. `came` counts the later attempts."""
+
+    def __init__(self, clock) -> None:
+        super().__init__()
+        self.clock, self.is_away, self.times = clock, True, list[float]()
+        self.came = threading.Semaphore(0)
+
+    def order_updated(self, task):
+        if self.is_away:
+            raise TryAgain("connection refused")
+        self.times.append(self.clock.monotonic())
+        if task.attempts > 1:
+            self.came.release()
+        return super().order_updated(task)
+
+
+@pytest.fixture
+def memory():
+    """A folder whose disk is memory where there is one: what is counted here is calls, not how fast a disk is."""
+    disk = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=disk, prefix="tillproof-") as folder:
+        yield Path(folder)
+
+
+def open_orders(venue: Sending, count: int) -> None:
+    """So many bills opened at the till, stored together."""
+    commands = [
+        OpenOrder(order_id=OrderId(f"o{n}"), key=f"o{n}", bill=a_core_bill(), personal=Personal(), actor="till:till-1")
+        for n in range(count)
+    ]
+    for first in range(0, count, 500):
+        _store_together(venue.engine, venue.journal, commands[first : first + 500])
+
+
+def _store_together(engine, journal, commands) -> None:
+    journal.write(lambda transaction: [engine._handle(command, engine._unit(transaction)) for command in commands])
+
+
+def count(venue: Sending, status: str) -> int:
+    [(found,)] = venue.reads.rows("SELECT count(*) FROM outbox WHERE status = ?", (status,))
+    return found
+
+
+def test_ten_thousand_tasks_drain_within_ten_minutes_of_an_outage_at_twenty_calls_a_second(memory):  # U18 I8
+    venue = Sending(memory, Dojo())
+    venue.dojo = dojo = Away(venue.clock)
+    claimed = 0
+
+    def rest(stopping, seconds):
+        """The time between two attempts: it passes once every call that is under way was made."""
+        nonlocal claimed
+        for _ in range(claimed):
+            assert dojo.came.acquire(timeout=PATIENCE)
+        claimed = 0
+        venue.clock.move(seconds)
+
+    # Everything waits as long as it ever may: the whole cap of the back-off.
+    venue.send(workers=8, base_ms=900_000, rps=RPS, rest=rest)
+    claim_due = venue.engine.claim_due
+
+    def counted(limit, destinations):
+        nonlocal claimed
+        tasks = claim_due(limit, destinations)
+        claimed += len(tasks)
+        return tasks
+
+    venue.engine.claim_due = counted
+    try:
+        open_orders(venue, WAITING)
+        eventually(lambda: count(venue, "pending") == WAITING, 8 * PATIENCE)
+        venue.clock.move(OUTAGE_SECONDS)
+        dojo.is_away = False
+        began = venue.clock.monotonic()
+        venue.open("new")
+        eventually(lambda: len(dojo.times) == WAITING + 1, 16 * PATIENCE)
+        eventually(lambda: count(venue, "done") == WAITING + 1)
+
+        took = dojo.times[-1] - began
+        assert WAITING / RPS - 1 <= took <= OUTAGE_SECONDS
+        gaps = [later - earlier for earlier, later in zip(dojo.times[1:], dojo.times[2:], strict=False)]
+        assert min(gaps) >= PACE - 1e-6
+        assert venue.reads.attention() == []
+    finally:
+        venue.close()
+    assert {task.attempts for task in dojo.calls} == {1, 2}
+    assert replay(venue.reads).ok
+
+
+def test_the_program_drains_what_waits_at_its_pace_as_soon_as_dojo_takes_a_call(tmp_path):  # U8 U18 I20
+    waiting, rps, port = 60, 20, free_port()
+    sandbox = Sandbox(api_key=KEY, port=port)
+    given = {"RETRY_BASE_MS": 3_600_000, "RETRY_CAP_MS": 3_600_000, "RETRY_RPS": rps}
+    with running(tmp_path, f"http://127.0.0.1:{port}", **given) as service:
+        opened = [service.till.post("/till/orders", a_bill()).json["id"] for _ in range(waiting)]
+        eventually(lambda: service.reads.rows("SELECT count(*) FROM outbox WHERE status = 'pending'") == [(waiting,)])
+        assert 'tillproof_circuit_open{destination="dojo"} 1.0' in service.open.get("/metrics").body.decode()
+        sandbox.start()
+        try:
+            began = time.monotonic()
+            opened.append(service.till.post("/till/orders", a_bill()).json["id"])
+            eventually(lambda: service.reads.rows("SELECT count(*) FROM outbox WHERE status = 'done'") == [(waiting + 1,)], 4 * PATIENCE)
+            took = time.monotonic() - began
+        finally:
+            sandbox.stop()
+        text = service.open.get("/metrics").body.decode()
+        assert f'tillproof_redeliveries_total{{effect="order_updated"}} {waiting}.0' in text  # K5's counter, too
+        assert 'tillproof_circuit_open{destination="dojo"} 0.0' in text
+        service.assert_whole()
+
+    assert took >= (waiting - 1) / rps
+    told = [message for message in sandbox.messages() if message.path == "/epos/events"]
+    assert sorted(message.note.split()[-1] for message in told) == sorted(opened)
