@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import Venue
-from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, sqlite
+from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
 from workflow.journal.driver import sqlite3
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
@@ -289,6 +289,28 @@ def test_a_disk_that_fails_ends_the_process_which_never_asks_it_twice(make, tmp_
     service.start()
     assert service.dojo.get(f"/v1/orders/{kept}").status == 200
     assert service.dojo.post("/v1/orders", an_order("lost")).status == 200
+    service.assert_whole()
+
+
+def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_process_too(make, tmp_path):  # S4
+    """SQLite by itself would hide it: the commit before it worked, and was answered."""
+    service = make().start()
+    lines = [{"plu": f"P-{number}", "name": "x" * 200, "quantity": 1, "amountPerItem": gbp(0)} for number in range(900)]
+    with closing(sqlite3.connect(service.journal, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM journal").fetchone()  # As long as it reads, the WAL waits.
+        for number in range(12):
+            assert service.dojo.post("/v1/orders", an_order(f"large-{number}", total=0, items=lines)).status == 200
+        log = tmp_path / "calls"
+        with injected(service.process, "fsync,fdatasync:error=EIO:when=2+", log):
+            reader.execute("ROLLBACK")
+            assert service.dojo.post("/v1/orders", an_order("last")).status == 200
+            assert service.exit_code() == 1
+
+    assert log.read_text().count("(INJECTED)") == 1
+    assert [line["error"].startswith("the WAL could not be put into") for line in service.log() if line["event"] == "disk failed"] == [True]
+    service.start()
+    assert service.dojo.post("/v1/orders", an_order("last")).status == 200
     service.assert_whole()
 
 
