@@ -62,6 +62,7 @@ from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, Troub
 from workflow.journal.connection import is_writable, refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key, sync_directory
 from workflow.journal.reads import SqliteReads
+from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
 from workflow.lifecycle import ATTENTION
@@ -79,7 +80,7 @@ EXIT_UNEXPECTED = 1
 EXIT_SETTINGS = 3
 EXIT_UNREACHABLE = 4
 EXIT_DAMAGED = 5
-HEAD_REGRESSED = "HEAD_REGRESSED"
+HEAD_REGRESSED, MIGRATING = "HEAD_REGRESSED", "MIGRATING"
 PROBE_MS = 60_000
 READ_SECONDS = 10.0
 """The longest that one question of a request may hold a state of the journal."""
@@ -153,7 +154,7 @@ def _build(settings: Settings, *, as_json: bool) -> Running:
     """Open the journal and start everything; SystemExit with the code of INTERFACE §5 where that cannot be."""
     _log(settings)
     try:
-        running = _start(settings)
+        running = _Migrating(settings).running if _is_older(settings) else _start(settings)
     except HeadRegressed as error:
         running = _Closed(settings, error).running
     except JournalInUse as error:
@@ -352,6 +353,22 @@ class _Closed(_Later):
             return lost
 
 
+class _Migrating(_Later):
+    """The journal is of an older version: nothing is served until its schema is this one's, and `/readyz` says so (K10)."""
+
+    def __init__(self, settings: Settings) -> None:
+        dojo = make_closed_app("the journal is being brought up to this version")
+        super().__init__(settings, dojo, _venue_app(settings, (health_blueprint(lambda: [MIGRATING]),)))
+        threading.Thread(target=self._migrate, name="journal-migrate", daemon=True).start()
+
+    def _migrate(self) -> None:
+        try:
+            with self._lock:
+                self._take_its_place()
+        except (WorkflowError, BadTemplate) as error:  # Whoever starts it again gets the answer of a start.
+            _end_process(_refusal(error))
+
+
 class _Unwritable(_Later):
     """The journal cannot be written now (S2, S16; S1 and S3 at the start): what can be read of it is served, and it is tried again."""
 
@@ -420,6 +437,12 @@ def _know_inbound_types() -> None:
     for type_ in waiting:  # Grows while it is walked: the types of all adapters descend from Request.
         waiting += type_.__subclasses__()
         msgspec.json.Decoder(type_)
+
+
+def _is_older(settings: Settings) -> bool:
+    """The journal needs a migration before it can be served, and can be migrated."""
+    path = settings.journal
+    return os.path.lexists(path) and refuse_foreign(path) < SCHEMA_VERSION and is_writable(path)
 
 
 def _open_journal(settings: Settings) -> SqliteJournal:

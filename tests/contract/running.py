@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,11 +134,11 @@ class Service:
     def environment(self) -> dict[str, str]:
         return environment(self.settings)
 
-    def launch(self, **options: Any) -> subprocess.Popen[bytes]:
+    def launch(self, program: Sequence[str] = (), **options: Any) -> subprocess.Popen[bytes]:
         """Start the process, a group of its own, and do not wait."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.program, "serve"],
+                [sys.executable, *(program or ("-m", self.program, "serve"))],
                 cwd=self.folder,
                 **{"env": self.environment, "stdout": log, "stderr": log, "start_new_session": True} | options,
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import Venue
-from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, sqlite
+from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
 from workflow.journal.driver import sqlite3
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
@@ -64,7 +64,8 @@ def make_room(folder):
 
 
 def remount(folder, how):
-    subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+    """Once nobody has a file there open for writing: a process that was killed may still be about to end."""
+    eventually(lambda: subprocess.run(["mount", "-o", f"remount,{how}", folder], capture_output=True, check=False).returncode == 0)
 
 
 def reasons(service):
@@ -291,6 +292,28 @@ def test_a_disk_that_fails_ends_the_process_which_never_asks_it_twice(make, tmp_
     service.assert_whole()
 
 
+def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_process_too(make, tmp_path):  # S4
+    """SQLite by itself would hide it: the commit before it worked, and was answered."""
+    service = make().start()
+    lines = [{"plu": f"P-{number}", "name": "x" * 200, "quantity": 1, "amountPerItem": gbp(0)} for number in range(900)]
+    with closing(sqlite3.connect(service.journal, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM journal").fetchone()  # As long as it reads, the WAL waits.
+        for number in range(12):
+            assert service.dojo.post("/v1/orders", an_order(f"large-{number}", total=0, items=lines)).status == 200
+        log = tmp_path / "calls"
+        with injected(service.process, "fsync,fdatasync:error=EIO:when=2+", log):
+            reader.execute("ROLLBACK")
+            assert service.dojo.post("/v1/orders", an_order("last")).status == 200
+            assert service.exit_code() == 1
+
+    assert log.read_text().count("(INJECTED)") == 1
+    assert [line["error"].startswith("the WAL could not be put into") for line in service.log() if line["event"] == "disk failed"] == [True]
+    service.start()
+    assert service.dojo.post("/v1/orders", an_order("last")).status == 200
+    service.assert_whole()
+
+
 # S5, S6: what is stored is not what was written
 
 
@@ -357,6 +380,10 @@ def test_a_flipped_bit_in_an_index_stops_writing_while_it_is_served_and_the_next
     assert service.exit_code() == 5
 
 
+def verification(service):
+    return service.auditor.get("/api/verification").json
+
+
 def flip_in_body(service, seq):
     """One bit of an amount in the body of an entry, where the file has it: SQLite finds nothing wrong."""
     put_into_database(service.journal)
@@ -371,7 +398,12 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     service = make(VERIFY_S=1).start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     [[(seq,)]] = sqlite(service.journal, "SELECT min(seq) FROM journal WHERE body LIKE '%1200%'")
-    eventually(lambda: service.auditor.get("/api/verification").json["ok"])
+    whole = eventually(lambda: told if (told := verification(service))["entries"] >= seq else None)
+    assert (whole["ok"], whole["firstBad"]) == (True, None)
+    assert metric(service, "tillproof_verification_ok") == 1
+    assert metric(service, "tillproof_verification_entries") >= seq
+    assert metric(service, "tillproof_verification_age_seconds") >= 0
+    eventually(lambda: verification(service)["at"] > whole["at"])  # Again and again.
     flip_in_body(service, seq)
 
     eventually(lambda: reasons(service) == ["CHAIN_BROKEN"])
@@ -379,7 +411,7 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     entries = service.reads.size()
     assert_serves_but_does_not_write(service, first, "CHAIN_BROKEN")
     assert attention(service)["CHAIN_BROKEN"]["detail"].startswith(f"entry {seq}: the hash is not that of the entry")
-    found = service.auditor.get("/api/verification").json
+    found = verification(service)
     assert (found["ok"], found["firstBad"]["seq"]) == (False, seq)
     assert metric(service, "tillproof_verification_ok") == 0
     assert [line["seq"] for line in service.log() if line["event"] == "journal is not whole"] == [seq]
@@ -394,20 +426,6 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     assert service.stop() == 0
     assert service.reads.size() == entries
     assert service.journal.read_bytes() == stored
-
-
-def test_a_whole_journal_is_verified_again_and_again_and_says_so(make):  # S6
-    service = make(VERIFY_S=1).start()
-    service.dojo.post("/v1/orders", an_order("first"))
-    entries = service.reads.size()
-
-    found = eventually(lambda: report if (report := service.auditor.get("/api/verification").json)["entries"] == entries else None)
-
-    assert (found["ok"], found["firstBad"]) == (True, None)
-    assert metric(service, "tillproof_verification_ok") == 1
-    assert metric(service, "tillproof_verification_entries") == entries
-    assert metric(service, "tillproof_verification_age_seconds") >= 0
-    eventually(lambda: service.auditor.get("/api/verification").json["at"] > found["at"])
 
 
 # P2, P5: commands beside a server, and what this version does not know
@@ -439,7 +457,7 @@ def test_verify_replay_and_export_beside_a_server_hold_no_write_up_for_a_second(
         return max(seconds)
 
     for words in (["verify"], ["replay"], ["export"]):
-        assert any(longest_write(words) < 1 for _ in range(3)), words  # A loaded machine may pause anybody.
+        assert any(longest_write(words) < 1 for _ in range(5)), words  # A loaded machine may pause anybody.
 
 
 OTHER_VERSION = """
@@ -466,3 +484,49 @@ def test_orders_in_states_or_by_declarations_that_are_not_known_here_are_named_a
     assert service.exit_code() == 5
     [critical] = [line for line in service.log() if line["level"] == "CRITICAL"]
     assert "o1 (" in critical["error"]
+
+
+# K10: an older journal
+
+NEXT_VERSION = """
+from workflow.journal import schema
+schema.SCHEMA_VERSION = 2
+schema.MIGRATIONS[2] = '''
+CREATE TABLE novelty(n INTEGER);
+INSERT INTO novelty WITH RECURSIVE upto(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM upto WHERE n < 5000000) SELECT count(*) FROM upto
+'''
+import app
+app.main()
+"""
+
+
+def test_a_migration_that_was_killed_leaves_the_old_schema_and_runs_again_before_anything_is_served(make):  # K10
+    service = make().start()
+    first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
+    assert service.stop() == 0
+    program = ["-c", NEXT_VERSION, "serve"]
+
+    service.launch(program)
+    eventually(lambda: asked(service) == (503, {"reasons": ["MIGRATING"]}))
+    assert service.dojo.get(f"/v1/orders/{first}").status == 503
+    service.kill()
+
+    eventually(lambda: subprocess.run(["flock", "-n", f"{service.journal}.lock", "true"], check=False).returncode == 0)
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(1,)], []]
+    service.assert_whole()
+    service.launch(program)
+    eventually(lambda: asked(service) == (200, {"reasons": []}), 4 * PATIENCE)
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT n FROM novelty") == [[(2,)], [(5_000_000,)]]
+    assert service.dojo.get(f"/v1/orders/{first}").status == 200
+    assert service.stop() == 0
+    service.launch()  # And an older program refuses it.
+    assert service.exit_code() == 5
+
+
+def asked(service):
+    """Status and content of `/readyz`, once it listens."""
+    assert service.process.poll() is None, service.log_path.read_text()
+    with suppress(OSError):
+        reply = service.open.get("/readyz")
+        return reply.status, reply.json
+    return None

@@ -95,9 +95,10 @@ def _quoted(path: Path) -> str:
     return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def refuse_foreign(path: Path) -> None:
-    """Refuse what is not a journal that this version can serve, by its header alone, and leave it as it is.
+def refuse_foreign(path: Path) -> int:
+    """Refuse what is not a journal that this version can serve, by its header alone, and leave it as it is; its schema's version.
 
+    The header does not know of what is still in the WAL: the version may be an older one than that of the journal.
     Raises JournalForeign, NotAFile, JournalTooNew, JournalUnavailable. SQLite itself would leave its own files beside a foreign database.
     """
     if path.is_symlink() or not path.is_file():
@@ -114,6 +115,7 @@ def refuse_foreign(path: Path) -> None:
         raise JournalForeign(f"{path} is a database of another program")
     if version > SCHEMA_VERSION:
         raise JournalTooNew(f"{path} has schema {version}, this version knows {SCHEMA_VERSION}")
+    return version
 
 
 @contextmanager

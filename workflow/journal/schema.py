@@ -16,6 +16,8 @@ from workflow.order import FLOWS
 
 APPLICATION_ID = 0x54494C4C  # "TILL", in the file's header: tells our file from another program's.
 SCHEMA_VERSION = 1
+MIGRATIONS: dict[int, str] = {}
+"""The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
 TASK_STATUSES = ("pending", "leased", "done", "dead", "paused")
 
 

@@ -23,14 +23,22 @@ from sqlite_utils import Database
 
 from workflow.clock import Clock, to_text
 from workflow.declaration import declaration_hash, declaration_text
-from workflow.errors import DiskFailed, HeadRegressed, JournalDamaged, JournalReadOnly, JournalUnavailable, WorkflowError
+from workflow.errors import (
+    DiskFailed,
+    HeadRegressed,
+    JournalDamaged,
+    JournalReadOnly,
+    JournalTooNew,
+    JournalUnavailable,
+    WorkflowError,
+)
 from workflow.journal.condition import DISK_FULL, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
 from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import sync_directory
 from workflow.journal.lock import FileLock
 from workflow.journal.port import Transaction
-from workflow.journal.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from workflow.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, TABLES
 from workflow.journal.transaction import SqliteTransaction
 from workflow.journal.witness import Head, Witness
 from workflow.ledger import Frontier, Node, leaf_hash, sign_checkpoint
@@ -79,6 +87,7 @@ class SqliteJournal:
             self._witness, self._witness_lags = Witness(witness), False
             self._load()
             self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
+            _migrate(self._database)  # Only what its witness knows.
             _register_machines(self._database, clock)  # Only into a journal that its witness knows.
         except sqlite3.Error as error:
             self._lock.release()
@@ -501,6 +510,26 @@ def _make_schema(database: Database, clock: Clock) -> None:
     COMMIT;
     """
     database.conn.executescript(script)
+
+
+def _migrate(database: Database) -> None:
+    """Bring an older schema up to this version's, a transaction for each step: a crash leaves one of them, never less.
+
+    Raises JournalDamaged where no step leads on from the schema that is there, JournalTooNew where only the WAL knew of a newer one.
+    """
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise JournalTooNew(f"the journal has schema {version}, this version knows {SCHEMA_VERSION}")
+    for target in range(version + 1, SCHEMA_VERSION + 1):
+        if target not in MIGRATIONS:
+            raise JournalDamaged(f"the journal has schema {version}, and nothing leads from it to {SCHEMA_VERSION}")
+        logger.warning("schema migrated", extra={"to": target})
+        try:
+            database.conn.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[target]}; PRAGMA user_version = {target}; COMMIT")
+        except sqlite3.Error:
+            if database.conn.in_transaction:
+                database.execute("ROLLBACK")
+            raise
 
 
 def _register_machines(database: Database, clock: Clock) -> None:
