@@ -214,17 +214,16 @@ def test_an_acceptance_that_is_killed_is_either_journaled_or_still_asked_for(tmp
         witness.write(f"{size + 3} {'0' * 64}\n")
 
     outcomes = []
-    for kind in ("file", "before commit", "after commit"):
-        for k in range(1, 100):
-            folder = shutil.copytree(whole.folder, tmp_path / f"{kind} {k}")
-            copy = Venue(folder, dojo.url)
-            ended = run(copy, f"{kind}:{k}", *command)
-            outcomes.append(standing(copy))
-            if ended.returncode == 0:
-                break
-            assert ended.returncode == -signal.SIGKILL, ended.stderr
-        assert k > 1
-        assert outcomes[-1] == "accepted"
+    for k in range(1, 100):
+        copy = Venue(shutil.copytree(whole.folder, tmp_path / str(k)), dojo.url)
+        ended = run(copy, f"file:{k}", *command)
+        outcomes.append(standing(copy))
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+    assert len(outcomes) > 3
+    assert outcomes[-1] == "accepted"
     assert set(outcomes) == {"asked for", "accepted"}
 
 
