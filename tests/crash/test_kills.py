@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from tests.crash.kills import AFTER_ANSWER, RUNNING, SYNCS, Point
 from workflow.clock import SystemClock, from_text
 from workflow.errors import HeadRegressed
 from workflow.journal.keys import load_key
+from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
+from workflow.replay import replay
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
 
@@ -200,6 +203,22 @@ def test_a_command_that_is_killed_leaves_the_journal_as_it_was(venue, dojo, plan
     assert {path.name for path in venue.folder.iterdir()} == names
     assert (audit(venue), venue.rows("SELECT count(*), max(seq) FROM journal"), venue.witness.read_bytes()) == before
     check([story], 0)
+
+
+def test_a_seal_that_is_killed_leaves_the_journal_as_it_was_and_a_whole_copy_or_none(venue, dojo):  # K11 I7
+    Story(venue, dojo).both_flows()
+    before = audit(venue)
+    found = []
+    for plan in ("query:5", "file:1", "file:3", "file:4", ""):
+        copy = venue.folder / f"sealed at {plan}.db"  # Beside the journal, where changes to files are counted.
+        assert run(venue, plan, "journal", "seal", str(copy)).returncode == (-signal.SIGKILL if plan else 0)
+        found.append(copy.exists())
+        if copy.exists():
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(lambda copy: replay(SqliteReads(copy)).digest, copy).result() == before
+
+    assert audit(venue) == before
+    assert found == [False, False, False, True, True]
 
 
 def test_an_acceptance_that_is_killed_is_either_journaled_or_still_asked_for(tmp_path, dojo):  # S11 I18
