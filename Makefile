@@ -55,7 +55,7 @@ faults: $(DEVELOPMENT) ## write tests/FAULTS_COVERED.md anew
 	@$(BIN)/python -m tests.faults_covered --write
 
 clean: ## remove .venv and all that the tools left behind
-	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml | $(BIN)/python
