@@ -18,7 +18,7 @@ demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everyth
 	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
 
 test: lint types ## run every check
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --cov=workflow
 	@$(BIN)/python app.py diagram --check
 	@$(BIN)/python app.py openapi --check
 
@@ -55,7 +55,7 @@ faults: $(DEVELOPMENT) ## write tests/FAULTS_COVERED.md anew
 	@$(BIN)/python -m tests.faults_covered --write
 
 clean: ## remove .venv and all that the tools left behind
-	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml | $(BIN)/python

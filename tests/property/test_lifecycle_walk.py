@@ -126,7 +126,9 @@ steps = st.lists(
 
 @WALKS
 @given(flow=st.sampled_from(FLOWS), parts=parts, steps=steps, placed_at=st.integers(0, 6))
-def test_whatever_the_order_of_messages_money_is_counted_once_and_the_order_comes_to_rest(venue, flow, parts, steps, placed_at):
+def test_whatever_the_order_of_messages_money_is_counted_once_and_the_order_comes_to_rest(
+    venue, flow, parts, steps, placed_at
+):  # I2 I5 I6 I7 I20
     world = World(venue, flow, parts)
     names = list(world.intents)
     for number, (step, who, choice) in enumerate(steps):

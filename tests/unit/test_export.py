@@ -95,7 +95,7 @@ def test_bounds_beyond_the_journal_give_what_there_is(venue):
 
 
 @pytest.mark.parametrize("form", export.FORMATS)
-def test_the_bytes_do_not_depend_on_zone_locale_or_hash_seed(venue, form):  # T3
+def test_the_bytes_do_not_depend_on_zone_locale_or_hash_seed(venue, form):  # T3 I19
     program = (
         "import sys; from pathlib import Path; from workflow import export; from workflow.journal.reads import SqliteReads;"
         f"text = ''.join(export.lines(SqliteReads(Path(sys.argv[1])), '{form}')); sys.stdout.buffer.write(text.encode())"
