@@ -49,9 +49,9 @@ class EposError(Answer, frozen=True, kw_only=True):
 
 
 def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An `EPOSError` with the type that goes with `status`, and `headers` beside it. The message is made printable: it may repeat an id."""
+    """An `EPOSError` with the type that goes with `status`, MARKS and `headers`. The message is made printable: it may repeat an id."""
     body = EposError(error_type=_error_type(status), debug_message=visible(message), trace_id=trace_id)
-    return Response(encode(body), status, headers, mimetype="application/json")
+    return Response(encode(body), status, {**MARKS, **(headers or {})}, mimetype="application/json")
 
 
 def trace_id() -> str:
