@@ -30,17 +30,18 @@ from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
+from adapters.edge.limits import DoorSettings, Guesses, install_door
 from adapters.edge.roles import install_tokens
 from adapters.edge.strict_json import without_card_numbers
 from adapters.edge.wire import Request
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app, make_closed_app
-from adapters.health import Health
+from adapters.health import Health, Supervisor
 from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.metrics import Metrics
 from adapters.outbound import Call
-from adapters.serving import Running, Switch, ThreadedServer, serve_in_worker
+from adapters.serving import Running, Switch, ThreadedServer, end_worker, serve_in_worker
 from adapters.settings import Settings
 from adapters.venue import venue_document
 from workflow.case import declared_machines
@@ -86,7 +87,16 @@ READ_SECONDS = 10.0
 """The longest that one question of a request may hold a state of the journal."""
 REOPEN_SECONDS = 1.0
 """How often a journal that could not be opened for writing is tried again."""
+AT_ONCE = 192
+"""Requests that Dojo's side works on at once; of its threads, the others are there to say no and to answer `/healthz`."""
 logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> object:
+    """Refuse to be served by another server (`gunicorn app:app`): one that forks would give the journal several owners (P3)."""
+    if name in {"app", "application", "create_app"}:
+        logger.critical("no application for another server: run tillproof serve, which is a server itself", extra={"asked": name})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
@@ -200,11 +210,15 @@ def _say_where(venue: ThreadedServer, address: tuple[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Everything around an open journal: both sides' applications, what begins to send, and what ends it all."""
+    """Everything around an open journal: both sides' applications, what begins to send, what ends waiting, and what ends it all.
+
+    `begin` gets the server of the venue's side, which must live like all the rest.
+    """
 
     dojo: Flask
     venue: Flask
-    begin: Callable[[], None]
+    begin: Callable[[ThreadedServer], None]
+    let_go: Callable[[], None]
     close: Callable[[], None]
 
 
@@ -215,7 +229,7 @@ def _start(settings: Settings) -> Running:
     except SystemExit:
         opened.close()
         raise
-    opened.begin()
+    opened.begin(venue)
     return Running(opened.dojo, partial(_stop, venue, opened), partial(_say_where, venue))
 
 
@@ -236,7 +250,7 @@ def _open(settings: Settings, past: Sequence[Trouble] = ()) -> _Opened:
         raise
     health = Health(
         condition=journal.condition,
-        dead=lambda: _dead_threads(journal, outbox if sends else None),
+        dead=lambda: _dead_threads(journal, upkeep, outbox if sends else None),
         verified=lambda: upkeep.last,
         wal_bytes=journal.wal_bytes,
     )
@@ -247,20 +261,32 @@ def _open(settings: Settings, past: Sequence[Trouble] = ()) -> _Opened:
     counted = {name: partial(_count_attempt, metrics, sender) for name, sender in senders.items()}
     outbox = Outbox(engine, counted, clock, _outbox_settings(settings))
     dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
+    supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
 
-    def begin() -> None:
+    def begin(server: ThreadedServer) -> None:
+        parts = {
+            "journal writer": lambda: journal.is_alive,
+            "journal upkeep": lambda: upkeep.is_alive,
+            "venue's side": lambda: server.is_alive,
+        }
         if sends:
             outbox.start()
+            parts["outbox"] = lambda: outbox.is_alive
         upkeep.start()
-        threading.Thread(target=_end_with_writer, args=(journal,), name="writer-watch", daemon=True).start()
+        supervisor.start(parts)
         logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
+
+    def let_go() -> None:
+        supervisor.stop()
+        journal.let_go()
 
     def close() -> None:
         upkeep.stop()
         outbox.stop()
-        journal.close()
+        if not journal.failed.is_set():  # Else nothing more may be written: what failed once may seem to work the second time.
+            journal.close()
 
-    return _Opened(dojo, venue, begin, close)
+    return _Opened(dojo, venue, begin, let_go, close)
 
 
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
@@ -281,7 +307,7 @@ def _open_reading(settings: Settings, journal: UnwritableJournal) -> _Opened:
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(reads, health, clock, engine.now_ms)
     dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
-    return _Opened(dojo, venue, lambda: None, journal.close)
+    return _Opened(dojo, venue, lambda server: None, lambda: None, journal.close)
 
 
 def _sides(
@@ -297,16 +323,18 @@ def _sides(
     _know_inbound_types()
     clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
     handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
-    dojo = make_app(handlers, _rest_settings(settings))
+    dojo = make_app(handlers, _rest_settings(settings, _guesses("dojo", metrics)))
     metrics.watch(dojo, "dojo")
+    install_door(dojo, _door_settings(settings, "dojo", at_once=AT_ONCE), clock, partial(metrics.shed, "dojo"))
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )
-    venue = _venue_app(settings, blueprints)
+    venue = _venue_app(settings, blueprints, _guesses("venue", metrics))
     metrics.watch(venue, "venue")
+    install_door(venue, _door_settings(settings, "venue", at_once=None), clock, partial(metrics.shed, "venue"))
     return dojo, venue
 
 
@@ -319,13 +347,22 @@ class _Later:
         self._dojo, self._venue = Switch(dojo), Switch(venue)
         self._server = _listen(settings, self._venue)
         self.running = Running(self._dojo, self._stop, partial(_say_where, self._server))
+        self._supervisor = Supervisor(lambda part: None, partial(end_worker, EXIT_UNEXPECTED))
+        self._watch("venue's side", lambda: self._server.is_alive)
+
+    def _watch(self, part: str, is_alive: Callable[[], bool]) -> None:
+        """See to it that `part` lives until the journal is open, and others watch over what there is then."""
+        self._supervisor.start({part: lambda: self._opened is not None or is_alive()})
 
     def _take_its_place(self, past: Sequence[Trouble] = ()) -> None:
         opened = self._opened = _open(self._settings, past)
         self._dojo.app, self._venue.app = opened.dojo, opened.venue
-        opened.begin()
+        opened.begin(self._server)
 
     def _stop(self) -> None:
+        self._supervisor.stop()
+        if self._opened:
+            self._opened.let_go()
         self._server.stop()
         if self._opened:
             self._opened.close()
@@ -342,7 +379,7 @@ class _Closed(_Later):
             closed_blueprint(HEAD_REGRESSED, to_text(SystemClock().now()), str(error), self._accept),
         )
         dojo = make_closed_app("the journal lacks entries that were acknowledged; an operator must look")
-        super().__init__(settings, dojo, _venue_app(settings, blueprints))
+        super().__init__(settings, dojo, _venue_app(settings, blueprints, _guesses("venue", None)))
 
     def _accept(self, actor: str, reason: str) -> str:
         with self._lock:
@@ -358,8 +395,10 @@ class _Migrating(_Later):
 
     def __init__(self, settings: Settings) -> None:
         dojo = make_closed_app("the journal is being brought up to this version")
-        super().__init__(settings, dojo, _venue_app(settings, (health_blueprint(lambda: [MIGRATING]),)))
-        threading.Thread(target=self._migrate, name="journal-migrate", daemon=True).start()
+        super().__init__(settings, dojo, _venue_app(settings, (health_blueprint(lambda: [MIGRATING]),), _guesses("venue", None)))
+        migrating = threading.Thread(target=self._migrate, name="journal-migrate", daemon=True)
+        migrating.start()
+        self._watch("journal migration", migrating.is_alive)
 
     def _migrate(self) -> None:
         try:
@@ -378,7 +417,9 @@ class _Unwritable(_Later):
         self._trouble = Trouble(code=error.code or JOURNAL_READ_ONLY, since=to_text(SystemClock().now()), detail=str(error))
         self._reading = self._read(settings, error)
         super().__init__(settings, self._reading.dojo, self._reading.venue)
-        threading.Thread(target=self._try_until_it_works, name="journal-reopen", daemon=True).start()
+        reopening = threading.Thread(target=self._try_until_it_works, name="journal-reopen", daemon=True)
+        reopening.start()
+        self._watch("journal reopening", reopening.is_alive)
 
     def _read(self, settings: Settings, error: JournalUnavailable) -> _Opened:
         """What can be served without writing; nothing but the reason where not even reading works."""
@@ -396,9 +437,9 @@ class _Unwritable(_Later):
             health_blueprint(lambda: [self._trouble.code]),
             closed_blueprint(self._trouble.code, self._trouble.since, str(error), accept),
         )
-        return _Opened(
-            make_closed_app("the journal can be neither written nor read now"), _venue_app(settings, blueprints), lambda: None, lambda: None
-        )
+        dojo = make_closed_app("the journal can be neither written nor read now")
+        venue = _venue_app(settings, blueprints, _guesses("venue", None))
+        return _Opened(dojo, venue, lambda server: None, lambda: None, lambda: None)
 
     def _try_until_it_works(self) -> None:
         while not self._stopping.wait(REOPEN_SECONDS):
@@ -467,6 +508,7 @@ def _listen(settings: Settings, app: WSGIApplication) -> ThreadedServer:
 
 
 def _stop(venue: ThreadedServer, opened: _Opened) -> None:
+    opened.let_go()
     venue.stop()
     opened.close()
     logger.info("stopped")
@@ -481,13 +523,6 @@ def _count_call(metrics: Metrics, call: Call) -> None:
 def _count_attempt(metrics: Metrics, sender: Sender, task: Task) -> Result:
     metrics.observe_attempt(task.effect, task.attempts)
     return sender(task)
-
-
-def _end_with_writer(journal: SqliteJournal) -> None:
-    """A process without its writer is half alive: end it, so that whoever watches it starts it again."""
-    journal.failed.wait()
-    logger.critical("ending: the journal's writer died", extra={"next": "tillproof journal verify, then tillproof serve"})
-    _end_process(SystemExit(EXIT_UNEXPECTED))
 
 
 def _end_process(code: SystemExit) -> NoReturn:
@@ -575,12 +610,24 @@ def _handler_settings(settings: Settings, bill: BillTemplate) -> HandlerSettings
     )
 
 
-def _rest_settings(settings: Settings) -> RestSettings:
+def _guesses(side: str, metrics: Metrics | None) -> Guesses:
+    return Guesses(side, SystemClock(), partial(metrics.refused, side) if metrics else lambda why: None)
+
+
+def _door_settings(settings: Settings, side: str, *, at_once: int | None) -> DoorSettings:
+    return DoorSettings(side=side, trusted=settings.trusted_proxies, requests_per_second=settings.requests_per_second, at_once=at_once)
+
+
+def _rest_settings(settings: Settings, guesses: Guesses) -> RestSettings:
     credentials = None
     if settings.epos_username and settings.epos_password:
         credentials = BasicCredentials(settings.epos_username, settings.epos_password)
     return RestSettings(
-        credentials=credentials, max_body=settings.max_body, max_depth=settings.max_depth, webhook_secrets=settings.webhook_secrets
+        credentials=credentials,
+        guesses=guesses,
+        max_body=settings.max_body,
+        max_depth=settings.max_depth,
+        webhook_secrets=settings.webhook_secrets,
     )
 
 
@@ -588,19 +635,21 @@ def _till_settings(settings: Settings) -> till.TillSettings:
     return till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
 
 
-def _venue_app(settings: Settings, blueprints: Iterable[Blueprint]) -> Flask:
+def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Guesses) -> Flask:
     app = Flask("tillproof.venue", static_folder=None)
+    app.url_map.merge_slashes = False  # It would redirect to whatever host the caller named.
     install(app)
-    install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)))
+    install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)), guesses)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     install_api(app, venue_document())
     return app
 
 
-def _dead_threads(journal: SqliteJournal, outbox: Outbox | None) -> list[str]:
+def _dead_threads(journal: SqliteJournal, upkeep: Upkeep, outbox: Outbox | None) -> list[str]:
     """Codes of what has ended and should run; without an outbox nothing is sent on purpose."""
     found = [] if journal.is_alive else ["WRITER_DEAD"]
+    found += [] if upkeep.is_alive else ["UPKEEP_DEAD_THREAD"]
     return found + ([] if outbox is None or outbox.is_alive else ["OUTBOX_DEAD_THREAD"])
 
 

@@ -13,6 +13,8 @@ from cheroot.server import HeaderReader, HTTPRequest
 
 DRAINED_BYTES = 65_536
 """Of a body that was not wanted, at most this much is read so that the connection can be kept."""
+HEADER_LINES = 100
+"""Granian has the same limit."""
 CHUNK_LINE = 256
 TRAILER_BYTES = 4_096
 
@@ -65,13 +67,16 @@ class StrictRequest(HTTPRequest):
         super().send_headers()
 
     def simple_response(self, status: str, msg: str = "") -> None:
-        """Answer below the application; another version of HTTP is the caller's mistake, not the server's."""
+        """Answer below the application; another version of HTTP is the caller's mistake, a long header has a status of its own."""
         self.close_connection = True
-        super().simple_response("400 Bad Request" if status[:3] == "505" else status, msg)
+        super().simple_response(_STATUSES.get(status[:3], status), msg)
 
     def _refuse(self, why: str) -> bool:
         self.simple_response("400 Bad Request", why)
         return False
+
+
+_STATUSES = {"505": "400 Bad Request", "413": "431 Request Header Fields Too Large"}
 
 
 class _Stream(Protocol):
@@ -90,10 +95,13 @@ class _Headers(HeaderReader):
 
     def __call__(self, rfile: _Stream, hdict: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
         found = {} if hdict is None else hdict
+        lines = 0
         while (line := rfile.readline()) != b"\r\n":
-            match = _HEADER.fullmatch(line)
+            match, lines = _HEADER.fullmatch(line), lines + 1
             if match is None:
                 raise ValueError("Malformed header line")
+            if lines > HEADER_LINES:
+                raise ValueError("Too many header lines")
             name, value = match[1].title(), match[2].strip(b" \t")
             if name in found and name in _ONCE:
                 raise ValueError("A header comes twice that may come once")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +17,13 @@ from adapters.edge.openapi import Call
 from workflow.journal.condition import Condition
 from workflow.journal.reads import StoredAttention
 from workflow.upkeep import Report
+
+WATCH_SECONDS = 0.5
+"""How often the parts of the process are looked at."""
+LAST_WORDS_SECONDS = 2.0
+"""Between a part's death and the end of the process: `/readyz` and `/metrics` say why, what waits is answered."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,38 @@ CALLS = (
     Call(id="readyz",  method="GET", path="/readyz",  tag="Service", summary="200 where it can do its work, or 503 with the reasons.", answer=Readiness, stores=False, otherwise=((503, "Not ready"),)),
 )
 # fmt: on
+
+
+class Supervisor:
+    """Ends a process of which a part died (K13): half alive it would take money's messages and do nothing about them.
+
+    `died` hears which part; `end` is called once, LAST_WORDS_SECONDS later.
+    """
+
+    def __init__(self, died: Callable[[str], None], end: Callable[[], None]) -> None:
+        self._died, self._end = died, end
+        self._stopping = threading.Event()
+
+    def start(self, parts: Mapping[str, Callable[[], bool]]) -> None:
+        """Watch over `parts`, by name: whether each is alive."""
+        threading.Thread(target=self._run, args=(parts,), name="supervisor", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no longer: from now on, parts end as they should."""
+        self._stopping.set()
+
+    def _run(self, parts: Mapping[str, Callable[[], bool]]) -> None:
+        while not self._stopping.wait(WATCH_SECONDS):
+            dead = [name for name, is_alive in parts.items() if not is_alive()]
+            if not dead or self._stopping.is_set():
+                continue
+            for name in dead:
+                self._died(name)
+            following = "tillproof journal verify, then tillproof serve"
+            logger.critical("ending: a part of the process died", extra={"parts": ", ".join(dead), "next": following})
+            if not self._stopping.wait(LAST_WORDS_SECONDS):
+                self._end()
+            return
 
 
 def make_blueprint(reasons: Callable[[], list[str]], attention: Callable[[], dict[str, int]] = dict) -> Blueprint:

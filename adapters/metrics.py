@@ -28,6 +28,10 @@ CALLS = (
 )
 
 
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""Any other is counted as `other`: a caller may make up as many as it likes."""
+
+
 class Metrics:
     """The counters of one process; `observe_call` is called from any thread."""
 
@@ -70,6 +74,21 @@ class Metrics:
         )
         for effect in EFFECTS:
             self._redeliveries.labels(effect)
+        self._shed = Counter(
+            "tillproof_shed_requests",
+            "Requests turned away before anything was done: `rate` is 429, `busy` 503",
+            ["side", "reason"],
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "tillproof_refused_callers",
+            "Requests without credentials, with wrong ones, with a wrong signature, or throttled after too many guesses",
+            ["side", "reason"],
+            registry=self.registry,
+        )
+        self._dead_parts = Gauge(
+            "tillproof_dead_parts", "Parts of the process whose threads died; it ends for that", ["part"], registry=self.registry
+        )
         self.registry.register(_JournalCollector(reads, health, clock))
         self.registry.register(_OutboxCollector(reads, now_ms))
 
@@ -93,6 +112,18 @@ class Metrics:
         else:
             self._events.labels(what, became).inc()
 
+    def shed(self, side: str, reason: str) -> None:
+        """A request was turned away at the door."""
+        self._shed.labels(side, reason).inc()
+
+    def refused(self, side: str, reason: str) -> None:
+        """A caller was not who it should be."""
+        self._refused.labels(side, reason).inc()
+
+    def died(self, part: str) -> None:
+        """A thread of that part of the process died."""
+        self._dead_parts.labels(part).set(1)
+
     def watch(self, app: Flask, side: str) -> None:
         """Time every request of an application; `side` is `dojo` or `venue`."""
 
@@ -104,7 +135,8 @@ class Metrics:
         def end(response: Response) -> Response:
             began = g.get("began")
             if began is not None:
-                self._requests.labels(side, request.method, str(response.status_code)).observe(time.perf_counter() - began)
+                method = request.method if request.method in METHODS else "other"
+                self._requests.labels(side, method, str(response.status_code)).observe(time.perf_counter() - began)
             return response
 
     def blueprint(self) -> Blueprint:

@@ -16,15 +16,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cheroot import wsgi
 from cheroot.server import HTTPConnection
+from granian import _signals as granian_signals
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -46,16 +47,19 @@ SIGNAL_EXIT_BASE = 128
 BLOCKING_THREADS = 256
 CORE_BYTES = 1
 BACKLOG = 1_024
-CONNECTIONS = 1_024
+CONNECTIONS = 4_096
+"""Of Dojo's side at once; further ones wait in the kernel. Idle ones are closed after HEADER_SECONDS."""
 FILES_WANTED = 8_192
 """Open files of the worker: every connection is one, and a flood of them must not keep the journal from opening its own."""
 HEADER_SECONDS = 10
 """A connection that has not sent a whole header by then is closed, on either side."""
-DRAIN_SECONDS = 6.0
+START_SECONDS = 1.0
+"""From the order to stop: a start that goes on regardless is ended."""
+DRAIN_SECONDS = 5.0
 """From the order to stop: what is then still unfinished is a client that does not send, or a request beyond hope."""
-KILL_SECONDS = 8.0
+KILL_SECONDS = 9.0
 """From the order to stop: the parent kills the worker. Between the two, `Running.stop` has its time."""
-EXIT_SECONDS = 1.0
+EXIT_SECONDS = 0.5
 EXIT_POLL_SECONDS = 0.01
 PARENT_POLL_SECONDS = 0.2
 
@@ -64,6 +68,11 @@ VENUE_STOP_SECONDS = 1.0
 QUEUED_REQUESTS = 1_024
 KEPT_ALIVE = 256
 HEADER_BYTES = 16_384
+"""Of a header on the venue's side; on Dojo's, READ_BYTES."""
+READ_BYTES = 32_768
+"""Dojo's side reads so far ahead: the longest header."""
+BODY_SECONDS = 30
+"""A body of the venue's side that has not arrived in a thread by then is cut off."""
 REFUSABLE_BYTES = 2 * HEADER_BYTES
 """Cheroot reads somewhat beyond the limit before it refuses a header, and would wait for that."""
 PEEKED_BYTES = 65_536
@@ -81,7 +90,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a worker serves. `stop` is called once, after the last answer, and has about a second and a half.
+    """What a worker serves. `stop` is called once, after the last answer, and has about three seconds.
 
     `announce` gets the address at which the worker listens, with the real port, once everything is built.
     """
@@ -110,6 +119,8 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     ends in any other way, its exit code is returned; 4 when the address cannot be had. Call it from the main thread, before any
     other thread is started.
 
+    A worker that calls `end_worker` is stopped in the same way, and its exit code returned.
+
     On the order to stop, new connections are refused, accepted requests are answered, then `Running.stop` is called; clients that
     have not sent their request within DRAIN_SECONDS are cut off. The whole ends within KILL_SECONDS.
     """
@@ -137,6 +148,16 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
     return server.exit_code  # Granian's own code is always 1 when the worker ended by itself.
 
 
+def end_worker(code: int) -> None:
+    """Have the worker that calls this stopped as by SIGTERM, and the program end with `code`."""
+    global _code_at_end  # noqa: PLW0603  # The process's own, like the code that it ends with.
+    _code_at_end = code
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+_code_at_end = 0
+
+
 class _OneWorker(MPServer):
     """Granian with one worker on a socket that nobody else can share."""
 
@@ -153,13 +174,12 @@ class _OneWorker(MPServer):
             websockets=False,
             backlog=BACKLOG,
             backpressure=CONNECTIONS,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1_000),
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1_000, max_buffer_size=READ_BYTES),
             log_level=LogLevels.warning,
             log_dictconfig=_KEEP_OUR_HANDLERS,
             log_access=False,
         )
         self._listener = listener
-        self._parent = os.getpid()
         self._hangup_ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         self.exit_code = EXIT_UNEXPECTED
 
@@ -170,16 +190,15 @@ class _OneWorker(MPServer):
         if sys.platform != "win32":  # There the worker makes its own from the socket.
             self._shd = SocketHolder(self._listener.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
 
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        """Stop; in a worker that was forked a moment ago, and has this handler from its parent, end at once."""
-        if os.getpid() != self._parent:
-            raise SystemExit(0)
-        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+    def _spawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        # A handler that runs among Python's own work after a fork ends in a traceback, a wrong exit code, or is not heard at all.
+        with _signals_held():
+            super()._spawn_workers(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         """On SIGHUP, stop unless started by nohup: Granian would start a second worker, which could not have the journal."""
         if not self._hangup_ignored:
-            self.signal_handler_interrupt(*args, **kwargs)
+            self.signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _stop_workers(self) -> None:
         # Granian's own may take a worker that its watching thread has just collected for one that refuses to stop.
@@ -190,6 +209,24 @@ class _OneWorker(MPServer):
             worker.kill()  # type: ignore[no-untyped-call]
             _ends_within(EXIT_SECONDS, worker.inner)
         self.exit_code = _exit_code_of(worker.inner.exitcode, asked=self.interrupt_signal)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """The order to stop waits meanwhile; a process that is started here holds it until `_hear_signals`."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hear_signals() -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 _KEEP_OUR_HANDLERS: dict[str, Any] = {
@@ -227,24 +264,61 @@ def _text_of(address: tuple[Any, ...]) -> str:
 def _load(build: Callable[[], Running], parent: int, address: Address) -> WSGIApplication:
     """Start the worker; called by Granian in the worker's main thread."""
     _end_with(parent)
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, _leave)  # Until Granian has its own: whoever stops a server that still starts need not wait.
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # A terminal's hang-up reaches both processes; the parent decides.
+    limit = _StopLimit()
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _leave)  # Until Granian has its own: whoever stops a server that still starts need not wait.
+    _hear_signals()
     _allow_many_files()
     try:
         running = build()
     except Exception:  # The top of the worker: nothing above would log it.
         logger.critical("worker not started", exc_info=True, extra={"next": "tillproof doctor"})
         raise SystemExit(EXIT_UNEXPECTED) from None
-    stop = _once(running.stop)
-    multiprocessing.util.Finalize(None, stop, exitpriority=0)
-    _cut_off_after_order_to_stop(stop)
+    limit.stop = _once(running.stop)
+    granian_signals.set_main_signals = partial(_install_handler, address)
+    multiprocessing.util.Finalize(None, _end, args=(limit.stop,), exitpriority=0)
     running.announce(address)
     return running.app
 
 
+def _install_handler(address: Address, handler: Callable[[int, object], None]) -> None:
+    """Have Granian's `handler` hear the order to stop, once. Ctrl-C, or systemd, gives it to both processes, and then the parent does.
+
+    When Granian gets a second one it drops requests that it should finish. It forgets one that comes between two of its first steps:
+    while it still listens a good while after the first, it gets the second.
+    """
+    heard_at: list[float] = []
+
+    def hear(signum: int, frame: object) -> None:
+        now = time.monotonic()
+        if heard_at and (now - heard_at[-1] < START_SECONDS / 2 or not _is_listening(address)):
+            return
+        heard_at.append(now)
+        handler(signum, frame)
+
+    for each in STOP_SIGNALS:
+        signal.signal(each, hear)
+
+
+def _is_listening(address: Address) -> bool:
+    try:
+        socket.create_connection(address, START_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end(stop: Callable[[], None]) -> None:
+    stop()
+    if _code_at_end:
+        os._exit(_code_at_end)
+
+
 def _leave(signum: int, frame: object) -> None:
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)  # A second one must not interrupt what the first one ends.
     raise SystemExit(0)
 
 
@@ -298,23 +372,33 @@ def _once(stop: Callable[[], None]) -> Callable[[], None]:
     return stop_once
 
 
-def _cut_off_after_order_to_stop(stop: Callable[[], None]) -> None:
-    """Bound the drain: Granian waits without end for a client that sent half of a request, until its parent kills it."""
-    receiver, sender = socket.socketpair()
-    sender.setblocking(False)
-    # Granian installs its signal handlers later; the wake-up descriptor hears of the signal beside any handler.
-    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_cut_off, args=(receiver, sender, stop), name="drain limit", daemon=True).start()
+class _StopLimit:
+    """Bounds how long the worker goes on after the order to stop, heard from now on.
 
+    Granian waits without end for a client that sent half of a request, and a start may swallow the SystemExit of the signal's handler.
+    """
 
-def _cut_off(receiver: socket.socket, sender: socket.socket, stop: Callable[[], None]) -> None:
-    with receiver, sender:
-        while receiver.recv(1)[0] not in STOP_SIGNALS:
+    def __init__(self) -> None:
+        self.stop: Callable[[], None] | None = None
+        """Set once the worker serves."""
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        # Granian installs its signal handlers later; the wake-up descriptor hears of the signal beside any handler.
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._run, name="stop limit", daemon=True).start()
+
+    def _run(self) -> None:
+        while (signum := self._receiver.recv(1)[0]) not in STOP_SIGNALS:
             pass
-        time.sleep(DRAIN_SECONDS)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        time.sleep(min(START_SECONDS, DRAIN_SECONDS))
+        if self.stop is None:  # Nothing was answered yet, and a start may be cut short anywhere.
+            os._exit(_code_at_end)
+        os.kill(os.getpid(), signum)  # In case Granian forgot it, see `_install_handler`.
+        time.sleep(max(0.0, deadline - time.monotonic()))
         logger.warning("unfinished requests cut off", extra={"seconds": DRAIN_SECONDS})
-        stop()
-        os._exit(0)
+        self.stop()
+        os._exit(_code_at_end)
 
 
 class ThreadedServer:
@@ -326,6 +410,7 @@ class ThreadedServer:
 
     def __init__(self, address: Address, app: WSGIApplication, *, threads: int = VENUE_THREADS) -> None:
         self._server = _VenueServer(address, app, threads)
+        self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> Address:
@@ -336,8 +421,14 @@ class ThreadedServer:
     def start(self) -> None:
         """Listen, and serve in threads that never hold up the end of the process. Raises OSError when the address cannot be had."""
         listening: Future[None] = Future()
-        threading.Thread(target=self._run, args=(listening,), name="venue's side", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(listening,), name="venue's side", daemon=True)
+        self._thread.start()
         listening.result()
+
+    @property
+    def is_alive(self) -> bool:
+        """Its threads run: one that dies ends the loop that accepts."""
+        return self._thread is not None and self._thread.is_alive() and self._server.gate.is_alive()
 
     def stop(self) -> None:
         """Refuse connections, let running requests end for VENUE_STOP_SECONDS, cut off the rest."""
@@ -348,6 +439,7 @@ class ThreadedServer:
     def _run(self, listening: Future[None]) -> None:
         try:
             self._server.prepare()  # Its threads are daemons because this one is.
+            self._server.gate.start()
         except OSError as error:
             listening.set_exception(error)
             return
@@ -375,6 +467,12 @@ class _VenueConnection(HTTPConnection):
         if self.has_slot:
             self.has_slot = False
             self.server.slots.release()
+            self.server.waiting.pop(self, None)
+
+    def cut_off(self) -> None:
+        """End the wait for what the client does not send; the thread then finds the body cut short."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RD)
 
 
 class _VenueServer(wsgi.Server):
@@ -400,6 +498,9 @@ class _VenueServer(wsgi.Server):
             accepted_queue_timeout=0,  # A full queue answers 503 at once instead of stopping the loop that accepts.
         )
         self.slots = threading.BoundedSemaphore(max(1, threads // 2))
+        self.waiting: dict[_VenueConnection, float] = {}
+        """Those with a slot, and how long they may have it."""
+        self.gate = threading.Thread(target=self._watch_slow_clients, name="venue's gate", daemon=True)
         self._half_sent: dict[_VenueConnection, float] = {}
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
@@ -409,10 +510,6 @@ class _VenueServer(wsgi.Server):
         self.socket = listener
         self.bind_addr = listener.getsockname()[:2]
         return listener
-
-    def serve(self) -> None:
-        threading.Thread(target=self._recheck_half_sent, name="venue's gate", daemon=True).start()
-        super().serve()
 
     def process_conn(self, conn: _VenueConnection) -> None:
         """Cheroot's word for: this connection is new, or has something to read."""
@@ -446,15 +543,19 @@ class _VenueServer(wsgi.Server):
 
     def _enqueue_with_slot(self, conn: _VenueConnection) -> bool:
         conn.has_slot = self.slots.acquire(blocking=False)
-        if conn.has_slot:
+        if has_slot := conn.has_slot:
+            self.waiting[conn] = time.monotonic() + BODY_SECONDS
             super().process_conn(conn)
-        return conn.has_slot
+        return has_slot  # By now a thread may be through with it.
 
-    def _recheck_half_sent(self) -> None:
+    def _watch_slow_clients(self) -> None:
         while self.ready:
             time.sleep(RECHECK_SECONDS)
             for conn in list(self._half_sent):
                 self._recheck(conn)
+            for conn, deadline in list(self.waiting.items()):
+                if time.monotonic() > deadline:
+                    conn.cut_off()
         for conn in list(self._half_sent):
             conn.close()
 

@@ -97,6 +97,8 @@ class Settings:
     verify_s: int
     max_body: int
     max_depth: int
+    requests_per_second: int
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     env: Literal["production", "test"]
     origins: Mapping[str, Origin]
 
@@ -375,6 +377,10 @@ def _parse_list(text: str) -> tuple[str, ...]:
     return _parse_entries(text, _parse_visible)
 
 
+def _parse_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return _parse_entries(text, ipaddress.ip_network)
+
+
 def _parse_tokens(text: str) -> tuple[Token, ...]:
     tokens = _parse_entries(text, _parse_token)
     _refuse_unless(len({token.token for token in tokens}) == len(tokens))  # One token cannot mean two people.
@@ -439,6 +445,8 @@ _WORKERS = _whole(1, 256)
 _PACE = _whole(1, 1_000)
 _BODY = _whole(1_024, 16_777_216)
 _DEPTH = _whole(8, 256)
+_RATE = _whole(10, 100_000)
+_NETWORKS = Kind("a comma list of IP addresses or networks such as 10.0.0.0/8", _parse_networks, is_list=True)
 
 # fmt: off
 ROWS = (
@@ -481,6 +489,8 @@ ROWS = (
     Row("VERIFY_S",           _HORIZON,      "21600",                 "period of verifying the whole journal in the background"),
     Row("MAX_BODY",           _BODY,         "1048576",               "bytes of inbound JSON"),
     Row("MAX_DEPTH",          _DEPTH,        "32",                    "nesting of inbound JSON"),
+    Row("REQUESTS_PER_SECOND", _RATE,        "2000",                  "requests a second that one address may make, on either side"),
+    Row("TRUSTED_PROXIES",    _NETWORKS,     "",                      "proxies whose X-Forwarded-For says who calls"),
     Row("ENV",                _ENV,          "production",            "test permits plain http on loopback and no EPOS credentials"),
 )
 # fmt: on

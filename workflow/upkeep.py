@@ -78,6 +78,11 @@ class Upkeep:
             pass
         return verifier.found.first_bad
 
+    @property
+    def is_alive(self) -> bool:
+        """Both run, or have not begun yet."""
+        return all(thread.is_alive() or thread.ident is None for thread in self._threads)
+
     def start(self) -> None:
         """Begin both."""
         for thread in self._threads:

@@ -106,7 +106,8 @@ ERRORS = {
     409: "The present state does not allow it",
     413: "The body is too long",
     415: "Not plain application/json in UTF-8",
-    503: "Nothing can be made durable; nothing was changed",
+    429: "Too many requests, or too many wrong credentials, of this address",
+    503: "Nothing can be made durable, or too many requests at once; nothing was changed",
 }
 
 
@@ -176,6 +177,7 @@ class Call:
             409: self.refuses,
             413: self.request is not None,
             415: self.request is not None,
+            429: self.security,
             503: self.stores,
         }
         return tuple(status for status, is_answered in answered.items() if is_answered)
@@ -255,7 +257,7 @@ def _in_header(header: Parameter) -> Schema:
 
 
 def _error(status: int) -> Schema:
-    names = ["X-Trace-Id", "Retry-After"] if status == 503 else ["X-Trace-Id"]
+    names = ["X-Trace-Id", "Retry-After"] if status in {429, 503} else ["X-Trace-Id"]
     return {
         "description": ERRORS[status],
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},

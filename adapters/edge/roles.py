@@ -8,19 +8,23 @@ from flask import Flask, g, request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from adapters.edge.credentials import Actor, Role, Tokens
+from adapters.edge.limits import Guesses
 
 
-def install_tokens(app: Flask, tokens: Tokens) -> None:
-    """Let the application know who calls before each request."""
+def install_tokens(app: Flask, tokens: Tokens, guesses: Guesses) -> None:
+    """Let the application ask who calls; who guesses tokens is throttled."""
 
     @app.before_request
     def identify() -> None:
-        g.actor = tokens.actor(request.headers.get("Authorization"))
+        g.identify = lambda: guesses.judge(request.headers.get("Authorization"), tokens.actor)
 
 
 def require(role: Role) -> str:
-    """The actor as the journal names it (`till:till-1`). Raises Unauthorized without a token of ours, Forbidden without the role."""
-    actor = cast("Actor | None", g.get("actor"))
+    """The actor as the journal names it (`till:till-1`).
+
+    Raises Unauthorized without a token of ours, Forbidden without the role, TooManyRequests after too many guesses.
+    """
+    actor = cast("Actor | None", g.identify())
     if actor is None:
         raise Unauthorized("a bearer token of this venue is needed")
     if not actor.may(role):

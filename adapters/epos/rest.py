@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from flask import Flask, Response, request
-from werkzeug.exceptions import Unauthorized
+from werkzeug.exceptions import ServiceUnavailable, Unauthorized
 
 from adapters.edge import BasicCredentials, api_page, error_answer, install, json_body, trace_id
 from adapters.edge.answers import raw_body
+from adapters.edge.limits import BUSY_SECONDS, Guesses
 from adapters.edge.strict_json import convert, read_json
 from adapters.edge.wire import EventRequestBody
 from adapters.epos.document import dojo_document
@@ -24,6 +26,8 @@ T = TypeVar("T")
 OPEN_ENDPOINTS = frozenset({"healthz", "webhook"})
 """Neither takes credentials: the one needs none, the other is signed."""
 PUBLIC_ENDPOINTS = OPEN_ENDPOINTS | api_page.ENDPOINTS
+WEBHOOK_BODIES = 64
+"""Bodies of webhooks that are read at once: a body that stalls holds a thread, and here anybody may send one."""
 
 _SLASHES = re.compile("/{2,}")
 
@@ -40,6 +44,7 @@ class RestSettings:
     """Who may call (None: anybody, only for tests), and the limits of a body."""
 
     credentials: BasicCredentials | None
+    guesses: Guesses
     max_body: int
     max_depth: int
     webhook_secrets: tuple[str, ...] = ()
@@ -50,7 +55,7 @@ def make_app(handlers: Handlers, settings: RestSettings) -> Flask:
     app = Flask("tillproof.epos", static_folder=None)
     app.url_map.merge_slashes = False
     install(app)
-    app.before_request(lambda: _authenticate(settings.credentials))
+    app.before_request(lambda: _authenticate(settings))
 
     def body(type_: type[T]) -> T:
         return json_body(type_, max_body=settings.max_body, max_depth=settings.max_depth)
@@ -80,6 +85,8 @@ def _caller() -> Caller:
 
 
 def _route_events(app: Flask, handlers: Handlers, settings: RestSettings) -> None:
+    places = threading.BoundedSemaphore(WEBHOOK_BODIES)
+
     @app.post("/v1/events")
     def handle_event() -> Response:
         """Credentials were checked; a signature is only where Dojo sends one, and must then be good (contract §5.3)."""
@@ -90,13 +97,19 @@ def _route_events(app: Flask, handlers: Handlers, settings: RestSettings) -> Non
 
     @app.post("/webhooks/dojo")
     def webhook() -> Response:
-        raw = raw_body(settings.max_body)
+        if not places.acquire(blocking=False):
+            raise ServiceUnavailable("too many webhooks at once", retry_after=BUSY_SECONDS)
+        try:
+            raw = raw_body(settings.max_body)
+        finally:
+            places.release()
         _check_signature(raw, settings)
         return _json(handlers.handle_event(_event(raw, settings), "webhook"))
 
 
 def _check_signature(raw: bytes, settings: RestSettings) -> None:
     if not is_signed(raw, request.headers.get("dojo-signature"), settings.webhook_secrets):
+        settings.guesses.refused("signature")
         raise Unauthorized("the signature is missing, or is not by a secret of this venue")
 
 
@@ -122,8 +135,10 @@ def make_closed_app(reason: str) -> Flask:
     return app
 
 
-def _authenticate(credentials: BasicCredentials | None) -> Response | None:
-    if credentials is None or request.endpoint in PUBLIC_ENDPOINTS or credentials.matches(request.headers.get("Authorization")):
+def _authenticate(settings: RestSettings) -> Response | None:
+    if settings.credentials is None or request.endpoint in PUBLIC_ENDPOINTS:
+        return None
+    if settings.guesses.judge(request.headers.get("Authorization"), settings.credentials.matches):
         return None
     return error_answer(
         401, "these are not the credentials that were registered", trace_id(), {"WWW-Authenticate": 'Basic realm="tillproof"'}

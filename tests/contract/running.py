@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -52,11 +53,16 @@ def eventually(claim: Callable[[], T], seconds: float = PATIENCE) -> T:
     return found
 
 
+PORTS = range(10_000, 32_000)
+"""Below those that the kernel hands out: a port that is free for a moment is so until somebody here takes it."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has. Drawn at random, since several processes draw at once."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port := secrets.choice(PORTS)))
+            return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,13 @@ class Service:
 
     def start(self, *, ready: int = 200, **options: Any) -> Service:
         """Start, and wait until `/readyz` answers with `ready`."""
+        before = self.log_path.stat().st_size if self.log_path.exists() else 0
         process = self.launch(**options)
 
         def is_ready() -> bool:
             assert process.poll() is None, f"serve ended with {process.returncode}:\n{self.log_path.read_text()}"
+            if b'"address bound"' not in self.log_path.read_bytes()[before:]:
+                return False  # Whoever answers at its addresses is somebody else.
             with suppress(OSError):
                 return self.open.get("/readyz").status == ready
             return False

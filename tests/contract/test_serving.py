@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from adapters import serving
+from adapters.framing import HEADER_LINES
 from adapters.serving import ThreadedServer
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,8 @@ def app(environ, start_response):
         raise ValueError("from the application")
     if path == "/die":
         os._exit(5)
+    if path == "/end":
+        serving.end_worker(7)
     body = environ["wsgi.input"].read()
     answered.append(path)
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -70,6 +73,16 @@ def build():
         raise RuntimeError("from build")
     while "dawdle" in sys.argv:
         time.sleep(0.01)
+    while "deaf" in sys.argv:
+        try:
+            time.sleep(0.01)
+        except SystemExit:
+            pass
+    if "forgetful" in sys.argv:
+        try:
+            time.sleep(60)
+        except SystemExit:
+            pass
     return serving.Running(app, stop)
 
 
@@ -78,6 +91,9 @@ if __name__ == "__main__":
         setattr(serving, name, float(value) if "." in value else int(value))
     if "spawn" in sys.argv:
         multiprocessing.set_start_method("spawn")
+    if "slow-fork" in sys.argv:
+        forked = logging.getLogger("test").info
+        os.register_at_fork(after_in_child=lambda: time.sleep(2), after_in_parent=lambda: forked("forked"))
     if "nohup" in sys.argv:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(sys.stderr, "INFO", SystemClock())
@@ -323,6 +339,65 @@ def test_a_header_that_does_not_end_is_closed_after_its_time(serve):
     assert everything_from(connect(served.address)) == b""
 
 
+def test_a_header_on_dojos_side_is_limited_in_length_and_lines(serve):  # A12
+    address = serve().address
+    for header in (b"X: " + b"x" * 4 * serving.READ_BYTES, b"".join(b"X-%d: x\r\n" % number for number in range(1_000))):
+        assert b" 431 " in everything_from(send(address, b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n"))[:20]
+
+
+def test_more_connections_than_threads_that_send_nothing_keep_nobody_waiting_and_are_closed(serve):  # A12
+    address = serve("HEADER_SECONDS=4").address
+    with contextlib.ExitStack() as slow:
+        idle = [slow.enter_context(send(address, unfinished)) for unfinished in (b"", b"GET / HTTP/1.1\r\nHo") for _ in range(300)]
+        began = time.monotonic()
+        body_of(get(address))
+        assert time.monotonic() - began < 2
+        for connection in idle:
+            assert everything_from(connection) == b""
+
+
+def test_a_worker_that_wants_to_end_is_drained_and_its_exit_code_is_the_programs(serve):  # K13
+    served = serve()
+    waiting = send(served.address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    served.line("request begun")
+    body_of(get(served.address, "/end"))
+    body_of(everything_from(waiting))
+    assert served.ended() == 7
+    assert served.line("stop called")["answered"] == "/end,/slow"
+
+
+@pytest.mark.parametrize("word", ["deaf", "forgetful"])
+def test_an_order_to_stop_that_the_start_swallows_still_ends_with_0(serve, word):  # K16
+    """`deaf`: the start goes on in spite of it. `forgetful`: it is over, and only then was the order lost, as Granian may do."""
+    served = serve(word)
+    served.line("build begun")
+    served.process.send_signal(signal.SIGTERM)
+    assert served.ended() == 0
+    assert [line["event"] for line in served.lines if line["level"] != "INFO"] == []
+
+
+def test_an_order_to_stop_right_after_the_fork_ends_with_0(serve):  # K16
+    served = serve("slow-fork")
+    served.line("forked")
+    served.process.send_signal(signal.SIGTERM)
+    assert served.ended() == 0
+    assert [line["event"] for line in served.lines if line["level"] != "INFO"] == []
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_second_order_to_stop_changes_nothing(serve, second):  # K16
+    served = serve()
+    waiting = send(served.address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    worker = int(body_of(get(served.address)).split()[0])
+    served.line("request begun")
+    for signum in (signal.SIGTERM, second):
+        os.kill(worker, signal.SIGINT)  # As Ctrl-C in a terminal, which reaches both processes.
+        served.process.send_signal(signum)
+    body_of(everything_from(waiting))
+    assert served.ended() == 0
+    assert [line["event"] for line in served.lines].count("stop called") == 1
+
+
 # The venue's side: threads.
 
 
@@ -339,6 +414,8 @@ class Venue:
             self.release.wait(PATIENCE)
         if environ["PATH_INFO"] == "/raise":
             raise ValueError("from the application")
+        if environ["PATH_INFO"] == "/exit":
+            raise SystemExit
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         answer = str(len(body)).encode()
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
@@ -437,7 +514,35 @@ def test_a_connection_of_the_venues_side_that_sends_no_header_is_closed_after_it
 
 def test_a_header_beyond_the_limit_is_refused(start):
     header = b"GET / HTTP/1.1\r\nX: " + b"x" * serving.REFUSABLE_BYTES
-    assert everything_from(send(start().address, header)).startswith(b"HTTP/1.1 413")
+    assert everything_from(send(start().address, header)).startswith(b"HTTP/1.1 431")
+
+
+def test_a_header_of_too_many_lines_is_refused(start):  # A12
+    header = b"".join(b"X-%d: x\r\n" % number for number in range(HEADER_LINES + 1))
+    assert everything_from(send(start().address, b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_that_drips_is_cut_off_after_its_time(start, monkeypatch):  # A12
+    monkeypatch.setattr(serving, "BODY_SECONDS", 1)
+    began = time.monotonic()
+    with send(start().address, POST.replace(b": 5", b": 10000")) as connection, contextlib.suppress(OSError):
+        connection.settimeout(0.1)
+        while time.monotonic() - began < PATIENCE:
+            connection.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                assert not connection.recv(1_024).startswith(b"HTTP/1.1 5")
+                break
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_venues_side_is_alive_until_a_thread_of_it_dies(start):  # K13
+    server = start()
+    assert server.is_alive
+    with contextlib.suppress(ConnectionResetError):
+        get(server.address, "/exit")
+    wait_for(lambda: not server.is_alive)
+    server._thread.join(PATIENCE)
 
 
 def test_half_sent_requests_beyond_the_limit_are_closed_at_once(start, monkeypatch):

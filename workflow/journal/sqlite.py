@@ -100,7 +100,7 @@ class SqliteJournal:
             raise
         self._queue: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.Queue(QUEUE_COMMANDS)
         self._sealed_size = self._database.execute("SELECT coalesce(max(size), 0) FROM checkpoint").fetchone()[0]
-        self._closing = False
+        self._closing = self._closing_to_waiters = False
         self._reads_only = False
         self._disk_failed = False
         self._grown = threading.Condition()
@@ -126,7 +126,13 @@ class SqliteJournal:
     def wait_for_more(self, size: int, seconds: float) -> None:
         """Return once there are more than `size` entries, or after `seconds`."""
         with self._grown:
-            self._grown.wait_for(lambda: self._closing or self._frontier.size > size, timeout=seconds)
+            self._grown.wait_for(lambda: self._closing_to_waiters or self._frontier.size > size, timeout=seconds)
+
+    def let_go(self) -> None:
+        """Let everybody who waits for more go, from now on: a server that stops must not keep a long poll waiting."""
+        with self._grown:
+            self._closing_to_waiters = True
+            self._grown.notify_all()
 
     def seal(self) -> None:
         """Sign a checkpoint of everything that is stored, now."""
@@ -173,8 +179,7 @@ class SqliteJournal:
         if self._closing:
             return
         self._closing = True
-        with self._grown:
-            self._grown.notify_all()
+        self.let_go()
         self._queue.put(None)
         self._thread.join()
         if self._disk_failed:  # To close the database would sync once more what could not be synced.
