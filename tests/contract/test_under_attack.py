@@ -440,6 +440,7 @@ def test_a_server_that_forks_is_refused_before_anything_is_opened(tmp_path):  # 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_journal_that_was_opened_before_a_fork_takes_nothing_from_the_child(tmp_path):  # P3
     venue = Venue(tmp_path)
     try:
