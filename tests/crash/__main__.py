@@ -2,7 +2,7 @@
 
 First every point of both flows, of a first start, of a recovery, and of SQLite's own writing, in a random order; then, until there were
 N kills, random moments under load. Several venues at once, each with a simulator of its own and one journal through all of its kills.
-A violation is printed with its kill and seed, and its journal is kept.
+A violation is printed with its kill and seed, and its journal is kept. Ctrl-C ends it after what is under way.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -100,8 +101,13 @@ def main() -> int:
 
     def take() -> Work | None:
         with next_work:
-            return next(work) if report.total < asked.kills else None
+            return next(work) if report.total < report.wanted else None
 
+    def stop(*_: object) -> None:
+        report.wanted = 0  # What is under way ends as it must, and the figures are told.
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     with ThreadPoolExecutor(asked.venues) as pool:
         for end in [pool.submit(_one_venue_after_the_other, take, report) for _ in range(asked.venues)]:
             end.result()
