@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from adapters.edge.bill_template import read_template
+from adapters.edge.limits import Guesses
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app
 from adapters.epos.signature import sign
@@ -462,7 +463,9 @@ def test_a_signed_webhook_that_comes_again_after_a_year_changes_nothing(tmp_path
         currency="GBP", mode="event", search_days=90, tables_answer="pages", zone=ZoneInfo("UTC"), bill=read_template(None, "The Corner")
     )
     handlers = Handlers(venue.engine, venue.reads, venue.clock, settings)
-    client = make_app(handlers, RestSettings(credentials=None, max_body=10_000, max_depth=32, webhook_secrets=(SECRET,))).test_client()
+    guesses = Guesses("dojo", venue.clock, lambda what: None)
+    rest = RestSettings(credentials=None, guesses=guesses, max_body=10_000, max_depth=32, webhook_secrets=(SECRET,))
+    client = make_app(handlers, rest).test_client()
     venue.create()
     raw = json.dumps(an_event("evt-old", "pi_1")).encode()
 
