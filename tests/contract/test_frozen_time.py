@@ -11,6 +11,7 @@ import pytest
 from freezegun import api, freeze_time
 
 from adapters.edge.bill_template import read_template
+from adapters.edge.limits import Guesses
 from adapters.epos.handlers import Handlers, HandlerSettings
 from adapters.epos.rest import RestSettings, make_app
 from tests.builders import Venue
@@ -65,7 +66,9 @@ class Side:
             bill=read_template(None, "Venue"),
         )
         handlers = Handlers(self.venue.engine, self.venue.reads, self.venue.clock, settings)
-        self.client = make_app(handlers, RestSettings(credentials=None, max_body=1_048_576, max_depth=32, webhook_secrets=())).test_client()
+        guesses = Guesses("dojo", self.venue.clock, lambda what: None)
+        rest = RestSettings(credentials=None, guesses=guesses, max_body=1_048_576, max_depth=32, webhook_secrets=())
+        self.client = make_app(handlers, rest).test_client()
 
     def create(self, name, **changes):
         return self.client.post("/v1/orders", json=an_order(name, **changes))
