@@ -135,10 +135,10 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         following = "free it, or set TILLPROOF_LISTEN to another, then tillproof serve"
-        facts = {"address": _text_of(address), "reason": error.strerror or str(error), "next": following}
+        facts = {"address": text_of(address), "reason": error.strerror or str(error), "next": following}
         logger.critical("address not available", extra=facts)
         return EXIT_UNREACHABLE
-    logger.info("address bound", extra={"address": _text_of(listener.getsockname())})
+    logger.info("address bound", extra={"address": text_of(listener.getsockname())})
     server = _OneWorker(listener)
     try:
         server.serve(target_loader=partial(_load, build, os.getpid(), listener.getsockname()[:2]), wrap_loader=False)
@@ -149,9 +149,9 @@ def serve_in_worker(address: Address, build: Callable[[], Running]) -> int:
 
 
 def end_worker(code: int) -> None:
-    """Have the worker that calls this stopped as by SIGTERM, and the program end with `code`."""
+    """Have the worker that calls this stopped as by SIGTERM, and the program end with `code`; who came first decides with which."""
     global _code_at_end  # noqa: PLW0603  # The process's own, like the code that it ends with.
-    _code_at_end = code
+    _code_at_end = _code_at_end or code
     os.kill(os.getppid(), signal.SIGTERM)
 
 
@@ -256,7 +256,8 @@ def _is_worth_saying(record: logging.LogRecord) -> bool:
     return not any(text in record.getMessage() for text in ("allows spawning up to", "Unexpected exit from worker"))
 
 
-def _text_of(address: tuple[Any, ...]) -> str:
+def text_of(address: tuple[Any, ...]) -> str:
+    """An address as it stands in a URL."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -319,7 +320,7 @@ def _end(stop: Callable[[], None]) -> None:
 def _leave(signum: int, frame: object) -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # A second one must not interrupt what the first one ends.
-    raise SystemExit(0)
+    raise SystemExit(_code_at_end)
 
 
 def _end_with(parent: int) -> None:

@@ -42,6 +42,14 @@ class Request(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_
     """Base of what callers send: immutable, camelCase, unknown fields dropped."""
 
 
+def learn_inbound_types() -> None:
+    """Have msgspec learn every type that threads will parse, on one thread: it does so at first use, and not safely on several at once."""
+    waiting: list[type[Request]] = [Request]
+    for type_ in waiting:  # Grows while it is walked: the types of all adapters descend from Request.
+        waiting += type_.__subclasses__()
+        msgspec.json.Decoder(type_)
+
+
 class EventData(Request, frozen=True, kw_only=True):
     """The intent that an event is about; the texts are empty only in events outside `EVENTS`."""
 

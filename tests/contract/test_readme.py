@@ -370,7 +370,7 @@ def sides(tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "ThreadedServer", Recorder)
-        running = app._start(read_settings({f"{PREFIX}{name}": value for name, value in given.items()}, None))
+        running = app.start(app._parts(read_settings({f"{PREFIX}{name}": value for name, value in given.items()}, None)))
     yield {"Dojo's side": running.app, "the venue's side": built[0]}
     running.stop()
 
