@@ -1,7 +1,7 @@
 """A start: everything is served as soon as the journal can be opened, and until then what can be, without a restart in between.
 
     the journal is          until it can be opened
-      of an older version   nothing is served but MIGRATING, while it is brought up to this one (K10)
+      of an older version   nothing is served but MIGRATING, while it is brought up to this one, or but why it cannot be now (K10)
       not writable now      what can be read of it is served, and it is tried again (S2, S16; S1 and S3 at the start)
       not readable either   nothing is served but why, and it is tried again
       behind its witness    nothing is served but HEAD_REGRESSED, until an operator accepts the loss (S11)
@@ -38,7 +38,7 @@ from workflow.errors import (
     Refused,
     WorkflowError,
 )
-from workflow.journal.condition import JOURNAL_READ_ONLY, Trouble
+from workflow.journal.condition import JOURNAL_READ_ONLY, PASSING, Trouble
 from workflow.journal.connection import is_writable, refuse_foreign
 from workflow.journal.schema import SCHEMA_VERSION
 
@@ -50,7 +50,7 @@ EXIT_DAMAGED = 5
 HEAD_REGRESSED, MIGRATING = "HEAD_REGRESSED", "MIGRATING"
 REOPEN_SECONDS = 1.0
 """How often a journal that could not be opened is tried again."""
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.0
 """How long an order to stop waits for a try that is under way. A migration takes longer, and the next start makes up for it."""
 
 Accept = Callable[[str, str], str]
@@ -112,8 +112,8 @@ class _Start:
         self._trouble: Trouble | None = None
         """Why the journal cannot be written, and since when."""
         self._is_whole = self._awaits_operator = False
-        is_older = _is_older(parts.journal)
-        self._shown = self._migrating() if is_older else self._most()
+        migrates = _is_older(parts.journal) and is_writable(parts.journal)
+        self._shown = self._migrating() if migrates else self._most()
         self._dojo, self._venue = Switch(self._shown.dojo), Switch(self._shown.venue)
         try:
             self._server = _listen(parts, self._venue)
@@ -124,7 +124,7 @@ class _Start:
         if self._is_whole:
             self._shown.begin(self._server)
         else:
-            self._begin_trying(at_once=is_older)
+            self._begin_trying(at_once=migrates)
 
     # -- what can be served
 
@@ -148,7 +148,9 @@ class _Start:
         """It is there and cannot be written now, or for a moment somebody else has it. Of a disk that failed nothing is tried again."""
         if isinstance(error, JournalInUse):
             return self._trouble is not None
-        return not isinstance(error, DiskFailed) and self._parts.journal.exists()
+        if isinstance(error, DiskFailed) or not os.path.lexists(self._parts.journal):
+            return False
+        return getattr(error, "code", "") in PASSING or not _is_older(self._parts.journal)  # A migration that is wrong stays so.
 
     def _migrating(self) -> Opened:
         return self._shut("the journal is being brought up to this version", MIGRATING, "")
@@ -166,6 +168,8 @@ class _Start:
             logger.critical("journal cannot be written", extra=self._parts.why(error))
             code = getattr(error, "code", "") or JOURNAL_READ_ONLY
             self._trouble = Trouble(code=code, since=self._now(), detail=str(error))
+        if _is_older(self._parts.journal):
+            return self._shut("the journal cannot be brought up to this version now", self._trouble.code, self._trouble.detail)
         try:
             return self._parts.read(JournalUnavailable(self._trouble.detail, code=self._trouble.code))
         except HeadRegressed as regressed:
@@ -174,6 +178,7 @@ class _Start:
             return self._shut("the journal can be neither written nor read now", self._trouble.code, str(unreadable))
 
     def _shut(self, told: str, code: str, detail: str) -> Opened:
+        """Nothing, and why: Dojo is `told` so in words."""
         since = self._trouble.since if self._trouble else self._now()
         accept = None if code == MIGRATING else self._accept
         return self._parts.shut(told, Trouble(code=code, since=since, detail=detail), accept)
@@ -237,9 +242,9 @@ class _Start:
 
 
 def _is_older(journal: Path) -> bool:
-    """The journal needs a migration before it can be served, and can be migrated."""
+    """The journal needs a migration before anything of it can be served."""
     with suppress(JournalUnavailable):  # Whoever opens it meets the same.
-        return os.path.lexists(journal) and refuse_foreign(journal) < SCHEMA_VERSION and is_writable(journal)
+        return os.path.lexists(journal) and refuse_foreign(journal) < SCHEMA_VERSION
     return False
 
 

@@ -1,15 +1,15 @@
-"""A start after a crash: what it costs, and that it changes nothing but what is due."""
+"""A start: what it costs after a crash, that it changes nothing but what is due, and what is served where it cannot do all at once."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 import app
 from adapters.cli.doctor import examine
 from tests.bench import Server
-from tests.contract.running import Service, an_event, an_order, eventually, running
+from tests.contract.running import PATIENCE, Service, an_event, an_order, eventually, running, sqlite
 from workflow import replay
 from workflow.clock import SystemClock
 from workflow.journal.connection import connect
@@ -76,3 +76,93 @@ def test_doctor_knows_the_ports_of_the_running_service_for_its_own(tmp_path):
         found = examine(service.environment, tmp_path / "tillproof.toml", app.dojo_client, SystemClock())
 
     assert [(one.level, one.text.split()[0]) for one in found if one.name == "listener"] == [("ok", "LISTEN"), ("ok", "CONSOLE_LISTEN")]
+
+
+# One start that becomes another
+
+NEXT_VERSION = """
+from workflow.journal import schema
+schema.SCHEMA_VERSION = 2
+schema.MIGRATIONS[2] = GIVEN
+import app
+app.main()
+"""
+SHORT = "CREATE TABLE novelty(n INTEGER)"
+ENDLESS = f"{SHORT}; INSERT INTO novelty WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n FROM more) SELECT sum(n) FROM more"
+WRONG = "CREATE TABLE journal(n INTEGER)"
+
+
+def next_version(migration=SHORT):
+    """The arguments of a program of the next version, whose journal needs this migration."""
+    return ["-c", NEXT_VERSION.replace("GIVEN", repr(migration)), "serve"]
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A service of this version that ran, has one order, and was stopped."""
+    service = Service(tmp_path).start()
+    service.dojo.post("/v1/orders", an_order("first"))
+    assert service.stop() == 0
+    yield service
+    service.kill()
+
+
+def readiness(service):
+    """What `/readyz` says, once it listens."""
+    assert service.process.poll() is None, service.log_path.read_text()
+    with suppress(OSError):
+        return service.open.get("/readyz").json["reasons"]
+    return None
+
+
+def critical(service):
+    return [line["event"] for line in service.log() if line["level"] == "CRITICAL"]
+
+
+def lose_an_entry(service):
+    with service.witness.open("a") as witness:
+        witness.write(f"{service.reads.size() + 1} {'0' * 64}\n")
+
+
+def test_a_second_server_of_a_newer_version_exits_4_and_the_first_serves_on(stopped, tmp_path):  # P1
+    first, second = stopped.start(), Service(tmp_path)
+    second.log_path = tmp_path / "second.log"
+
+    second.launch(next_version())
+
+    assert second.exit_code(4 * PATIENCE) == 4
+    assert critical(second) == ["journal in use"]
+    assert first.dojo.post("/v1/orders", an_order("second")).status == 200
+
+
+def test_an_older_journal_that_lacks_entries_waits_for_an_operator_and_is_migrated_then(stopped):  # K10 S11
+    lose_an_entry(stopped)
+    stopped.launch(next_version())
+    eventually(lambda: readiness(stopped) == ["HEAD_REGRESSED"], 4 * PATIENCE)
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(1,)]]
+
+    accepted = stopped.operator.post("/api/resolve", {"action": "accept_lost_tail", "reason": "disk replaced"})
+
+    assert accepted.status == 200
+    assert readiness(stopped) == []
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(2,)]]
+    assert stopped.dojo.post("/v1/orders", an_order("second")).status == 200
+    assert stopped.stop() == 0
+
+
+def test_an_order_to_stop_does_not_wait_for_a_migration(stopped):  # K10 K16
+    stopped.launch(next_version(ENDLESS))
+    eventually(lambda: readiness(stopped) == ["MIGRATING"], 4 * PATIENCE)
+
+    assert stopped.stop() == 0
+
+    assert sqlite(stopped.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(1,)], []]
+
+
+def test_a_migration_that_is_wrong_ends_with_3_and_leaves_the_journal_to_the_older_version(stopped):  # K10
+    stopped.launch(next_version(WRONG))
+
+    assert stopped.exit_code(4 * PATIENCE) == 3
+    assert critical(stopped) == ["not started"]
+    stopped.start()
+    stopped.assert_whole()
