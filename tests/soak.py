@@ -14,6 +14,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -58,7 +59,8 @@ WITNESS_LINE_BYTES = 96
 REQUEST_SECONDS = 5.0
 """A request of Dojo's that is answered at all is answered within this."""
 
-UNSETTLED = ORDER.groups["unsettled"].split()
+UNSETTLED = (json.dumps(ORDER.groups["unsettled"].split()),)
+WAITING = "status IN ('pending', 'leased', 'paused')"
 HEADERS = {"Authorization": f"Basic {KEY}", "version": "2026-02-27"}
 
 PLANS = (
@@ -356,21 +358,25 @@ def _come_to_rest(service: Service, sandbox: Sandbox, report: Report) -> None:
 
 def _await_outbox(service: Service) -> None:
     deadline = time.monotonic() + QUIET_SECONDS
-    waiting = "SELECT 1 FROM outbox WHERE status IN ('pending', 'leased', 'paused') LIMIT 1"
-    while service.reads.rows(waiting) and time.monotonic() < deadline:
+    while service.reads.rows(f"SELECT 1 FROM outbox WHERE {WAITING} LIMIT 1") and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
 def _silent(service: Service) -> list[str]:
-    """Given-up tasks of which nobody was ever told (I8)."""
+    """Given-up tasks of which nobody was ever told (I8), and orders under way that nothing and nobody will look at again (I20)."""
     told = "SELECT order_id, payment_intent_id FROM journal WHERE kind = 'attention' AND trigger = 'raise'"
     dead = service.reads.rows(f"SELECT id FROM outbox WHERE status = 'dead' AND (order_id, intent_id) NOT IN ({told})")
-    return [f"task {task_id} is dead, and nobody was told" for (task_id,) in dead]
+    looked_at = f"SELECT order_id FROM attention UNION SELECT order_id FROM watch UNION SELECT order_id FROM outbox WHERE {WAITING}"
+    stuck = f"SELECT id, state FROM orders WHERE state IN (SELECT value FROM json_each(?)) AND id NOT IN ({looked_at})"
+    return [
+        *(f"task {task_id} is dead, and nobody was told" for (task_id,) in dead),
+        *(f"order {order_id} is {state}, and nothing looks at it again" for order_id, state in service.reads.rows(stuck, UNSETTLED)),
+    ]
 
 
 def _unsettled(service: Service) -> list[str]:
     """Orders that are still under way (I20): nothing is left that would explain it, but attention that is no longer about a dead task."""
-    rows = service.reads.rows("SELECT id, state FROM orders WHERE state IN (SELECT value FROM json_each(?))", (json.dumps(UNSETTLED),))
+    rows = service.reads.rows("SELECT id, state FROM orders WHERE state IN (SELECT value FROM json_each(?))", UNSETTLED)
     told = {order for (order,) in service.reads.rows("SELECT order_id FROM attention WHERE code != 'OUTBOX_DEAD'")}
     return [f"order {order_id} is {state} without attention" for order_id, state in rows if order_id not in told]
 
@@ -433,10 +439,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the dice (%(default)s)")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that the service ends too.
-    with tempfile.TemporaryDirectory() as folder:
-        report = soak(Path(folder), seconds=asked.seconds, seed=asked.seed)
+    folder = Path(tempfile.mkdtemp(prefix="tillproof-soak-"))
+    report = soak(folder, seconds=asked.seconds, seed=asked.seed)
     print("\n".join(report.lines()))
-    return 1 if report.violations else 0
+    if report.violations:
+        print(f"kept       {folder}: the journal and the log")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":

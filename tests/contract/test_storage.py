@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import Venue
+from tests.contract.disks import disk, fill, make_room, remount  # noqa: F401
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
 from workflow.journal.driver import sqlite3
 
@@ -39,33 +40,6 @@ def make(tmp_path):
     yield service
     for one in made:
         one.kill()
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A disk of 24 MiB, mounted; its remounting is the test's."""
-    folder = tmp_path / "disk"
-    folder.mkdir(mode=0o700)
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("a disk of its own can be mounted by root alone, on Linux")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder):
-    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-        while True:
-            filler.write(b"x" * 4096)
-
-
-def make_room(folder):
-    (folder / "filler").unlink()
-
-
-def remount(folder, how):
-    """Once nobody has a file there open for writing: a process that was killed may still be about to end."""
-    eventually(lambda: subprocess.run(["mount", "-o", f"remount,{how}", folder], capture_output=True, check=False).returncode == 0)
 
 
 def reasons(service):

@@ -32,7 +32,7 @@ from workflow.errors import (
     JournalUnavailable,
     WorkflowError,
 )
-from workflow.journal.condition import DISK_FULL, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
+from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
 from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import sync_directory
@@ -60,8 +60,6 @@ ROOM_BYTES = 1024 * 1024
 """A disk with less room than this is still full, although a small write may find a place."""
 _REPORTS_WAL = sqlite3.sqlite_version_info >= (3, 51)
 """Whether SQLite says how long the WAL is without doing anything; an older one checkpoints by itself, and hides its errors."""
-_WRITE_FAILED = 778  # SQLITE_IOERR_WRITE
-_SHM_FAILED = frozenset({4618, 4874, 5386})  # SQLITE_IOERR_SHMOPEN, _SHMSIZE, _SHMMAP
 
 
 class SqliteJournal:
@@ -313,19 +311,19 @@ class SqliteJournal:
         self._connection.execute("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     def _met(self, error: sqlite3.Error, told: str) -> WorkflowError:
-        """What callers get for an error of the database's, which the condition remembers. A DiskFailed must end the process."""
-        failure, code = translated(error, told), getattr(error, "sqlite_errorcode", 0)
+        """What callers get for an error of the database's, which the condition remembers.
+
+        A DiskFailed must end the process, whatever it was: the bundled driver does not tell a sync that failed from a write or a lock.
+        """
+        failure = translated(error, told)
         if isinstance(failure, DiskFailed):
-            if code == _WRITE_FAILED and not is_writable(self.path):
-                failure = JournalReadOnly(str(failure))
-            elif code in _SHM_FAILED and not self._has_room():
-                failure = JournalUnavailable(str(failure), code=DISK_FULL)
+            return failure
         if isinstance(failure, JournalDamaged):
             self.condition.begin(JOURNAL_DAMAGED, str(failure))
             return JournalUnavailable(str(failure), code=JOURNAL_DAMAGED)
-        if isinstance(failure, JournalUnavailable) and failure.code and not isinstance(failure, DiskFailed):
+        if isinstance(failure, JournalUnavailable) and failure.code:
             self.condition.begin(failure.code, str(error))
-        elif not isinstance(failure, DiskFailed):
+        else:
             logger.error("commit failed", extra={"error": str(error)})
         return failure
 
