@@ -25,6 +25,7 @@ from workflow.journal.transaction import (
     booking_table_rows,
     lock_row,
     order_row,
+    order_row_as_read,
     payment_row,
     venue_row,
 )
@@ -163,7 +164,7 @@ def _move_task(tasks: dict[str, tuple[str, str, str, str]], task_id: str, status
 def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     """Stored rows that the entries do not explain, and the other way round."""
     orders = {(order.id,): order_row(order, rebuilt.hashes[order.id]) for order in rebuilt.orders.values()}
-    yield from _compare(reads, "orders", "SELECT * FROM orders", orders, 1)
+    yield from _compare(reads, "orders", "SELECT * FROM orders", orders, 1, order_row_as_read)
     mine = [(order, intent) for order in rebuilt.orders.values() for intent, payment in order.payments.items() if not payment.detached]
     payments = {(intent,): payment_row(order, intent) for order, intent in mine}
     yield from _compare(reads, "payments", "SELECT * FROM payments", payments, 1)
@@ -183,9 +184,16 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)
 
 
-def _compare(reads: SqliteReads, table: str, sql: str, expected: dict[Any, tuple[Any, ...]], key_columns: int) -> Iterator[str]:
+def _compare(
+    reads: SqliteReads,
+    table: str,
+    sql: str,
+    expected: dict[Any, tuple[Any, ...]],
+    key_columns: int,
+    as_read: Callable[[tuple[Any, ...]], tuple[Any, ...]] = lambda row: row,
+) -> Iterator[str]:
     unseen = dict(expected)
-    for row in reads.stream(sql):
+    for row in map(as_read, reads.stream(sql)):
         key = tuple(row[:key_columns])
         wanted = unseen.pop(key, None)
         if wanted is None:
