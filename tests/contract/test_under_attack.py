@@ -202,6 +202,24 @@ UNFINISHED = {
 }
 
 
+def stall(slow, port, unfinished):
+    """Send what does not end, on a connection that stays open as long as `slow`."""
+    slow.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)).sendall(unfinished.encode())
+
+
+def once_full(slow, service, stalled, ask, *, empty):
+    """The answer to `ask` when no place is left; `empty` is its status until then.
+
+    Who asks may itself have the last place for a moment, in which what stalls is turned away: so one more is sent before each question.
+    """
+
+    def answer():
+        stall(slow, service.ports[0], stalled)
+        return reply if (reply := ask()).status != empty else None
+
+    return eventually(answer)
+
+
 @SIDES
 @pytest.mark.parametrize("kind", UNFINISHED)
 def test_health_and_orders_are_answered_beside_slow_clients(service, side, kind):  # A12
@@ -217,19 +235,18 @@ def test_health_and_orders_are_answered_beside_slow_clients(service, side, kind)
         many = 150  # More than AT_ONCE of Dojo's own, without a proxy that buffers, are told to come back.
     with ExitStack() as slow:
         for _ in range(many):
-            connection = slow.enter_context(socket.create_connection(("127.0.0.1", service.ports[side]), PATIENCE))
-            connection.sendall(unfinished.encode())
+            stall(slow, service.ports[side], unfinished)
         assert seconds_of_health(service.ports[side]) < HEALTHY_SECONDS
         ordered = service.dojo.post("/v1/orders", an_order(f"{side}-{kind}")) if side == 0 else service.till.post("/till/orders", a_bill())
         assert ordered.status == 200
 
 
 def test_more_of_dojos_own_bodies_than_there_are_places_leave_room_to_say_no(service):  # A12 A13
-    stalled = UNFINISHED["body"].replace("{orders}", "/v1/orders").replace("{right}", service.dojo.authorization).encode()
+    stalled = UNFINISHED["body"].replace("{orders}", "/v1/orders").replace("{right}", service.dojo.authorization)
     with ExitStack() as slow:
         for _ in range(BLOCKING_THREADS + 40):
-            slow.enter_context(socket.create_connection(("127.0.0.1", service.ports[0]), PATIENCE)).sendall(stalled)
-        refused = eventually(lambda: reply if (reply := service.dojo.get("/v1/areas")).status != 200 else None)
+            stall(slow, service.ports[0], stalled)
+        refused = once_full(slow, service, stalled, lambda: service.dojo.get("/v1/areas"), empty=200)
         assert (refused.status, refused.headers["retry-after"], refused.json["errorType"]) == (503, "1", "UnexpectedError")
         assert seconds_of_health(service.ports[0]) < HEALTHY_SECONDS
     eventually(lambda: service.dojo.get("/v1/areas").status == 200)
@@ -237,11 +254,11 @@ def test_more_of_dojos_own_bodies_than_there_are_places_leave_room_to_say_no(ser
 
 
 def test_webhooks_beyond_their_places_are_asked_to_come_back_and_dojo_is_served(service):  # A12
-    stalled = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo").encode()
+    stalled = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo")
     with ExitStack() as slow:
         for _ in range(WEBHOOK_BODIES):
-            slow.enter_context(socket.create_connection(("127.0.0.1", service.ports[0]), PATIENCE)).sendall(stalled)
-        refused = eventually(lambda: reply if (reply := service.dojo.post("/webhooks/dojo", {})).status != 401 else None)
+            stall(slow, service.ports[0], stalled)
+        refused = once_full(slow, service, stalled, lambda: service.dojo.post("/webhooks/dojo", {}), empty=401)
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert service.dojo.post("/v1/events", an_event("evt-beside", "pi_beside")).status == 200
     eventually(lambda: service.dojo.post("/webhooks/dojo", {}).status == 401)
@@ -267,24 +284,25 @@ def test_a_body_without_end_is_refused_before_it_has_cost_much(service, side):  
 
 
 def test_a_flood_is_turned_away_early_health_answers_and_afterwards_all_is_well(make):  # A13
-    service = make(REQUESTS_PER_SECOND=50).start()
-    until, statuses = time.monotonic() + 2.0, Counter()
+    service = make(REQUESTS_PER_SECOND=10).start()
+    until = time.monotonic() + 1.0
 
-    def flood(number):
-        request = [("/v1/areas", {"Authorization": service.dojo.authorization})] * 20
+    def flood():
+        request, statuses = [("/v1/areas", {"Authorization": service.dojo.authorization})] * 20, Counter()
         while time.monotonic() < until:
             statuses.update(status for status, _ in ask_often(service.ports[0], request))
+        return statuses
 
     with ThreadPoolExecutor(8) as pool:
-        clients = [pool.submit(flood, number) for number in range(8)]
+        clients = [pool.submit(flood) for _ in range(8)]
         assert seconds_of_health(service.ports[0]) < HEALTHY_SECONDS
         assert seconds_of_health(service.ports[1]) < HEALTHY_SECONDS
-        for client in clients:
-            client.result(PATIENCE)
+        statuses = sum((client.result(PATIENCE) for client in clients), Counter())
     assert set(statuses) == {200, 429}
-    assert statuses[429] > statuses[200] > 50
-    eventually(lambda: service.dojo.post("/v1/orders", an_order("after")).status == 200, seconds=10)
+    assert statuses[429] > statuses[200] >= 10
+    # Read before anything else is asked of Dojo's side, which might be turned away as well.
     assert f'reason="rate",side="dojo"}} {statuses[429]}.0' in service.open.get("/metrics").body.decode()
+    eventually(lambda: service.dojo.post("/v1/orders", an_order("after")).status == 200, seconds=10)
 
 
 def test_ten_thousand_copies_of_an_event_leave_one(make):  # D15 I15
