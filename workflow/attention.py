@@ -86,7 +86,10 @@ def _concern(row: StoredAttention, order: Order | None) -> Concern:
 
 
 def _paid_not_on_till(concern: Concern, order: Order) -> int | None:
-    """Minor units that the customer paid and the till does not have; 0 where nobody read how much, None where it is not so."""
+    """Minor units that the customer paid and the till does not have; 0 where nobody read how much, None where it is not so.
+
+    What was read as given back in full is with the customer, whatever else is wrong with it.
+    """
     payment = order.payments.get(IntentId(concern.payment_intent_id))
     if payment is None:
         taken = (each for each in order.payments.values() if each.state in TAKEN | COUNTED and not each.is_disputed)
@@ -94,7 +97,7 @@ def _paid_not_on_till(concern: Concern, order: Order) -> int | None:
     if concern.code not in ALWAYS_PAID | {payment.mismatch, payment.refused_for} or not payment.is_taken_at_dojo:
         return None
     paid, tips, refunded = payment.differing or (*payment.gross, payment.refunded)
-    return _net(paid + tips, refunded)
+    return None if refunded and refunded >= paid + tips else _net(paid + tips, refunded)
 
 
 def _net(gross: int, refunded: int) -> int:

@@ -214,8 +214,11 @@ def overdue(order: Order, intent_id: IntentId, out_of_patience: frozenset[str]) 
         found["PAID_NOT_ON_TILL", intent_id] = f"Dojo said that it took the money of intent {intent_id}, and it could not be read since"
     if "UNDERPAID" in out_of_patience and order.is_underpaid:
         found["UNDERPAID", ""] = f"{order.paid} of {order.total} is paid; of intent {intent_id} less was captured than it was made for"
+    status = order.payments[intent_id].status
     if "STATUS_LIE" in out_of_patience:
-        found["STATUS_LIE", intent_id] = f"an event said Captured, intent {intent_id} reads {order.payments[intent_id].status} ever since"
+        found["STATUS_LIE", intent_id] = f"Dojo said more of intent {intent_id} than it shows: it reads {status} ever since"
+    elif "HOLD" in out_of_patience:
+        found["STATUS_LIE", intent_id] = f"intent {intent_id} reads {status} still, and Dojo should have let its hold go by now"
     return {key: detail for key, detail in found.items() if not order.is_settled_by_a_person(*key)}
 
 
@@ -231,8 +234,8 @@ def _standing(order: Order) -> dict[tuple[str, str], str]:
     if order.status == FAILED and not order.is_final:
         taken = Money(sum(p.gross[0] for p in order.payments.values() if p.state in TAKEN | COUNTED), order.currency)
         wanted["PAID_BUT_REFUSED", ""] = f"the till refused an order for which Dojo took {taken}"
-    for payment in filter(_ran_out, ours):
-        if order.paid.value < order.total.value and order.state not in _CALLED_OFF and order.status != FAILED:
+    for payment in filter(ran_out, ours):
+        if not order.was_covered(without=payment.intent_id) and order.state not in _CALLED_OFF and order.status != FAILED:
             wanted["AUTH_EXPIRED", payment.intent_id] = f"the hold of intent {payment.intent_id} ran out, and Dojo gave the money back"
     if order.is_final and any(payment.state in HELD for payment in order.payments.values()):
         wanted["CANCEL_PENDING_REVERSAL", ""] = f"the order is {order.state}, and Dojo holds money for it"
@@ -242,7 +245,7 @@ def _standing(order: Order) -> dict[tuple[str, str], str]:
 _CALLED_OFF = frozenset(row.target for row in ORDER.transitions if row.when in ("cancel", "fail"))
 
 
-def _ran_out(payment: Payment) -> bool:
+def ran_out(payment: Payment) -> bool:
     """Dojo held money on it and gave it back since nobody captured it in time; an intent that was given up unpaid is no such thing."""
     return payment.state in ENDED and payment.fate == "expired" and payment.status == "Reversed" and not payment.detached
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workflow.case import MISMATCHES, Case, Decision, Machines, overdue
+from workflow.case import MISMATCHES, Case, Decision, Machines, overdue, ran_out
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
 from workflow.declaration import words
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
@@ -15,7 +15,7 @@ from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
 from workflow.lifecycle import FULFILMENT, RESOLUTIONS
 from workflow.money import Money
-from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, Order
+from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, UNPAID, Order, Payment
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, is_stale, judge
 
@@ -129,17 +129,33 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
     now = case.the_order.payments[intent.id]
-    if payment.state in COUNTED and now.state in GIVEN_BACK and order.told_seq >= order.money_seq and not _gives_back(order):
-        sum_ = Money(sum(payment.counted), order.currency)
-        case.attend("REFUND_AFTER_UPDATE", f"{sum_} of intent {intent.id} is {now.state}, after the order was settled and told", intent.id)
-    if payment.state in HELD and now.state in COUNTED | ENDED:
+    if (sum_ := sum(payment.counted) or sum(payment.gross)) and _is_unexpected_return(order, payment, case.the_order):
+        told = f"{Money(sum_, order.currency)} of intent {intent.id} is {now.state}, after it was counted and told"
+        case.attend("REFUND_AFTER_UPDATE", told, intent.id)
+    if payment.state in HELD | UNPAID and now.state in COUNTED | ENDED:
         case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
     return case.close()
 
 
-def _gives_back(order: Order) -> bool:
-    """A person was asked to give money back on this order: that some goes back is what was wanted."""
-    return any(order.has_attention(code) or code in order.acknowledged for code in _GIVEN_BACK_BY_HAND)
+def _is_unexpected_return(before: Order, payment: Payment, after: Order) -> bool:
+    """Everything that the payment brought is gone, Dojo knew that it counted, and nobody was asked to give it back.
+
+    A hold that ran out has attention of its own.
+    """
+    now = after.payments[payment.intent_id]
+    if not payment.was_counted or now.state not in GIVEN_BACK or ran_out(now):
+        return False
+    others = (each for each in before.payments.values() if each.intent_id != payment.intent_id)
+    # Where Dojo was not told of the newest sum, that may be another one: of this it may have known for long.
+    is_another = payment.refunded > 0 or any(each.was_counted or each.state in GIVEN_BACK for each in others)
+    is_known = payment.is_in_words_alone or before.told_seq >= before.money_seq or is_another
+    return is_known and not _was_asked_for(before, after)
+
+
+def _was_asked_for(before: Order, after: Order) -> bool:
+    """A person was asked to give this back: all of it where the order is not served, or what is more than the bill."""
+    asked = {code for code in _GIVEN_BACK_BY_HAND if before.has_attention(code) or code in before.acknowledged}
+    return bool(asked - {"OVERPAID"}) or ("OVERPAID" in asked and after.paid.value >= after.total.value)
 
 
 def swept(machines: Machines, order: Order, intent_id: IntentId, out_of_patience: frozenset[str], *, at: str) -> Decision:

@@ -297,7 +297,7 @@ ATTENTION = {
     "STATUS_LIE":               Attention("What Dojo said and what it says now do not go together.",         "Look the payment up in Dojo's portal; read_again if it changed there, then acknowledge."),
     "UNDERPAID":                Attention("Dojo captured less than the payment was made for, and the rest is still open.", "Ask for the rest while the customer is there, or take it off the bill; acknowledge if nobody will pay it."),
     "AUTH_EXPIRED":             Attention("The hold on the customer's money ran out before Dojo captured it: it is not paid.", "Have the customer pay again where the order was served; then acknowledge."),
-    "REFUND_AFTER_UPDATE":      Attention("Money that was settled went back to the customer.",               "Correct the sale on the till where the till does not do so by itself; then acknowledge."),
+    "REFUND_AFTER_UPDATE":      Attention("Money that counted went back to the customer, and nobody here was asked for it.",               "Correct the sale on the till where the till does not do so by itself; then acknowledge."),
     "OVERPAID":                 Attention("More was paid than the bill comes to.",                           "Give the difference back in Dojo's portal, then resolve with mark_given_back."),
     "ORPHAN_EVENT":             Attention("Dojo spoke of a payment for an order that is not here.",          "Search the order at Dojo; if it is this venue's, enter it on the till; then acknowledge."),
     "DOJO_AUTH":                Attention("Dojo refuses our key: payments are not checked, Dojo hears nothing.", "Set the right DOJO_API_KEY; tillproof doctor tells. Calls resume by themselves."),
@@ -317,9 +317,10 @@ ATTENTION = {
 }
 
 PATIENCE_S = {
-    # Seconds that it may be so before a person is called; PAID_NOT_ON_TILL has a setting.
+    # Seconds that it may be so before a person is called; PAID_NOT_ON_TILL and ORPHAN_EVENT have settings.
     "UNDERPAID":   900,   # Dojo may capture the rest meanwhile.
-    "STATUS_LIE":  1800,  # After a read that denied what an event claimed: Dojo's own copies lag.
+    "STATUS_LIE":  1800,  # After a read that denied what Dojo had said: its own copies lag.
+    "HOLD":      691200,  # Dojo lets a hold go after seven days; a day more, and it is STATUS_LIE that it still reads so.
 }
 
 RESOLUTIONS = (

@@ -24,8 +24,8 @@ HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
 _TAKEN_STATUSES = frozenset({"Captured", "Refunded"})
 """Dojo's words for an intent whose money it took; a refund of all of it would have ended the payment here."""
 
-ACKNOWLEDGED_ONCE = frozenset({"PAID_NOT_ON_TILL", "UNDERPAID", "AUTH_EXPIRED"})
-"""Attention that follows from the order as it is, and stays away once a person has seen it, as long as the sum is the same."""
+ACKNOWLEDGED_ONCE = frozenset({"PAID_NOT_ON_TILL", "UNDERPAID", "AUTH_EXPIRED", "STATUS_LIE"})
+"""Attention that is called for by how things are, and stays away once a person has seen it, as long as the sum is the same."""
 
 CLOSED_STATUSES = frozenset(FULFILMENT.groups["closed"].split())
 FINAL_STATES = frozenset(ORDER.final.split())
@@ -237,6 +237,11 @@ class Order:
         """Minor units that attention of the order, or of a payment that we refused, is about."""
         return (self.payments[IntentId(intent_id)].told_paid or 0) if intent_id else self.paid.value
 
+    def was_covered(self, *, without: str) -> bool:
+        """The other payments that ever counted come to the bill, whatever was given back of them since."""
+        ever = (p for p in self.payments.values() if p.intent_id != without and (p.was_counted or p.state in GIVEN_BACK))
+        return sum(payment.gross[0] for payment in ever) >= self.total.value
+
     @property
     def reserved(self) -> int:
         """Minor units that undisputed, held payments will bring if they count."""
@@ -274,9 +279,8 @@ class Order:
 
     @property
     def is_underpaid(self) -> bool:
-        """Dojo captured less than a payment was made for, and the bill still waits for the rest."""
-        is_owed = self.paid.value < self.total.value and not self.paid_in_full_once and not self.is_closed
-        return is_owed and any(payment.is_short for payment in self.payments.values())
+        """Dojo captured less than a payment was made for, and nobody pays the rest."""
+        return self.is_payable and any(payment.is_short for payment in self.payments.values())
 
     def has_attention(self, code: str, intent_id: str = "") -> bool:
         """A person was called about this, of the order or of one of its intents, and has not settled it."""
@@ -286,14 +290,16 @@ class Order:
         """A person settled this, and the sum that it is about is what it was then."""
         return self.acknowledged.get(acknowledgement(code, intent_id)) == self.at_stake(intent_id)
 
+    def is_known_to_a_person(self, code: str, intent_id: str = "") -> bool:
+        """A person was called about this, or has settled it."""
+        return self.has_attention(code, intent_id) or self.is_settled_by_a_person(code, intent_id)
+
     def is_watched(self, intent_id: IntentId) -> bool:
         """The sweep looks after the payment: it is open, Dojo may be giving it back because we contradicted, or may capture the rest."""
         payment = self.payments[intent_id]
         if payment.is_open or self.has_attention("PAYMENT_CONFLICT", intent_id):
             return True
-        return (
-            payment.is_short and self.is_underpaid and not self.has_attention("UNDERPAID") and not self.is_settled_by_a_person("UNDERPAID")
-        )
+        return payment.is_short and self.is_underpaid and not self.is_known_to_a_person("UNDERPAID")
 
     def undisputed(self) -> Iterator[Payment]:
         """The payments that no mismatch holds back."""
@@ -325,12 +331,6 @@ def _is_paid_in_full(order: Order) -> bool:
     """The counted sum covers the bill, or one payment covered it before what was given back of it since."""
     largest = max((payment.gross[0] for payment in order.undisputed() if payment.was_counted), default=0)
     return max(order.paid.value, largest) >= order.total.value > 0
-
-
-def _was_covered(order: Order, *, without: str) -> bool:
-    """The other payments that ever counted come to the bill, whatever was given back of them since."""
-    ever = (p for p in order.payments.values() if p.intent_id != without and (p.was_counted or p.state in GIVEN_BACK))
-    return sum(payment.gross[0] for payment in ever) >= order.total.value
 
 
 def _begin(entry: Entry) -> Order:
@@ -435,7 +435,7 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
         case _:
             after = _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
             if entry.trigger == "detach":
-                return replace(after, paid_in_full_once=order.paid_in_full_once and _was_covered(after, without=entry.payment_intent_id))
+                return replace(after, paid_in_full_once=order.paid_in_full_once and after.was_covered(without=entry.payment_intent_id))
             return after
 
 

@@ -131,6 +131,26 @@ def test_reading_again_is_asked_of_dojo_at_once(venue):
     assert (raised(venue), venue.order().paid.value) == ([], 1000)
 
 
+def test_money_that_cannot_be_read_calls_a_person_though_the_clock_was_set_back(venue):  # I17 I20 T1
+    captured_and_unread(venue)
+    venue.clock.jump(-3 * DAY)
+    for _ in range(3):
+        sweep(venue, 2 * MINUTE)
+    assert raised(venue) == ["PAID_NOT_ON_TILL"]
+
+
+def test_a_disputed_payment_that_was_given_back_in_full_is_with_its_customer(venue):
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(paid=900)})
+    [concern] = of_order(venue.order())
+    assert (concern.code, concern.amount) == ("AMOUNT_MISMATCH", Money(900, "GBP"))
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": an_intent(paid=900, status="Refunded", refunded=900)})
+    [concern] = of_order(venue.order())
+    assert (concern.code, concern.is_paid_not_on_till, concern.why) == ("AMOUNT_MISMATCH", False, ATTENTION["AMOUNT_MISMATCH"].why)
+
+
 def test_an_order_that_is_over_says_so_by_other_codes(venue):
     venue.create()
     venue.engine.handle(CancelOrder(order_id="o1"))
@@ -175,6 +195,20 @@ def test_orders_of_which_nothing_is_paid_do_not_keep_the_sweep_from_one_that_is(
     with_till.clock.move(HOUR)
     with_till.engine.handle(Sweep(limit=1))
     assert raised(with_till, "paid") == ["PAID_NOT_ON_TILL"]
+
+
+def test_orders_that_a_person_told_the_till_by_hand_do_not_keep_the_sweep_from_one_that_waits(with_till):  # I20
+    names = ["seen-1", "seen-2", "waits"]
+    for name in names:
+        if name == "waits":
+            sweep(with_till, HOUR)
+            for seen in names[:2]:
+                assert resolve(with_till, "acknowledge", seen).refusal is None
+        with_till.create(name, payments=(ToldPayment(intent_id=f"pi_{name}", paid=1000),), captured=True)
+        put_back_tellings(with_till)
+    with_till.clock.move(HOUR)
+    with_till.engine.handle(Sweep(limit=1))
+    assert [raised(with_till, name) for name in names] == [[], [], ["PAID_NOT_ON_TILL"]]
 
 
 def test_a_person_who_told_the_till_by_hand_is_not_called_again(with_till):
@@ -363,6 +397,24 @@ def test_the_rest_of_a_split_bill_is_awaited_without_alarm(venue):  # M7 M12
     assert (raised(venue), venue.order().paid.value) == ([], 600)
 
 
+def test_a_part_capture_whose_rest_another_payment_holds_calls_nobody_until_that_one_is_given_up(venue):  # M7 M12
+    venue.open()
+    world = {
+        "pi_1": an_intent(capture_mode="Manual", captures=(a_capture(600),), external_id="o1"),
+        "pi_2": an_intent("pi_2", status="Authorized", paid=400, external_id="o1", **MANUAL),
+    }
+    for intent in world.values():
+        venue.event(intent.id, intent.status)
+    venue.settle(world)
+    sweep(venue, HOUR, world)
+    assert (venue.order().state, venue.order().is_payable, raised(venue)) == ("authorised", False, [])
+    venue.event("pi_2", "Reversed")
+    venue.settle(world | {"pi_2": replace(world["pi_2"], status="Reversed")})
+    for _ in range(2):
+        sweep(venue, HOUR, world)
+    assert (venue.order().paid.value, raised(venue)) == (600, ["UNDERPAID"])
+
+
 # -- a hold that ran out
 
 
@@ -403,6 +455,43 @@ def test_a_bill_whose_hold_ran_out_is_open_again_and_calls_nobody_once_it_is_pai
     venue.event("pi_2", "Captured")
     venue.settle({"pi_2": an_intent("pi_2", external_id="o1")})
     assert (venue.order().state, raised(venue)) == ("updated", [])
+
+
+def test_a_hold_that_ran_out_is_no_matter_any_more_when_the_money_that_came_instead_goes_back(venue):  # R4 R1
+    venue.open()
+    venue.event("pi_1", "Authorized")
+    venue.settle({"pi_1": an_intent(status="Authorized", external_id="o1", **MANUAL)})
+    sweep(venue, 8 * DAY, {"pi_1": ran_out(external_id="o1")})
+    venue.event("pi_2", "Captured")
+    venue.settle({"pi_2": an_intent("pi_2", external_id="o1")})
+    venue.event("pi_2", "Refunded")
+    venue.settle({"pi_2": an_intent("pi_2", status="Refunded", refunded=1000, external_id="o1")})
+    assert (venue.order().state, raised(venue)) == ("refunded", ["REFUND_AFTER_UPDATE"])
+
+
+def test_a_hold_of_money_that_counted_in_words_runs_out_under_its_own_name_alone(venue):  # R4
+    venue.create(captured=True)
+    sweep(venue, 8 * DAY, {"pi_1": ran_out()})
+    assert (venue.order().state, venue.order().paid.value, raised(venue)) == ("expired", 0, ["AUTH_EXPIRED"])
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["event", "inline"])
+def test_a_hold_that_dojo_shows_beyond_the_time_it_can_last_calls_a_person_once_until_it_is_gone(venue, captured):  # R4 I20
+    venue.create(captured=captured)
+    held = {"pi_1": an_intent(status="Authorized", **MANUAL)}
+    for _ in range(31):
+        sweep(venue, 6 * HOUR, held)
+    assert raised(venue) == []
+    for _ in range(6):
+        sweep(venue, 6 * HOUR, held)
+    assert raised(venue) == ["STATUS_LIE"]
+    assert "let its hold go" in venue.order().attention[0].detail
+    assert resolve(venue, "acknowledge").refusal is None
+    for _ in range(3):
+        sweep(venue, 6 * HOUR, held)
+    assert raised(venue) == []
+    sweep(venue, 6 * HOUR, {"pi_1": ran_out()})
+    assert (venue.order().state, raised(venue)) == ("expired", ["AUTH_EXPIRED"])
 
 
 def test_a_hold_of_a_cancelled_order_runs_out_as_it_should(venue):  # R7
@@ -448,6 +537,82 @@ def test_money_that_goes_back_after_the_order_was_updated_calls_a_person(venue, 
     venue.event("pi_1", status)
     venue.settle({"pi_1": back})
     assert raised(venue) == []
+
+
+def part_refunded(venue):
+    """Settled and told; since then a part went back, of which Dojo could not be told yet."""
+    venue.create(payments=(ToldPayment(intent_id="pi_1", paid=1000),))
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    venue.event("pi_1", "Captured")
+    read_alone(venue, {"pi_1": an_intent(refunded=300)})
+
+
+def the_other_half(venue):
+    """One half settled and told; the other was captured since, of which Dojo could not be told yet."""
+    venue.create(payments=(ToldPayment(intent_id="pi_1", paid=500), ToldPayment(intent_id="pi_2", paid=500)))
+    half = {"pi_1": an_intent(paid=500), "pi_2": an_intent("pi_2", status="Authorized", paid=500, **MANUAL)}
+    venue.event("pi_1", "Captured")
+    venue.settle(half)
+    venue.event("pi_2", "Captured")
+    read_alone(venue, {"pi_2": an_intent("pi_2", paid=500)})
+
+
+def read_alone(venue, world):
+    """Dojo answers reads; what it should be told of fails and waits."""
+    while venue.tasks:
+        task = venue.tasks.popleft()
+        if task.effect == "read_intent":
+            venue.perform(task, world)
+        else:
+            venue.engine.handle(AttemptFailed(task=task, error="503", next_at_ms=venue.engine.now_ms() + DAY * 1000))
+
+
+@pytest.mark.parametrize("meanwhile", [part_refunded, the_other_half])
+def test_money_that_goes_back_while_dojo_does_not_hear_of_newer_sums_calls_a_person(venue, meanwhile):  # R1
+    meanwhile(venue)
+    assert venue.order().told_seq < venue.order().money_seq
+    venue.event("pi_1", "Refunded")
+    paid = venue.order().payments["pi_1"].paid
+    read_alone(venue, {"pi_1": an_intent(paid=paid, status="Refunded", refunded=paid)})
+    assert venue.order().payments["pi_1"].state == "refunded"
+    assert raised(venue) == ["REFUND_AFTER_UPDATE"]
+
+
+@pytest.mark.parametrize(
+    ("read", "state"),
+    [
+        ({"status": "Refunded", "refunded": 1000}, "refunded"),
+        ({"status": "Reversed"}, "reversed"),
+        ({"status": "Canceled"}, "expired"),
+    ],
+    ids=["refunded", "reversed", "cancelled"],
+)
+@pytest.mark.parametrize("disputed", [False, True], ids=["agreed", "disputed"])
+def test_money_that_was_recorded_and_went_back_before_it_was_ever_read_calls_a_person(venue, read, state, disputed):  # R1 R2 I12
+    """Dojo heard 200 for it, and the till that it is paid: the customer may have left."""
+    venue.open()
+    recorded = RecordPayment(order_id="o1", intent_id="pi_1", paid=Money(1000, "GBP"))
+    assert venue.engine.handle(recorded).refusal is None
+    if disputed:
+        venue.settle({"pi_1": an_intent(paid=999, external_id="o1")})
+        assert raised(venue) == ["AMOUNT_MISMATCH"]
+        venue.event("pi_1", read["status"])
+    venue.settle({"pi_1": an_intent(external_id="o1", **read)})
+    assert (venue.order().state, venue.order().paid.value, raised(venue)) == (state, 0, ["REFUND_AFTER_UPDATE"])
+    assert venue.engine.handle(recorded).refusal is None
+
+
+def test_a_refund_of_more_than_was_paid_too_much_calls_a_person_though_one_was_asked_for(venue):  # R1 M9
+    venue.create(payments=(ToldPayment(intent_id="pi_1", paid=1000), ToldPayment(intent_id="pi_2", paid=5)))
+    world = {"pi_1": an_intent(), "pi_2": an_intent("pi_2", paid=5)}
+    for intent_id in world:
+        venue.event(intent_id, "Captured")
+    venue.settle(world)
+    assert raised(venue) == ["OVERPAID"]
+    venue.event("pi_1", "Refunded")
+    venue.settle(world | {"pi_1": an_intent(status="Refunded", refunded=1000)})
+    assert (venue.order().paid.value, raised(venue)) == (5, ["REFUND_AFTER_UPDATE"])
 
 
 def test_a_refund_in_full_opens_a_bill_again_that_was_never_paid_in_full(venue):  # R1
@@ -556,6 +721,38 @@ def test_an_event_that_dojos_books_deny_is_polled_every_ten_minutes_and_calls_a_
     assert (venue.order().state, told(venue)) == ("updated", [("raise", "STATUS_LIE"), ("clear", "STATUS_LIE")])
 
 
+def test_a_person_who_looked_at_a_denied_event_is_not_called_about_it_again(venue):  # M4
+    venue.create()
+    held = {"pi_1": an_intent(status="Authorized", **MANUAL)}
+    venue.event("pi_1", "Captured")
+    venue.settle(held)
+    for _ in range(4):
+        sweep(venue, 15 * MINUTE, held)
+    assert raised(venue) == ["STATUS_LIE"]
+    assert resolve(venue, "acknowledge").refusal is None
+    for _ in range(8):
+        sweep(venue, 15 * MINUTE, held)
+    assert raised(venue) == []
+
+
+@pytest.mark.parametrize("said", ["in an event", "by CreateOrder", "by CreateOrder as captured"])
+def test_money_that_dojo_spoke_of_and_shows_as_never_paid_calls_a_person_until_it_is(venue, said):  # M4 I20
+    venue.create(captured="captured" in said)
+    unpaid = {"pi_1": an_intent(status="Created")}
+    if said == "in an event":
+        venue.event("pi_1", "Captured")
+    venue.settle(unpaid)
+    sweep(venue, 10 * MINUTE, unpaid)
+    assert raised(venue) == []
+    for _ in range(5):
+        sweep(venue, 15 * MINUTE, unpaid)
+    assert raised(venue) == ["STATUS_LIE"]
+    assert "Created" in venue.order().attention[0].detail
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    assert (venue.order().state, raised(venue)) == ("updated", [])
+
+
 def reads_of(venue):
     [(count,)] = venue.reads.rows("SELECT count(*) FROM journal WHERE kind = 'check' AND payment_intent_id = 'pi_1'")
     return count
@@ -581,7 +778,7 @@ def test_every_code_says_why_and_what_next_in_whole_sentences(code):
 
 
 def test_codes_that_only_time_raises_have_a_named_patience():
-    assert set(PATIENCE_S) == {"UNDERPAID", "STATUS_LIE"}
+    assert set(PATIENCE_S) == {"UNDERPAID", "STATUS_LIE", "HOLD"}
 
 
 def test_an_order_of_nothing_wrong_has_no_concern():

@@ -45,11 +45,11 @@ class Parked(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """A payment that the sweep reads again, and after how long once more."""
+    """A payment that the sweep reads again, and how long it has been watched without a change, by the clock for waiting."""
 
     intent_id: str
     order_id: str
-    interval_ms: int
+    waited_ms: int
 
 
 class Move(NamedTuple):
@@ -146,8 +146,8 @@ class Transaction(Protocol):
     def due_parked(self, now_ms: int, limit: int) -> list[Parked]:
         """Parked intents that the sweep reads again now."""
 
-    def watch(self, intent_id: str, order_id: str, next_at_ms: int, interval_ms: int) -> None:
-        """Have the sweep read a payment at `next_at_ms`."""
+    def watch(self, intent_id: str, order_id: str, next_at_ms: int, waited_ms: int) -> None:
+        """Have the sweep read a payment at `next_at_ms`; it will have waited so long then."""
 
     def unwatch(self, intent_id: str) -> None:
         """Nothing of this payment is open any more."""

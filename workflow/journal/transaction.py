@@ -208,11 +208,11 @@ class SqliteTransaction:
         )
         return [Parked._make(row) for row in self._connection.execute(sql, (now_ms, limit)).fetchall()]
 
-    def watch(self, intent_id: str, order_id: str, next_at_ms: int, interval_ms: int) -> None:
+    def watch(self, intent_id: str, order_id: str, next_at_ms: int, waited_ms: int) -> None:
         self._connection.execute(
             "INSERT INTO watch(intent_id, order_id, next_at_ms, interval_ms) VALUES (?, ?, ?, ?) "
             "ON CONFLICT(intent_id) DO UPDATE SET next_at_ms = excluded.next_at_ms, interval_ms = excluded.interval_ms",
-            (intent_id, order_id, next_at_ms, interval_ms),
+            (intent_id, order_id, next_at_ms, waited_ms),
         )
 
     def unwatch(self, intent_id: str) -> None:
@@ -434,7 +434,7 @@ SELECT * FROM (
 """
 NOT_TOLD = f"""
 SELECT order_id FROM outbox WHERE status = '{{status}}' AND {_THERE} AND created_at_ms <= ?
-AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0)
+AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0 AND body ->> '$.acknowledged.PAID_NOT_ON_TILL' IS NOT paid)
 AND NOT EXISTS (SELECT 1 FROM attention WHERE attention.order_id = outbox.order_id AND code = ? AND payment_intent_id = '')
 LIMIT ?
 """
