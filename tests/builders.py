@@ -137,6 +137,7 @@ class Venue:
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"
         self.journal = SqliteJournal(folder / "tillproof.db", self.witness, self.key, self.clock)
+        self.journal._connection.execute("PRAGMA synchronous = OFF")  # No test of a venue cuts its power; syncs are proved on processes.
         settings = EngineSettings(
             sends=sends,
             lease_ms=30_000,

@@ -26,6 +26,9 @@ ACTS = 40
 MOST_WALKS = 3000
 """By far more than are needed; a row that so many walks do not reach needs a story of its own."""
 
+RARE = (1138, 346, 328, 222, 211, 191, 182, 177, 145)
+"""The walks that lead where few others do: taken first, so that not a thousand are needed. A changed machine may need others."""
+
 ROWS = {(one.name, row.when, state_name(source)) for one in DECLARATIONS for row in one.transitions for source in words(row.source)}
 POLICIES = {
     (one.name, message, state_name(state)): policy.outcome
@@ -161,13 +164,13 @@ def test_stories_of_real_commands_take_every_declared_row_and_every_policy_that_
     tell_the_kitchen_everything()
     contradict_a_payment_that_is_unpaid_again()
     reachable = (ROWS | set(POLICIES)) - NEVER - {("order", "create", "")}  # The first entry of an order moves without being asked.
-    seen, walks = set(), 0
-    while (missing := reachable - seen) and walks < MOST_WALKS:
-        walk(random.Random(walks))
-        walks += 1
+    for seed in (*RARE, *range(MOST_WALKS)):
+        walk(random.Random(seed))
         seen = set().union(*(machine.seen for machine in watching.values()))
+        if not (missing := reachable - seen):
+            break
 
-    assert not missing, f"not exercised by {walks} stories: {sorted(missing)}"
+    assert not missing, f"not exercised by {MOST_WALKS} stories: {sorted(missing)}"
     assert not seen & NEVER, f"there is a way after all: {sorted(seen & NEVER)}"
 
 
