@@ -10,7 +10,7 @@ import pytest
 from tests.builders import Venue
 from tests.contract.disks import disk, fill, make_room, no_file_grows_beyond, remount  # noqa: F401
 from tests.contract.test_journal import SqliteStore, checkpoints, keep_a_copy, note, on_the_writer, tamper
-from workflow.errors import DiskFailed, JournalDamaged, JournalReadOnly, JournalTooNew, JournalUnavailable
+from workflow.errors import DiskFailed, JournalDamaged, JournalInUse, JournalReadOnly, JournalTooNew, JournalUnavailable
 from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED, JOURNAL_READ_ONLY
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
@@ -57,6 +57,8 @@ def test_a_write_that_fails_tells_every_caller_and_is_not_tried_again(store, jou
 
     journal.close()
 
+    with pytest.raises(JournalInUse):  # To let the file go would sync it once more.
+        store.open()
     assert keep_a_copy(store, tmp_path / "copy").verified().ok
 
 
@@ -76,7 +78,7 @@ def test_a_disk_that_fails_under_a_checkpoint_of_the_tree_ends_the_writer(store,
     assert checkpoints(store) == []
 
 
-def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_writer_and_keeps_what_it_answered(store, journal):  # S4
+def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_writer_and_keeps_what_it_answered(store, journal, caplog):  # S4
     limit = no_file_grows_beyond(store.path.stat().st_size)
 
     def much(transaction):
@@ -89,6 +91,8 @@ def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_write
     finally:
         limit.__exit__(None, None, None)
     assert store.texts() == ["before", "much"]
+    [failure] = [record.error for record in caplog.records if record.message == "disk failed"]
+    assert failure.startswith("the WAL could not be put into the database")
 
 
 # -- permissions, and a directory that is gone
