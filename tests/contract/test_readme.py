@@ -444,7 +444,15 @@ def test_the_settings_without_effect_are_those_that_the_page_names():
 # -- links
 
 
-PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md", "diagrams/README.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/bill.md",
+    "docs/connect-your-till.md",
+    "docs/when-something-is-wrong.md",
+    "diagrams/README.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
