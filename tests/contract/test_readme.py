@@ -371,7 +371,7 @@ def sides(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "ThreadedServer", Recorder)
         running = app.start(app._parts(read_settings({f"{PREFIX}{name}": value for name, value in given.items()}, None)))
-    yield {"Dojo's side": running.app, "the venue's side": built[0]}
+    yield {"Dojo's side": running.app.app, "the venue's side": built[0].app}  # What stands in the switches once the journal is open.
     running.stop()
 
 
