@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 from flask import Blueprint, Flask, Response, g, request
@@ -237,7 +238,11 @@ class _OutboxCollector:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges, as they are now."""
+        """The gauges, as they are now; none of a journal that cannot be read, whose trouble the others tell."""
+        with suppress(JournalUnavailable, JournalDamaged):
+            yield from self._read()
+
+    def _read(self) -> tuple[Metric, ...]:
         backlog = GaugeMetricFamily("tillproof_outbox_backlog", "Tasks that wait or are under way", labels=["destination"])
         oldest = GaugeMetricFamily("tillproof_outbox_oldest_seconds", "Age of the oldest of them", labels=["destination"])
         circuit = GaugeMetricFamily(
@@ -251,7 +256,7 @@ class _OutboxCollector:
             backlog.add_metric([destination], count)
             oldest.add_metric([destination], 0.0 if since_ms is None else max(0, self._now_ms() - since_ms) / 1000)
             circuit.add_metric([destination], float(is_paused or bool(self._reads.conduct(destination).failed)))
-        yield from (backlog, oldest, circuit)
+        return backlog, oldest, circuit
 
 
 # A partial index serves only the very condition it was made with: so each status is asked for by itself.

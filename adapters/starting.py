@@ -40,6 +40,7 @@ from workflow.errors import (
 )
 from workflow.journal.condition import JOURNAL_READ_ONLY, PASSING, Trouble
 from workflow.journal.connection import is_writable, refuse_foreign
+from workflow.journal.lock import owner_lock
 from workflow.journal.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class _Start:
         self._trouble: Trouble | None = None
         """Why the journal cannot be written, and since when."""
         self._is_whole = self._awaits_operator = False
+        self._owner = owner_lock(parts.journal)
+        """Held while a loss waits for an operator: accepted at the terminal beside it, it would be unknown here, and stand for ever."""
         migrates = _is_older(parts.journal) and is_writable(parts.journal)
         self._shown = self._migrating() if migrates else self._most()
         self._dojo, self._venue = Switch(self._shown.dojo), Switch(self._shown.venue)
@@ -157,6 +160,8 @@ class _Start:
 
     def _closed(self, error: HeadRegressed) -> Opened:
         logger.critical("journal is behind its witness", extra=self._parts.why(error))
+        with suppress(OSError):  # Where nothing can be written, nobody else can accept it either.
+            self._owner.acquire()
         self._awaits_operator = True
         return self._shut("the journal lacks entries that were acknowledged; an operator must look", HEAD_REGRESSED, str(error))
 
@@ -225,10 +230,21 @@ class _Start:
         with self._lock:
             if not self._awaits_operator:
                 raise Refused("there is no loss to accept")
-            lost = self._parts.accept_loss(actor, reason)
-            self._awaits_operator = False
-            self._try()
+            self._owner.release()
+            try:
+                lost = self._parts.accept_loss(actor, reason)
+            except Refused:  # It is whole now: a newer journal was put in its place.
+                self._serve_again()
+                raise
+            except WorkflowError:
+                self._owner.acquire()
+                raise
+            self._serve_again()
             return lost
+
+    def _serve_again(self) -> None:
+        self._awaits_operator = False
+        self._try()
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -18,6 +18,8 @@ from workflow.ports import IntentId
 ALWAYS_PAID = frozenset({"PAID_NOT_ON_TILL", "PAID_BUT_REFUSED", "PAID_BUT_CLOSED"})
 """Codes that speak of money which Dojo took and the till does not have; others do where the payment that they are about was taken."""
 
+REFUSED = "PAYMENT_REFUSED"
+
 _GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
 _FIRST_OF_ALL = -1
 
@@ -27,7 +29,8 @@ class Concern:
     """Something that needs a person. `order_id` is "" for what concerns no order, `table_id` and `reference` None where unknown.
 
     `is_paid_not_on_till`: Dojo has the money of a customer, and the till does not; `amount` is what was paid, tip included, None where
-    nobody could read it yet.
+    nobody could read it yet, or no order has it (then `detail` says it). `is_refused`: we answered 409 to the payment that this is about,
+    and Dojo gives it back by itself.
     """
 
     code: str
@@ -39,11 +42,14 @@ class Concern:
     reference: str | None = None
     is_paid_not_on_till: bool = False
     amount: Money | None = None
+    is_refused: bool = False
 
     @property
     def why(self) -> str:
         """What is wrong, in a sentence or two."""
         declared = ATTENTION[self.code].why
+        if self.is_refused and self.code != REFUSED:
+            declared = f"{declared} {ATTENTION[REFUSED].why}"
         if not self.is_paid_not_on_till or not self.order_id:
             return declared
         whose = f"Table {self.table_id}" if self.table_id else f"Order {self.reference or self.order_id}"
@@ -51,8 +57,8 @@ class Concern:
 
     @property
     def next(self) -> str:
-        """What to do about it."""
-        return ATTENTION[self.code].next
+        """What to do about it. Nobody is told to give back by hand what Dojo gives back by itself."""
+        return ATTENTION[REFUSED if self.is_refused else self.code].next
 
 
 def concerns(found: Iterable[tuple[StoredAttention, Order | None]]) -> list[Concern]:
@@ -82,7 +88,14 @@ def _concern(row: StoredAttention, order: Order | None) -> Concern:
         reference=order.bill.reference,
         is_paid_not_on_till=sum_ is not None,
         amount=Money(sum_, order.currency) if sum_ else None,
+        is_refused=_is_refused(plain, order),
     )
+
+
+def _is_refused(concern: Concern, order: Order) -> bool:
+    """It stands since we answered 409 to its payment."""
+    payment = order.payments.get(IntentId(concern.payment_intent_id))
+    return payment is not None and payment.is_refused and payment.refused_for == concern.code
 
 
 def _paid_not_on_till(concern: Concern, order: Order) -> int | None:

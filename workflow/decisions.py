@@ -221,11 +221,18 @@ def effect_dead(machines: Machines, order: Order, command: AttemptFailed, *, at:
         case.record("check", {"status": "", "mismatch": command.code, "detail": command.error}, intent_id=task.intent_id)
         case.tell("payment", "read_disagrees", task.intent_id)
     else:
-        case.attend("OUTBOX_DEAD", f"{task.effect} was given up after {task.attempts} attempts: {command.error}", task.intent_id)
+        case.attend("OUTBOX_DEAD", given_up(command), task.intent_id)
     if task.effect == TellTill.name and order.has_counted and not order.is_settled_by_a_person(NOT_ON_TILL):
         case.attend(NOT_ON_TILL, f"{order.paid} is paid, and the till does not take the news of it")
     case.follow()
     return case.close()
+
+
+def given_up(command: AttemptFailed) -> str:
+    """Of which call that is said, and why."""
+    task = command.task
+    when = "at the first attempt" if task.attempts == 1 else f"after {task.attempts} attempts"
+    return f"{task.effect} was given up {when}: {command.error}"
 
 
 def _content(command: CreateOrder | OpenOrder, flow: str, personal_hash: str) -> Facts:

@@ -86,7 +86,7 @@ def _differences(intent: PaymentIntent, order: Order, payment: Payment | None, o
         partial(_check_link, intent, order, others),
         partial(_check_currency, intent, order),
         partial(_check_total, intent),
-        partial(_check_told, intent, payment),
+        partial(_check_told, intent, order, payment),
         partial(_check_captures, intent),
     )
     found = []
@@ -133,6 +133,10 @@ def _disagrees(code: str, detail: str, differing: tuple[int, int, int] | None = 
 
 def _asked(intent: PaymentIntent) -> int:
     return _value(intent.amount) + _value(intent.service_charge)
+
+
+def _currency(intent: PaymentIntent, order: Order) -> str:
+    return intent.amount.currency if intent.amount else order.currency
 
 
 def _value(money: Money | None) -> int:
@@ -207,10 +211,11 @@ def _check_captures(intent: PaymentIntent) -> None:
         raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} says Captured, but none of its captures of {asked} succeeded")
 
 
-def _check_told(intent: PaymentIntent, payment: Payment | None) -> None:
+def _check_told(intent: PaymentIntent, order: Order, payment: Payment | None) -> None:
     """§7.5 (5): what CreateOrder or record-payment declared is what the intent asks for; captures may be smaller (a part payment)."""
     if payment is None or payment.told_paid is None:
         return
     asked = _asked(intent)
     if asked != payment.told_paid:
-        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} is for {asked}, {payment.told_paid} was declared")
+        is_for, declared = Money(asked, _currency(intent, order)), Money(payment.told_paid, order.currency)
+        raise _Differs("AMOUNT_MISMATCH", f"intent {intent.id} is for {is_for}, {declared} was declared")

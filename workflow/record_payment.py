@@ -10,6 +10,7 @@ from workflow.case import Case, Decision, Machines
 from workflow.commands import RecordPayment
 from workflow.entry import Facts
 from workflow.errors import OrderLocked, Refused
+from workflow.money import Money
 from workflow.order import COUNTED, GIVEN_BACK, Order, Payment
 
 
@@ -72,7 +73,8 @@ def _reason_to_refuse(order: Order, command: RecordPayment, at: str) -> tuple[st
     if lock and lock.is_live(at) and command.lock_id not in ("", lock.lock_id):
         return "PAYMENT_REFUSED", OrderLocked(order.held_by())
     if command.paid.value > (room := order.room_for(command.intent_id)):
-        return "OVERPAID", Refused(f"order {order.id} has {max(room, 0)} minor units left to pay, the payment is of {command.paid.value}")
+        left = Money(max(room, 0), order.currency)
+        return "OVERPAID", Refused(f"order {order.id} has {left} left to pay, the payment is of {command.paid}")
     return None
 
 
@@ -116,7 +118,8 @@ def _conflict(case: Case, known: Payment, command: RecordPayment) -> Decision:
     """The same intent with other figures: what is recorded stays, a person is called, and the intent is read and watched (D9)."""
     paid, tips = known.gross
     asked = f"{command.paid} with {command.tips or 'no'} tips"
-    message = f"intent {command.intent_id} was recorded with {paid} and {tips} tips (minor units), now it is said to be {asked}"
+    recorded = f"{Money(paid, case.the_order.currency)} with {Money(tips, case.the_order.currency)} tips"
+    message = f"intent {command.intent_id} was recorded as {recorded}, now it is said to be {asked}"
     case.record("system", {"refused": message}, intent_id=command.intent_id, trigger="refuse")
     case.attend("PAYMENT_CONFLICT", message, command.intent_id)
     case.tell("payment", "payment_contradicted", command.intent_id)

@@ -5,6 +5,7 @@ Every answer comes from a row or a policy of the declaration; a refusal is journ
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
@@ -167,8 +168,8 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
     items = [item for item in order.attention if item.code in codes and command.intent_id in ("", item.payment_intent_id)]
     if not items:
-        open_codes = ", ".join(sorted({item.code for item in order.attention})) or "nothing"
-        return _refused(case, f"{command.action} settles {', '.join(codes)}; order {order.id} has {open_codes}")
+        stands = advice({item.code for item in order.attention})
+        return _refused(case, f"{command.action} settles nothing that stands of order {order.id} now: {stands}")
     if command.action == "acknowledge":
         items = [item for item in items if not _holds(order, item)] or items
     if reason := _obstacle(order, command.action, items):
@@ -177,6 +178,14 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
         _resolve(case, command, item.code, IntentId(item.payment_intent_id))
     case.follow()
     return case.close()
+
+
+def advice(codes: Collection[str]) -> str:
+    """What attention stands, and which actions are for it, for somebody who asked for another."""
+    actions = {code: [each.action for each in RESOLUTIONS if code in words(each.codes)] for code in sorted(codes)}
+    return (
+        "; ".join(f"{code} is for {' or '.join(named) or 'no action, it ends by itself'}" for code, named in actions.items()) or "nothing"
+    )
 
 
 def requeued(

@@ -59,18 +59,26 @@ def _set(command: SetVenue, unit: Unit) -> Outcome:
 
 
 def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
-    """A person settles attention of the service itself. An acknowledged orphan is no longer waited for; a new event starts anew."""
+    """A person settles attention of the service itself, or has a payment without an order read once more.
+
+    An acknowledged orphan is no longer waited for; a new event starts anew.
+    """
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
-    standing = unit.transaction.venue_attention() if command.action == "acknowledge" else []
+    standing = unit.transaction.venue_attention()
     items = [(code, intent) for code, intent in standing if code in codes and command.intent_id in ("", intent)]
-    if not items:
-        return Outcome(refusal=Refused(f"{command.action} settles {', '.join(codes)}; nothing of the kind stands here"))
+    if not items or command.action not in ("acknowledge", "read_again"):
+        stands = requests.advice({code for code, _ in standing})
+        return Outcome(refusal=Refused(f"{command.action} settles nothing that stands here now: {stands}"))
+    cause, asked = f"resolve:{command.action}", set[str]()
     for code, intent_id in items:
-        cause = f"resolve:{command.action}"
+        is_read = command.action == "read_again" and intent_id not in asked
+        effects = (ReadIntent(IntentId(intent_id)),) if is_read else ()
+        asked.add(intent_id)
         facts: Facts = {"reason": command.reason, "code": code}
-        unit.note("operator", facts, cause=cause, actor=command.actor, trigger=command.action, intent_id=intent_id)
-        unit.relieve(code, command.reason, cause=cause, intent_id=intent_id, actor=command.actor)
-        unit.transaction.unpark(intent_id)
+        unit.note("operator", facts, cause=cause, actor=command.actor, trigger=command.action, intent_id=intent_id, effects=effects)
+        if command.action == "acknowledge":
+            unit.relieve(code, command.reason, cause=cause, intent_id=intent_id, actor=command.actor)
+            unit.transaction.unpark(intent_id)
     return Outcome()
 
 
@@ -174,6 +182,6 @@ def task_died(command: AttemptFailed, unit: Unit) -> None:
     cause = f"{task.effect}:{task.id}"
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
-    detail = f"{task.effect} was given up after {task.attempts} attempts: {command.error}"
+    detail = decisions.given_up(command)
     code = "ORPHAN_EVENT" if command.code == "INTENT_NOT_FOUND" else command.code
     unit.attend(code, detail, cause=cause, intent_id=task.intent_id)

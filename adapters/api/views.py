@@ -30,7 +30,8 @@ class Page(View, Generic[T], frozen=True, kw_only=True):
 class AttentionView(View, frozen=True, kw_only=True):
     """Something that needs a person, in sentences.
 
-    `paid_not_on_till`: Dojo took a customer's money, and the till does not have it; `amount` is that sum, null where nobody read it yet.
+    `paid_not_on_till`: Dojo took a customer's money, and the till does not have it; `amount` is that sum, null where nobody read it yet,
+    or where no order has it: then `detail` says it.
     """
 
     code: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import click
 
-from adapters.api.views import OrderView, order_view
+from adapters.api.views import AttentionView, OrderView, attention_views, order_view
 from adapters.cli.context import bill_template, json_option, open_journal
 from adapters.cli.output import Command, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
@@ -21,7 +22,6 @@ from workflow.errors import (
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
 from workflow.lifecycle import ORDER
 from workflow.order import Order
-from workflow.ports import OrderId
 
 
 @click.group(cls=Group, example="tillproof orders list --attention")
@@ -35,13 +35,18 @@ def orders() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -> None:
-    """List orders, newest first; with --attention what is paid at Dojo and not on the till, oldest first, then the gravest."""
-    with open_journal() as (_, reads):
-        if attention:
-            found = _that_need_a_person(reads, state)[:limit]
-        else:
-            found = [stored.order for stored in reads.orders(OrderFilter(state=state), limit)]
+    """List orders, newest first.
+
+    With --attention: what is paid at Dojo and not on the till, oldest first, then the gravest; each with why, and what to do next. What
+    concerns no order stands among them, with --json under "service".
+    """
     machine = declared_machines()["order"].ident
+    if attention:
+        with open_journal() as (_, reads):
+            _list_attention(reads, state, limit, machine, as_json=as_json)
+        return
+    with open_journal() as (_, reads):
+        found = [stored.order for stored in reads.orders(OrderFilter(state=state), limit)]
     header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
 
     def lines() -> Iterator[str]:
@@ -64,11 +69,39 @@ def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -
     emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
 
 
-def _that_need_a_person(reads: SqliteReads, state: str | None) -> list[Order]:
+def _list_attention(reads: SqliteReads, state: str | None, limit: int, machine: str, *, as_json: bool) -> None:
+    """What needs a person, the most urgent first: of at most `limit` orders, and of none where all states are asked for."""
     pairs = reads.attention_with_orders()
-    known = {order.id: order for _, order in pairs if order and state in (None, order.state)}
-    urgent = dict.fromkeys(concern.order_id for concern in concerns(pairs))
-    return [known[OrderId(order_id)] for order_id in urgent if order_id in known]
+    known = {str(order.id): order for _, order in pairs if order and state in (None, order.state)}
+    urgent = concerns(pairs)
+    listed = {order_id: known[order_id] for order_id in dict.fromkeys(item.order_id for item in urgent) if order_id in known}
+    listed = dict(islice(listed.items(), limit))
+    shown = [item for item in urgent if item.order_id in listed or (not item.order_id and state is None)]
+
+    def lines() -> Iterator[str]:
+        for item in attention_views(shown):
+            order = listed.get(item.order_id)
+            yield _of_order(order) if order else "of no order"
+            yield from _attention_lines(item)
+            yield ""
+        if not shown:
+            yield "Nothing needs a person."
+
+    of_none = attention_views(item for item in shown if not item.order_id)
+    emit(as_json, {"data": [order_view(order, machine) for order in listed.values()], "service": of_none}, lines)
+
+
+def _of_order(order: Order) -> str:
+    table_id = order.bill.details.dine_in.table_id if order.bill.details.dine_in else None
+    reference = f"{visible(order.bill.reference)}  " if order.bill.reference else ""
+    return f"{order.id}  {reference}table {visible(table_id or '-')}  {order.state}  {order.paid} of {order.total} paid"
+
+
+def _attention_lines(item: AttentionView) -> Iterator[str]:
+    whose = f" (payment {item.payment_intent_id})" if item.payment_intent_id else ""
+    yield paint(f"  {item.code} since {item.since}{whose}: {visible(item.detail)}", "red")
+    yield f"    why   {visible(item.why)}"
+    yield f"    next  {item.next}"
 
 
 @orders.command("show", cls=Command, example="tillproof orders show tp_019ab2c4d5e6")
@@ -107,10 +140,10 @@ def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
     for payment in view.payments:
         refunded = f", {payment.refunded_amount} refunded" if payment.refunded_amount.value else ""
         yield f"payment  {payment.payment_intent_id}  {payment.state}  {payment.paid_amount} + {payment.tips_amount} tip{refunded}"
+    if view.attention:
+        yield "needs a person:"
     for item in view.attention:
-        yield paint(f"needs a person: {item.code} since {item.since}: {visible(item.detail)}", "red")
-        yield f"  why    {visible(item.why)}"
-        yield f"  next   {item.next}"
+        yield from _attention_lines(item)
     yield ""
     yield from entry_lines(entries)
 
@@ -118,9 +151,20 @@ def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
 def entry_lines(entries: list[StoredEntry]) -> Iterator[str]:
     """One line an entry, for people."""
     for entry in entries:
-        step = f"{entry.from_state or '*'} -> {entry.to_state}" if entry.kind == "transition" else ""
-        machine = entry.machine.partition("@")[0]
-        what = f"{machine} {entry.trigger} {step}".strip() or f"{entry.kind} {entry.trigger}".strip()
         whose = f"{entry.order_id or '-'} #{entry.order_seq}"
+        intent_id = f"  {entry.payment_intent_id}" if entry.payment_intent_id else ""
         why = f"[{entry.actor}; {entry.cause}]"
-        yield visible(f"{entry.seq:>7}  {entry.at}  {whose}  {what}  {entry.payment_intent_id}  {why}")
+        yield visible(f"{entry.seq:>7}  {entry.at}  {whose}  {_happened(entry)}{intent_id}  {why}")
+
+
+_TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "name")
+"""Facts of an entry that say what happened in a word or two, in this order; a check's outcome is its status."""
+
+
+def _happened(entry: StoredEntry) -> str:
+    """A transition by machine, trigger and states; anything else by its kind and what it is about."""
+    if entry.kind == "transition":
+        return f"{entry.machine.partition('@')[0]} {entry.trigger} {entry.from_state or '*'} -> {entry.to_state}"
+    facts = entry.entry().body
+    told = (str(facts[name]) for name in _TOLD if facts.get(name) and not (entry.kind == "check" and name == "outcome"))
+    return " ".join(word for word in (entry.kind, entry.trigger, *told) if word)

@@ -371,7 +371,7 @@ def sides(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "ThreadedServer", Recorder)
         running = app.start(app._parts(read_settings({f"{PREFIX}{name}": value for name, value in given.items()}, None)))
-    yield {"Dojo's side": running.app, "the venue's side": built[0]}
+    yield {"Dojo's side": running.app.app, "the venue's side": built[0].app}  # What stands in the switches once the journal is open.
     running.stop()
 
 
@@ -444,7 +444,15 @@ def test_the_settings_without_effect_are_those_that_the_page_names():
 # -- links
 
 
-PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/bill.md", "docs/connect-your-till.md", "diagrams/README.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/bill.md",
+    "docs/connect-your-till.md",
+    "docs/when-something-is-wrong.md",
+    "diagrams/README.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -545,13 +545,15 @@ def test_a_lost_signing_key_is_not_replaced_beside_a_journal_that_was_signed_wit
     service.start()
 
 
-def lose_tail(service):
-    """A service whose journal lacks an order that was answered with 200; the id of the one before it."""
+def lose_tail(service, keep=None):
+    """A service whose journal lacks an order that was answered with 200; the id of the one before it. `keep`: where the whole one stays."""
     early = service.start().dojo.post("/v1/orders", an_order("early")).json["id"]
     copy = service.journal.with_name("copy")
     whole_copy(service.journal, copy)
     service.dojo.post("/v1/orders", an_order("late"))
     assert service.stop() == 0
+    if keep:
+        whole_copy(service.journal, keep)
     for path in service.folder.glob("tillproof.db-*"):
         path.unlink()
     copy.rename(service.journal)
@@ -586,6 +588,34 @@ def test_a_lost_tail_is_accepted_over_http_with_a_reason_and_served_again_withou
     assert [(actor, "disk replaced" in body) for actor, body in noted] == [("operator:operator-1", True)]
     service.assert_whole()
     assert service.stop() == 0
+
+
+def test_a_lost_tail_is_accepted_at_the_terminal_only_where_no_server_waits_for_it(make):  # S11 P1
+    """The waiting one would never hear of it, and serve nothing for ever."""
+    service = make()
+    early = lose_tail(service)
+    service.start(ready=503)
+    command = [sys.executable, "-m", "app", "journal", "accept-lost-tail", "--reason", "disk replaced"]
+
+    ended = subprocess.run(command, cwd=service.folder, env=service.environment, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, "stop the server that has it" in ended.stderr) == (4, True), ended.stderr
+    assert service.operator.post("/api/resolve", {"action": "accept_lost_tail", "reason": "disk replaced"}).status == 200
+    assert service.dojo.get(f"/v1/orders/{early}").status == 200
+
+
+def test_a_newer_journal_that_is_put_back_is_served_when_an_operator_asks(make):  # S11
+    service = make()
+    early = lose_tail(service, keep=service.folder / "newest")
+    service.start(ready=503)
+    (service.folder / "newest").rename(service.journal)
+
+    answer = service.operator.post("/api/resolve", {"action": "accept_lost_tail", "reason": "it was found"})
+
+    assert (answer.status, "nothing is lost" in answer.json["debugMessage"]) == (409, True)
+    assert service.open.get("/readyz").status == 200
+    assert service.dojo.get(f"/v1/orders/{early}").status == 200
+    service.assert_whole()
 
 
 def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S11

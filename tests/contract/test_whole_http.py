@@ -594,6 +594,8 @@ def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_com
     service = whole.service
     reused = key_reused(whole)
     order_id, intent_id = disputed(whole, "attention-amount")
+    service.dojo.post("/v1/events", an_event("evt_nobodys", "pi_nobodys"))
+    eventually(lambda: "ORPHAN_EVENT" in service.open.get("/readyz").json["attention"])
 
     data = service.auditor.get("/api/attention").json["data"]
 
@@ -615,8 +617,14 @@ def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_com
     assert shown == {name: value for name, value in item.items() if name not in {"orderId", "tableId"}}
     by_hand = command("orders", "show", order_id).stdout
     assert all(text in by_hand for text in (item["code"], item["since"], item["detail"], item["why"], item["next"]))
-    listed = json.loads(command("orders", "list", "--attention", "--json").stdout)["data"]
-    assert [order["id"] for order in listed] == list(dict.fromkeys(item["orderId"] for item in data if item["orderId"]))
+    listed = json.loads(command("orders", "list", "--attention", "--json").stdout)
+    assert [order["id"] for order in listed["data"]] == list(dict.fromkeys(item["orderId"] for item in data if item["orderId"]))
+    assert listed["service"] == [item for item in data if not item["orderId"]] != []
+    lines = command("orders", "list", "--attention").stdout.splitlines()
+    said = [(item["code"], item["since"], item["why"], item["next"]) for item in data]
+    assert [(line.split()[0], line.split()[2].strip(":")) for line in lines if " since " in line] == [each[:2] for each in said]
+    assert [line.strip().removeprefix("why").strip() for line in lines if line.startswith("    why ")] == [each[2] for each in said]
+    assert [line.strip().removeprefix("next").strip() for line in lines if line.startswith("    next ")] == [each[3] for each in said]
 
     text = service.open.get("/metrics").body.decode()
     assert f"tillproof_paid_not_on_till {float(len(missing))}" in text

@@ -24,7 +24,8 @@ from workflow.commands import (
     Sweep,
     ToldPayment,
 )
-from workflow.lifecycle import ATTENTION, PATIENCE_S
+from workflow.declaration import words
+from workflow.lifecycle import ATTENTION, PATIENCE_S, RESOLUTIONS
 from workflow.money import Money
 from workflow.order import Attention
 from workflow.replay import replay, verify
@@ -306,6 +307,30 @@ def test_a_refused_payment_is_paid_and_not_on_the_till_until_a_read_says_that_it
     if status:
         venue.settle({"pi_1": an_intent(paid=1500, status=status, refunded=1500 if status == "Refunded" else 0)})
     assert [concern.is_paid_not_on_till for concern in of_order(venue.order())] == ([] if paid_at_dojo is None else [paid_at_dojo])
+
+
+def test_money_that_dojo_gives_back_by_itself_is_not_given_back_by_hand_first(venue):
+    """Whatever code says why we refused it: given back twice, it would be lost."""
+    venue.open(total=1000)
+    venue.engine.handle(RecordPayment(order_id="o1", intent_id="pi_1", paid=Money(1500, "GBP")))
+    [concern] = of_order(venue.order())
+    assert (concern.code, concern.next) == ("OVERPAID", ATTENTION["PAYMENT_REFUSED"].next)
+    assert concern.why.endswith(f"{ATTENTION['OVERPAID'].why} {ATTENTION['PAYMENT_REFUSED'].why}")
+    assert concern.detail.startswith("order o1 has GBP 10.00 left to pay, the payment is of GBP 15.00")
+
+    venue.create("o2", payments=(ToldPayment(intent_id="pi_2", paid=1000),))
+    venue.event("pi_2", "Captured")
+    venue.event("pi_3", "Captured")
+    venue.settle({"pi_2": an_intent("pi_2"), "pi_3": an_intent("pi_3", external_id="o2")})
+    [counted] = of_order(venue.order("o2"))
+    assert (counted.code, counted.next) == ("OVERPAID", ATTENTION["OVERPAID"].next)
+
+
+@pytest.mark.parametrize("code", ATTENTION)
+def test_what_to_do_next_names_every_action_that_settles_it_and_no_other(code):
+    """In the words of the sentence: `acknowledge` may begin one."""
+    named = {resolution.action for resolution in RESOLUTIONS if resolution.action in ATTENTION[code].next.lower()}
+    assert named == {resolution.action for resolution in RESOLUTIONS if code in words(resolution.codes)}
 
 
 def test_money_that_nobody_could_read_is_missed_without_a_sum(venue):

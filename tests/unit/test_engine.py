@@ -701,10 +701,33 @@ def test_an_orphan_that_a_person_acknowledged_is_waited_for_no_longer(venue):  #
 
 
 @pytest.mark.parametrize(
-    ("action", "intent_id"), [("acknowledge", "pi_other"), ("mark_given_back", ""), ("accept_lost_tail", ""), ("read_again", "")]
+    ("action", "intent_id"), [("acknowledge", "pi_other"), ("mark_given_back", ""), ("accept_lost_tail", ""), ("read_again", "pi_other")]
 )
 def test_what_stands_for_the_venue_is_settled_only_by_the_action_for_it(venue, action, intent_id):
     orphaned(venue)
     command = ResolveVenue(action=action, reason="seen", actor="operator:ann", intent_id=intent_id)
     assert isinstance(venue.engine.handle(command).refusal, Refused)
     assert of_the_venue(venue) == ORPHANED
+
+
+def test_a_payment_without_an_order_is_read_again_by_a_persons_wish_and_calls_nobody_once_it_went_back(venue):  # O8 I18
+    orphaned(venue)
+    venue.tasks.clear()
+    venue.engine.recover_leases()
+
+    assert venue.engine.handle(ResolveVenue(action="read_again", reason="given back", actor="operator:ann")).refusal is None
+
+    found = [(entry.trigger, entry.actor, entry.payment_intent_id) for entry in entries(venue, "", kind="operator")]
+    assert found == [("read_again", "operator:ann", "pi_1")] * 2
+    assert of_the_venue(venue) == ORPHANED
+    venue.tasks.extend(venue.engine.claim_due(10))
+    assert [task.effect for task in venue.tasks] == ["read_intent"], "asked once, whatever is wrong with it"
+    venue.settle({"pi_1": an_intent(external_id="elsewhere", status="Refunded", refunded=1000)})
+    assert of_the_venue(venue) == [("ORPHAN_EVENT", "pi_1")]
+    assert replay(venue.reads).ok
+
+
+def test_whoever_asks_for_another_action_is_told_which_one_is_for_what_stands(venue):
+    orphaned(venue)
+    refused = venue.engine.handle(ResolveVenue(action="mark_given_back", reason="seen", actor="operator:ann")).refusal
+    assert "PAID_NOT_ON_TILL is for read_again or acknowledge" in str(refused)

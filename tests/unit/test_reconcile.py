@@ -223,8 +223,8 @@ def test_what_was_declared_is_what_the_intent_asks_for_with_service(why, asked, 
 def test_a_difference_is_seen_before_and_after_the_money_was_taken(status):  # M1
     verdict = judge(an_intent(status=status, paid=990), an_order(), a_payment(1000))
     assert (verdict.message, verdict.mismatch) == ("read_disagrees", "AMOUNT_MISMATCH")
-    assert "990" in verdict.detail
-    assert "1000" in verdict.detail
+    assert "GBP 9.90" in verdict.detail
+    assert "GBP 10.00" in verdict.detail
 
 
 def test_a_tip_that_was_told_otherwise_is_no_difference():  # M10

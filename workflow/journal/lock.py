@@ -42,3 +42,8 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def owner_lock(journal: Path) -> FileLock:
+    """The lock of whoever owns the journal at `journal`."""
+    return FileLock(journal.with_name(f"{journal.name}.lock"))

@@ -36,7 +36,7 @@ from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSI
 from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import sync_directory
-from workflow.journal.lock import FileLock
+from workflow.journal.lock import owner_lock
 from workflow.journal.port import Transaction
 from workflow.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, TABLES
 from workflow.journal.transaction import SqliteTransaction
@@ -77,7 +77,7 @@ class SqliteJournal:
             refuse_foreign(path)
             if not is_writable(path):
                 raise JournalReadOnly(f"{path}, or its directory, cannot be written")
-        self._lock = FileLock(Path(f"{path}.lock"))
+        self._lock = owner_lock(path)
         try:
             self._lock.acquire()
             self._database = _open_or_make(path, clock)
