@@ -42,13 +42,14 @@ def _denied(command: PauseDestination, stored: StoredTask, unit: Unit) -> tuple[
 
 
 def _failed(command: AttemptFailed, stored: StoredTask, unit: Unit) -> Result:
+    """What the failure says is noted; a task is not given up for its age while its destination pauses."""
     if command.sign in (Sign.REFUSED, Sign.ALONE):
         _knows_us(command, unit)
     if command.sign is Sign.REFUSED and command.next_at_ms is None:
         return _refused(command, unit)
     destination, task = command.task.destination, command.task
     if command.sign is not Sign.ALONE and command.next_at_ms is None and unit.is_paused(destination):
-        command = replace(command, next_at_ms=unit.now_ms + unit.settings.probe_ms)  # It grew old while the destination paused.
+        command = replace(command, next_at_ms=unit.now_ms + unit.settings.probe_ms)
     before = unit.transaction.conduct(destination)
     after = before if command.sign is Sign.ALONE else before.failing(stored.lane)
     if command.sign is Sign.GARBAGE:
