@@ -297,6 +297,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         lease_ms=settings.lease_s * 1000,
         probe_ms=_probe_ms(settings),
         sweep_ms=settings.sweep_s * 1000,
+        horizon_ms=settings.retry_horizon_s * 1000,
         orphan_alarm_ms=settings.orphan_alarm_s * 1000,
         paid_alarm_ms=settings.paid_alarm_s * 1000,
         account_ids=frozenset(settings.account_ids),

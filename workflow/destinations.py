@@ -1,11 +1,13 @@
 """What an attempt says of its destination, beside what it says of its own task: pauses, probes, the end of an outage, attention.
 
 A destination that refuses our credentials (U4), or twenty calls alike in a row (U20), pauses: nothing for it dies, one task a minute
-probes, and the first call that it takes sets everything going. The first call that it takes after an outage makes what waits due (U18).
+probes, and the first call that it takes sets everything going; after refused credentials any answer about a call itself does.
+The first call that it takes after an outage makes what waits due (U18).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from workflow import venue
@@ -25,16 +27,29 @@ REDIRECT_CODES = {DOJO: "REDIRECT", TILL: "TILL_REDIRECT"}
 def weigh(command: Result, stored: StoredTask, unit: Unit) -> tuple[Result, StoredTask]:
     """Note what a failed attempt says of its destination; what becomes of the task may be something else then."""
     if isinstance(command, PauseDestination):
-        stored = stored._replace(refusals=stored.refusals + 1)
-        if stored.refusals > 1 and not unit.is_paused(command.task.destination):
-            at_ms = command.next_at_ms
-            alone = AttemptFailed(task=command.task, error=command.error, next_at_ms=at_ms, not_before_ms=at_ms or 0, sign=Sign.ALONE)
-            return alone, stored
-    if not isinstance(command, AttemptFailed):
+        return _denied(command, stored, unit)
+    return (_failed(command, stored, unit) if isinstance(command, AttemptFailed) else command), stored
+
+
+def _denied(command: PauseDestination, stored: StoredTask, unit: Unit) -> tuple[Result, StoredTask]:
+    """Our credentials were refused: everything waits, unless this task was the reason before, and others were taken since."""
+    if unit.is_paused(command.task.destination):
+        return command, stored  # A probe: it says nothing of its own task.
+    stored, at_ms = stored._replace(refusals=stored.refusals + 1), command.next_at_ms
+    if stored.refusals == 1:
         return command, stored
+    return AttemptFailed(task=command.task, error=command.error, next_at_ms=at_ms, not_before_ms=at_ms or 0, sign=Sign.ALONE), stored
+
+
+def _failed(command: AttemptFailed, stored: StoredTask, unit: Unit) -> Result:
+    """What the failure says is noted; a task is not given up for its age while its destination pauses."""
+    if command.sign in (Sign.REFUSED, Sign.ALONE):
+        _knows_us(command, unit)
     if command.sign is Sign.REFUSED and command.next_at_ms is None:
-        return _refused(command, unit), stored
+        return _refused(command, unit)
     destination, task = command.task.destination, command.task
+    if command.sign is not Sign.ALONE and command.next_at_ms is None and unit.is_paused(destination):
+        command = replace(command, next_at_ms=unit.now_ms + unit.settings.probe_ms)
     before = unit.transaction.conduct(destination)
     after = before if command.sign is Sign.ALONE else before.failing(stored.lane)
     if command.sign is Sign.GARBAGE:
@@ -44,7 +59,14 @@ def weigh(command: Result, stored: StoredTask, unit: Unit) -> tuple[Result, Stor
     if command.next_at_ms is None:
         after = after.without(task.id)
     _keep(destination, before, after, unit, detail=command.error, cause=f"{task.effect}:{task.id}")
-    return command, stored
+    return command
+
+
+def _knows_us(command: AttemptFailed, unit: Unit) -> None:
+    """An answer about the call itself, whichever it is: our credentials are not refused any more."""
+    destination = command.task.destination
+    detail, cause = f"our credentials are accepted: {command.error}", f"{command.task.effect}:{command.task.id}"
+    _relieve_pause(destination, (PAUSE_CODES[destination].auth,), detail, unit, cause=cause)
 
 
 def _refused(command: AttemptFailed, unit: Unit) -> Result:
@@ -100,10 +122,18 @@ def took(stored: StoredTask, unit: Unit) -> None:
 
 def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:
     """The destination took a call, or nothing is sent to it any more: whatever was paused is due."""
-    if unit.is_paused(destination):
-        for code in PAUSE_CODES[destination]:
-            unit.relieve(code, detail, cause=cause)
+    _relieve_pause(destination, PAUSE_CODES[destination], detail, unit, cause=cause)
+
+
+def _relieve_pause(destination: str, codes: Iterable[str], detail: str, unit: Unit, *, cause: str) -> None:
+    """These are no reason to pause any more; where none is left, whatever was paused is due, and has not aged meanwhile."""
+    if not unit.is_paused(destination):
+        return
+    for code in codes:
+        unit.relieve(code, detail, cause=cause)
+    if not unit.is_paused(destination):
         unit.transaction.resume_paused(destination, unit.now_ms)
+        unit.transaction.make_young(destination, unit.now_ms, unit.settings.horizon_ms)
         unit.wake(unit.now_ms)
 
 
@@ -115,6 +145,7 @@ def forget(destination: str, unit: Unit) -> None:
 
 def begin(destination: str, unit: Unit) -> None:
     """At start: the clock may have been set while nothing ran, so that no moment of the last process means much."""
+    unit.transaction.make_young(destination, unit.now_ms, unit.settings.horizon_ms)
     conduct = unit.transaction.conduct(destination)
     if conduct.woke_at_ms:
         unit.transaction.keep_conduct(destination, replace(conduct, woke_at_ms=0))

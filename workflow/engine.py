@@ -348,11 +348,10 @@ def _release_leases(unit: Unit) -> None:
     # The clock may have been set while nothing ran: whatever it says, nothing waits longer than it ever may.
     unit.transaction.limit_waits(unit.now_ms, LONGEST_WAIT_MS, venue.SWEEP_CAP_MS)
     for destination in DESTINATIONS:
-        if destination in unit.settings.destinations:
-            destinations.begin(destination, unit)
-        else:
+        if destination not in unit.settings.destinations:
             destinations.forget(destination, unit)
         unit.transaction.release_leases(destination, unit.now_ms, "paused" if unit.is_paused(destination) else "pending")
+        destinations.begin(destination, unit)
 
 
 def _claim_due(unit: Unit, limit: int, destinations: Collection[str]) -> list[Task]:

@@ -51,14 +51,15 @@ class Outcome:
 class UnitSettings:
     """What writing needs to know: which effects somebody sends, the lease, how often a destination that refuses us is probed, the sweep.
 
-    After `orphan_alarm_ms` a person is called about an intent that no order explains, after `paid_alarm_ms` about money that Dojo took and
-    that is not on the till.
+    No task grows older than `horizon_ms` that is tried in vain. After `orphan_alarm_ms` a person is called about an intent that no order
+    explains, after `paid_alarm_ms` about money that Dojo took and that is not on the till.
     """
 
     sends: frozenset[str]
     lease_ms: int
     probe_ms: int
     sweep_ms: int
+    horizon_ms: int
     orphan_alarm_ms: int
     paid_alarm_ms: int
 
@@ -166,6 +167,15 @@ class Unit:
         self.transaction.on_commit(partial(self._hand_over, task))
         return task
 
+    def begin(self, stored: StoredTask) -> None:
+        """Lease a task that nobody tried yet where its lane is free; where its destination pauses it waits, perhaps to probe."""
+        if self.is_paused(stored.task.destination):
+            self.put_back(stored, self.now_ms, "")
+        elif self.transaction.lane_is_busy(stored.lane):
+            self.transaction.put_task(stored)
+        else:
+            self.lease(stored)
+
     def lease_next(self, lane: str) -> None:
         """Lease the oldest waiting task of a lane that has become free; one that was put off waits for its turn among all that were."""
         if not self.transaction.lane_is_busy(lane) and (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
@@ -216,12 +226,7 @@ class Unit:
             lease_until_ms=0,
         )
         stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
-        if self.is_paused(task.destination):
-            self.transaction.put_task(stored._replace(status="paused", next_at_ms=self.now_ms + self.settings.probe_ms))
-        elif self.transaction.lane_is_busy(lane):
-            self.transaction.put_task(stored)
-        else:
-            self.lease(stored)
+        self.begin(stored)
         return task
 
     def _watch(self, order: Order, before: Order | None) -> None:

@@ -91,10 +91,11 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
         return Outcome(refusal=Refused(f"task {stored.task.id} is {stored.status}, only a dead one is requeued"))
     task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms, lease_until_ms=0)
     fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms, refusals=0)
-    unit.transaction.put_task(fresh)
+    if task.effect in unit.settings.sends:
+        unit.begin(fresh)
+    else:
+        unit.transaction.put_task(fresh)
     bring_back(task, command.reason, unit, kind="operator", actor=command.actor, cause=f"requeue:{task.id}")
-    if task.effect in unit.settings.sends and not unit.transaction.lane_is_busy(stored.lane):
-        unit.lease(fresh)
     return Outcome()
 
 

@@ -13,7 +13,7 @@ from tests.builders import Venue, a_bill, an_intent
 from workflow.bill import Personal
 from workflow.commands import AmendOrder, EffectTaken, IntentRead, Result, ToldPayment
 from workflow.effects import Task
-from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain
+from workflow.errors import DojoRefusesUs, IntentNotFound, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
 from workflow.journal.driver import sqlite3
 from workflow.outbox import Outbox, OutboxSettings
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -404,9 +404,19 @@ def test_an_answer_that_could_not_be_made_durable_is_asked_for_again(venue):  # 
     venue.journal.write(lambda transaction: transaction._connection.execute("PRAGMA busy_timeout = 10"))
     with closing(sqlite3.connect(venue.folder / "tillproof.db", isolation_level=None, check_same_thread=False)) as outside:
         venue.dojo.on["o1"] = [lambda: outside.execute("BEGIN IMMEDIATE"), None]
+        unheard, handle = [], venue.engine.handle
+
+        def hearing(command):
+            try:
+                return handle(command)
+            except JournalUnavailable:
+                unheard.append(command)
+                raise
+
+        venue.engine.handle = hearing
         venue.send()
         venue.open()
-        until(lambda: not venue.journal.is_writable())
+        until(lambda: unheard)  # The answer itself, and not merely a look of the timer's.
         outside.execute("ROLLBACK")
     until(venue.journal.is_writable)
     assert venue.outbox.is_alive

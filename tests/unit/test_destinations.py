@@ -356,6 +356,104 @@ def test_a_till_that_refuses_everything_alike_pauses_alone(tmp_path):  # U20
     without.close()
 
 
+# -- refused credentials
+
+
+def deny(venue: Venue, task: Task) -> None:
+    at_ms = now_ms(venue)
+    venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=at_ms + 60_000, next_at_ms=at_ms + 1_000))
+
+
+def probe(venue: Venue) -> Task:
+    """The one task that is sent a minute later."""
+    venue.clock.move(60)
+    [task] = venue.engine.claim_due(10)
+    venue.tasks.clear()
+    return task
+
+
+@pytest.mark.parametrize(("sign", "alike"), [(Sign.REFUSED, "400"), (Sign.ALONE, "")])
+def test_an_answer_about_a_call_itself_ends_a_pause_for_refused_credentials(venue, sign, alike):  # U4 U5
+    first, _ = orders(venue, "o1", "o2")
+    deny(venue, first)
+    take_up = probe(venue)
+    venue.engine.handle(AttemptFailed(task=take_up, error="no such", next_at_ms=None, sign=sign, alike=alike))
+    assert attention(venue) == [("OUTBOX_DEAD", take_up.order_id)]
+    assert len(due(venue)) == 1
+
+
+def test_refusals_alike_go_on_to_pause_a_destination_that_accepts_our_credentials_again(venue):  # U4 U20
+    tasks = orders(venue, *(f"o{number:02}" for number in range(ALIKE_REFUSALS + 1)))
+    refuse(venue, *tasks[:ALIKE_REFUSALS])
+    deny(venue, tasks[-1])
+    assert attention(venue) == [("DOJO_AUTH", ""), ("DOJO_CONTRACT", "")]
+    refuse(venue, probe(venue))
+    assert attention(venue) == [("DOJO_CONTRACT", "")]
+    assert set(statuses(venue).values()) == {"paused"}
+
+
+def test_the_timer_hears_of_what_comes_while_its_destination_pauses(venue):  # U4 I20
+    [first] = orders(venue, "o1")
+    deny(venue, first)
+    woken = []
+    venue.engine.wake = woken.append
+    venue.open("o2")
+    assert woken == [now_ms(venue) + 60_000]
+
+
+def test_credentials_that_are_refused_once_more_pause_once_more_whichever_tasks_probed_before(venue):  # U4
+    tasks = orders(venue, "o1", "o2", "o3")
+    deny(venue, tasks[0])
+    for _ in range(3):
+        deny(venue, probe(venue))
+    take(venue, probe(venue))
+    assert attention(venue) == []
+    again = next(task for task in venue.engine.claim_due(10) if task.id != tasks[0].id)
+    deny(venue, again)
+    assert attention(venue) == [("DOJO_AUTH", "")]
+
+
+def test_nothing_dies_of_its_age_in_a_pause_nor_right_after_it(venue):  # U4
+    first, _ = orders(venue, "o1", "o2")
+    deny(venue, first)
+    venue.clock.move(4 * 86_400)
+    fading = probe(venue)
+    venue.engine.handle(AttemptFailed(task=fading, error="503", next_at_ms=None))
+    assert set(statuses(venue).values()) == {"paused"}
+    take(venue, probe(venue))
+    [left] = venue.engine.claim_due(10)
+    assert left.created_at_ms >= now_ms(venue) - 1
+
+
+def test_what_a_person_requeues_while_its_destination_pauses_waits_with_the_others(venue):  # U4 I18
+    dead, denied = orders(venue, "o1", "o2")
+    venue.engine.handle(AttemptFailed(task=dead, error="400", next_at_ms=None, sign=Sign.ALONE))
+    deny(venue, denied)
+    venue.engine.handle(RequeueTask(task_id=dead.id, reason="again", actor="operator:ada"))
+    assert (list(venue.tasks), set(statuses(venue).values())) == ([], {"paused"})
+
+
+def test_a_start_in_a_pause_probes_with_one_task_whatever_waits(tmp_path):  # U4 K7 I20
+    venue = Venue(tmp_path)
+    dead, denied, _ = orders(venue, "o1", "o2", "o3")
+    venue.engine.handle(AttemptFailed(task=dead, error="400", next_at_ms=None, sign=Sign.ALONE))
+    deny(venue, denied)
+    venue.close()
+
+    alone = Venue(tmp_path, sends=frozenset())  # An operator's command while nothing runs.
+    alone.engine.handle(RequeueTask(task_id=dead.id, reason="again", actor="operator:ada"))
+    assert statuses(alone)["o1"] == "pending"
+    alone.close()
+
+    again = Venue(tmp_path)
+    again.engine.recover_leases()
+    assert set(statuses(again).values()) == {"paused"}
+    [task] = again.engine.claim_due(10)
+    deny(again, task)
+    assert again.engine.next_due_ms() == now_ms(again) + 60_000
+    again.close()
+
+
 # -- garbage and redirects
 
 
@@ -436,4 +534,35 @@ def test_after_a_restart_with_an_earlier_clock_nothing_waits_longer_than_it_ever
     assert again.engine.next_due_ms() == now_ms(again) + LONGEST_WAIT_MS
     take(again, *orders(again, "o3"))
     assert due(again) == ["o1", "o2"]
+    again.close()
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-4), timedelta(days=4)], ids=["back", "on"])
+def test_no_task_is_old_or_young_by_a_clock_that_was_set_while_nothing_ran(tmp_path, jump):  # I17 T1 T2
+    venue = Venue(tmp_path)
+    waiting, _ = orders(venue, "o1", "o2")
+    fail(venue, waiting, wait_ms=1_000)
+    venue.clock.moment += jump
+    venue.close()
+
+    again = Venue(tmp_path, clock=venue.clock)
+    again.engine.recover_leases()
+    again.clock.move(HOUR_MS / 1000)
+    assert {task.created_at_ms for task in again.engine.claim_due(10)} == {now_ms(again) - HOUR_MS}
+    again.close()
+
+
+def test_a_lane_that_was_old_at_the_start_stays_in_order(tmp_path):  # I17
+    venue = Venue(tmp_path)
+    venue.create("o1", payments=tuple(ToldPayment(intent_id=IntentId(f"pi_{n}"), paid=500) for n in range(2)), captured=True)
+    for _ in range(2):
+        fail(venue, venue.tasks.popleft())
+    venue.clock.move(300_000)
+    venue.event("pi_1", "Captured")  # The second read speaks of a newer entry now: it began to wait anew.
+    venue.clock.move(HOUR_MS / 1000)
+    venue.close()
+
+    again = Venue(tmp_path, clock=venue.clock)
+    again.engine.recover_leases()
+    assert [task.intent_id for task in again.engine.claim_due(10)] == ["pi_0"]
     again.close()

@@ -87,6 +87,7 @@ ASK = {
     "wake_waiting": lambda asked: asked.wake_waiting("dojo", 10**13),
     "resume_paused": lambda asked: asked.resume_paused("dojo", 10**13),
     "pause_pending": lambda asked: asked.pause_pending("dojo", 10**13),
+    "make_young": lambda asked: asked.make_young("dojo", 10**13, 1),
     "release_leases": lambda asked: asked.release_leases("dojo", 10**13, "pending"),
     "conduct": lambda asked: asked.conduct("dojo"),
     "keep_conduct": lambda asked: asked.keep_conduct("dojo", Conduct()),

@@ -192,7 +192,7 @@ class Transaction(Protocol):
         """Pending tasks for it that are due and leased ones whose lease ran out: the oldest of each lane, the longest due lanes first."""
 
     def due_probes(self, destination: str, now_ms: int) -> list[StoredTask]:
-        """The oldest paused task for it, if its time has come and nothing is under way there; or one whose lease ran out."""
+        """The least tried paused task for it, if its time has come and nothing is under way there; or one whose lease ran out."""
 
     def pause_pending(self, destination: str, probe_at_ms: int) -> None:
         """Pause everything that waits for the destination, until `probe_at_ms`."""
@@ -206,6 +206,9 @@ class Transaction(Protocol):
     def limit_waits(self, now_ms: int, task_ms: int, sweep_ms: int) -> None:
         """Let no task wait longer than `task_ms` from now and no read of the sweep longer than `sweep_ms`; nothing is younger than now."""
 
+    def make_young(self, destination: str, now_ms: int, age_ms: int) -> None:
+        """Let what waits for the destination and is older than `age_ms` begin its age anew, and with it all that waits in its lane."""
+
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
 
@@ -216,7 +219,7 @@ class Transaction(Protocol):
         """When the destination's next waiting task is due, or a lease runs out."""
 
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
-        """Make every leased task for the destination due, and `status` (pending or paused): its holder is gone."""
+        """Make every leased task for the destination due: its holder is gone. It and what was pending are `status`: pending, or paused."""
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         """A task of this order and intent was given up."""

@@ -297,13 +297,23 @@ class SqliteTransaction:
         for status in ("pending", "paused"):
             for is_till in (False, True):
                 self._connection.execute(
-                    f"UPDATE outbox SET next_at_ms = min(next_at_ms, ?), lease_until_ms = min(lease_until_ms, ?), "
-                    f"created_at_ms = min(created_at_ms, ?) WHERE status = '{status}' AND {_THERE} AND next_at_ms > ?",
-                    (latest, latest, now_ms, is_till, latest),
+                    f"UPDATE outbox SET next_at_ms = min(next_at_ms, ?), lease_until_ms = min(lease_until_ms, ?) "
+                    f"WHERE status = '{status}' AND {_THERE} AND next_at_ms > ?",
+                    (latest, latest, is_till, latest),
                 )
+        for status in ("pending", "paused", "leased"):
+            self._connection.execute(
+                f"UPDATE outbox SET created_at_ms = ? WHERE status = '{status}' AND created_at_ms > ?", (now_ms, now_ms)
+            )
         for table in ("watch", "parked"):
             self._connection.execute(f"UPDATE {table} SET next_at_ms = ? WHERE next_at_ms > ?", (now_ms + sweep_ms, now_ms + sweep_ms))
         self._connection.execute("UPDATE parked SET since_ms = ? WHERE next_at_ms IS NOT NULL AND since_ms > ?", (now_ms, now_ms))
+
+    def make_young(self, destination: str, now_ms: int, age_ms: int) -> None:
+        for status in ("pending", "paused"):
+            old = f"SELECT lane FROM outbox WHERE status = '{status}' AND {_THERE} AND created_at_ms < ?"
+            sql = f"UPDATE outbox SET created_at_ms = ? WHERE status = '{status}' AND lane IN ({old})"  # All of it: it stays in order.
+            self._connection.execute(sql, (now_ms, destination == TILL, now_ms - age_ms))
 
     def conduct(self, destination: str) -> Conduct:
         row = self._one("SELECT value FROM meta WHERE name = ?", f"conduct.{destination}")
@@ -320,6 +330,8 @@ class SqliteTransaction:
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
         sql = f"UPDATE outbox SET status = ?, next_at_ms = ?, lease_until_ms = 0 WHERE status = 'leased' AND {_THERE}"
         self._connection.execute(sql, (status, now_ms, destination == TILL))
+        if status != "pending":
+            self._connection.execute(f"UPDATE outbox SET status = ? WHERE status = 'pending' AND {_THERE}", (status, destination == TILL))
 
     def has_dead_task(self, order_id: str, intent_id: str) -> bool:
         sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ?"
