@@ -254,14 +254,15 @@ def test_more_of_dojos_own_bodies_than_there_are_places_leave_room_to_say_no(ser
 
 
 def test_webhooks_beyond_their_places_are_asked_to_come_back_and_dojo_is_served(service):  # A12
-    stalled = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo")
+    stalled, stranger = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo"), Client(service.ports[0], None)
     with ExitStack() as slow:
         for _ in range(WEBHOOK_BODIES):
             stall(slow, service.ports[0], stalled)
-        refused = once_full(slow, service, stalled, lambda: service.dojo.post("/webhooks/dojo", {}), empty=401)
+        refused = once_full(slow, service, stalled, lambda: stranger.post("/webhooks/dojo", {}), empty=401)
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert stranger.get("/v1/areas").status == 401  # So would Dojo be heard, at an address that it never called from.
         assert service.dojo.post("/v1/events", an_event("evt-beside", "pi_beside")).status == 200
-    eventually(lambda: service.dojo.post("/webhooks/dojo", {}).status == 401)
+    eventually(lambda: stranger.post("/webhooks/dojo", {}).status == 401)
 
 
 @SIDES
@@ -303,6 +304,18 @@ def test_a_flood_is_turned_away_early_health_answers_and_afterwards_all_is_well(
     # Read before anything else is asked of Dojo's side, which might be turned away as well.
     assert f'reason="rate",side="dojo"}} {statuses[429]}.0' in service.open.get("/metrics").body.decode()
     eventually(lambda: service.dojo.post("/v1/orders", an_order("after")).status == 200, seconds=10)
+
+
+def test_strangers_who_flood_the_address_that_dojo_comes_from_cost_no_payment(make):  # A13 I12
+    service = make(REQUESTS_PER_SECOND=10).start()
+    order = service.till.post("/till/orders", a_bill()).json["id"]
+    payment = {"paymentIntentId": "pi_flood", "paidAmount": {"value": 1200, "currencyCode": "GBP"}}
+    flood = [("/v1/areas", {"Authorization": basic(USERNAME, "wrong")})] * 100
+    statuses = Counter(status for status, _ in ask_often(service.ports[0], flood))
+    recorded = [service.dojo.post(f"/v1/orders/{order}/record-payment", payment) for _ in range(5)]
+
+    assert set(statuses) == {401, 429}
+    assert [(reply.status, reply.json["paidAmount"]["value"]) for reply in recorded] == [(200, 1200)] * 5
 
 
 def test_ten_thousand_copies_of_an_event_leave_one(make):  # D15 I15
