@@ -196,6 +196,7 @@ UNFINISHED = {
     "idle": "",
     "header": "GET /healthz HTTP/1.1\r\nHo",
     "kept alive": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "unread": "GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
     "body of a stranger": "POST {events} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
     "chunks of a stranger": "POST {events} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5",
     "body": "POST {orders} HTTP/1.1\r\nHost: x\r\nAuthorization: {right}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
@@ -203,7 +204,7 @@ UNFINISHED = {
 
 
 def stall(slow, port, unfinished):
-    """Send what does not end, on a connection that stays open as long as `slow`."""
+    """Send what does not end, or read nothing of what is answered, on a connection that stays open as long as `slow`."""
     slow.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)).sendall(unfinished.encode())
 
 
@@ -363,7 +364,7 @@ from workflow.engine import Engine
 from workflow.journal.sqlite import SqliteJournal
 
 part = "PART"
-health.LAST_WORDS_SECONDS = 3.0
+health.LAST_WORDS_SECONDS = 2.0
 
 
 def die(*arguments, **named):
