@@ -26,7 +26,7 @@ from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import read_template
-from adapters.edge.limits import DoorSettings, Guesses, install_door
+from adapters.edge.limits import Door, DoorSettings, Guesses
 from adapters.edge.roles import install_tokens
 from adapters.edge.strict_json import without_card_numbers
 from adapters.edge.wire import learn_inbound_types
@@ -70,8 +70,8 @@ from workflow.verification import refuse_unexplained
 PROBE_MS = 60_000
 READ_SECONDS = 10.0
 """The longest that one question of a request may hold a state of the journal."""
-AT_ONCE = 192
-"""Requests that Dojo's side works on at once; of its threads, the others are there to say no and to answer `/healthz`."""
+AT_ONCE, STRANGERS_AT_ONCE = 160, 64
+"""Requests with Dojo's credentials and without that Dojo's side works on at once; its other threads say no and answer `/healthz`."""
 logger = logging.getLogger(__name__)
 
 
@@ -256,18 +256,21 @@ def _sides(
     learn_inbound_types()
     clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
     handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
-    dojo = make_app(handlers, _rest_settings(settings, _guesses("dojo", metrics)))
+    guesses = {side: _guesses(side, metrics) for side in ("dojo", "venue")}
+    rest = _rest_settings(settings, guesses["dojo"])
+    dojo = make_app(handlers, rest)
     metrics.watch(dojo, "dojo")
-    install_door(dojo, _door_settings(settings, "dojo", at_once=AT_ONCE), clock, partial(metrics.shed, "dojo"))
+    is_dojo = rest.credentials.matches if rest.credentials else bool
+    _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )
-    venue = _venue_app(settings, blueprints, _guesses("venue", metrics))
+    venue = _venue_app(settings, blueprints, guesses["venue"])
     metrics.watch(venue, "venue")
-    install_door(venue, _door_settings(settings, "venue", at_once=None), clock, partial(metrics.shed, "venue"))
+    _put_door(venue, "venue", settings, metrics, partial(guesses["venue"].knows, _tokens(settings).actor))
     return dojo, venue
 
 
@@ -376,8 +379,18 @@ def _guesses(side: str, metrics: Metrics | None) -> Guesses:
     return Guesses(side, SystemClock(), partial(metrics.refused, side) if metrics else lambda why: None)
 
 
-def _door_settings(settings: Settings, side: str, *, at_once: int | None) -> DoorSettings:
-    return DoorSettings(side=side, trusted=settings.trusted_proxies, requests_per_second=settings.requests_per_second, at_once=at_once)
+def _put_door(
+    app: Flask,
+    side: str,
+    settings: Settings,
+    metrics: Metrics,
+    knows: Callable[[str, str | None], bool],
+    *,
+    at_once: tuple[int, int] | tuple[None, None] = (None, None),
+) -> None:
+    """Put a door before everything that `app` does."""
+    limits = DoorSettings(settings.trusted_proxies, settings.requests_per_second, *at_once)
+    app.wsgi_app = Door(app.wsgi_app, limits, SystemClock(), on_shed=partial(metrics.shed, side), knows=knows)  # type: ignore[method-assign]
 
 
 def _rest_settings(settings: Settings, guesses: Guesses) -> RestSettings:
@@ -397,11 +410,15 @@ def _till_settings(settings: Settings) -> till.TillSettings:
     return till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
 
 
+def _tokens(settings: Settings) -> Tokens:
+    return Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens))
+
+
 def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Guesses) -> Flask:
     app = Flask("tillproof.venue", static_folder=None)
     app.url_map.merge_slashes = False  # It would redirect to whatever host the caller named.
     install(app)
-    install_tokens(app, Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens)), guesses)
+    install_tokens(app, _tokens(settings), guesses)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     install_api(app, venue_document())

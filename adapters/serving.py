@@ -11,6 +11,7 @@ import logging
 import multiprocessing.util
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -527,6 +528,7 @@ class _VenueServer(wsgi.Server):
         """Whether the connection was dealt with: given a thread, back to wait for its first byte, or closed."""
         if conn.rfile.has_data():  # A pipelined request, read with the one before: how much of it is out of sight.
             return self._enqueue_with_slot(conn)
+        is_over = _has_hung_up(conn.socket)  # Before the look at what was sent: what comes in between may be its rest.
         try:
             sent = _peek(conn.socket)
         except BlockingIOError:
@@ -540,7 +542,11 @@ class _VenueServer(wsgi.Server):
         if _is_whole(sent):
             super().process_conn(conn)
             return True
-        return _has_whole_header(sent) and self._enqueue_with_slot(conn)
+        if _has_whole_header(sent):
+            return self._enqueue_with_slot(conn)
+        if is_over:
+            conn.close()
+        return is_over
 
     def _enqueue_with_slot(self, conn: _VenueConnection) -> bool:
         conn.has_slot = self.slots.acquire(blocking=False)
@@ -579,6 +585,15 @@ def _peek(connection: socket.socket) -> bytes:
         return connection.recv(PEEKED_BYTES, socket.MSG_PEEK)
     finally:
         connection.settimeout(HEADER_SECONDS)
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Whether no more will come; False where the system does not tell, and the deadline must do."""
+    if sys.platform != "linux":
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _has_whole_header(sent: bytes) -> bool:

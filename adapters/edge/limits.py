@@ -1,6 +1,7 @@
 """How much one caller may ask: requests a second, requests at once, wrong credentials. Counted in memory, within bounds.
 
 An address says who asks only where each caller has one of its own: behind a proxy that is not in TRUSTED_PROXIES all callers are one.
+So who has what is right is counted apart from the strangers at the same address: to Dojo any error is a reason to give money back.
 Time is the clock's monotonic one, so that a wall clock that jumps locks nobody out.
 """
 
@@ -18,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import LRUCache, TTLCache
-from flask import Flask, request
+from flask import request
 from werkzeug.exceptions import TooManyRequests
 
 from adapters.edge.answers import error_answer
@@ -47,56 +48,75 @@ LOG_LINES = 20
 BUSY_SECONDS = 1
 """What a caller is asked to wait when all places are taken."""
 UNLIMITED_PATH = "/healthz"
+NEAR = tuple(
+    ipaddress.ip_network(network)
+    for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::/64", "fc00::/7", "fe80::/10")
+)
+"""This machine and private networks. A proxy that nobody told us of may stand there for everybody, as may a container's gateway."""
 ADDRESS = "tillproof.address"
 """Where the caller's address stands in WSGI's environment."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """Of one side: the proxies whose X-Forwarded-For is believed, and how much is let in. `at_once` None: as many as there are threads."""
+    """Of one side: the proxies whose X-Forwarded-For is believed, and how much is let in.
 
-    side: str
+    `at_once` is for those that the door knows, `strangers_at_once` for all others; None: as many as there are threads.
+    """
+
     trusted: tuple[Network, ...]
     requests_per_second: int
-    at_once: int | None
+    at_once: int | None = None
+    strangers_at_once: int | None = None
 
 
 class Door:
     """Stands before a side's application: notes who calls, and turns away what is too much before it costs anything.
 
-    Nothing is counted for `/healthz`. `on_shed` hears the reason, `rate` or `busy`, of each request that was turned away.
+    Nothing is counted for `/healthz`. `on_shed` hears the reason, `rate` or `busy`, of each request that was turned away. `knows` tells
+    from the address and the `Authorization` header who is no stranger; strangers take nothing from them, at the same address neither.
     """
 
-    def __init__(self, app: WSGIApplication, settings: DoorSettings, clock: Clock, on_shed: Callable[[str], None]) -> None:
-        self._app, self._settings, self._clock, self._on_shed = app, settings, clock, on_shed
-        self._rates: LRUCache[str, _Rate] = LRUCache(ADDRESSES)
+    def __init__(
+        self,
+        app: WSGIApplication,
+        settings: DoorSettings,
+        clock: Clock,
+        *,
+        on_shed: Callable[[str], None],
+        knows: Callable[[str, str | None], bool],
+    ) -> None:
+        self._app, self._settings, self._clock, self._on_shed, self._knows = app, settings, clock, on_shed, knows
+        self._rates: LRUCache[tuple[str, bool], _Rate] = LRUCache(ADDRESSES)
         self._lock = threading.Lock()
-        self._places = None if settings.at_once is None else threading.BoundedSemaphore(settings.at_once)
+        self._places = {known: _places(many) for known, many in ((True, settings.at_once), (False, settings.strangers_at_once))}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer 429 or 503 with Retry-After, or let the application answer."""
         if environ.get("PATH_INFO") == UNLIMITED_PATH:
             return self._app(environ, start_response)
         address = environ[ADDRESS] = client_address(environ, self._settings.trusted)
-        if not self._is_paced(address):
+        known = self._knows(address, environ.get("HTTP_AUTHORIZATION"))
+        if not self._is_paced(address, known):
             return self._turn_away("rate", environ, start_response)
-        if self._places is None:
+        places = self._places[known]
+        if places is None:
             return self._app(environ, start_response)
-        if not self._places.acquire(blocking=False):
+        if not places.acquire(blocking=False):
             return self._turn_away("busy", environ, start_response)
         try:
             return self._app(environ, start_response)
         finally:
-            self._places.release()
+            places.release()
 
-    def _is_paced(self, address: str) -> bool:
+    def _is_paced(self, address: str, known: bool) -> bool:
         per_second, now = self._settings.requests_per_second, self._clock.monotonic()
         with self._lock:
-            rate = self._rates.get(address)
+            rate = self._rates.get((address, known))
             if rate is None:
-                rate = self._rates[address] = _Rate(float(per_second), now)
+                rate = self._rates[address, known] = _Rate(float(per_second), now)
             rate.left = min(per_second, rate.left + (now - rate.at) * per_second)
             rate.at = now
             if rate.left < 1:
@@ -123,7 +143,7 @@ class Guesses:
     """Wrong credentials of one side. What is right passes, whoever else guesses; what guesses is answered 429.
 
     An address that guessed too often is not listened to, so that it cannot find what is right by going on; unless it once had what is
-    right, or is this machine itself: there a proxy may stand for everybody, and nobody may lock Dojo out.
+    right, or is NEAR: there a proxy may stand for everybody, and nobody may lock Dojo out.
     """
 
     def __init__(self, side: str, clock: Clock, on_refused: Callable[[str], None]) -> None:
@@ -156,15 +176,27 @@ class Guesses:
                 raise _too_many(seconds)
         return found
 
+    def knows(self, who: Callable[[str | None], object], address: str, header: str | None) -> bool:
+        """Whether the header is right, at an address that is always listened to; nothing is counted.
+
+        Elsewhere the answer is no, lest a door that treats both kinds differently tell a guesser more than `judge` does.
+        """
+        with self._lock:
+            is_heard = self._is_always_heard(address)
+        return is_heard and header is not None and bool(who(header))
+
     def refused(self, why: str) -> None:
         """Something else than credentials, such as a signature, was refused."""
         self._refuse(request.environ.get(ADDRESS) or request.remote_addr or "", why)
 
     def _seconds_closed(self, address: str) -> float:
         failures = self._failures.get(address)
-        if failures is None or not failures.is_over(GUESSES, REFUSALS) or address in self._known or _is_loopback(address):
+        if failures is None or not failures.is_over(GUESSES, REFUSALS) or self._is_always_heard(address):
             return 0
         return failures.until - self._clock.monotonic()
+
+    def _is_always_heard(self, address: str) -> bool:
+        return address in self._known or _is_near(address)
 
     def _count(self, address: str, guess: bytes) -> float:
         """Count a guess; for how long this address, or everybody, gets 429 for what is wrong, 0 where not."""
@@ -205,11 +237,6 @@ class _Failures:
         return len(self.guesses) >= guesses or self.total >= refusals
 
 
-def install_door(app: Flask, settings: DoorSettings, clock: Clock, on_shed: Callable[[str], None]) -> None:
-    """Put a Door before everything that `app` does."""
-    app.wsgi_app = Door(app.wsgi_app, settings, clock, on_shed)  # type: ignore[method-assign]
-
-
 def client_address(environ: WSGIEnvironment, trusted: Sequence[Network]) -> str:
     """Who asks: the peer, or what the nearest proxies say that are trusted, from the nearest on. An IPv6 address stands for its network."""
     peer = str(environ.get("REMOTE_ADDR", ""))
@@ -234,8 +261,17 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address == "::/64"
+@lru_cache(ADDRESSES)
+def _is_near(address: str) -> bool:
+    try:
+        network = ipaddress.ip_network(address)
+    except ValueError:
+        return False
+    return any(network.network_address in near for near in NEAR)
+
+
+def _places(many: int | None) -> threading.BoundedSemaphore | None:
+    return None if many is None else threading.BoundedSemaphore(many)
 
 
 def _too_many(seconds: float) -> TooManyRequests:

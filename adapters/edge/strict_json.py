@@ -24,6 +24,8 @@ BODY = "body"
 
 GOT_LENGTH = 40
 """Characters of a received value that a refusal repeats."""
+PERSONAL = frozenset({"customer", "guestRequests", "hostNotes", "name", "note"})
+"""Fields that may say who somebody is; a refusal repeats nothing of what came for them, or below them."""
 
 CARD_REMOVED = "[card number removed]"
 CARD_DIGITS = range(13, 20)
@@ -87,6 +89,13 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f'"{printable(value)}"'
     return printable(json.dumps(value))
+
+
+def _kind(value: object) -> str:
+    """What a received value is, without repeating any of it."""
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    return shown(value) if isinstance(value, dict | list | bool) else "a number"
 
 
 def without_card_numbers(text: str) -> str:
@@ -216,7 +225,9 @@ def _in_words(error: msgspec.ValidationError, value: JsonValue, type_: type[T]) 
     if missing := _MISSING.fullmatch(what):
         return BadInput(_below(path, missing["name"]), "required, but absent")
     steps = [step["index"] or step["name"] for step in _STEP.finditer(path)]
-    return BadInput(path or BODY, f"expected {_expected(what, path, steps, type_)}, got {shown(_at(value, steps))}")
+    came = _at(value, steps)
+    got = _kind(came) if PERSONAL.intersection(steps) else shown(came)
+    return BadInput(path or BODY, f"expected {_expected(what, path, steps, type_)}, got {got}")
 
 
 def _what_and_where(complaint: str) -> tuple[str, str]:

@@ -26,8 +26,9 @@ T = TypeVar("T")
 OPEN_ENDPOINTS = frozenset({"healthz", "webhook"})
 """Neither takes credentials: the one needs none, the other is signed."""
 PUBLIC_ENDPOINTS = OPEN_ENDPOINTS | api_page.ENDPOINTS
-WEBHOOK_BODIES = 64
-"""Bodies of webhooks that are read at once: a body that stalls holds a thread, and here anybody may send one."""
+WEBHOOK_BODIES = 48
+"""Bodies of webhooks that are read at once: a body that stalls holds a thread, and here anybody may send one. Fewer than there are
+places for strangers, one of whom may be Dojo at an address that it has not called from before."""
 
 _SLASHES = re.compile("/{2,}")
 

@@ -40,6 +40,7 @@ from tests.contract.running import (
     is_refused,
     running,
 )
+from tests.contract.test_bad_input import ROUTES as ROUTES_WITH_BODIES
 from tests.contract.test_bad_input import TABLES, changed, soon
 from tests.contract.test_till_callbacks import Till
 from workflow import diagrams
@@ -215,6 +216,39 @@ def test_no_secret_and_no_card_number_is_in_any_file_answer_export_metric_or_arg
     assert found["call-backs"]
     leaks = [(where, what) for where, said in found.items() for what in (*SECRETS, *PANS, *FROM_DOJO) if what.encode() in said]
     assert leaks == []
+
+
+def test_what_customers_say_of_themselves_is_in_no_entry_export_log_metric_or_error(service):  # A15 I13
+    canary, number = "guest-canary-5d0c", 447_700_900_123
+    customer = {"id": "c", "name": canary, "emailAddress": f"{canary}@example", "phoneNumber": canary}
+    bill = changed(a_bill(note=canary, customer=customer, id="guest"), "items[0].note", canary)
+    assert service.till.post("/till/orders", bill).status == 200
+    assert canary in service.dojo.get("/v1/orders/guest").body.decode()  # What is looked for would be seen.
+
+    long, found = canary * 1_000, {}
+    bad_fields = [("customer", canary), ("note", number), ("note", long), ("items[0].note", number)]
+    bad_fields += [(f"customer.{name}", value) for name in ("name", "emailAddress", "phoneNumber") for value in (number, long)]
+    for client, path, good in ((service.till, "/till/orders", bill), (service.dojo, "/v1/orders", an_order("guest", customer=customer))):
+        for field, bad in bad_fields:
+            reply = client.post(path, changed(good, field, bad))
+            assert is_refused(reply, 400).startswith(f"{field}: expected ")
+            found[f"{path} {field}"] = reply.body
+    for field in ("name", "hostNotes", "guestRequests"):
+        for value in (number, long):
+            reply = service.dojo.post("/v1/parties", ROUTES_WITH_BODIES["CreateParty"].body() | {field: value})
+            assert is_refused(reply, 400).startswith(f"{field}: expected ")
+            found[f"/v1/parties {field}"] = reply.body
+    for path in (
+        "/api/orders/guest/journal",
+        "/api/orders/guest/proof",
+        "/api/export",
+        "/api/export?format=csv",
+        "/api/attention",
+        "/metrics",
+    ):
+        found[path] = service.auditor.get(path).body
+    found["log"] = service.log_path.read_bytes()
+    assert [where for where, said in found.items() if canary[:13].encode() in said or str(number).encode() in said] == []
 
 
 def command(service, *words):

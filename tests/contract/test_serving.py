@@ -512,6 +512,14 @@ def test_a_connection_of_the_venues_side_that_sends_no_header_is_closed_after_it
     assert everything_from(send(start().address, unfinished)) == b""
 
 
+def test_a_half_sent_request_whose_client_hung_up_is_closed_at_once(start):
+    began = time.monotonic()
+    with send(start().address, b"GET / HTTP/1.1\r\nHo") as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1_024) == b""
+    assert time.monotonic() - began < serving.HEADER_SECONDS / 2
+
+
 def test_a_header_beyond_the_limit_is_refused(start):
     header = b"GET / HTTP/1.1\r\nX: " + b"x" * serving.REFUSABLE_BYTES
     assert everything_from(send(start().address, header)).startswith(b"HTTP/1.1 431")

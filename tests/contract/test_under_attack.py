@@ -196,6 +196,7 @@ UNFINISHED = {
     "idle": "",
     "header": "GET /healthz HTTP/1.1\r\nHo",
     "kept alive": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "unread": "GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
     "body of a stranger": "POST {events} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
     "chunks of a stranger": "POST {events} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5",
     "body": "POST {orders} HTTP/1.1\r\nHost: x\r\nAuthorization: {right}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
@@ -203,7 +204,7 @@ UNFINISHED = {
 
 
 def stall(slow, port, unfinished):
-    """Send what does not end, on a connection that stays open as long as `slow`."""
+    """Send what does not end, or read nothing of what is answered, on a connection that stays open as long as `slow`."""
     slow.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)).sendall(unfinished.encode())
 
 
@@ -254,14 +255,15 @@ def test_more_of_dojos_own_bodies_than_there_are_places_leave_room_to_say_no(ser
 
 
 def test_webhooks_beyond_their_places_are_asked_to_come_back_and_dojo_is_served(service):  # A12
-    stalled = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo")
+    stalled, stranger = UNFINISHED["body of a stranger"].replace("{events}", "/webhooks/dojo"), Client(service.ports[0], None)
     with ExitStack() as slow:
         for _ in range(WEBHOOK_BODIES):
             stall(slow, service.ports[0], stalled)
-        refused = once_full(slow, service, stalled, lambda: service.dojo.post("/webhooks/dojo", {}), empty=401)
+        refused = once_full(slow, service, stalled, lambda: stranger.post("/webhooks/dojo", {}), empty=401)
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert stranger.get("/v1/areas").status == 401  # So would Dojo be heard, at an address that it never called from.
         assert service.dojo.post("/v1/events", an_event("evt-beside", "pi_beside")).status == 200
-    eventually(lambda: service.dojo.post("/webhooks/dojo", {}).status == 401)
+    eventually(lambda: stranger.post("/webhooks/dojo", {}).status == 401)
 
 
 @SIDES
@@ -305,24 +307,39 @@ def test_a_flood_is_turned_away_early_health_answers_and_afterwards_all_is_well(
     eventually(lambda: service.dojo.post("/v1/orders", an_order("after")).status == 200, seconds=10)
 
 
+def test_strangers_who_flood_the_address_that_dojo_comes_from_cost_no_payment(make):  # A13 I12
+    service = make(REQUESTS_PER_SECOND=10).start()
+    order = service.till.post("/till/orders", a_bill()).json["id"]
+    payment = {"paymentIntentId": "pi_flood", "paidAmount": {"value": 1200, "currencyCode": "GBP"}}
+    flood = [("/v1/areas", {"Authorization": basic(USERNAME, "wrong")})] * 100
+    statuses = Counter(status for status, _ in ask_often(service.ports[0], flood))
+    recorded = [service.dojo.post(f"/v1/orders/{order}/record-payment", payment) for _ in range(5)]
+
+    assert set(statuses) == {401, 429}
+    assert [(reply.status, reply.json["paidAmount"]["value"]) for reply in recorded] == [(200, 1200)] * 5
+
+
 def test_ten_thousand_copies_of_an_event_leave_one(make):  # D15 I15
     service = make().start()
     created = service.dojo.post("/v1/orders", an_order("storm", intent_id="pi_storm")).json["id"]
-    body = json.dumps(an_event("evt-storm", "pi_storm"))
-    headers = {"Authorization": service.dojo.authorization, "Content-Type": "application/json"}
+    body = json.dumps(an_event("evt-storm", "pi_storm")).encode()
+    head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {service.dojo.authorization}\r\nContent-Type: application/json\r\n"
+    one = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     assert service.dojo.post("/v1/events", an_event("evt-storm", "pi_storm")).status == 200
     tables = ("inbox", "orders", "payments")
     before = {table: service.reads.rows(f"SELECT count(*) FROM {table}") for table in tables}, service.path_of(created)
 
     def storm(copies):
-        connection = http.client.HTTPConnection("127.0.0.1", service.ports[0], timeout=PATIENCE)
         statuses = Counter()
-        for _ in range(copies):
-            connection.request("POST", "/v1/events", body, headers)
-            response = connection.getresponse()
-            response.read()
-            statuses[response.status] += 1
-        connection.close()
+        with socket.create_connection(("127.0.0.1", service.ports[0]), PATIENCE) as connection:
+            for _ in range(0, copies, 50):
+                connection.sendall(one * 50)  # One after the other would be the client's work more than the service's.
+                answered = b""
+                while len(found := re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answered)) < 50:
+                    piece = connection.recv(65_536)
+                    assert piece, "closed"
+                    answered += piece
+                statuses.update(map(int, found))
         return statuses
 
     with ThreadPoolExecutor(8) as pool:

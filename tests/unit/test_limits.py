@@ -57,11 +57,11 @@ def test_only_a_trusted_proxy_is_believed_and_only_as_far_as_proxies_are_trusted
 
 
 class Doorway:
-    """A door in front of an application that answers what `inside` does."""
+    """A door in front of an application that answers what `inside` does; it knows who says `right`."""
 
     def __init__(self, *, requests_per_second=10, at_once=None, inside=lambda environ: None):
         self.clock, self.shed, self.served = FixedClock(), [], 0
-        settings = DoorSettings(side="dojo", trusted=(), requests_per_second=requests_per_second, at_once=at_once)
+        settings = DoorSettings((), requests_per_second, at_once, at_once)
 
         def app(environ, start_response):
             self.served += 1
@@ -69,12 +69,13 @@ class Doorway:
             start_response("200 OK", [])
             return [b""]
 
-        self.door = Door(app, settings, self.clock, self.shed.append)
+        self.door = Door(app, settings, self.clock, on_shed=self.shed.append, knows=lambda address, header: header == "right")
 
-    def ask(self, address=STRANGER, path="/v1/orders"):
+    def ask(self, address=STRANGER, path="/v1/orders", header=None):
         """The status and the headers of one request."""
         said = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "REMOTE_ADDR": address, "wsgi.url_scheme": "http", "SERVER_NAME": "x"}
+        environ |= {} if header is None else {"HTTP_AUTHORIZATION": header}
         b"".join(self.door(environ | {"SERVER_PORT": "80"}, lambda status, headers, exc_info=None: said.extend((status, dict(headers)))))
         return int(said[0].split()[0]), said[1]
 
@@ -102,6 +103,26 @@ def test_one_address_that_asks_too_much_takes_nothing_from_another_and_nothing_f
     assert [doorway.ask()[0] for _ in range(50)].count(200) == 10
     assert doorway.ask(DOJO)[0] == 200
     assert [doorway.ask(path="/healthz")[0] for _ in range(50)] == [200] * 50
+
+
+def test_strangers_at_dojos_address_take_nothing_from_it_and_dojo_has_a_limit_of_its_own():  # A13 I12
+    doorway = Doorway(requests_per_second=10)
+    assert [doorway.ask()[0] for _ in range(20)] == [200] * 10 + [429] * 10
+    assert [doorway.ask(header="right")[0] for _ in range(20)] == [200] * 10 + [429] * 10
+    doorway.clock.move(1)
+    assert [doorway.ask(header="wrong")[0] for _ in range(20)] == [200] * 10 + [429] * 10
+
+
+def test_strangers_who_hold_all_their_places_leave_dojo_its_own():  # A12 A13 I12
+    inside = []
+
+    def ask_again(environ):
+        if environ["PATH_INFO"] == "/first":
+            inside.extend([doorway.ask(path="/second")[0], doorway.ask(path="/third", header="right")[0]])
+
+    doorway = Doorway(requests_per_second=100, at_once=1, inside=ask_again)
+    assert doorway.ask(path="/first")[0] == 200
+    assert inside == [503, 200]
 
 
 def test_more_requests_at_once_than_there_are_places_are_503_and_health_answers_still():  # A13
@@ -157,6 +178,9 @@ class Gate:
             except TooManyRequests as error:
                 return 429 if int(dict(error.get_headers())["Retry-After"]) <= GUESS_SECONDS else 500
 
+    def knows(self, header, address):
+        return self.guesses.knows(self._is_right, address, header)
+
     def _is_right(self, header):
         self.looked_at += 1
         return header == self.right
@@ -187,10 +211,20 @@ def test_who_once_had_what_is_right_passes_though_somebody_guesses_from_the_same
     assert gate.ask("right") == 200
 
 
-def test_behind_a_proxy_on_this_machine_that_nobody_trusts_dojo_passes_though_somebody_guesses():  # A10 A11
+@pytest.mark.parametrize("near", [HERE, "172.17.0.1", "192.168.1.1", "10.255.0.2", "fd00:1:2:3::/64", "::/64"])
+def test_behind_a_near_proxy_that_nobody_trusts_dojo_passes_though_somebody_guessed_before_it_ever_came(near):  # A10 A11
     gate = Gate()
-    assert gate.guess(1_000, HERE).count(429) == 1_000 - GUESSES
-    assert gate.ask("right", HERE) == 200
+    assert gate.guess(1_000, near).count(429) == 1_000 - GUESSES
+    assert gate.ask("right", near) == 200
+
+
+def test_only_where_it_is_listened_to_anyway_does_what_is_right_make_a_difference_at_the_door():  # A10
+    gate = Gate()
+    assert [gate.knows(header, HERE) for header in ("right", "wrong", "", None)] == [True, False, False, False]
+    assert not gate.knows("right", STRANGER)  # Else strangers that crowd the door would show a guesser what passes, uncounted.
+    assert gate.ask("right", STRANGER) == 200
+    assert gate.knows("right", STRANGER)
+    assert gate.refused == []
 
 
 def test_guesses_from_many_addresses_are_throttled_together_and_what_is_right_still_passes():  # A10
