@@ -10,9 +10,9 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flask import Blueprint, Flask
@@ -151,9 +151,9 @@ def _parts(settings: Settings) -> Parts:
 
 def _why(error: Exception) -> dict[str, str]:
     """The fields of a log line that tells why nothing, or not everything, is served, and what to run next."""
-    following = (
-        next_command(error, "tillproof serve") if isinstance(error, WorkflowError) else "correct the template, then tillproof doctor"
-    )
+    following = "correct the template, then tillproof doctor"
+    if isinstance(error, WorkflowError):
+        following = next_command(error, "tillproof serve")
     return {"error": str(error), "next": following}
 
 
@@ -174,43 +174,59 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
         raise
     health = Health(
         condition=journal.condition,
-        dead=lambda: _dead_threads(journal, upkeep, outbox if sends else None),
+        dead=lambda: work.dead(),  # noqa: PLW0108  # It is made below.
         verified=lambda: upkeep.last,
         wal_bytes=journal.wal_bytes,
     )
     metrics = Metrics(reads, health, clock, engine.now_ms)
-    senders = _senders(dojo_client(settings, on_call=partial(_count_call, metrics)))
-    if caller := _till_caller(settings, clock, metrics):
-        senders[TellTill.name] = partial(_tell_till, caller, reads)
-    counted = {name: partial(_count_attempt, metrics, sender) for name, sender in senders.items()}
-    outbox = Outbox(engine, counted, clock, _outbox_settings(settings))
-    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
+    outbox = Outbox(engine, _senders(settings, reads, clock, metrics), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
+    work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
+    return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
-    def begin(server: ThreadedServer) -> None:
-        parts = {
-            "journal writer": lambda: journal.is_alive,
-            "journal upkeep": lambda: upkeep.is_alive,
-            "venue's side": lambda: server.is_alive,
-        }
-        if sends:
-            outbox.start()
-            parts["outbox"] = lambda: outbox.is_alive
-        upkeep.start()
-        supervisor.start(parts)
-        logger.info("serving", extra={"journal": str(settings.journal), "dojo_url": settings.dojo_url})
 
-    def let_go() -> None:
-        supervisor.stop()
-        journal.let_go()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What goes on by itself around an open journal, beside the answers. Without `sends` nothing is sent, on purpose."""
 
-    def close() -> None:
-        upkeep.stop()
-        outbox.stop()
-        if not journal.failed.is_set():  # Else nothing more may be written: what failed once may seem to work the second time.
-            journal.close()
+    settings: Settings
+    journal: SqliteJournal
+    upkeep: Upkeep
+    outbox: Outbox
+    sends: bool
+    supervisor: Supervisor
 
-    return Opened(dojo=dojo, venue=venue, begin=begin, let_go=let_go, close=close)
+    def begin(self, server: ThreadedServer) -> None:
+        """Begin, and watch over all of it and the server of the venue's side."""
+        if self.sends:
+            self.outbox.start()
+        self.upkeep.start()
+        watched = {name: is_alive for name, _, is_alive in self._parts()}
+        self.supervisor.start(watched | {"venue's side": lambda: server.is_alive})
+        logger.info("serving", extra={"journal": str(self.settings.journal), "dojo_url": self.settings.dojo_url})
+
+    def dead(self) -> list[str]:
+        """Codes of what has ended and should run."""
+        return [code for _, code, is_alive in self._parts() if not is_alive()]
+
+    def _parts(self) -> Iterator[tuple[str, str, Callable[[], bool]]]:
+        yield "journal writer", "WRITER_DEAD", lambda: self.journal.is_alive
+        yield "journal upkeep", "UPKEEP_DEAD_THREAD", lambda: self.upkeep.is_alive
+        if self.sends:
+            yield "outbox", "OUTBOX_DEAD_THREAD", lambda: self.outbox.is_alive
+
+    def let_go(self) -> None:
+        """From now on parts end as they should, and nobody waits for more."""
+        self.supervisor.stop()
+        self.journal.let_go()
+
+    def close(self) -> None:
+        """End it all, the journal last."""
+        self.upkeep.stop()
+        self.outbox.stop()
+        if not self.journal.failed.is_set():  # Else nothing more may be written: what failed once may seem to work the second time.
+            self.journal.close()
 
 
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
@@ -283,17 +299,6 @@ def _open_journal(settings: Settings) -> SqliteJournal:
     return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
 
 
-def _count_call(metrics: Metrics, call: Call) -> None:
-    metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
-    if call.answered_at:
-        metrics.observe_clock("dojo", call.answered_at)
-
-
-def _count_attempt(metrics: Metrics, sender: Sender, task: Task) -> Result:
-    metrics.observe_attempt(task.effect, task.attempts)
-    return sender(task)
-
-
 def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         sends=frozenset({ReadIntent.name, OrderUpdated.name, *([TellTill.name] if settings.till_url else [])}),
@@ -338,15 +343,33 @@ def dojo_client(settings: Settings, *, on_call: Callable[[Call], None] | None = 
     return DojoClient(found, on_call=on_call)
 
 
-def _senders(dojo: DojoClient) -> dict[str, Sender]:
-    def read_intent(task: Task) -> IntentRead:
-        return IntentRead(task=task, intent=dojo.read_intent(IntentId(task.intent_id)))
+def _senders(settings: Settings, reads: SqliteReads, clock: SystemClock, metrics: Metrics) -> dict[str, Sender]:
+    """What makes each kind of call, every attempt counted."""
+    dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
+    senders: dict[str, Sender] = {ReadIntent.name: partial(_read_intent, dojo), OrderUpdated.name: partial(_order_updated, dojo)}
+    if caller := _till_caller(settings, clock, metrics):
+        senders[TellTill.name] = partial(_tell_till, caller, reads)
+    return {name: partial(_count_attempt, metrics, sender) for name, sender in senders.items()}
 
-    def order_updated(task: Task) -> EffectTaken:
-        dojo.send_order_updated(OrderId(task.order_id))
-        return EffectTaken(task=task)
 
-    return {ReadIntent.name: read_intent, OrderUpdated.name: order_updated}
+def _read_intent(dojo: DojoClient, task: Task) -> IntentRead:
+    return IntentRead(task=task, intent=dojo.read_intent(IntentId(task.intent_id)))
+
+
+def _order_updated(dojo: DojoClient, task: Task) -> EffectTaken:
+    dojo.send_order_updated(OrderId(task.order_id))
+    return EffectTaken(task=task)
+
+
+def _count_call(metrics: Metrics, call: Call) -> None:
+    metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
+    if call.answered_at:
+        metrics.observe_clock("dojo", call.answered_at)
+
+
+def _count_attempt(metrics: Metrics, sender: Sender, task: Task) -> Result:
+    metrics.observe_attempt(task.effect, task.attempts)
+    return sender(task)
 
 
 def _till_caller(settings: Settings, clock: SystemClock, metrics: Metrics) -> till.TillCaller | None:
@@ -423,13 +446,6 @@ def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Gue
         app.register_blueprint(blueprint)
     install_api(app, venue_document())
     return app
-
-
-def _dead_threads(journal: SqliteJournal, upkeep: Upkeep, outbox: Outbox | None) -> list[str]:
-    """Codes of what has ended and should run; without an outbox nothing is sent on purpose."""
-    found = [] if journal.is_alive else ["WRITER_DEAD"]
-    found += [] if upkeep.is_alive else ["UPKEEP_DEAD_THREAD"]
-    return found + ([] if outbox is None or outbox.is_alive else ["OUTBOX_DEAD_THREAD"])
 
 
 def _attention(reads: SqliteReads) -> dict[str, int]:
