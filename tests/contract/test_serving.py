@@ -69,6 +69,9 @@ def build():
     logging.getLogger("test").info("build begun")
     if "refuse" in sys.argv:
         raise SystemExit(5)
+    if "give-up" in sys.argv:
+        serving.end_worker(7)
+        serving.end_worker(8)
     if "break" in sys.argv:
         raise RuntimeError("from build")
     while "dawdle" in sys.argv:
@@ -364,6 +367,11 @@ def test_a_worker_that_wants_to_end_is_drained_and_its_exit_code_is_the_programs
     body_of(everything_from(waiting))
     assert served.ended() == 7
     assert served.line("stop called")["answered"] == "/end,/slow"
+
+
+@pytest.mark.parametrize("start", ["dawdle", "deaf", "forgetful"])
+def test_a_worker_that_wants_to_end_while_it_starts_ends_with_the_first_code_that_it_gave(serve, start):  # K13
+    assert serve("give-up", start).ended() == 7
 
 
 @pytest.mark.parametrize("word", ["deaf", "forgetful"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing, suppress
 
 import pytest
@@ -10,6 +11,7 @@ import app
 from adapters.cli.doctor import examine
 from tests.bench import Server
 from tests.contract.running import PATIENCE, Service, an_event, an_order, eventually, running, sqlite
+from tests.contract.test_storage import a_journal, bound_by_permissions
 from workflow import replay
 from workflow.clock import SystemClock
 from workflow.journal.connection import connect
@@ -99,11 +101,12 @@ def next_version(migration=SHORT):
 
 @pytest.fixture
 def stopped(tmp_path):
-    """A service of this version that ran, has one order, and was stopped."""
-    service = Service(tmp_path).start()
-    service.dojo.post("/v1/orders", an_order("first"))
-    assert service.stop() == 0
+    """A service of this version that has orders, and does not run."""
+    a_journal(tmp_path)
+    service = Service(tmp_path)
+    service.log_path.touch()  # The folder may take no more files later.
     yield service
+    tmp_path.chmod(0o700)
     service.kill()
 
 
@@ -166,3 +169,33 @@ def test_a_migration_that_is_wrong_ends_with_3_and_leaves_the_journal_to_the_old
     assert critical(stopped) == ["not started"]
     stopped.start()
     stopped.assert_whole()
+
+
+needs_permissions = pytest.mark.skipif(sys.platform != "linux", reason="permissions are taken from root, on Linux")
+
+
+@needs_permissions
+def test_a_journal_that_lacks_entries_is_not_served_either_where_it_can_only_be_read(stopped, tmp_path):  # S2 S11
+    lose_an_entry(stopped)
+    tmp_path.chmod(0o500)
+
+    stopped.start(ready=503, preexec_fn=bound_by_permissions)
+
+    assert readiness(stopped) == ["HEAD_REGRESSED"]
+    assert stopped.dojo.post("/v1/orders/search", {}).status == 503
+    assert stopped.stop() == 0
+
+
+@needs_permissions
+def test_an_older_journal_that_can_only_be_read_is_not_served_until_it_was_migrated(stopped, tmp_path):  # K10 S16
+    tmp_path.chmod(0o500)
+    stopped.launch(next_version(), preexec_fn=bound_by_permissions)
+    eventually(lambda: readiness(stopped) == ["JOURNAL_READ_ONLY"], 4 * PATIENCE)
+    assert stopped.dojo.post("/v1/orders/search", {}).status == 503
+
+    tmp_path.chmod(0o700)
+
+    eventually(lambda: readiness(stopped) == [], 4 * PATIENCE)
+    assert stopped.dojo.post("/v1/orders/search", {}).status == 200
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(2,)]]
+    assert stopped.stop() == 0
