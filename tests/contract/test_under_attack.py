@@ -360,11 +360,12 @@ LAUNCHER = '''
 """The program, in which a call ends its thread the first time that it is made."""
 
 import app
-from adapters import health
+from adapters import health, serving
 from adapters.dojo.client import DojoClient
 from workflow.commands import Sweep
 from workflow.engine import Engine
 from workflow.journal.sqlite import SqliteJournal
+from workflow.upkeep import Upkeep
 
 part = "PART"
 health.LAST_WORDS_SECONDS = 3.0
@@ -381,6 +382,10 @@ if part == "timer":
     Engine.next_due_ms = die
 if part == "sweeper":
     Engine.handle = lambda self, command: die() if isinstance(command, Sweep) else handle(self, command)
+if part == "watcher":
+    Upkeep._watch = die
+if part == "gate":
+    serving._VenueServer._watch_slow_clients = die
 if part == "writer":
     SqliteJournal._grow = lambda self, frontier, hashes: die() if hashes else None
 if __name__ == "__main__":
@@ -394,6 +399,7 @@ if __name__ == "__main__":
         ("worker", "OUTBOX_DEAD_THREAD", "outbox"),
         ("timer", "OUTBOX_DEAD_THREAD", "outbox"),
         ("sweeper", "OUTBOX_DEAD_THREAD", "outbox"),
+        ("watcher", "UPKEEP_DEAD_THREAD", "journal upkeep"),
         ("writer", "WRITER_DEAD", "journal writer"),
     ],
 )
@@ -413,6 +419,17 @@ def test_a_thread_that_dies_makes_it_unready_and_then_ends_the_process(make, par
     assert service.exit_code() == 1
     [said] = [line for line in service.log() if line["event"] == "ending: a part of the process died"]
     assert (said["level"], said["parts"], "tillproof serve" in said["next"]) == ("CRITICAL", name, True)
+
+
+def test_a_venues_side_that_can_no_longer_be_asked_ends_the_process(make):  # K13
+    service = make()
+    (service.folder / "launcher.py").write_text(LAUNCHER.replace("PART", "gate"))
+    service.program = "launcher"
+
+    service.launch()
+
+    assert service.exit_code(4 * PATIENCE) == 1
+    assert [line["parts"] for line in service.log() if line["event"] == "ending: a part of the process died"] == ["venue's side"]
 
 
 # Orders to stop
