@@ -10,6 +10,7 @@ from workflow.clock import Clock
 from workflow.commands import AcceptLostTail
 from workflow.engine import Engine
 from workflow.errors import HeadRegressed, Refused
+from workflow.journal.connection import translated_os
 from workflow.journal.keys import sync_directory
 from workflow.journal.sqlite import SqliteJournal
 
@@ -23,7 +24,8 @@ def accept(
     engine_of: Callable[[SqliteJournal], Engine],
     clock: Clock,
 ) -> str:
-    """Journal that `actor` accepts the loss for `reason`, and begin the witness anew; what was lost. Raises Refused where nothing is.
+    """Journal that `actor` accepts the loss for `reason`, and begin the witness anew; what was lost. Raises Refused where nothing is,
+    JournalUnavailable.
 
     `open_journal` opens the journal beside a witness. The witness file is put aside, never deleted, and the acceptance is the first
     entry after the loss. Killed before that is stored, it leaves the journal refused as it was; between that and the new witness, the
@@ -43,7 +45,10 @@ def accept(
     finally:
         journal.close()
     # Only now: until it is journaled, the old witness has everybody refused who opens the journal.
-    os.link(witness, witness.with_name(f"{witness.name}.lost-{clock.now():%Y%m%dT%H%M%S%f}"))
-    os.replace(fresh, witness)
-    sync_directory(witness.parent)
+    try:
+        os.link(witness, witness.with_name(f"{witness.name}.lost-{clock.now():%Y%m%dT%H%M%S%f}"))
+        os.replace(fresh, witness)
+        sync_directory(witness.parent)
+    except OSError as error:
+        raise translated_os(error, f"the loss has to be accepted once more: cannot put {witness} aside") from error
     return lost

@@ -183,7 +183,14 @@ def test_a_journal_that_lacks_entries_is_not_served_either_where_it_can_only_be_
 
     assert readiness(stopped) == ["HEAD_REGRESSED"]
     assert stopped.dojo.post("/v1/orders/search", {}).status == 503
+    accept = {"action": "accept_lost_tail", "reason": "disk replaced"}
+    assert stopped.operator.post("/api/resolve", accept).status == 503  # It could not be journaled.
+    tmp_path.chmod(0o700)
+    assert stopped.operator.post("/api/resolve", accept).status == 200
+    assert readiness(stopped) == []
+    assert stopped.dojo.post("/v1/orders", an_order("second")).status == 200
     assert stopped.stop() == 0
+    stopped.assert_whole()
 
 
 @needs_permissions

@@ -39,10 +39,14 @@ class UnwritableJournal:
         self.condition = Condition(clock)
         # One connection, so that all can be closed: beside one that reads only, this process could open none that writes.
         self.reads = SqliteReads(path, is_shared=True, on_damage=partial(self.condition.begin, JOURNAL_DAMAGED))
-        self.reads.keep_spare()
-        self._secret, self._size = self.reads.secret(), self.reads.size()
-        if head := read_head(witness):
-            refuse_regressed(path, self._size, head, self.reads.tree_node)
+        try:
+            self.reads.keep_spare()
+            self._secret, self._size = self.reads.secret(), self.reads.size()
+            if head := read_head(witness):
+                refuse_regressed(path, self._size, head, self.reads.tree_node)
+        except BaseException:
+            self.reads.close()
+            raise
         self._closed = threading.Event()
         self.condition.begin(reason.code or JOURNAL_READ_ONLY, str(reason))
         self._reason = reason
