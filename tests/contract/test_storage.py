@@ -16,6 +16,8 @@ import pytest
 from tests.builders import Venue
 from tests.contract.disks import any_disk, bound_by_permissions, injected, worker_of  # noqa: F401
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
+from workflow import upkeep
+from workflow.clock import SystemClock
 from workflow.journal.driver import sqlite3
 
 NUMBERS = itertools.count()
@@ -370,6 +372,40 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     assert service.stop() == 0
     assert service.reads.size() == entries
     assert service.journal.read_bytes() == stored
+
+
+def test_a_large_journal_that_was_found_broken_is_refused_from_the_next_start_on_until_it_is_whole(tmp_path, monkeypatch):  # S6
+    """The fault is where the start does not come to by itself."""
+    monkeypatch.setattr(upkeep, "FIRST_SECONDS", 0.0)
+    venue = Venue(tmp_path)
+    for number in range(upkeep.ENTRIES_AT_ONCE):
+        venue.create(f"o{number}", payments=())
+    last = venue.reads.size()
+    assert last > upkeep.ENTRIES_AT_ONCE
+    venue.close()
+
+    def started():
+        """What a start finds before it serves, and verification afterwards."""
+        venue = Venue(tmp_path)
+        keeper = upkeep.Upkeep(venue.engine, venue.journal, venue.reads, venue.witness, SystemClock(), period_s=3600)
+        first = keeper.verify_first()
+        keeper.start()
+        eventually(lambda: keeper.last)
+        keeper.stop()
+        venue.close()
+        return [fault.seq if fault else None for fault in (first, keeper.last.fault)]
+
+    def set_time(seconds):
+        change = f"UPDATE journal SET at = '2026-03-14T12:00:{seconds:02}.000Z' WHERE seq = {last}"
+        sqlite(tmp_path / "tillproof.db", "DROP TRIGGER IF EXISTS journal_is_append_only_update", change)
+
+    assert started() == [None, None]
+    set_time(1)
+    assert started() == [None, last]
+    assert started() == [last, last]
+    set_time(0)
+    assert [started() for _ in range(2)] == [[None, None]] * 2
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".broken"] == []
 
 
 # P2, P5: commands beside a server, and what this version does not know
