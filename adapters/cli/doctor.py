@@ -38,8 +38,17 @@ from adapters.settings import (
     read_settings,
 )
 from workflow.clock import Clock, to_text
-from workflow.errors import DojoRefusesUs, JournalDamaged, JournalTooNew, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
-from workflow.journal.connection import reading
+from workflow.errors import (
+    DojoRefusesUs,
+    JournalDamaged,
+    JournalForeign,
+    JournalTooNew,
+    JournalUnavailable,
+    OutcomeUnknown,
+    Refused,
+    TryAgain,
+)
+from workflow.journal.connection import reading, refuse_foreign
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import UnusableKey, load_key
 from workflow.journal.reads import SqliteReads
@@ -294,7 +303,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _key(settings: Settings) -> Iterator[Finding]:
     path = settings.signing_key
     if not os.path.lexists(path):
-        if os.path.lexists(settings.journal):
+        if _is_ours_to_mend(settings.journal):
             text = f"{path} is not there, and the journal's checkpoints are signed with it"
             yield Finding("FAIL", "signing key", text, "restore the file, or set TILLPROOF_SIGNING_KEY to it")
         return
@@ -321,9 +330,17 @@ def _clock(settings: Settings, clock: Clock, calls: list[Call]) -> Iterator[Find
         yield Finding("ok", "clock", now)
 
 
+def _is_ours_to_mend(path: Path) -> bool:
+    """Whether there is a journal, however it is, and not a directory or another program's file, which is left as it is."""
+    try:
+        return os.path.lexists(path) and refuse_foreign(path) >= 0
+    except (JournalDamaged, JournalUnavailable) as error:
+        return not isinstance(error, JournalForeign)
+
+
 def _modes(settings: Settings, environ: Mapping[str, str], toml_path: Path) -> Iterator[Finding]:
     for name, path in (("journal", settings.journal), ("signing key", settings.signing_key), ("witness", settings.witness)):
-        if _is_open_to_others(path):
+        if _is_open_to_others(path) and (name != "journal" or _is_ours_to_mend(path)):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
     for name, path in _secret_files(settings, environ, toml_path):
         if _is_open_to_others(path):

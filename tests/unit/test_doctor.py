@@ -246,6 +246,19 @@ def test_a_journal_that_is_none_of_ours_is_named(kept, change, text, mend):
     assert (level, text in said, mend in how) == ("FAIL", True, True)
 
 
+def another_programs(path):
+    path.write_text("somebody's")
+
+
+@pytest.mark.parametrize("change", [foreign, another_programs, a_directory])
+def test_nobody_is_told_to_change_what_is_no_journal_of_ours_or_to_look_for_its_key(kept, change):
+    change(kept.files["JOURNAL"])
+    kept.files["JOURNAL"].chmod(0o755)
+    kept.files["SIGNING_KEY"].unlink()
+
+    assert kept.find("file mode") == kept.find("signing key") == []
+
+
 def test_an_older_journal_than_its_witness_saw_is_named(kept):
     kept.files["WITNESS"].write_text(f"999 {'0' * 64}\n")
 
