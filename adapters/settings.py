@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 PREFIX = "TILLPROOF_"
 FILE_SUFFIX = "_FILE"
 MASK = "***"
+UNREAD = "cannot be read"
+"""What is said of a settings file of which nothing is known."""
 SHOWN_CHARACTERS = 100
 """Of a refused value, this much is repeated in the message."""
 PRODUCTION_KEY_PREFIX = "sk_prod_"
@@ -33,11 +35,14 @@ Origin = Literal["environment", "tillproof.toml", "default"]
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the process ends with exit code 3. `problems` has one line for each fault, never a secret."""
+    """The settings cannot be used; the process ends with exit code 3. `problems` has one line for each fault, never a secret.
 
-    def __init__(self, problems: list[str]) -> None:
+    `rest` are the settings with the default of each that cannot be used, to look at only; None where a whole file cannot be read.
+    """
+
+    def __init__(self, problems: list[str], rest: Settings | None) -> None:
         super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems, self.rest = tuple(problems), rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +204,11 @@ def read_settings(environ: Mapping[str, str], toml_path: Path | None) -> Setting
     values: dict[str, Any] = {}
     for row in ROWS:
         values[row.field] = _value(row, given.get(row.name), str(values.get("journal")), problems)
+    origins: dict[str, Origin] = {row.name: given[row.name].origin if row.name in given else "default" for row in ROWS}
+    settings = Settings(**values, origins=origins)
     if problems:
-        raise SettingsError(problems)
-    origins = {row.name: given[row.name].origin if row.name in given else "default" for row in ROWS}
-    return Settings(**values, origins=origins)
+        raise SettingsError(problems, None if any(UNREAD in problem for problem in problems) else settings)
+    return settings
 
 
 class _Given(NamedTuple):
@@ -223,7 +229,7 @@ def _value(row: Row, given: _Given | None, journal: str, problems: list[str]) ->
         label = given.label if given else f"{PREFIX}{row.name} (default)"
         entry = f" in entry {error.number}" if isinstance(error, _BadEntry) else ""
         problems.append(f"{label}: expected {row.kind.expected}, got {_shown(row, text)}{entry}")
-        return None
+        return _value(row, None, journal, problems) if given else None
 
 
 def _shown(row: Row, text: str) -> str:
@@ -244,7 +250,7 @@ def _read_toml(path: Path | None, problems: list[str]) -> dict[str, _Given]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # ValueError: not TOML, or not UTF-8.
-        problems.append(f"{path}: cannot be read: {error}")
+        problems.append(f"{path}: {UNREAD}: {error}")
         return {}
     texts: dict[str, str] = {}
     for key, value in document.items():

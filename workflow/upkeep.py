@@ -7,6 +7,7 @@ start and then once a period, in small slices with long pauses, so that no reque
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -28,7 +29,12 @@ from workflow.verification import Fault, Verifier
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 0.2
 FIRST_SECONDS = 0.5
-"""How long verification may hold up the start: a small journal is whole before it is served, the rest of a large one follows."""
+"""How long verification may hold up the start: a small journal is whole before it is served, the rest of a large one follows.
+
+A journal that was found broken before is verified whole, however long that takes.
+"""
+BROKEN_SUFFIX = ".broken"
+"""The file beside the witness that says what is wrong with a journal; it is there until one in its place was found whole."""
 ENTRIES_AT_ONCE = 50
 """Verified in one go, some milliseconds, in the background."""
 PAUSE_SECONDS = 0.02
@@ -57,6 +63,7 @@ class Upkeep:
     def __init__(self, engine: Engine, journal: SqliteJournal, reads: SqliteReads, witness: Path, clock: Clock, period_s: float) -> None:
         self._engine, self._journal, self._clock, self._period_s = engine, journal, clock, period_s
         self._reads, self._witness = reads, witness
+        self._mark = witness.with_name(f"{witness.name}{BROKEN_SUFFIX}")
         self.last: Report | None = None
         self._stopping = threading.Event()
         self._first: Verifier | None = self._new_verifier()
@@ -70,10 +77,14 @@ class Upkeep:
         return Verifier(self._reads, read_head(self._witness), self._journal.public_key)
 
     def verify_first(self) -> Fault | None:
-        """Verify for at most FIRST_SECONDS, before anything is served; what was found wrong. The background goes on where this ended."""
-        ends_at, verifier = self._began + FIRST_SECONDS, self._first
+        """Verify for at most FIRST_SECONDS, or everything that was broken before, and serve nothing till then; what was found wrong.
+
+        The background goes on where this ended.
+        """
+        seconds = math.inf if self._mark.exists() else FIRST_SECONDS
+        ends_at, verifier = self._began + seconds, self._first
         assert verifier is not None
-        verifier.note_integrity(self._reads.integrity(seconds=FIRST_SECONDS))
+        verifier.note_integrity(self._reads.integrity(seconds=seconds))
         while verifier.found.ok and verifier.step(ENTRIES_AT_ONCE) and self._clock.monotonic() < ends_at:
             pass
         return verifier.found.first_bad
@@ -142,11 +153,18 @@ class Upkeep:
             logger.critical("journal is not whole", extra=facts | {"seq": fault.seq, "reason": fault.reason, "next": NEXT})
         else:
             logger.info("journal verified", extra=facts)
+            with suppress(OSError):
+                self._mark.unlink()
 
     def refuse(self, fault: Fault) -> None:
-        """From now on nothing is written: a broken journal is evidence."""
-        where = f"entry {fault.seq}: " if fault.seq else ""
-        self._journal.condition.begin(CHAIN_BROKEN if fault.seq else JOURNAL_DAMAGED, f"{where}{fault.reason}")
+        """From now on nothing is written, after a restart neither: a broken journal is evidence."""
+        detail = f"entry {fault.seq}: {fault.reason}" if fault.seq else fault.reason
+        self._journal.condition.begin(CHAIN_BROKEN if fault.seq else JOURNAL_DAMAGED, detail)
+        try:
+            self._mark.touch(mode=0o600)
+            self._mark.write_text(f"{detail}\n", "utf-8")
+        except OSError as error:
+            logger.warning("what is wrong with the journal not noted", extra={"error": str(error), "next": NEXT})
 
     def _finish(self, verifier: Verifier) -> bool:
         """Take all steps that are left; False where it was time to stop."""

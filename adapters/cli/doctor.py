@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import http.client
 import os
+import re
 import shutil
 import socket
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,26 @@ from adapters.settings import (
     PREFIX,
     PRODUCTION_KEY_PREFIX,
     ROLES,
+    UNREAD,
     Address,
     Settings,
     SettingsError,
+    describe,
     is_loopback,
     read_settings,
 )
 from workflow.clock import Clock, to_text
-from workflow.errors import DojoRefusesUs, JournalDamaged, JournalTooNew, JournalUnavailable, OutcomeUnknown, Refused, TryAgain
-from workflow.journal.connection import reading
+from workflow.errors import (
+    DojoRefusesUs,
+    JournalDamaged,
+    JournalForeign,
+    JournalTooNew,
+    JournalUnavailable,
+    OutcomeUnknown,
+    Refused,
+    TryAgain,
+)
+from workflow.journal.connection import reading, refuse_foreign
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import UnusableKey, load_key
 from workflow.journal.reads import SqliteReads
@@ -55,6 +67,8 @@ CLOCK_SECONDS = 60.0
 PEEK_SECONDS = 2.0
 PEEKED_BYTES = 4_096
 CONTRADICTION = "change one of the two"
+ABOUT_FILES = frozenset({"journal", "witness", "signing key", "directory", "disk", "file mode", "clock"})
+"""Findings about the journal, and what lies beside it by default."""
 Level = Literal["ok", "warn", "FAIL", "skip"]
 
 
@@ -76,11 +90,16 @@ def sqlite_version() -> str:
 def examine(environ: Mapping[str, str], toml_path: Path, dojo: Dojo, clock: Clock) -> list[Finding]:
     """Look at everything; nothing is changed. Only Dojo is called, and, where a port is taken, whoever has it."""
     try:
-        settings = read_settings(environ, toml_path)
+        return _examined(read_settings(environ, toml_path), environ, toml_path, dojo, clock)
     except SettingsError as error:
-        return [Finding("FAIL", "settings", problem, _mend_of(problem)) for problem in error.problems]
+        wrong = [Finding("FAIL", "settings", problem, _mend_of(problem)) for problem in error.problems]
+        found = _examined(error.rest, environ, toml_path, None, clock) if error.rest else []
+        return wrong + [one for one in found if not _hangs_on(one, error.problems)]
+
+
+def _examined(settings: Settings, environ: Mapping[str, str], toml_path: Path, dojo: Dojo | None, clock: Clock) -> list[Finding]:
     calls: list[Call] = []
-    asked = list(_dojo(settings, dojo, calls))
+    asked = list(_dojo(settings, dojo, calls)) if dojo else [Finding("skip", "Dojo", "not asked before the settings are correct")]
     return [
         *_settings(settings),
         *_contradictions(settings),
@@ -99,11 +118,25 @@ def examine(environ: Mapping[str, str], toml_path: Path, dojo: Dojo, clock: Cloc
     ]
 
 
+def _hangs_on(finding: Finding, problems: Iterable[str]) -> bool:
+    """Whether it says something of a setting that cannot be used, where the default stands in for it."""
+    unusable = {each.name for each in describe() for problem in problems if _names(each.name, problem.partition(": ")[0].upper())}
+    if (finding.level, finding.name) == ("ok", "settings") or ("JOURNAL" in unusable and finding.name in ABOUT_FILES):
+        return True
+    return any(_names(name, f"{finding.text} {finding.mend}") for name in unusable)
+
+
+def _names(name: str, text: str) -> bool:
+    return bool(re.search(rf"\b({PREFIX})?{name}({FILE_SUFFIX})?\b", text))
+
+
 def _mend_of(problem: str) -> str:
     """What to do about one line of a SettingsError."""
     if "there is no such setting" in problem:
         return "rename it, or take it out; then tillproof doctor"
-    if "a readable file" in problem or "cannot be read" in problem:
+    if UNREAD in problem:
+        return "correct the file, and let the server's user read it; then tillproof doctor"
+    if "a readable file" in problem:
         return "give the path of a file that the server's user can read; then tillproof doctor"
     return "correct the setting, then tillproof doctor"
 
@@ -270,7 +303,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _key(settings: Settings) -> Iterator[Finding]:
     path = settings.signing_key
     if not os.path.lexists(path):
-        if os.path.lexists(settings.journal):
+        if _is_ours_to_mend(settings.journal):
             text = f"{path} is not there, and the journal's checkpoints are signed with it"
             yield Finding("FAIL", "signing key", text, "restore the file, or set TILLPROOF_SIGNING_KEY to it")
         return
@@ -297,9 +330,17 @@ def _clock(settings: Settings, clock: Clock, calls: list[Call]) -> Iterator[Find
         yield Finding("ok", "clock", now)
 
 
+def _is_ours_to_mend(path: Path) -> bool:
+    """Whether there is a journal, however it is, and not a directory or another program's file, which is left as it is."""
+    try:
+        return os.path.lexists(path) and refuse_foreign(path) >= 0
+    except (JournalDamaged, JournalUnavailable) as error:
+        return not isinstance(error, JournalForeign)
+
+
 def _modes(settings: Settings, environ: Mapping[str, str], toml_path: Path) -> Iterator[Finding]:
     for name, path in (("journal", settings.journal), ("signing key", settings.signing_key), ("witness", settings.witness)):
-        if _is_open_to_others(path):
+        if _is_open_to_others(path) and (name != "journal" or _is_ours_to_mend(path)):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
     for name, path in _secret_files(settings, environ, toml_path):
         if _is_open_to_others(path):

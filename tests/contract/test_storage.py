@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import re
@@ -10,19 +9,16 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import closing, suppress
 
 import pytest
 
 from tests.builders import Venue
-from tests.contract.disks import disk, fill, make_room, remount  # noqa: F401
+from tests.contract.disks import any_disk, bound_by_permissions, injected, worker_of  # noqa: F401
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
+from workflow import upkeep
+from workflow.clock import SystemClock
 from workflow.journal.driver import sqlite3
-
-CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
-"""From Linux's capability.h and prctl.h."""
-
 
 NUMBERS = itertools.count()
 
@@ -97,34 +93,33 @@ def assert_writes_again(service, code):
 # S1: a full disk
 
 
-def test_a_full_disk_takes_no_write_serves_what_is_there_and_heals_without_a_restart(make, disk):  # S1
-    service = make(disk).start()
+def test_a_full_disk_takes_no_write_serves_what_is_there_and_heals_without_a_restart(make, any_disk):  # S1
+    service = make(any_disk.folder).start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
 
-    fill(disk)
+    any_disk.fill(service)
     eventually(lambda: {reply.status for reply in writes(service)} == {503})
     assert_serves_but_does_not_write(service, first, "DISK_FULL")
     assert metric(service, 'tillproof_journal_failures_total{code="DISK_FULL"}') >= 1
     assert metric(service, "tillproof_wal_bytes") > 0
 
-    make_room(disk)
+    any_disk.make_room()
     assert_writes_again(service, "DISK_FULL")
     service.assert_whole()
     assert service.stop() == 0
 
 
-def test_a_full_disk_at_the_start_is_waited_for(make, disk):  # S1
-    service = make(disk).start()
+def test_a_full_disk_at_the_start_is_waited_for(make, any_disk):  # S1
+    service = make(any_disk.folder).start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     assert service.stop() == 0
-    fill(disk)
 
-    service.launch()
+    any_disk.launch_full(service)
 
     eventually(lambda: [reply.status for reply in tried(service)] == [503] * 3)
     assert service.open.get("/readyz").status == 503
     assert set(attention(service)) == {"DISK_FULL"}
-    make_room(disk)
+    any_disk.make_room()
     eventually(lambda: service.open.get("/readyz").status == 200)
     assert service.dojo.get(f"/v1/orders/{first}").status == 200
     assert [reply.status for reply in writes(service)] == [200] * 3
@@ -139,17 +134,17 @@ def tried(service):
     return []
 
 
-def test_a_full_disk_under_the_witness_alone_stops_writing_and_the_witness_catches_up(make, disk):  # S1
-    service = make(WITNESS=disk / "witness")
-    service.witness = disk / "witness"
+def test_a_full_disk_under_the_witness_alone_stops_writing_and_the_witness_catches_up(make, any_disk):  # S1
+    service = make(WITNESS=any_disk.folder / "witness")
+    service.witness = any_disk.folder / "witness"
     service.start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
 
-    fill(disk)  # A line of the witness has room in its last page for a while.
+    any_disk.fill(service, service.witness)  # A line of the witness has room in its last page for a while.
     eventually(lambda: {reply.status for reply in writes(service)} == {503})
     assert_serves_but_does_not_write(service, first, "DISK_FULL")
 
-    make_room(disk)
+    any_disk.make_room()
     assert_writes_again(service, "DISK_FULL")
     service.assert_whole()
     assert service.witness.read_text().splitlines()[-1].split()[0] == str(service.reads.size())
@@ -159,26 +154,19 @@ def test_a_full_disk_under_the_witness_alone_stops_writing_and_the_witness_catch
 
 
 @pytest.mark.parametrize("left", ["by a kill", "by a clean stop"])
-def test_a_read_only_disk_is_served_as_far_as_it_can_be_read(make, disk, left):  # S2
-    service = make(disk).start()
+def test_a_read_only_disk_is_served_as_far_as_it_can_be_read(make, any_disk, left):  # S2
+    service = make(any_disk.folder).start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     service.kill() if left == "by a kill" else service.stop()
-    remount(disk, "ro")
+    any_disk.remount("ro")
 
-    service.start(ready=503)
+    service.start(ready=503, **any_disk.options)
 
     assert_serves_but_does_not_write(service, first, "JOURNAL_READ_ONLY")
-    remount(disk, "rw")
+    any_disk.remount("rw")
     assert_writes_again(service, "JOURNAL_READ_ONLY")
     service.assert_whole()
     assert service.stop() == 0
-
-
-def bound_by_permissions():
-    """In the child: root without its way around file permissions, as every other user is."""
-    if os.geteuid() == 0:
-        for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-            assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="permissions are taken from root, on Linux")
@@ -230,29 +218,13 @@ def test_a_foreign_writer_that_holds_the_journal_has_writes_turned_away_without_
 # S4: the disk fails
 
 
-def worker_of(process):
-    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-
-
-@contextmanager
-def injected(process, fault, log):
-    """The process's system calls fail as `fault` says, as strace writes it, from now on."""
-    command = ["strace", "-f", "-p", str(worker_of(process)), "-o", log, "-e", f"trace={fault.split(':')[0]}", "-e", f"inject={fault}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-        assert "attached" in tracer.stderr.readline()
-        try:
-            yield
-        finally:
-            tracer.terminate()
-
-
 @pytest.mark.parametrize("fault", ["fsync,fdatasync:error=EIO", "pwrite64:error=EIO"], ids=["sync", "write"])
 def test_a_disk_that_fails_ends_the_process_which_never_asks_it_twice(make, tmp_path, fault):  # S4
     service = make().start()
     kept = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     log = tmp_path / "calls"
 
-    with injected(service.process, fault, log):
+    with injected(worker_of(service.process), fault, log):
         with suppress(OSError):  # Answered, or cut off by the end of the process.
             reply = service.dojo.post("/v1/orders", an_order("lost"))
             assert (reply.status, "send the same again" in reply.json["debugMessage"]) == (503, True)
@@ -276,7 +248,7 @@ def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_proce
         for number in range(12):
             assert service.dojo.post("/v1/orders", an_order(f"large-{number}", total=0, items=lines)).status == 200
         log = tmp_path / "calls"
-        with injected(service.process, "fsync,fdatasync:error=EIO:when=2+", log):
+        with injected(worker_of(service.process), "fsync,fdatasync:error=EIO:when=2+", log):
             reader.execute("ROLLBACK")
             assert service.dojo.post("/v1/orders", an_order("last")).status == 200
             assert service.exit_code() == 1
@@ -402,6 +374,40 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     assert service.journal.read_bytes() == stored
 
 
+def test_a_large_journal_that_was_found_broken_is_refused_from_the_next_start_on_until_it_is_whole(tmp_path, monkeypatch):  # S6
+    """The fault is where the start does not come to by itself."""
+    monkeypatch.setattr(upkeep, "FIRST_SECONDS", 0.0)
+    venue = Venue(tmp_path)
+    for number in range(upkeep.ENTRIES_AT_ONCE):
+        venue.create(f"o{number}", payments=())
+    last = venue.reads.size()
+    assert last > upkeep.ENTRIES_AT_ONCE
+    venue.close()
+
+    def started():
+        """What a start finds before it serves, and verification afterwards."""
+        venue = Venue(tmp_path)
+        keeper = upkeep.Upkeep(venue.engine, venue.journal, venue.reads, venue.witness, SystemClock(), period_s=3600)
+        first = keeper.verify_first()
+        keeper.start()
+        eventually(lambda: keeper.last)
+        keeper.stop()
+        venue.close()
+        return [fault.seq if fault else None for fault in (first, keeper.last.fault)]
+
+    def set_time(seconds):
+        change = f"UPDATE journal SET at = '2026-03-14T12:00:{seconds:02}.000Z' WHERE seq = {last}"
+        sqlite(tmp_path / "tillproof.db", "DROP TRIGGER IF EXISTS journal_is_append_only_update", change)
+
+    assert started() == [None, None]
+    set_time(1)
+    assert started() == [None, last]
+    assert started() == [last, last]
+    set_time(0)
+    assert [started() for _ in range(2)] == [[None, None]] * 2
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".broken"] == []
+
+
 # P2, P5: commands beside a server, and what this version does not know
 
 
@@ -437,6 +443,7 @@ def test_verify_replay_and_export_beside_a_server_hold_no_write_up_for_a_second(
 OTHER_VERSION = """
 import sys
 from pathlib import Path
+from typing import ClassVar
 from workflow import lifecycle
 other = lifecycle.ORDER._replace(states=lifecycle.ORDER.states | {"created": "Worded otherwise."})
 lifecycle.DECLARATIONS = tuple(other if each is lifecycle.ORDER else each for each in lifecycle.DECLARATIONS)

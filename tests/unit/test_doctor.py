@@ -144,6 +144,37 @@ def test_a_misconfiguration_is_named_with_its_mend(tmp_path, monkeypatch, change
     assert [(level, True) for one in found if text in one[1]] == [(one[0], mend in one[2]) for one in found if text in one[1]] != []
 
 
+def test_a_setting_that_cannot_be_used_hides_nothing_but_what_hangs_on_it(tmp_path):
+    found = examined(tmp_path, RETRY_RPS="soon", PUBLIC_URL="pos", TOKENS="till:bar:short", LISTEN="192.0.2.1:8080")
+
+    wrong = {(one.name, one.level) for one in found if one.level in {"FAIL", "warn"}}
+    assert wrong == {
+        ("settings", "FAIL"),
+        ("tokens", "warn"),
+        ("weak secret", "warn"),
+        ("witness", "warn"),
+        ("listener", "FAIL"),
+        ("plain http", "warn"),
+    }
+    assert [one.text.partition(":")[0] for one in found if one.name == "settings"] == ["TILLPROOF_PUBLIC_URL", "TILLPROOF_RETRY_RPS"]
+    assert [one.level for one in found if one.name == "Dojo"] == ["skip"]
+
+
+def test_where_the_journals_path_cannot_be_used_nothing_is_said_of_another_journal(tmp_path):
+    found = examined(tmp_path, JOURNAL="postgresql://db/tillproof", EPOS_PASSWORD=None, EPOS_PASSWORD_FILE=tmp_path / "none")
+
+    assert [one.text.partition(":")[0] for one in found if one.level == "FAIL"] == ["TILLPROOF_EPOS_PASSWORD_FILE", "TILLPROOF_JOURNAL"]
+    assert {one.name for one in found} & {"journal", "witness", "disk", "signing key"} == set()
+
+
+def test_a_settings_file_that_is_not_toml_is_to_be_corrected_first(tmp_path):
+    (tmp_path / "tillproof.toml").write_text("journal = [")
+
+    [(level, text, mend)] = [(one.level, one.text, one.mend) for one in examined(tmp_path)]
+
+    assert (level, "cannot be read" in text, mend.startswith("correct the file")) == ("FAIL", True, True)
+
+
 def test_of_a_good_configuration_only_dojo_and_the_one_disk_are_named(tmp_path):
     found = examined(tmp_path)
 
@@ -213,6 +244,19 @@ def test_a_journal_that_is_none_of_ours_is_named(kept, change, text, mend):
     [(level, said, how)] = kept.find("journal")
 
     assert (level, text in said, mend in how) == ("FAIL", True, True)
+
+
+def another_programs(path):
+    path.write_text("somebody's")
+
+
+@pytest.mark.parametrize("change", [foreign, another_programs, a_directory])
+def test_nobody_is_told_to_change_what_is_no_journal_of_ours_or_to_look_for_its_key(kept, change):
+    change(kept.files["JOURNAL"])
+    kept.files["JOURNAL"].chmod(0o755)
+    kept.files["SIGNING_KEY"].unlink()
+
+    assert kept.find("file mode") == kept.find("signing key") == []
 
 
 def test_an_older_journal_than_its_witness_saw_is_named(kept):
