@@ -39,7 +39,7 @@ def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: 
     `caller_sees`: Dojo asks, and has the order in the reply; otherwise the till has, and may not while Dojo writes alone.
     """
     case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
-    if not caller_sees and not order.is_final and order.lock and order.lock.is_live(at):
+    if not caller_sees and _is_held(order, at):
         return _refused(case, order.held_by(), OrderLocked)
     if case.tell("order", "cancel_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
@@ -149,8 +149,13 @@ def _leads(kitchen: Machine, message: str, order: Order) -> bool:
 
 
 def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: str) -> Decision:
-    """The till cannot take the order: it fails before money was taken; afterwards the kitchen's status fails and a person is called."""
+    """The till cannot take the order: it fails before money was taken; afterwards the kitchen's status fails and a person is called.
+
+    Not while Dojo writes alone: a customer may be paying.
+    """
     case = Case(machines, order, at=at, actor=command.actor, cause="refuse_order")
+    if _is_held(order, at):
+        return _refused(case, order.held_by(), OrderLocked)
     outcome = case.tell("order", "refuse_order")
     if outcome == "refuse":
         return _refused(case, f"order {order.id} is {order.state}: there is nothing left to refuse")
@@ -160,6 +165,11 @@ def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: 
         case.record("operator", {"reason": command.reason}, trigger="refuse")
         _watch_held(case)
     return case.close(till_sees=True)
+
+
+def _is_held(order: Order, at: str) -> bool:
+    """Dojo alone may end the order now."""
+    return not order.is_final and order.lock is not None and order.lock.is_live(at)
 
 
 def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at: str) -> Decision:

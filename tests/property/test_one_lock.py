@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,12 +13,17 @@ from hypothesis import strategies as st
 from tests.builders import Venue, a_bill, gbp, walks
 from workflow.bill import Personal
 from workflow.clock import to_text
-from workflow.commands import AmendOrder, CancelOrder, ExtendLock, LockOrder, RecordPayment, ReleaseLock
+from workflow.commands import AmendOrder, CancelOrder, ExtendLock, LockOrder, RecordPayment, RefuseOrder, ReleaseLock, ReportProgress
 from workflow.errors import OrderLocked
 from workflow.ports import IntentId, OrderId
 from workflow.replay import rebuild
 
 HOLDERS = ("dojo-1", "dojo-2", "dojo-3")
+ENDS = {
+    "till cancels": partial(ReportProgress, status="Canceled", actor="till:t"),
+    "till reports a failure": partial(ReportProgress, status="Failed", actor="till:t"),
+    "till refuses": partial(RefuseOrder, reason="no fish", actor="till:t"),
+}
 _numbers = itertools.count(1)
 
 acts = st.lists(
@@ -27,7 +33,7 @@ acts = st.lists(
         st.tuples(st.just("release"), st.sampled_from(HOLDERS), st.just(0)),
         st.tuples(st.just("record"), st.sampled_from(HOLDERS), st.integers(1, 3)),
         st.tuples(st.just("amend"), st.just(""), st.integers(900, 1100)),
-        st.tuples(st.just("till cancels"), st.just(""), st.just(0)),
+        st.tuples(st.sampled_from([*ENDS]), st.just(""), st.just(0)),
         st.tuples(st.sampled_from(["wait", "jump"]), st.just(""), st.integers(-40, 40)),
     ),
     max_size=25,
@@ -80,10 +86,13 @@ class Book:
         elif what == "amend":
             refused = self.ask(AmendOrder, bill=a_bill(number), personal=Personal(), actor="till:t")
             assert bool(live) == isinstance(refused, OrderLocked), "the till writes when Dojo does not"
-        elif what == "wait":
-            self.venue.clock.move(60 * abs(number))
-        elif what == "jump":
-            self.venue.clock.jump(60 * number)
+        elif what in ENDS:
+            over = self.venue.order(self.order_id).is_final
+            refused = self.ask(ENDS[what])
+            assert (bool(live) and not over) == isinstance(refused, OrderLocked), "the till ends what Dojo writes alone"
+        else:
+            seconds = {"wait": 60 * abs(number), "jump": 60 * number}[what]
+            (self.venue.clock.move if what == "wait" else self.venue.clock.jump)(seconds)
 
 
 def holders_by_the_entries(venue, order_id):
@@ -112,8 +121,23 @@ def test_at_every_entry_one_holder_has_the_lock_and_while_it_lives_nobody_else_w
     assert rebuild(venue.reads).orders[book.order_id].lock == stored
 
 
-def test_the_till_does_not_cancel_under_a_live_lock_and_dojo_may(venue):  # I16 X10
+@pytest.mark.parametrize("how", ENDS)
+def test_the_till_does_not_end_an_order_under_a_live_lock_and_dojo_may(venue, how):  # I16 X10
     book = Book(venue)
     book.do("lock", "dojo-1", 10)
+    before = venue.order(book.order_id)
 
+    assert isinstance(book.ask(ENDS[how]), OrderLocked)
+
+    after = venue.order(book.order_id)
+    assert (after.state, after.status, after.payments, after.lock) == (before.state, before.status, before.payments, before.lock)
     assert book.ask(CancelOrder) is None
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_till_ends_an_order_once_the_lock_ran_out(venue, how):
+    book = Book(venue)
+    book.do("lock", "dojo-1", 10)
+    book.do("wait", "", 10)
+    assert book.ask(ENDS[how]) is None
+    assert venue.order(book.order_id).state in ("cancelled", "failed")
