@@ -90,6 +90,15 @@ def receive_event(machines: Machines, order: Order, command: ReceiveEvent, *, at
     return case.close()
 
 
+def foreign_event(machines: Machines, order: Order, command: ReceiveEvent, *, at: str) -> Decision:
+    """An event of an account that is not ours about a payment of this order: it moves nothing, and a person is called (contract §7.5)."""
+    case = Case(machines, order, at=at, actor=command.actor, cause=f"event:{command.event_id}")
+    case.record("event", event_facts(command) | {"ignored": True}, intent_id=command.intent_id)
+    detail = f"an event says that intent {command.intent_id} is of account {command.account_id[:80]!r}, which is none of ACCOUNT_IDS"
+    case.attend("PAYMENT_CONFLICT", detail, command.intent_id)
+    return case.close(caller_sees=True)
+
+
 def became_of(command: ReceiveEvent, order: Order, decision: Decision) -> str:
     """What became of an event about a payment of `order`: applied, stale (it told nothing new) or ignored (of no published kind)."""
     if command.event not in EVENTS:

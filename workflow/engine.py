@@ -215,6 +215,10 @@ class Engine:
             decision = decisions.receive_event(self._machines, order, command, at=unit.at)
             unit.store(decision, order)
             return order_id, decisions.became_of(command, order, decision)
+        if order_id and is_known:
+            order = unit.order(order_id)
+            unit.store(decisions.foreign_event(self._machines, order, command, at=unit.at), order)
+            return order_id, "ignored"
         ours = ours and is_known and bool(command.intent_id)  # An event of a kind that Dojo has not published may be about anything.
         if ours:
             unit.transaction.park(command.intent_id, unit.at, unit.now_ms + self._settings.sweep_ms, self._settings.sweep_ms)

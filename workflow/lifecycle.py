@@ -310,7 +310,7 @@ ATTENTION = {
     "TILL_REDIRECT":            Attention("The till's address sends our calls elsewhere; they are not followed.", "Set TILL_URL to where the till is now, and start the server again. It ends by itself."),
     "OUTBOX_DEAD":              Attention("A call to Dojo or to the till was given up, and is not made again by itself.", "Read in the detail why, mend it, then requeue the call with a reason (tillproof outbox list --status dead); acknowledge if nobody needs it any more."),
     "PAYMENT_REFUSED":          Attention("We refused a payment that Dojo had taken or held; Dojo has not given it back yet.", "Wait for Dojo to give it back; read_again asks whether it did. After an hour do so in Dojo's portal, then resolve with mark_given_back."),
-    "PAYMENT_CONFLICT":         Attention("Dojo named a payment of this order with other figures, or for another order.", "Find out which of the two is right; then acknowledge."),
+    "PAYMENT_CONFLICT":         Attention("Dojo named a payment of this order with other figures, for another order, or of another account.", "Find out which of the two is right (an account of yours belongs into ACCOUNT_IDS); then acknowledge."),
     "TOTAL_MISMATCH":           Attention("Dojo's total of an order is not what its lines come to; the total counts.", "Compare the order with the menu's prices; then acknowledge."),
     "LOCK_STALE":               Attention("A card machine's lock ran out unreleased, and another one took it over.", "Look whether the first one's customer has paid; it clears when the second is released, or acknowledge."),
     "KEY_REUSE":                Attention("Dojo or the till sent the same order id with other content.",     "Check that the first content is right; then acknowledge."),

@@ -211,16 +211,35 @@ def test_an_event_alone_counts_no_money(venue):  # I10
     assert (venue.order().state, venue.order().paid.value) == ("captured", 0)
 
 
-def test_an_event_of_a_foreign_account_is_noted_and_neither_read_nor_applied(tmp_path):
+@pytest.fixture
+def of_one_account(tmp_path):
     venue = Venue(tmp_path, account_ids=frozenset({"acc_1"}))
-    venue.create()
-    before = venue.order()
-    venue.event("pi_1", "Captured", account="acc_2")
-    venue.event("pi_2", "Captured", account="acc_2")
-    noted = entries(venue, "", kind="event")
-    assert [(entry.payment_intent_id, entry.entry().body["accountId"]) for entry in noted] == [("pi_1", "acc_2"), ("pi_2", "acc_2")]
-    assert (venue.order(), list(venue.tasks), parked(venue)) == (before, [], [])
+    yield venue
     venue.close()
+    assert replay(venue.reads).mismatches == []
+
+
+def test_an_event_of_a_foreign_account_is_noted_and_neither_read_nor_applied(of_one_account):
+    venue = of_one_account
+    venue.event("pi_2", "Captured", account="acc_2")
+    [noted] = entries(venue, "", kind="event")
+    assert (noted.payment_intent_id, noted.entry().body["accountId"]) == ("pi_2", "acc_2")
+    assert (list(venue.tasks), parked(venue), venue.reads.attention()) == ([], [], [])
+
+
+def test_an_event_of_a_foreign_account_about_our_payment_moves_nothing_and_calls_a_person(of_one_account):
+    venue = of_one_account
+    venue.create()
+    for _ in range(2):
+        assert venue.event("pi_1", "Captured", account="acc_2").became == "ignored"
+    assert (venue.order().state, venue.order().payments["pi_1"].state, list(venue.tasks)) == ("authorised", "authorised", [])
+    assert attention(venue, "o1") == ["PAYMENT_CONFLICT"]
+    assert "acc_2" in venue.order().attention[0].detail
+
+    venue.clock.move(60)
+    venue.engine.handle(Sweep(limit=10))
+    venue.settle({"pi_1": an_intent()})
+    assert (venue.order().state, venue.order().paid.value) == ("updated", 1000), "what Dojo shows when it is asked is good"
 
 
 def test_an_event_storm_makes_one_transition_and_little_work(venue):  # D15
