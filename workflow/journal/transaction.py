@@ -446,7 +446,7 @@ SELECT * FROM (
 """
 NOT_TOLD = f"""
 SELECT order_id FROM outbox WHERE status = '{{status}}' AND {_THERE} AND created_at_ms <= ?
-AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0 AND body ->> '$.acknowledged.PAID_NOT_ON_TILL' IS NOT paid)
+AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0 AND json_extract(body, '$.acknowledged.PAID_NOT_ON_TILL') IS NOT paid)
 AND NOT EXISTS (SELECT 1 FROM attention WHERE attention.order_id = outbox.order_id AND code = ? AND payment_intent_id = '')
 LIMIT ?
 """
