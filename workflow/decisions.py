@@ -158,13 +158,13 @@ def _is_unexpected_return(before: Order, payment: Payment, after: Order) -> bool
     # Where Dojo was not told of the newest sum, that may be another one: of this it may have known for long.
     is_another = payment.refunded > 0 or any(each.was_counted or each.state in GIVEN_BACK for each in others)
     is_known = payment.is_in_words_alone or before.told_seq >= before.money_seq or is_another
-    return is_known and not _was_asked_for(before, after)
+    return is_known and not _was_asked_for(payment, before, after)
 
 
-def _was_asked_for(before: Order, after: Order) -> bool:
-    """A person was asked to give this back: all of it where the order is not served, or what is more than the bill."""
+def _was_asked_for(payment: Payment, before: Order, after: Order) -> bool:
+    """A person was asked to give this back: all of it where the order is not served, or what is more than the bill and was read."""
     asked = {code for code in _GIVEN_BACK_BY_HAND if before.has_attention(code) or code in before.acknowledged}
-    return bool(asked - {"OVERPAID"}) or ("OVERPAID" in asked and after.paid.value >= after.total.value)
+    return bool(asked - {"OVERPAID"}) or ("OVERPAID" in asked and payment.state in COUNTED and after.paid.value >= after.total.value)
 
 
 def swept(machines: Machines, order: Order, intent_id: IntentId, out_of_patience: frozenset[str], *, at: str) -> Decision:
