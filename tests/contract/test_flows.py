@@ -323,4 +323,4 @@ def test_an_intent_of_another_amount_is_held_back_and_calls_a_person(pair):  # M
     order = eventually(lambda: found if (found := pair.service.order(created["id"]))["attention"] else None)
     assert [item["code"] for item in order["attention"]] == ["AMOUNT_MISMATCH"]
     assert order["paidAmount"]["value"] == 0
-    assert "1199" in order["attention"][0]["detail"]
+    assert "11.99" in order["attention"][0]["detail"]

@@ -242,7 +242,7 @@ def table(table_id, name, **more):
         ("tables", [table("a", "1"), table("b", "2", areaId="roof")], '[1].areaId: expected one of the till\'s areas, got "roof"'),
         ("areas", [table("in", "Inside"), table("in", "Outside")], '[1].id: expected once, got "in" as in [0]'),
         ("catalogue", [*a_catalogue("A", "B"), *a_catalogue("A")], '[2].plu: expected once, got "A" as in [0]'),
-        ("tables", [table("a", "1"), table("b", "")], '[1].name: expected text of length >= 1, got ""'),
+        ("tables", [table("a", "1"), table("b", "")], "[1].name: expected text of length >= 1, got a text of 0 characters"),
         ("tables", [table("a", "1"), {"id": "b"}], "[1].name: required, but absent"),
         ("tables", [table("a", "1", maxCovers=-1)], "[0].maxCovers: expected an integer >= 0, got -1"),
         ("tables", [table("a", "1", waiterIds=["w", 7])], "[0].waiterIds[1]: expected text, got 7"),
