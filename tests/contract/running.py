@@ -91,6 +91,7 @@ class Client:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
+            connection.connect()
             with suppress(BrokenPipeError, ConnectionResetError):  # Refused before the body was through: the answer is there.
                 connection.request(method, path, raw, sent)
             response = connection.getresponse()
