@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from workflow.retries import NOT_FOUND_RETRIES
+
 OUTAGE_LANES = 2
 """An outage: this many different orders failed, and no call was taken in between. An order that fails among healthy ones is none."""
 
@@ -31,7 +33,8 @@ class Conduct:
 
     `failed`: orders that failed since it last took a call, at most OUTAGE_LANES. `is_wake_owed`: an outage ended, and what waits has not
     been made due yet; `woke_at_ms` is when it last was. `refused`: tasks given up since, each refused `alike`. `suspects`: tasks that were
-    among so many alike, and have not ended. `garbage`: unreadable answers by task. `redirected`: tasks that were led elsewhere.
+    among so many alike, and have not ended. `garbage`: unreadable answers by task. `unknown`: how often the intent of a task was
+    not known. `redirected`: tasks that were led elsewhere.
     """
 
     failed: tuple[str, ...] = ()
@@ -41,6 +44,7 @@ class Conduct:
     alike: str = ""
     suspects: tuple[str, ...] = ()
     garbage: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
     redirected: tuple[str, ...] = ()
 
     @property
@@ -72,10 +76,15 @@ class Conduct:
 
     def unreadable(self, task_id: str) -> Conduct:
         """The task's answer was garbage once more."""
-        if task_id not in self.garbage and len(self.garbage) >= MOST_NOTED:
-            return self
-        count = min(self.garbage.get(task_id, 0) + 1, GARBAGE_ANSWERS)
-        return replace(self, garbage={**self.garbage, task_id: count})
+        return replace(self, garbage=_counted(self.garbage, task_id, most=GARBAGE_ANSWERS))
+
+    def not_knowing(self, task_id: str) -> Conduct:
+        """The intent that the task reads was not known once more."""
+        return replace(self, unknown=_counted(self.unknown, task_id, most=NOT_FOUND_RETRIES + 1))
+
+    def is_unknown_for_good(self, task_id: str, attempts: int) -> bool:
+        """The intent was asked for often enough; of a task that is not noted the attempts tell."""
+        return self.unknown.get(task_id, attempts) > NOT_FOUND_RETRIES
 
     def led_elsewhere(self, task_id: str) -> Conduct:
         """The task's call was answered with a redirect."""
@@ -95,14 +104,25 @@ class Conduct:
 
     def without(self, task_id: str) -> Conduct:
         """The task ended, or was answered as it should be."""
-        if task_id not in self.garbage and task_id not in self.redirected and task_id not in self.suspects:
+        if not any(task_id in noted for noted in (self.garbage, self.unknown, self.redirected, self.suspects)):
             return self
         return replace(
             self,
             suspects=_without(self.suspects, task_id),
-            garbage={name: count for name, count in self.garbage.items() if name != task_id},
+            garbage=_uncounted(self.garbage, task_id),
+            unknown=_uncounted(self.unknown, task_id),
             redirected=_without(self.redirected, task_id),
         )
+
+
+def _counted(counts: Mapping[str, int], name: str, *, most: int) -> Mapping[str, int]:
+    if name not in counts and len(counts) >= MOST_NOTED:
+        return counts
+    return {**counts, name: min(counts.get(name, 0) + 1, most)}
+
+
+def _uncounted(counts: Mapping[str, int], name: str) -> Mapping[str, int]:
+    return {other: count for other, count in counts.items() if other != name}
 
 
 def _noted(names: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -48,6 +48,10 @@ def repeat_order(machines: Machines, order: Order, command: CreateOrder, *, at: 
     if not new:
         return Decision(order=order)
     case = Case(machines, order, at=at, actor=command.actor, cause=f"create_order:{command.dojo_order_id}")
+    if not order.can_hold(sum(told.paid for told in new), sum(told.tips or 0 for told in new)):
+        refusal = Refused(f"with these payments those of order {order.id} come to more than one amount can be")
+        case.record("system", {"refused": str(refusal)}, trigger="refuse")
+        return case.close(caller_sees=True, refusal=refusal)
     _declare(case, new, captured=command.captured)
     return case.close(caller_sees=True)
 

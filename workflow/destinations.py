@@ -43,19 +43,24 @@ def _denied(command: PauseDestination, stored: StoredTask, unit: Unit) -> tuple[
 
 def _failed(command: AttemptFailed, stored: StoredTask, unit: Unit) -> Result:
     """What the failure says is noted; a task is not given up for its age while its destination pauses."""
-    if command.sign in (Sign.REFUSED, Sign.ALONE):
+    is_about_call = command.sign in (Sign.REFUSED, Sign.ALONE, Sign.UNKNOWN)
+    if is_about_call:
         _knows_us(command, unit)
     if command.sign is Sign.REFUSED and command.next_at_ms is None:
         return _refused(command, unit)
     destination, task = command.task.destination, command.task
-    if command.sign is not Sign.ALONE and command.next_at_ms is None and unit.is_paused(destination):
+    if not is_about_call and command.next_at_ms is None and unit.is_paused(destination):
         command = replace(command, next_at_ms=unit.now_ms + unit.settings.probe_ms)
     before = unit.transaction.conduct(destination)
-    after = before if command.sign is Sign.ALONE else before.failing(stored.lane)
+    after = before if command.sign in (Sign.ALONE, Sign.UNKNOWN) else before.failing(stored.lane)
     if command.sign is Sign.GARBAGE:
         after = after.unreadable(task.id)
     if command.sign is Sign.REDIRECT:
         after = after.led_elsewhere(task.id)
+    if command.sign is Sign.UNKNOWN:
+        after = after.not_knowing(task.id)
+        if after.is_unknown_for_good(task.id, task.attempts):
+            command = replace(command, next_at_ms=None)
     if command.next_at_ms is None:
         after = after.without(task.id)
     _keep(destination, before, after, unit, detail=command.error, cause=f"{task.effect}:{task.id}")

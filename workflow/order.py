@@ -15,7 +15,7 @@ import msgspec
 from workflow.bill import Bill
 from workflow.entry import Entry, Facts
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
-from workflow.money import Money
+from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import IntentId, OrderId
 
 HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
@@ -251,6 +251,11 @@ class Order:
         """Minor units that are left to pay by this intent: neither paid nor reserved by the others (contract §8.4)."""
         own = self.payments[intent_id].counted[0] if intent_id in self.payments else 0
         return self.total.value - (self.paid.value - own) - self._reserved(but=intent_id)
+
+    def can_hold(self, paid: int, tips: int) -> bool:
+        """With these minor units in addition the payments still come to sums that one amount can be."""
+        gross = [(paid, tips), *(payment.gross for payment in self.payments.values() if not payment.is_refused)]
+        return all(sum(amounts) <= MAX_MINOR_UNITS for amounts in zip(*gross, strict=True))
 
     def _reserved(self, *, but: str = "") -> int:
         held = (p for p in self.undisputed() if p.state in HELD and p.intent_id != but)

@@ -134,7 +134,7 @@ class Outbox:
             self._engine.handle(replace(failed, sign=Sign.ALONE) if isinstance(failed, AttemptFailed) else failed)
 
     def _failed(self, task: Task, error: Failure) -> AttemptFailed | PauseDestination:
-        next_at_ms, now_ms, verdict = None, self._engine.now_ms(), judge(error, task.effect, task.attempts)
+        next_at_ms, now_ms, verdict = None, self._engine.now_ms(), judge(error, task.effect)
         wish = None if isinstance(error, Refused) else error.after_seconds
         if verdict is not Verdict.DEAD:
             next_at_ms = next_attempt_at(

@@ -72,6 +72,8 @@ def _reason_to_refuse(order: Order, command: RecordPayment, at: str) -> tuple[st
         return "PAYMENT_REFUSED", Refused(f"order {order.id} is in {order.currency}, the payment in {command.paid.currency}")
     if lock and lock.is_live(at) and command.lock_id not in ("", lock.lock_id):
         return "PAYMENT_REFUSED", OrderLocked(order.held_by())
+    if not order.can_hold(command.paid.value, command.tips.value if command.tips else 0):
+        return "PAYMENT_REFUSED", Refused(f"with this payment those of order {order.id} come to more than one amount can be")
     if command.paid.value > (room := order.room_for(command.intent_id)):
         left = Money(max(room, 0), order.currency)
         return "OVERPAID", Refused(f"order {order.id} has {left} left to pay, the payment is of {command.paid}")

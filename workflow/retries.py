@@ -27,7 +27,7 @@ HORIZON_ATTEMPTS = 10
 """Age alone gives nothing up. A task may be old because its destination paused, or nothing ran: it gets this many attempts all the same."""
 
 NOT_FOUND_RETRIES = 6
-"""Attempts after the first for an intent that Dojo does not know: its event may be ahead of Dojo's own read side."""
+"""So often an intent that Dojo does not know is asked for once more: its event may be ahead of Dojo's own read side."""
 
 Failure: TypeAlias = Refused | TryAgain | OutcomeUnknown
 """What a call to a destination may raise; any other error is no answer, and not for here."""
@@ -62,6 +62,9 @@ class Sign(Enum):
     ALONE = "alone"
     """Nothing: it is about this call alone."""
 
+    UNKNOWN = "unknown"
+    """Nothing either: it does not know what it was asked for, and may know it soon."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -72,15 +75,16 @@ class Pace:
     horizon_s: int = RETRY_HORIZON_S
 
 
-def judge(error: Failure, effect_name: str, attempt: int) -> Verdict:
-    """Sort what went wrong with the `attempt`-th try (from 1) of the effect.
+def judge(error: Failure, effect_name: str) -> Verdict:
+    """Sort what went wrong with a try of the effect.
 
-    AGAIN is subject to the horizon, which `next_attempt_at` knows.
+    AGAIN is subject to the horizon, which `next_attempt_at` knows, and for an intent that is unknown to NOT_FOUND_RETRIES, which
+    `destinations.py` counts: attempts that met no answer say nothing of it.
     """
     match error:
         case RefusesUs():
             return Verdict.STOP
-        case IntentNotFound() if effect_name == ReadIntent.name and attempt <= NOT_FOUND_RETRIES:
+        case IntentNotFound() if effect_name == ReadIntent.name:
             return Verdict.AGAIN
         case Refused():
             return Verdict.DEAD
@@ -93,6 +97,8 @@ def sign_of(error: Failure) -> Sign:
     match error:
         case CallRefused():
             return Sign.REFUSED
+        case IntentNotFound():
+            return Sign.UNKNOWN
         case Refused():
             return Sign.ALONE
         case AnswerUnreadable():

@@ -220,7 +220,7 @@ def check_bill(bill: Bill, currency: str) -> None:
 
 
 def check_payments(payments: Sequence[PaymentRequest], total: Money) -> None:
-    """Refuse payments of nothing (unless the order costs nothing), in another currency, or of one intent twice.
+    """Refuse payments of nothing (unless the order costs nothing), in another currency, of one intent twice, or of too much in all.
 
     Raises BadInput. Whether they fit what is still to pay is for the core to say.
     """
@@ -230,6 +230,12 @@ def check_payments(payments: Sequence[PaymentRequest], total: Money) -> None:
         if payment.payment_intent_id in seen:
             raise BadInput(f"payments[{index}].paymentIntentId", f"comes twice: {shown(payment.payment_intent_id)}")
         seen.add(payment.payment_intent_id)
+    for name, amounts in {
+        "paidAmount": [payment.paid_amount.value for payment in payments],
+        "tipsAmount": [payment.tips_amount.value for payment in payments if payment.tips_amount],
+    }.items():
+        if sum(amounts) > MAX_MINOR_UNITS:
+            raise BadInput("payments", f"expected {name}s that come to {MAX_MINOR_UNITS} minor units at most, got {sum(amounts)}")
 
 
 def check_payment(payment: PaymentRequest, total: Money, *, field: str = "") -> None:

@@ -684,6 +684,15 @@ def _body_for(method, rule):
     return shapes[method, re.sub(r"locks/x$", "locks/l", shape)].body()
 
 
+def test_payments_of_a_repeated_order_never_come_to_more_than_one_amount_can_be(service):
+    name, total = new("order"), 2**53
+    for number in range(12):  # Summed, the eleventh hundred would no longer fit into 64 bits.
+        payments = [{"paymentIntentId": new("pi"), "paidAmount": gbp(total // 100)} for _ in range(100)]
+        reply = service.dojo.post("/v1/orders", an_order(name, total=total, payments=payments))
+        assert reply.status == (409 if number else 200), reply.body[:300]
+    assert "more than one amount can be" in reply.json["debugMessage"]
+
+
 # What is accepted, and what is left of it
 
 

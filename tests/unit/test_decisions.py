@@ -16,7 +16,7 @@ from workflow.decisions import (
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.errors import KeyReused, Refused
 from workflow.lifecycle import ATTENTION, ORDER, PAYMENT
-from workflow.money import Money
+from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.order import COUNTED, FINAL_STATES, evolve
 
 # -- an order begins
@@ -67,6 +67,15 @@ def test_the_same_creation_with_another_payment_adds_that_payment_alone():
     decision = story.create(600, 400)
     assert states(story.order) == ("authorised", ["authorised", "authorised"])
     assert {entry.payment_intent_id for entry in decision.entries} == {"pi_2"}
+
+
+def test_payments_that_come_to_more_than_one_amount_can_be_are_refused_and_nothing_is_added():
+    story = created(MAX_MINOR_UNITS - 400)
+    decision = story.create(MAX_MINOR_UNITS - 400, 401)
+    assert isinstance(decision.refusal, Refused)
+    assert "more than one amount can be" in str(decision.refusal)
+    assert [*story.order.payments] == ["pi_1"]
+    assert story.create(MAX_MINOR_UNITS - 400, 400).refusal is None
 
 
 def test_a_repeated_creation_reads_only_the_payment_that_is_new():

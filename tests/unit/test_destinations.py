@@ -12,7 +12,7 @@ from workflow.conduct import ALIKE_REFUSALS, GARBAGE_ANSWERS, MOST_NOTED, Conduc
 from workflow.effects import Task
 from workflow.ports import IntentId
 from workflow.replay import replay
-from workflow.retries import LONGEST_WAIT_MS, Sign
+from workflow.retries import LONGEST_WAIT_MS, NOT_FOUND_RETRIES, Sign
 
 HOUR_MS = 3_600_000
 
@@ -496,9 +496,47 @@ def test_what_is_known_of_a_destination_is_bounded_whatever_waits():  # I15
     conduct = Conduct()
     for number in range(3 * MOST_NOTED):
         name = str(number)
-        conduct = conduct.failing(name).unreadable(name).led_elsewhere(name).refusing(name, "400").suspecting(name)
-    noted = (conduct.failed, conduct.garbage, conduct.redirected, conduct.refused, conduct.suspects)
+        conduct = conduct.failing(name).unreadable(name).not_knowing(name).led_elsewhere(name).refusing(name, "400").suspecting(name)
+    noted = (conduct.failed, conduct.garbage, conduct.unknown, conduct.redirected, conduct.refused, conduct.suspects)
     assert max(map(len, noted)) <= MOST_NOTED
+
+
+# -- intents that Dojo does not know
+
+
+def unknown(venue: Venue, task, *, wait_ms: int = 1_000) -> None:
+    fail(venue, task, wait_ms=wait_ms, sign=Sign.UNKNOWN)
+
+
+def again(venue: Venue):
+    venue.clock.move(1)
+    [task] = venue.engine.claim_due(10)
+    return task
+
+
+def test_an_unknown_intent_is_asked_for_seven_times_whatever_else_went_wrong_before(venue):  # U6
+    [task] = orders(venue, "o1")
+    for _ in range(NOT_FOUND_RETRIES + 3):
+        fail(venue, task, wait_ms=1_000, sign=Sign.AWAY)
+        task = again(venue)
+    for _ in range(NOT_FOUND_RETRIES):
+        unknown(venue, task)
+        assert statuses(venue)["o1"] == "pending"
+        task = again(venue)
+    unknown(venue, task)
+    assert (statuses(venue)["o1"], attention(venue)) == ("dead", [("OUTBOX_DEAD", "o1")])
+
+
+def test_of_more_unknown_intents_than_are_noted_the_attempts_tell():  # U6
+    conduct = Conduct()
+    for number in range(MOST_NOTED + 1):
+        conduct = conduct.not_knowing(str(number))
+    assert [conduct.is_unknown_for_good(str(MOST_NOTED), attempts) for attempts in (6, 7)] == [False, True]
+
+
+def test_an_unknown_intent_that_is_read_or_given_up_is_counted_no_more(venue):  # U6
+    conduct = Conduct().not_knowing("a").not_knowing("b").without("a")
+    assert dict(conduct.unknown) == {"b": 1}
 
 
 # -- the wall clock

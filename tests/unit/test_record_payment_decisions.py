@@ -9,7 +9,7 @@ from tests.story import AT, LATER, Story, a_tab, codes, created, settled, states
 from workflow.commands import ExtendLock, LockOrder, RecordPayment, ReleaseLock
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.errors import LockUnknown, OrderLocked, Refused
-from workflow.money import Money
+from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.order import evolve
 from workflow.record_payment import record_payment
 from workflow.requests import extend_lock, lock_order, release_lock
@@ -46,6 +46,15 @@ def test_a_recorded_payment_counts_at_once_and_its_intent_is_read():
     assert (story.order.paid, story.order.tips, story.order.is_payable) == (gbp(600), gbp(100), True)
     assert ReadIntent("pi_1") in decision.effects
     assert OrderUpdated() not in decision.effects  # Dojo has the order in the reply.
+
+
+def test_tips_that_come_to_more_than_one_amount_can_be_are_refused_and_watched():
+    story = a_tab()
+    record(story, 300, MAX_MINOR_UNITS)
+    decision = record(story, 300, 1, intent="pi_2")
+    assert "more than one amount can be" in str(decision.refusal)
+    assert (story.order.tips, story.order.paid, standing(story)) == (gbp(MAX_MINOR_UNITS), gbp(300), [("PAYMENT_REFUSED", "pi_2")])
+    assert record(story, 300, intent="pi_3").refusal is None
 
 
 def test_the_read_confirms_it_and_dojo_and_the_till_are_told():

@@ -16,7 +16,6 @@ from workflow.errors import (
 )
 from workflow.retries import (
     HORIZON_ATTEMPTS,
-    NOT_FOUND_RETRIES,
     RETRY_AFTER_CAP_S,
     RETRY_CAP_MS,
     Pace,
@@ -77,29 +76,27 @@ def test_no_wait_is_longer_than_the_next_one_may_be(attempt):
 
 
 @pytest.mark.parametrize(
-    ("error", "effect", "attempt", "expected"),
+    ("error", "effect", "expected"),
     [
-        (OutcomeUnknown("500"), "read_intent", 1, Verdict.AGAIN),  # U1
-        (OutcomeUnknown("500"), "order_updated", 10_000, Verdict.AGAIN),
-        (TryAgain("429", after_seconds=5), "order_updated", 1, Verdict.AGAIN),  # U2
-        (TryAgain("connection refused"), "tell_till", 50, Verdict.AGAIN),  # U8
-        (JournalUnavailable("disk full"), "read_intent", 1, Verdict.AGAIN),
-        (DojoRefusesUs("401"), "read_intent", 1, Verdict.STOP),  # U4
-        (DojoRefusesUs("403"), "order_updated", 1_000, Verdict.STOP),
-        (Refused("400"), "order_updated", 1, Verdict.DEAD),  # U5
-        (Refused("409"), "order_updated", 1, Verdict.DEAD),  # U7
-        (Refused("400"), "read_intent", 1, Verdict.DEAD),
-        (TransitionRefused("no"), "read_intent", 1, Verdict.DEAD),
-        (KeyReused("no"), "tell_till", 1, Verdict.DEAD),
-        (UnknownOrder("no"), "tell_till", 1, Verdict.DEAD),
-        (IntentNotFound("404"), "read_intent", 1, Verdict.AGAIN),  # U6
-        (IntentNotFound("404"), "read_intent", NOT_FOUND_RETRIES, Verdict.AGAIN),
-        (IntentNotFound("404"), "read_intent", NOT_FOUND_RETRIES + 1, Verdict.DEAD),
-        (IntentNotFound("404"), "order_updated", 1, Verdict.DEAD),
+        (OutcomeUnknown("500"), "read_intent", Verdict.AGAIN),  # U1
+        (OutcomeUnknown("500"), "order_updated", Verdict.AGAIN),
+        (TryAgain("429", after_seconds=5), "order_updated", Verdict.AGAIN),  # U2
+        (TryAgain("connection refused"), "tell_till", Verdict.AGAIN),  # U8
+        (JournalUnavailable("disk full"), "read_intent", Verdict.AGAIN),
+        (DojoRefusesUs("401"), "read_intent", Verdict.STOP),  # U4
+        (DojoRefusesUs("403"), "order_updated", Verdict.STOP),
+        (Refused("400"), "order_updated", Verdict.DEAD),  # U5
+        (Refused("409"), "order_updated", Verdict.DEAD),  # U7
+        (Refused("400"), "read_intent", Verdict.DEAD),
+        (TransitionRefused("no"), "read_intent", Verdict.DEAD),
+        (KeyReused("no"), "tell_till", Verdict.DEAD),
+        (UnknownOrder("no"), "tell_till", Verdict.DEAD),
+        (IntentNotFound("404"), "read_intent", Verdict.AGAIN),  # U6
+        (IntentNotFound("404"), "order_updated", Verdict.DEAD),
     ],
 )
-def test_every_kind_of_answer_has_one_verdict(error, effect, attempt, expected):
-    assert judge(error, effect, attempt) is expected
+def test_every_kind_of_answer_has_one_verdict(error, effect, expected):
+    assert judge(error, effect) is expected
 
 
 @pytest.mark.parametrize(
@@ -110,17 +107,12 @@ def test_every_kind_of_answer_has_one_verdict(error, effect, attempt, expected):
         (AnswerUnreadable("200, unreadable"), Sign.GARBAGE),
         (AnswerRedirects("302"), Sign.REDIRECT),
         (CallRefused("400", status=400), Sign.REFUSED),
-        (IntentNotFound("404"), Sign.ALONE),
+        (IntentNotFound("404"), Sign.UNKNOWN),
         (UnknownOrder("no"), Sign.ALONE),
     ],
 )
 def test_every_failure_says_one_thing_of_its_destination(error, expected):
     assert sign_of(error) is expected
-
-
-def test_an_unknown_intent_is_asked_for_seven_times_in_all():  # U6
-    verdicts = [judge(IntentNotFound("404"), "read_intent", attempt) for attempt in range(1, 9)]
-    assert verdicts == [Verdict.AGAIN] * 6 + [Verdict.DEAD] * 2
 
 
 def at(random=highest, *, attempt=1, after_seconds=None, age_ms=0, pace=Pace()):  # noqa: B008 - frozen

@@ -263,6 +263,10 @@ def test_a_text_stays_storable_when_its_card_numbers_are_replaced():
         ({"payments__0__paidAmount": money(0)}, "payments[0].paidAmount.value: expected 1 to"),
         ({"payments__0__paidAmount": money(1, "EUR")}, 'payments[0].paidAmount.currencyCode: expected "GBP", got "EUR"'),
         ({"payments__0__tipsAmount": money(-1)}, "payments[0].tipsAmount.value: expected 0 to"),
+        (
+            {"payments": [an_order()["payments"][0] | {"paymentIntentId": name, "paidAmount": money(MAX_MINOR_UNITS)} for name in "ab"]},
+            f"payments: expected paidAmounts that come to {MAX_MINOR_UNITS} minor units at most, got {2 * MAX_MINOR_UNITS}",
+        ),
         ({"payments": [an_order()["payments"][0]] * 2}, 'payments[1].paymentIntentId: comes twice: "pi_1"'),
         ({"payments": [an_order()["payments"][0]] * 101}, "payments: expected a list of length <= 100, got a list of 101"),
     ],
