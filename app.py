@@ -37,10 +37,11 @@ from adapters.health import make_blueprint as health_blueprint
 from adapters.logs import configure
 from adapters.metrics import Metrics
 from adapters.outbound import Call
-from adapters.serving import EXIT_UNEXPECTED, Running, ThreadedServer, end_worker, serve_in_worker
+from adapters.serving import EXIT_UNEXPECTED, Running, end_worker, serve_in_worker
 from adapters.settings import Settings
 from adapters.starting import Accept, Opened, Parts, start
 from adapters.venue import venue_document
+from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import SystemClock

@@ -26,7 +26,8 @@ import msgspec
 
 from adapters.edge.bill_template import BadTemplate
 from adapters.health import Supervisor
-from adapters.serving import EXIT_UNEXPECTED, EXIT_UNREACHABLE, Address, Running, Switch, ThreadedServer, end_worker, text_of
+from adapters.serving import EXIT_UNEXPECTED, EXIT_UNREACHABLE, Address, Running, Switch, end_worker, text_of
+from adapters.venue_server import ThreadedServer
 from workflow.clock import Clock, to_text
 from workflow.errors import (
     DiskFailed,

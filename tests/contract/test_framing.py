@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from adapters.framing import CHUNK_LINE, DRAINED_BYTES, TRAILER_BYTES
-from adapters.serving import ThreadedServer
+from adapters.venue_server import ThreadedServer
 
 PATIENCE = 20.0
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -30,8 +30,8 @@ from adapters.cli.output import Exit
 from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
 from adapters.dojo.capabilities import CAPABILITIES, SERVED
 from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds
-from adapters.serving import ThreadedServer
 from adapters.settings import PREFIX, describe, read_settings
+from adapters.venue_server import ThreadedServer
 from tests.builders import Venue, an_intent
 from tests.contract.running import free_port
 from tests.contract.sandbox_peer import KEY as PEERS_KEY

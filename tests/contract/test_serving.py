@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters import serving
+from adapters import serving, venue_server
 from adapters.framing import HEADER_LINES
-from adapters.serving import ThreadedServer
+from adapters.venue_server import ThreadedServer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -440,7 +440,7 @@ def start(venue):
     """Starts a server of the venue with so many threads and says where."""
     with contextlib.ExitStack() as started:
 
-        def start(threads=serving.VENUE_THREADS):
+        def start(threads=venue_server.VENUE_THREADS):
             server = ThreadedServer(("127.0.0.1", 0), venue, threads=threads)
             server.start()
             started.callback(server.stop)
@@ -516,7 +516,7 @@ def test_a_request_without_a_thread_to_wait_in_is_answered_once_it_is_whole(star
 
 @pytest.mark.parametrize("unfinished", [b"", b"GET / HTTP/1.1\r\nHo"], ids=["idle", "header"])
 def test_a_connection_of_the_venues_side_that_sends_no_header_is_closed_after_its_time(start, monkeypatch, unfinished):
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 1)
+    monkeypatch.setattr(venue_server, "HEADER_SECONDS", 1)
     assert everything_from(send(start().address, unfinished)) == b""
 
 
@@ -529,7 +529,7 @@ def test_a_half_sent_request_whose_client_hung_up_is_closed_at_once(start):
 
 
 def test_a_header_beyond_the_limit_is_refused(start):
-    header = b"GET / HTTP/1.1\r\nX: " + b"x" * serving.REFUSABLE_BYTES
+    header = b"GET / HTTP/1.1\r\nX: " + b"x" * venue_server.REFUSABLE_BYTES
     assert everything_from(send(start().address, header)).startswith(b"HTTP/1.1 431")
 
 
@@ -539,7 +539,7 @@ def test_a_header_of_too_many_lines_is_refused(start):  # A12
 
 
 def test_a_body_that_drips_is_cut_off_after_its_time(start, monkeypatch):  # A12
-    monkeypatch.setattr(serving, "BODY_SECONDS", 1)
+    monkeypatch.setattr(venue_server, "BODY_SECONDS", 1)
     began = time.monotonic()
     with send(start().address, POST.replace(b": 5", b": 10000")) as connection, contextlib.suppress(OSError):
         connection.settimeout(0.1)
@@ -562,7 +562,7 @@ def test_the_venues_side_is_alive_until_a_thread_of_it_dies(start):  # K13
 
 
 def test_half_sent_requests_beyond_the_limit_are_closed_at_once(start, monkeypatch):
-    monkeypatch.setattr(serving, "HALF_SENT", 1)
+    monkeypatch.setattr(venue_server, "HALF_SENT", 1)
     address = start().address
     with send(address, b"GET / HT"):
         body_of(get(address))  # So the first one was seen.
@@ -587,7 +587,7 @@ def test_a_request_that_never_ends_does_not_hold_up_the_stop(start, venue):
         venue.begun.wait(PATIENCE)
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 2 * serving.VENUE_STOP_SECONDS + 1
+        assert time.monotonic() - began < 2 * venue_server.VENUE_STOP_SECONDS + 1
     assert refuses(server.address)
 
 
