@@ -190,8 +190,9 @@ def tree_root(hashes: Iterable[str]) -> bytes:
 
 
 def inclusion_proof(index: int, size: int, node: Callable[[int, int], bytes]) -> list[bytes]:
-    """The audit path of leaf `index` in the tree over `size` leaves, RFC 6962 §2.1.1; reads O(log² n) stored nodes.
+    """The audit path of leaf `index` in the tree over `size` leaves, RFC 6962 §2.1.1.
 
+    `node(level, index)` reads one stored node, as for `Frontier.restore`; it is asked for at most two for each level of the tree.
     Raises ValueError for a leaf that the tree does not have.
     """
     if not 0 <= index < size:
@@ -225,6 +226,70 @@ def root_from_inclusion(entry_hash_hex: str, index: int, size: int, path: Sequen
     if last:
         raise ValueError("the path is too short")
     return node
+
+
+def consistency_proof(old_size: int, new_size: int, node: Callable[[int, int], bytes]) -> list[bytes]:
+    """That the tree over `new_size` leaves begins with the tree over `old_size`, RFC 9162 §2.1.4.1; `check_consistency` checks it.
+
+    Empty for two equal sizes, and for `old_size` 0, with which every tree begins. `node` is asked as by `inclusion_proof`.
+    Raises ValueError where the old tree would be the larger one.
+    """
+    if not 0 <= old_size <= new_size:
+        raise ValueError(f"no tree of {new_size} entries begins with one of {old_size}")
+    if old_size == 0:
+        return []
+    path: list[bytes] = []
+    start, end = 0, new_size
+    while end != old_size:
+        middle = start + _split(end - start)
+        if old_size <= middle:
+            path.append(_subtree(middle, end, node))
+            end = middle
+        else:
+            path.append(_subtree(start, middle, node))
+            start = middle
+    if start:  # Where the old tree is a whole subtree, its own root stands for it.
+        path.append(_subtree(start, end, node))
+    return path[::-1]
+
+
+def check_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
+    """Raise ValueError, saying why, unless `path` proves that the new tree begins with the old one; RFC 9162 §2.1.4.2."""
+    if not 0 <= old_size <= new_size:
+        raise ValueError(f"no tree of {new_size} entries begins with one of {old_size}")
+    if 0 < old_size < new_size:
+        old, new = _roots_from_consistency(old_size, new_size, old_root, path)
+    elif path:
+        raise ValueError("the path is too long")
+    else:
+        old = old_root if old_size else tree_root([])
+        new = new_root if old_size < new_size else old
+    for size, root, found in ((old_size, old_root, old), (new_size, new_root, new)):
+        if root != found:
+            raise ValueError(f"the path does not lead to the root {root.hex()} of {size} entries")
+
+
+def _roots_from_consistency(old_size: int, new_size: int, old_root: bytes, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    nodes = [old_root, *path] if old_size.bit_count() == 1 else [*path]  # The root of a whole subtree is left out of the path.
+    position, last = old_size - 1, new_size - 1
+    while position % 2:
+        position, last = position >> 1, last >> 1
+    if not nodes:
+        raise ValueError("the path is too short")
+    old = new = nodes[0]
+    for sibling in nodes[1:]:
+        if last == 0:
+            raise ValueError("the path is too long")
+        if position % 2 or position == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while position and not position % 2:
+                position, last = position >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        position, last = position >> 1, last >> 1
+    if last:
+        raise ValueError("the path is too short")
+    return old, new
 
 
 def _split(leaves: int) -> int:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import random
 import sys
 from dataclasses import dataclass
 
@@ -310,6 +311,123 @@ def test_a_hash_that_is_not_hex_leaves_the_frontier_unchanged():
     with pytest.raises(ValueError, match="hex"):
         frontier.append("not hex")
     assert (frontier.size, frontier.root()) == (1, before)
+
+
+# -- proofs --
+
+
+def definition_of_a_path(index, leaves):
+    """PATH of RFC 6962 §2.1.1, word for word."""
+    if len(leaves) == 1:
+        return []
+    k = max(2**power for power in range(20) if 2**power < len(leaves))
+    if index < k:
+        return [*definition_of_a_path(index, leaves[:k]), ledger.tree_root(leaves[k:])]
+    return [*definition_of_a_path(index - k, leaves[k:]), ledger.tree_root(leaves[:k])]
+
+
+def definition_of_consistency(old, leaves, known=True):
+    """SUBPROOF of RFC 9162 §2.1.4.1, word for word."""
+    if old == len(leaves):
+        return [] if known else [ledger.tree_root(leaves)]
+    k = max(2**power for power in range(20) if 2**power < len(leaves))
+    if old <= k:
+        return [*definition_of_consistency(old, leaves[:k], known), ledger.tree_root(leaves[k:])]
+    return [*definition_of_consistency(old - k, leaves[k:], False), ledger.tree_root(leaves[:k])]
+
+
+def stored(hashes):
+    nodes, roots = stored_nodes(hashes)
+    return lambda level, index: nodes[level, index], roots
+
+
+def test_every_proof_of_a_small_tree_is_the_one_that_the_rfcs_define():
+    hashes = numbered(40)
+    node, roots = stored(hashes)
+    for new in range(1, 41):
+        for old in range(1, new + 1):
+            path = ledger.consistency_proof(old, new, node)
+            assert path == definition_of_consistency(old, hashes[:new])
+            ledger.check_consistency(old, new, roots[old], roots[new], path)
+            path = ledger.inclusion_proof(old - 1, new, node)
+            assert path == definition_of_a_path(old - 1, hashes[:new])
+            assert ledger.root_from_inclusion(hashes[old - 1], old - 1, new, path) == roots[new]
+
+
+def test_random_trees_of_up_to_ten_thousand_entries_have_the_oracles_roots_and_proofs():  # I7
+    chance = random.Random(9162)
+    hashes = [chance.randbytes(32).hex() for _ in range(10_000)]
+    node, roots = stored(hashes)
+    oracle = oracle_tree(hashes)
+    sizes = [10_000, 8192, 8193, *(chance.randint(1, 10_000) for _ in range(37))]
+    for new in sizes:
+        old, index = chance.randint(1, new), chance.randrange(new)
+        assert (roots[new], roots[old]) == (oracle.get_root(new), oracle.get_root(old))
+
+        path = ledger.inclusion_proof(index, new, node)
+        theirs = oracle.prove_inclusion(index + 1, new)  # It counts leaves from one, and names the leaf before its path.
+        assert [ledger.leaf_hash(hashes[index]), *path] == theirs.path
+        theirs.verify(ledger.leaf_hash(hashes[index]), roots[new], index + 1, new)
+        assert ledger.root_from_inclusion(hashes[index], index, new, path) == oracle.get_root(new)
+
+        ledger.check_consistency(old, new, oracle.get_root(old), oracle.get_root(new), ledger.consistency_proof(old, new, node))
+        oracle.prove_consistency(old, new).verify(roots[old], roots[new], old, new)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_no_other_path_root_or_size_is_taken_for_consistent(data):
+    hashes = numbered(70)
+    node, roots = stored(hashes)
+    new = data.draw(st.integers(2, 70))
+    old = data.draw(st.integers(1, new - 1))
+    path = ledger.consistency_proof(old, new, node)
+    at = data.draw(st.integers(0, len(path) - 1))
+    changed = [*path[:at], bytes(32), *path[at + 1 :]]
+    wrong = [
+        (old, new, roots[old], roots[new], changed),
+        (old, new, roots[old], roots[new], path[:-1]),
+        (old, new, roots[old], roots[new], [*path, path[-1]]),
+        (old, new, roots[old - 1], roots[new], path),
+        (old, new, roots[old], roots[new - 1], path),
+        (new, old, roots[new], roots[old], path),
+        (old, old, roots[old], roots[old], path),
+        (0, new, roots[0], roots[new], path),
+    ]
+    for claim in wrong:
+        with pytest.raises(ValueError, match=r"too (long|short)|does not lead to|begins with"):
+            ledger.check_consistency(*claim)
+
+
+def test_every_tree_begins_with_the_empty_one_and_with_itself():
+    node, roots = stored(numbered(9))
+    for size in range(10):
+        assert ledger.consistency_proof(0, size, node) == ledger.consistency_proof(size, size, node) == []
+        ledger.check_consistency(0, size, roots[0], roots[size], [])
+        ledger.check_consistency(size, size, roots[size], roots[size], [])
+        with pytest.raises(ValueError, match="does not lead to the root"):
+            ledger.check_consistency(size, size, roots[size], roots[size - 1], [])
+        with pytest.raises(ValueError, match="of 0 entries"):
+            ledger.check_consistency(0, size, roots[5], roots[size], [])
+
+
+@pytest.mark.parametrize(("old", "new"), [(-1, 5), (6, 5), (1, 0)])
+def test_a_larger_tree_is_not_what_a_smaller_one_begins_with(old, new):
+    with pytest.raises(ValueError, match=f"no tree of {new} entries begins with one of {old}"):
+        ledger.consistency_proof(old, new, lambda level, index: bytes(32))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_proof_of_any_size_asks_for_at_most_two_nodes_of_each_level(data):
+    new = data.draw(st.integers(1, ledger.MAX_SIZE))
+    old = data.draw(st.integers(1, new))
+    for prove, first in ((ledger.inclusion_proof, old - 1), (ledger.consistency_proof, old)):
+        asked = []
+        prove(first, new, lambda level, index, asked=asked: asked.append((level, index)) or bytes(32))
+        assert len(asked) <= 2 * new.bit_length()
+        assert len(set(asked)) == len(asked)
+        assert all((index + 1) << level <= new for level, index in asked)
 
 
 # -- checkpoints --
