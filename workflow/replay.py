@@ -29,7 +29,7 @@ from workflow.journal.transaction import (
     payment_row,
     venue_row,
 )
-from workflow.journal.witness import Head, read_head
+from workflow.journal.witness import Head, Witnessed
 from workflow.ledger import Frontier, canonical
 from workflow.order import Attention, Order, evolve
 from workflow.unit import VENUE
@@ -46,11 +46,11 @@ INTEGRITY_SECONDS = 3600.0
 
 def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None) -> Verification:
     """Check positions, chains, hashes, tree, checkpoints, signatures, witness and SQLite's own integrity; stop at the first fault."""
-    return verify_beside(reads, read_head(witness), public_key, progress)
+    return verify_beside(reads, Witnessed(witness), public_key, progress)
 
 
 def verify_beside(
-    reads: SqliteReads, seen: Head | None, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None
+    reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None
 ) -> Verification:
     """The same beside what a witness saw, which must have been read before: the journal may have grown since."""
     verifier = Verifier(reads, seen, public_key)

@@ -13,7 +13,7 @@ from workflow import replay
 from workflow.errors import JournalDamaged
 from workflow.journal.copying import copy_snapshot, new_file
 from workflow.journal.reads import SqliteReads
-from workflow.journal.witness import Head, read_head
+from workflow.journal.witness import Head, Witnessed
 
 Bar = Callable[[str, int | None], AbstractContextManager[replay.Progress]]
 """Shows how far something long is, of how much; a count where nobody knows."""
@@ -38,7 +38,7 @@ def seal(journal: Path, path: Path, *, witness: Path, key: Ed25519PublicKey | No
     Raises JournalDamaged, which names the first fault, FileExistsError and JournalUnavailable; then there is no file at `path`.
     """
     with new_file(path) as draft:
-        seen = read_head(witness)  # Before the copy, which must have everything that was witnessed until now.
+        seen = Witnessed(witness)  # Before the copy, which must have everything that was witnessed until now.
         with bar("copy", None) as show:
             copy_snapshot(journal, draft, lambda done, _: show(done))
         copy = SqliteReads(draft)

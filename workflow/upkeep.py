@@ -23,7 +23,7 @@ from workflow.errors import JournalUnavailable
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
-from workflow.journal.witness import read_head
+from workflow.journal.witness import Witnessed
 from workflow.verification import Fault, Verifier
 
 WATCH_SECONDS = 1.0
@@ -69,12 +69,12 @@ class Upkeep:
         self._first: Verifier | None = self._new_verifier()
         self._began = clock.monotonic()
         self._threads = [
-            threading.Thread(target=self._forever, args=(self._watch, WATCH_SECONDS), name="journal-watch", daemon=True),
+            threading.Thread(target=self._watch_forever, name="journal-watch", daemon=True),
             threading.Thread(target=self._verify_forever, name="journal-verify", daemon=True),
         ]
 
     def _new_verifier(self) -> Verifier:
-        return Verifier(self._reads, read_head(self._witness), self._journal.public_key)
+        return Verifier(self._reads, Witnessed(self._witness), self._journal.public_key)
 
     def verify_first(self) -> Fault | None:
         """Verify for at most FIRST_SECONDS, or everything that was broken before, and serve nothing till then; what was found wrong.
@@ -107,14 +107,19 @@ class Upkeep:
         with suppress(JournalUnavailable):
             self._tell_journal()
 
-    def _forever(self, do: Callable[[], None], seconds: float) -> None:
-        while not self._stopping.wait(seconds):
+    def _forever(self, do: Callable[[], None], seconds: float, *, first_after: float) -> None:
+        wait = first_after
+        while not self._stopping.wait(wait):
+            wait = seconds
             try:
                 do()
             except JournalUnavailable as error:
                 logger.warning("upkeep put off", extra={"error": str(error)})
             except Exception:  # The top of the thread: without it nobody would look any more.
                 logger.exception("upkeep failed")
+
+    def _watch_forever(self) -> None:
+        self._forever(self._watch, WATCH_SECONDS, first_after=WATCH_SECONDS)
 
     def _watch(self) -> None:
         self._journal.look()
@@ -135,8 +140,7 @@ class Upkeep:
 
     def _verify_forever(self) -> None:
         _step_back()
-        self._verify_once()
-        self._forever(self._verify_once, self._period_s)
+        self._forever(self._verify_once, self._period_s, first_after=0.0)
 
     def _verify_once(self) -> None:
         if self._journal.condition.trouble and self.last and self.last.fault:

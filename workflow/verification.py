@@ -1,36 +1,39 @@
 """Whether the journal is whole, found slice by slice: little memory, no state of the journal held for long, a pause wherever one likes.
 
 A slice re-hashes its entries, follows the chain of each order, rebuilds the tree, and compares it with the stored nodes, with the
-signed checkpoints and with the witness.
+signed checkpoints and with every line of the witness. What it needs is read in a few questions before its first entry is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from workflow.errors import JournalDamaged, JournalUnavailable
-from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads, StoredEntry
-from workflow.journal.witness import Head
-from workflow.ledger import ZERO_HASH, BadCheckpoint, Frontier, HashedEntry, Node, canonical, entry_hash, verify_checkpoint
+from workflow.errors import JournalDamaged
+from workflow.journal.reads import SqliteReads
+from workflow.journal.witness import Head, WitnessDamaged, Witnessed
+from workflow.ledger import HASHED_SORTED, ZERO_HASH, BadCheckpoint, Frontier, entry_hash_sorted, is_canonical, verify_checkpoint
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.unit import VENUE
 
-_HASHED = HashedEntry.__struct_fields__
-_WITNESS = "witness"
 RECENT = 10_000
 """Of so many entries the start asks whether their declarations are known; verification asks it of all."""
 NAMED = 5
 """So many orders are named."""
-_SLICE = f"""
-SELECT {", ".join(f"entry.{column}" for column in ENTRY_COLUMNS.split(", "))}, earlier.hash
-FROM journal AS entry
-LEFT JOIN journal AS earlier ON earlier.order_id = entry.order_id AND earlier.order_seq = entry.order_seq - 1 AND earlier.seq < entry.seq
-WHERE entry.seq > ? AND entry.seq <= ? ORDER BY entry.seq LIMIT ?
-"""
+KEPT_CHAINS = 10_000
+"""Of so many orders the last hash is kept, of those that were met last; that of another is asked for when the order goes on."""
+_SLICE = f"SELECT {', '.join(HASHED_SORTED)}, seq, hash FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+_COLUMNS = (*HASHED_SORTED, "seq", "hash")
+_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _BODY, _MACHINE, _SEQ, _HASH = (
+    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "body", "machine", "seq", "hash")
+)
+
+Row: TypeAlias = tuple[Any, ...]
+"""An entry as read: the hashed columns in the order of their names, then `seq` and `hash`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,12 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Verification:
-    """What is found so far. `checkpoint` and `witness` are the newest of each."""
+    """What is found so far: how many entries, orders, checkpoints and lines of the witness. `checkpoint` and `witness` are the newest."""
 
     entries: int = 0
     orders: int = 0
+    checkpoints: int = 0
+    witness_lines: int = 0
     checkpoint: Head | None = None
     witness: Head | None = None
     witness_ok: bool = True
@@ -84,28 +89,39 @@ class _Bad(Exception):
         self.fault = Fault(seq=seq, reason=reason)
 
 
+class _Link(NamedTuple):
+    """The end of an order's chain: where the next entry goes on."""
+
+    order_seq: int
+    hash: str
+
+
+_NO_LINK = _Link(0, ZERO_HASH)
+
+
 class Verifier:
     """One verification of all that the journal has when it begins; `step` goes on with it, `found` is what came out so far.
 
-    `seen` is what a witness said before: the journal may be ahead of it, never behind.
+    `seen` is what a witness said before: the journal may be ahead of it, never behind. Without a key no signature is checked.
+    What is kept from one step to the next does not grow with the journal.
     """
 
-    def __init__(self, reads: SqliteReads, seen: Head | None, public_key: Ed25519PublicKey | None) -> None:
+    def __init__(self, reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None) -> None:
         self._reads, self._key = reads, public_key
-        self.found = Verification(witness=seen)
+        self.found = Verification(witness=seen.newest if seen else None)
         self._frontier = Frontier()
+        self._chains: dict[str, _Link] = {}
+        self._lines: Iterator[Head] = iter(seen or ())
+        self._line: Head | None = None
+        self._damaged_witness: WitnessDamaged | None = None
         self._target = -1
 
     def step(self, entries: int) -> bool:
         """Check up to `entries` more; False at the end, or at the first fault. Raises JournalUnavailable: then try the same step again."""
-        before = self._frontier.copy(), self.found.orders
         try:
             if self._target < 0:
                 self._begin()
             return self._slice(entries)
-        except JournalUnavailable:
-            self._frontier, self.found.orders = before
-            raise
         except _Bad as bad:
             self.found.first_bad = bad.fault
         except JournalDamaged as error:
@@ -119,36 +135,115 @@ class Verifier:
 
     def _begin(self) -> None:
         [(self._origin,)] = self._reads.rows("SELECT 'tillproof/' || value FROM meta WHERE name = 'journal_id'")
-        self._machines = {f"{name}@{hash_}" for name, hash_ in self._reads.rows("SELECT name, hash FROM machines")}
-        self._target = self._reads.size()
+        self._machines = {"", *(f"{name}@{hash_}" for name, hash_ in self._reads.rows("SELECT name, hash FROM machines"))}
+        sql = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0), (SELECT min(size) FROM checkpoint) FROM journal"
+        [(first, target, signed)] = self._reads.rows(sql)
+        if first < 1:
+            raise _Bad(0, f"an entry stands at position {first}, where none can be: the first position is 1")
+        if signed is not None and signed < 1:
+            raise _Bad(0, f"a checkpoint of {signed} entries is stored, which nobody signs: the least is of one")
+        self._next_line()
+        self._target = target
+
+    def _next_line(self) -> None:
+        try:
+            self._line = next(self._lines, None)
+        except WitnessDamaged as error:  # Told at the end: a bad entry is worse, and is named first.
+            self._line, self._damaged_witness = None, error
 
     def _slice(self, entries: int) -> bool:
         start = self._frontier.size
-        claims = self._claims(start, start + entries)
         rows = self._reads.rows(_SLICE, (start, self._target, entries))
-        for row in rows:
-            self._entry(StoredEntry._make(row[:-1]), row[-1])
-            for where, root in claims.pop(self._frontier.size, ()):
-                self._compare(where, root)
-        self.found.entries = self._frontier.size
+        nodes, checkpoints = self._stored_nodes(start, start + len(rows)), self._checkpoints(start, start + len(rows))
+        self._load_chains(rows)
+        # Nothing is asked of the journal from here on, so that no step is left half done.
+        try:
+            for row in rows:
+                self._entry(row, nodes)
+                for root, note in checkpoints.get(row[_SEQ], ()):
+                    self._checkpoint(row[_SEQ], root, note)
+                if self._line and self._line.size == row[_SEQ]:
+                    self._witnessed(self._line)
+        finally:
+            self.found.entries = self._frontier.size
         if len(rows) == entries:
             return True
         self._finish()
         return False
 
-    def _claims(self, start: int, end: int) -> dict[int, list[tuple[str, str]]]:
-        """Roots of sizes from `start` to `end` that were signed or witnessed; checks what was signed."""
-        claims: dict[int, list[tuple[str, str]]] = {}
-        sql = "SELECT size, root, note FROM checkpoint WHERE size > ? AND size <= ? ORDER BY size"
-        for size, root, note in self._reads.rows(sql, (start, end)):
-            if size > self._target:
-                break
-            self._signature(size, root, note)
-            claims.setdefault(size, []).append(("checkpoint", root))
-            self.found.checkpoint = Head(size, root)
-        if (head := self.found.witness) and start < head.size <= end:
-            claims.setdefault(head.size, []).append((_WITNESS, head.root))
-        return claims
+    def _stored_nodes(self, start: int, end: int) -> Mapping[tuple[int, int], bytes]:
+        """The stored nodes of the tree that the entries behind `start` complete, up to `end`, by level and position."""
+        nodes: dict[tuple[int, int], bytes] = {}
+        sql = "SELECT position, hash FROM tree_node WHERE level = ? AND position >= ? AND position < ?"
+        for level in range(1, end.bit_length()):
+            if start >> level < end >> level:
+                found = self._reads.rows(sql, (level, start >> level, end >> level))
+                nodes |= {(level, position): hash_ for position, hash_ in found}
+        return nodes
+
+    def _checkpoints(self, start: int, end: int) -> Mapping[int, list[tuple[str, str]]]:
+        """(root, note) of what was signed of more than `start` entries, up to `end`, by size."""
+        found: dict[int, list[tuple[str, str]]] = {}
+        for size, root, note in self._reads.rows("SELECT size, root, note FROM checkpoint WHERE size > ? AND size <= ?", (start, end)):
+            found.setdefault(size, []).append((root, note))
+        return found
+
+    def _load_chains(self, rows: Sequence[Row]) -> None:
+        """Have the ends of the chains at hand that these entries go on with, and let go of those that were not needed for long."""
+        sql = "SELECT order_seq, hash FROM journal WHERE order_id = ? AND order_seq = ? AND seq < ?"
+        firsts = {row[_ORDER_ID]: row for row in reversed(rows)}
+        for order_id, row in firsts.items():
+            link = self._chains.pop(order_id, None)
+            if link is None and row[_ORDER_SEQ] > 1:
+                link = next(map(_Link._make, self._reads.rows(sql, (order_id, row[_ORDER_SEQ] - 1, row[_SEQ]))), None)
+            if link:
+                self._chains[order_id] = link
+        too_many = len(self._chains) - max(KEPT_CHAINS, len(firsts))
+        for order_id in list(islice(self._chains, max(0, too_many))):
+            del self._chains[order_id]
+
+    def _entry(self, row: Row, nodes: Mapping[tuple[int, int], bytes]) -> None:
+        order_id, order_seq, seq, hash_ = row[_ORDER_ID], row[_ORDER_SEQ], row[_SEQ], row[_HASH]
+        last_seq, last_hash = self._chains.get(order_id, _NO_LINK)
+        if not (
+            seq == self._frontier.size + 1
+            and order_seq == last_seq + 1
+            and row[_PREV_HASH] == last_hash
+            and entry_hash_sorted(row[:_SEQ]) == hash_
+            and is_canonical(row[_BODY])
+            and row[_MACHINE] in self._machines
+        ):
+            self._explain(row)
+        for level, position, node in self._frontier.append(hash_):
+            if nodes.get((level, position)) != node:  # Proofs read these.
+                raise _Bad(seq, f"the stored node {level}/{position} of the tree is not what the entries make")
+        self._chains[order_id] = _Link(order_seq, hash_)
+        self.found.orders += order_seq == 1 and order_id != VENUE
+
+    def _explain(self, row: Row) -> NoReturn:
+        """Say in words what is wrong with an entry."""
+        position, seq, order_seq = self._frontier.size + 1, row[_SEQ], row[_ORDER_SEQ]
+        link = self._chains.get(row[_ORDER_ID], _NO_LINK)
+        if seq != position:
+            raise _Bad(position, f"entry {position} is missing: the next one is {seq}")
+        if order_seq != link.order_seq + 1:
+            whose = f"of order {row[_ORDER_ID]}" if row[_ORDER_ID] else "that concern no order"
+            raise _Bad(seq, f"order_seq is {order_seq}, and {link.order_seq or 'none'} is that of the entry before it among those {whose}")
+        if row[_PREV_HASH] != link.hash:
+            raise _Bad(seq, "prev_hash is not the hash of the order's previous entry")
+        if entry_hash_sorted(row[:_SEQ]) != row[_HASH]:
+            raise _Bad(seq, "the hash is not that of the entry: it was changed")
+        if not is_canonical(row[_BODY]):
+            raise _Bad(seq, "the body is not canonical JSON")
+        raise _Bad(seq, f"{row[_MACHINE]}, which order {row[_ORDER_ID]} went by, is not among the declarations kept here")
+
+    def _checkpoint(self, size: int, root: str, note: str) -> None:
+        if self.found.checkpoint and self.found.checkpoint.size == size:
+            raise _Bad(size, f"two checkpoints of size {size} are stored")
+        self._signature(size, root, note)
+        self._compare("checkpoint", size, root)
+        self.found.checkpoint = Head(size, root)
+        self.found.checkpoints += 1
 
     def _signature(self, size: int, root: str, note: str) -> None:
         if self._key is None:
@@ -160,46 +255,28 @@ class Verifier:
         if (checkpoint.origin, checkpoint.size, checkpoint.root.hex()) != (self._origin, size, root):
             raise _Bad(size, f"the checkpoint at size {size} is signed for something else: {checkpoint.origin} {checkpoint.size}")
 
-    def _compare(self, where: str, root: str) -> None:
-        size = self._frontier.size
+    def _witnessed(self, line: Head) -> None:
+        self.found.witness_ok = False
+        self._compare("witness", line.size, line.root)
+        self.found.witness_ok = True
+        self.found.witness_lines += 1
+        self._next_line()
+
+    def _compare(self, where: str, size: int, root: str) -> None:
         if self._frontier.root().hex() != root:
-            self.found.witness_ok = self.found.witness_ok and where != _WITNESS
             raise _Bad(size, f"the {where} at size {size} has another root: entries up to here were changed")
-
-    def _entry(self, stored: StoredEntry, earlier_hash: str | None) -> None:
-        position = self._frontier.size + 1
-        if stored.seq != position:
-            raise _Bad(position, f"entry {position} is missing: the next one is {stored.seq}")
-        if stored.order_seq > 1 and earlier_hash is None:
-            raise _Bad(stored.seq, f"order_seq is {stored.order_seq}, and no entry of the order with the number before it stands before it")
-        if stored.prev_hash != (ZERO_HASH if stored.order_seq == 1 else earlier_hash):
-            raise _Bad(stored.seq, "prev_hash is not the hash of the order's previous entry")
-        columns = stored._asdict()
-        if entry_hash(HashedEntry(**{name: columns[name] for name in _HASHED})) != stored.hash:
-            raise _Bad(stored.seq, "the hash is not that of the entry: it was changed")
-        if canonical(stored.entry().body) != stored.body:
-            raise _Bad(stored.seq, "the body is not canonical JSON")
-        if stored.machine and stored.machine not in self._machines:
-            raise _Bad(stored.seq, f"{stored.machine}, which order {stored.order_id} went by, is not among the declarations kept here")
-        self._nodes(stored.seq, self._frontier.append(stored.hash))
-        self.found.orders += stored.order_seq == 1 and stored.order_id != VENUE
-
-    def _nodes(self, seq: int, nodes: Sequence[Node]) -> None:
-        """The stored nodes of the tree are the ones that the entries up to `seq` make: proofs read these."""
-        for node in nodes:
-            rows: list[tuple[Any, ...]] = self._reads.rows("SELECT hash FROM tree_node WHERE level = ? AND position = ?", node[:2])
-            if not rows or bytes(rows[0][0]) != node.hash:
-                raise _Bad(seq, f"the stored node {node.level}/{node[1]} of the tree is not what the entries make")
 
     def _finish(self) -> None:
         """What was signed or witnessed of more entries than there are, and nodes of the tree beyond the entries."""
         sql = "SELECT (SELECT coalesce(max(seq), 0) FROM journal), (SELECT max(size) FROM checkpoint), (SELECT count(*) FROM tree_node)"
         [(size, signed, nodes)] = self._reads.rows(sql)
         witnessed = self.found.witness.size if self.found.witness else 0
-        self.found.witness_ok = self.found.witness_ok and witnessed <= size
-        for where, claimed in (("checkpoint", signed or 0), (_WITNESS, witnessed)):
+        self.found.witness_ok = witnessed <= size and not self._damaged_witness
+        for where, claimed in (("checkpoint", signed or 0), ("witness", witnessed)):
             if claimed > size:
                 raise _Bad(size + 1, f"the {where} saw {claimed} entries, the journal has {size}: its tail is missing")
+        if self._damaged_witness:
+            raise self._damaged_witness
         made = size - size.bit_count()  # A complete pair of subtrees makes a node.
         if nodes != made:
             raise _Bad(size, f"{nodes} nodes of the tree are stored, the entries make {made}")

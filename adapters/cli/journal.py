@@ -18,7 +18,7 @@ from workflow import export, replay, sealing
 from workflow.errors import HeadRegressed
 from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
-from workflow.journal.witness import read_head, read_head_until
+from workflow.journal.witness import Witnessed, read_head
 from workflow.proof import Prover, Waiting
 
 TAIL_SECONDS = 0.5
@@ -44,7 +44,7 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
     with open_journal(copy) as (found, reads):
         key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
         newest = read_head(found.witness)
-        seen = read_head_until(found.witness, reads.size()) if copy else newest
+        seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
         with progress("verify", reads.size()) as show:
             result = replay.verify_beside(reads, seen, key, show)
     data = {
@@ -52,6 +52,8 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
         "entries": result.entries,
         "orders": result.orders,
         "checkpoint": result.checkpoint._asdict() if result.checkpoint else None,
+        "checkpoints": result.checkpoints,
+        "witness_lines": result.witness_lines,
         "witness": {"size": result.witness.size if result.witness else 0, "ok": result.witness_ok},
         "first_bad": asdict(result.first_bad) if result.first_bad else None,
     }

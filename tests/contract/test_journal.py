@@ -56,7 +56,7 @@ from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.sqlite import WAL_BYTES_KEPT, WAL_PAGES, SqliteJournal
-from workflow.journal.witness import read_head
+from workflow.journal.witness import Witnessed
 from workflow.ledger import Frontier, leaf_hash, sign_checkpoint, tree_root, verify_checkpoint
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
@@ -888,7 +888,7 @@ def test_a_reader_that_takes_its_time_over_all_entries_holds_no_state_of_the_jou
 
 def test_verification_holds_no_state_of_the_journal_between_its_steps(sqlite, opened):  # S6 S15
     opened.write(lambda transaction: [note()(transaction) for _ in range(120)])
-    verifier = Verifier(sqlite.reads(), read_head(sqlite.witness), opened.public_key)
+    verifier = Verifier(sqlite.reads(), Witnessed(sqlite.witness), opened.public_key)
     steps = 0
     while verifier.step(50):
         steps += 1

@@ -11,7 +11,7 @@ from tests.old_journal import LOCK, SIGNING_KEY, TOTAL, Past, load, new_sandbox
 from workflow.journal.reads import SqliteReads
 from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.sqlite import SqliteJournal
-from workflow.journal.witness import read_head
+from workflow.journal.witness import Witnessed
 from workflow.lifecycle import ORDER
 from workflow.replay import replay, verify, verify_beside
 
@@ -97,7 +97,7 @@ def test_an_old_journal_has_the_tables_of_a_new_one_once_it_was_opened(old, tmp_
 
 @pytest.mark.parametrize("program", [(), ("-c", LATER_VERSION, "serve")], ids=["this program", "one with another declaration"])
 def test_what_an_old_program_left_in_flight_is_finished_by_this_one(old, tmp_path, program):  # P4 P5
-    seen = read_head(tmp_path / "tillproof.db.witness")
+    seen = Witnessed(tmp_path / "tillproof.db.witness")
     before = [tuple(entry) for entry in SqliteReads(tmp_path / "tillproof.db").entries()]
     till, sandbox = Till(), new_sandbox()
     past = Past(sandbox)

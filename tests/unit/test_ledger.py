@@ -69,6 +69,17 @@ def test_canonical_json_is_what_json_dumps_writes(value):
     assert ledger.canonical(value) == as_json(value)
 
 
+@settings(deadline=None, max_examples=100)
+@given(json_values)
+def test_what_canonical_json_writes_is_canonical_and_nothing_else_is(value):
+    text = ledger.canonical(value)
+    assert ledger.is_canonical(text)
+    assert not ledger.is_canonical(f"{text} ")
+    assert not ledger.is_canonical(f"[{text},1.0]")
+    assert not ledger.is_canonical(f"{text},")
+    assert ledger.is_canonical(json.dumps(value)) == (json.dumps(value) == text)
+
+
 def test_every_code_point_is_written_as_json_dumps_writes_it():
     code_points = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     for start in range(0, len(code_points), 0x1000):
@@ -162,6 +173,7 @@ def test_a_bill_has_the_canonical_json_of_its_wire_form():
 def test_an_entry_hash_is_sha256_of_the_canonical_json_of_its_columns(body, order_id, order_seq):
     columns = an_entry(body=as_json(body), order_id=order_id, order_seq=order_seq)
     assert ledger.entry_hash(HashedEntry(**columns)) == hashlib.sha256(as_json(columns).encode()).hexdigest()
+    assert ledger.entry_hash_sorted([columns[name] for name in ledger.HASHED_SORTED]) == ledger.entry_hash(HashedEntry(**columns))
 
 
 def test_the_hashed_columns_are_those_of_the_journal_but_seq_and_hash():

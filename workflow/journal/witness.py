@@ -9,12 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from workflow.errors import JournalDamaged
+
 _LINE = re.compile(rb"(\d{1,19}) ([0-9a-f]{64})")
 _TAIL_BYTES = 4096
+_LONGEST_LINE = 19 + 1 + 64 + 1
+_LINES_AT_ONCE = 1_000
+
+
+class WitnessDamaged(JournalDamaged):
+    """A line of the witness is not what a server writes: the file was edited, or its disk is bad. Compare it with a copy of it."""
 
 
 class Head(NamedTuple):
@@ -65,6 +74,51 @@ def read_head_until(path: Path, size: int) -> Head | None:
             if match and int(match[1]) <= size:
                 newest = Head(int(match[1]), match[2].decode())
     return newest
+
+
+class Witnessed:
+    """All that a witness file says when this is made: its lines, oldest first, read a few at a time. What is written later is left out.
+
+    `newest` is the last whole line. With `at_most` an older copy is looked at: lines about more entries are left out too.
+    Iterating raises WitnessDamaged at a line that is none, or that tells of no more entries than the one before it.
+    """
+
+    def __init__(self, path: Path, *, at_most: int | None = None) -> None:
+        self._path, self._at_most = path, at_most
+        self.newest = read_head(path) if at_most is None else read_head_until(path, at_most)
+        self._end = path.stat().st_size if self.newest else 0
+
+    def __iter__(self) -> Iterator[Head]:
+        size = 0
+        for number, line in enumerate(self._lines(), start=1):
+            if line.startswith(b"\0"):
+                continue  # A power cut can leave a hole where the disk did not get what was written. Nobody gains by making one.
+            match = _LINE.fullmatch(line)
+            if not match:
+                raise WitnessDamaged(f"line {number} of the witness {self._path} is no line `SIZE ROOT`: {line!r:.100}")
+            head = Head(int(match[1]), match[2].decode())
+            if head.size <= size:
+                told = f"tells of {head.size} entries, and a line before it of {size}: it only grows"
+                raise WitnessDamaged(f"line {number} of the witness {self._path} {told}")
+            if self._at_most is not None and head.size > self._at_most:
+                return
+            size = head.size
+            yield head
+
+    def _lines(self) -> Iterator[bytes]:
+        """Whole lines without their end. The file is open only while some of them are read."""
+        offset = 0
+        while offset < self._end:
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                lines = [line for _ in range(_LINES_AT_ONCE) if (line := file.readline(_LONGEST_LINE + 1))]
+            for line in lines:
+                offset += len(line)
+                if offset > self._end or (offset == self._end and not line.endswith(b"\n")):
+                    return  # Written later, or torn by a crash.
+                yield line.removesuffix(b"\n")
+            if not lines:
+                return
 
 
 def _whole_length(path: Path) -> int:
