@@ -53,6 +53,13 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
+def day_of(moment: datetime, zone: ZoneInfo) -> Day:
+    """The venue's day to which `moment` (aware) belongs."""
+    day = Day(moment.astimezone(zone).date(), zone)
+    # Where midnight comes twice, what lies between is written with the date before and belongs to the day that has begun.
+    return day if moment in day else Day(day.date + timedelta(days=1), zone)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenBack:
     """Money given back, by refund or reversal: minor units, and the entry's moment that told us."""
@@ -93,6 +100,21 @@ class Taking:
         if self.recorded_at is None or self.was_detached:
             return False
         return self.payment.state in GIVEN_BACK or not self.payment.is_disputed
+
+    @property
+    def is_in_words(self) -> bool:
+        """What counts of it is what Dojo declared; no read has confirmed it."""
+        return self.counts and self.payment.state in TAKEN
+
+    @property
+    def held_back_as(self) -> str:
+        """The mismatch that keeps it from counting, "" where none does."""
+        return self.payment.mismatch if self.payment.is_disputed else ""
+
+    def days(self, zone: ZoneInfo) -> list[Day]:
+        """The days that it concerns, in their order."""
+        moments = [self.recorded_at, *(each.at for each in self.given_back)]
+        return [] if self.was_detached else sorted({day_of(moment, zone) for moment in moments if moment}, key=attrgetter("date"))
 
     def concerns(self, day: Day) -> bool:
         """Its capture was recorded on this day, or something of it was given back; never what a person took off its order."""
@@ -142,6 +164,22 @@ def read_books(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = 
     return books
 
 
+def all_takings(reads: SqliteReads) -> Iterator[tuple[Order, Taking]]:
+    """Every payment intent of every order, with its order as it is now: by order, then by intent. One order at a time is in memory.
+
+    Raises JournalDamaged on an entry that cannot be explained, JournalUnavailable.
+    """
+    stored = reads.stream(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id <> '' ORDER BY order_id, order_seq")
+    for order_id, entries in groupby(map(StoredEntry._make, stored), key=attrgetter("order_id")):
+        books = Books()
+        _enter(books, OrderId(order_id), entries, _AFTER_ALL)
+        yield from ((books.orders[taking.order_id], taking) for _, taking in sorted(books.takings.items()))
+
+
+_AFTER_ALL = "~"
+"""Behind every moment as text."""
+
+
 # The unique index on (order_id, order_seq) finds the entries and gives their order; only the times are read over the whole journal.
 # What was open when the day ended is open still, or has changed since.
 _ENTRIES = f"""
@@ -181,7 +219,9 @@ def _enter(books: Books, order_id: OrderId, entries: Iterator[StoredEntry], end:
     if order.dojo_order_id:
         books.dojo_orders[order.dojo_order_id] = order_id
     for intent_id, one in followed.items():
-        books.takings[intent_id] = one.taking(order, order.payments[intent_id])
+        taking = one.taking(order, order.payments[intent_id])
+        if not (taking.was_detached and intent_id in books.takings):  # What was taken off one order may pay another: there it counts.
+            books.takings[intent_id] = taking
     last = at_end or order
     if last.created_at < end and (bill := _open_bill(last)):
         books.open_bills.append(bill)

@@ -19,6 +19,14 @@ Minor = Annotated[
         extra_json_schema={"format": "int64", "minimum": -MAX_MINOR_UNITS, "maximum": MAX_MINOR_UNITS},
     ),
 ]
+_PLACES = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+DECIMALS = {currency: places for places, currencies in _PLACES.items() for currency in currencies.split()}
+"""Decimal places of the minor units of a currency where they are not two. Source: ISO 4217, list one."""
+
 CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 10})]
 
 
@@ -41,9 +49,15 @@ class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
             raise CurrencyMismatch(self.currency, other.currency)
 
     def __str__(self) -> str:
-        """`GBP 12.50`, for people; both published currencies have two decimals."""
-        sign = "-" if self.value < 0 else ""
-        return f"{self.currency} {sign}{abs(self.value) // 100}.{abs(self.value) % 100:02d}"
+        """`GBP 12.50`, for people."""
+        return f"{self.currency} {self.decimal()}"
+
+    def decimal(self, thousands: str = "") -> str:
+        """`-1234.50`, with as many decimals as the currency has: `-1235` of yen; `thousands` stands between thousands."""
+        places = DECIMALS.get(self.currency, 2)
+        whole, part = divmod(abs(self.value), 10**places)
+        grouped = f"{whole:,}".replace(",", thousands)
+        return f"{'-' if self.value < 0 else ''}{grouped}{f'.{part:0{places}d}' if places else ''}"
 
 
 class CurrencyMismatch(ValueError):

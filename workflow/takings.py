@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from workflow.books import Books, Day, Taking
 from workflow.money import Money
-from workflow.order import HELD, TAKEN, Order
+from workflow.order import HELD, Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import AUTHORISATION_LIFETIME, figures
 
@@ -232,6 +232,19 @@ def takings(books: Books, day: Day, intents: Mapping[IntentId, PaymentIntent | N
     return _Comparison(books, day, intents, now).result()
 
 
+def on_till(taking: Taking, day: Day) -> Figures:
+    """What the till has of a payment on the day; nothing of what does not count."""
+    if not taking.counts:
+        return Figures(currency=taking.currency)
+    is_today = taking.recorded_at in day
+    return Figures(
+        currency=taking.currency,
+        captured=taking.paid if is_today else 0,
+        tips=taking.tips if is_today else 0,
+        refunded=sum(each.amount for each in taking.given_back if each.at in day),
+    )
+
+
 class _Comparison:
     def __init__(self, books: Books, day: Day, intents: Mapping[IntentId, PaymentIntent | None] | None, now: datetime) -> None:
         self._books, self._day, self._intents, self._now = books, day, intents or {}, now
@@ -278,8 +291,8 @@ class _Comparison:
             dojo_status=self._status(intent_id),
             recorded_at=ours.recorded_at if ours and ours.counts else None,
             captured_at=captured_at,
-            in_words=ours is not None and ours.counts and ours.payment.state in TAKEN,
-            held_back=ours.payment.mismatch if ours and ours.payment.is_disputed else "",
+            in_words=ours is not None and ours.is_in_words,
+            held_back=ours.held_back_as if ours else "",
         )
         if dojo and self._is_other(ours, order, dojo):
             self._others.append(row)
@@ -302,15 +315,7 @@ class _Comparison:
 
     def _till(self, ours: Taking | None, order: Order | None, dojo: AtDojo | None) -> Figures:
         currency = ours.currency if ours else order.currency if order else dojo.currency if dojo else ""
-        if ours is None or not ours.counts:
-            return Figures(currency=currency)
-        is_today = ours.recorded_at in self._day
-        return Figures(
-            currency=currency,
-            captured=ours.paid if is_today else 0,
-            tips=ours.tips if is_today else 0,
-            refunded=sum(each.amount for each in ours.given_back if each.at in self._day),
-        )
+        return on_till(ours, self._day) if ours else Figures(currency=currency)
 
     def _theirs(self, ours: Taking | None, dojo: AtDojo | None, captured_at: datetime | None) -> Figures | None:
         if dojo is None:
@@ -496,7 +501,11 @@ def _sums(rows: list[Row], *, at_dojo: bool = False) -> list[Sum]:
 _SYMBOLS = {"GBP": "£", "EUR": "€"}
 
 
+def symbol(currency: str) -> str:
+    """What stands in front of an amount for people: `£`, or the code and a space."""
+    return _SYMBOLS.get(currency, f"{currency} ")
+
+
 def shown(money: Money) -> str:
-    """`£48.20` or `-£1,048.20` for people; a currency without a sign keeps its code. Both published currencies have two decimals."""
-    sign, whole, part = "-" if money.value < 0 else "", abs(money.value) // 100, abs(money.value) % 100
-    return f"{sign}{_SYMBOLS.get(money.currency, money.currency + ' ')}{whole:,}.{part:02d}"
+    """`£48.20` or `-£1,048.20` for people; a currency without a sign keeps its code."""
+    return f"{'-' if money.value < 0 else ''}{symbol(money.currency)}{Money(abs(money.value), money.currency).decimal(',')}"

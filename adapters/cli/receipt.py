@@ -63,8 +63,7 @@ def amount(money: Money) -> str:
     sign = SIGNS.get(money.currency)
     if sign is None:
         return str(money)
-    units, cents = divmod(abs(money.value), 100)
-    return f"{'-' * (money.value < 0)}{sign}{units:,}.{cents:02d}"
+    return f"{'-' * (money.value < 0)}{sign}{Money(abs(money.value), money.currency).decimal(',')}"
 
 
 def cells(text: str) -> int:

@@ -261,17 +261,17 @@ def _print_csv(result: Takings) -> None:
         name, ours, dojo = _name(row.order), row.till, row.dojo or Figures(currency="")
         values = (
             *(result.day.date.isoformat(), row.intent_id, name.order_id, name.reference, name.table_id, row.state),
-            *(_text(row.recorded_at), ours.currency, _decimal(ours.captured), _decimal(ours.tips), _decimal(ours.refunded)),
+            *(_text(row.recorded_at), ours.currency, *_decimals(ours)),
             *("yes" if row.in_words else "", row.held_back, row.dojo_status, _text(row.captured_at), dojo.currency),
-            *((_decimal(dojo.captured), _decimal(dojo.tips), _decimal(dojo.refunded)) if row.dojo else ("", "", "")),
+            *(_decimals(dojo) if row.dojo else ("", "", "")),
             " ".join(kinds.get(row.intent_id, [])),
         )
         click.echo(csv_line(values), nl=False)
 
 
-def _decimal(minor_units: int) -> str:
-    """`48.20`: no sign, no thousands; both published currencies have two decimals."""
-    return f"{'-' if minor_units < 0 else ''}{abs(minor_units) // 100}.{abs(minor_units) % 100:02d}"
+def _decimals(figures: Figures) -> Iterator[str]:
+    """Captured, tips and refunded as `48.20`: no sign of the currency, no thousands."""
+    return (Money(value, figures.currency).decimal() for value in (figures.captured, figures.tips, figures.refunded))
 
 
 class _Name(NamedTuple):

@@ -56,6 +56,17 @@ def test_people_read_an_amount_with_two_decimals_and_its_sign_first(value, text)
     assert str(Money(value, "GBP")) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "currency", "text"),
+    [(-1234567, "JPY", "-1,234,567"), (5, "KWD", "0.005"), (1234567, "KWD", "1,234.567"), (0, "CLF", "0.0000"), (99, "EUR", "0.99")],
+)
+def test_an_amount_has_as_many_decimals_as_its_currency(value, currency, text):
+    money = Money(value, currency)
+
+    assert money.decimal(",") == text
+    assert str(money) == f"{currency} {money.decimal()}" == f"{currency} {text.replace(',', '')}"
+
+
 def test_the_stored_form_is_the_published_wire_form_both_ways():
     wire = b'{"value":1250,"currencyCode":"GBP"}'
     assert msgspec.json.encode(Money(1250, "GBP")) == wire
