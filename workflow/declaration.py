@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 NOT_THERE = "-"
 NOTHING = "nothing"
@@ -65,11 +66,24 @@ class Resolution(NamedTuple):
     meaning: str
 
 
+class Migration(NamedTuple):
+    """A state that is not declared any more, the declared one that takes its place, why, and whose rule it is.
+
+    Whatever rests in the old state is moved by `tillproof machine migrate`, and journaled; what ended in it stays there. An old state is
+    in all groups that its new one is in, and is final where that is: sums of old entries stay what they were. So a row stays for ever.
+    """
+
+    source: str
+    target: str
+    reason: str
+    rule: str
+
+
 class Declaration(NamedTuple):
     """A machine: its states with a sentence each, the final ones, its rows, messages, policies and named groups of states.
 
     `groups` name sets of states that guards and sums speak of. `tells` maps a trigger of this machine to the message that it
-    sends to another machine of the same order.
+    sends to another machine of the same order. `migrations` lead from states that earlier declarations had.
     """
 
     name: str
@@ -80,6 +94,11 @@ class Declaration(NamedTuple):
     policies: tuple[Policy, ...]
     groups: dict[str, str]
     tells: dict[str, str]
+    migrations: tuple[Migration, ...] = ()
+
+
+MIGRATE = "migrate"
+"""The trigger of every migration; no row has it."""
 
 
 def words(column: str) -> tuple[str, ...]:
@@ -92,9 +111,41 @@ def state_name(word: str) -> str:
     return "" if word == NOT_THERE else word
 
 
+def migrated(declaration: Declaration) -> dict[str, str]:
+    """The declared state for each state that is declared no more."""
+    return {source: row.target for row in declaration.migrations for source in words(row.source)}
+
+
+def group(declaration: Declaration, name: str) -> frozenset[str]:
+    """The states of a group, with those of earlier declarations whose place one of them took."""
+    return with_migrated(declaration, declaration.groups[name])
+
+
+def with_migrated(declaration: Declaration, column: str) -> frozenset[str]:
+    """The states in one column, with those of earlier declarations whose place one of them took."""
+    states = words(column)
+    return frozenset(states) | {old for old, new in migrated(declaration).items() if new in states}
+
+
 def declaration_text(declaration: Declaration) -> str:
     """The whole declaration as canonical JSON: what is hashed, and stored in the journal's database for ever."""
-    return json.dumps(declaration._asdict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    content = declaration._asdict()
+    if not declaration.migrations:  # A column that came later: without rows in it the hash is what it was.
+        del content["migrations"]
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def declaration_from(text: str) -> Declaration:
+    """The declaration that was stored as this text. Raises ValueError where it is none of this version's shape."""
+    try:
+        content = json.loads(text)
+        rows = {name: tuple(kind(*row) for row in content.pop(name, ())) for name, kind in _ROWS.items()}
+        return Declaration(**content, **rows)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a declaration that this version can read: {error}") from error
+
+
+_ROWS: dict[str, Callable[..., Any]] = {"transitions": Row, "messages": Message, "policies": Policy, "migrations": Migration}
 
 
 def declaration_hash(declaration: Declaration) -> str:

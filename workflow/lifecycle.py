@@ -102,6 +102,9 @@ ORDER = Declaration(
         "reconcile": "order_reconciled", "settle_rest": "order_reconciled", "cancel": "order_cancelled", "reverse": "order_cancelled",
         "expire": "order_cancelled", "fail": "order_failed",
     },
+    migrations=(
+        #         old states   new state   reason (for people, and for the journal)   rule
+    ),
 )
 
 PAYMENT = Declaration(
@@ -197,6 +200,9 @@ PAYMENT = Declaration(
         "ignored": "refused",
     },
     tells={},
+    migrations=(
+        #         old states   new state   reason (for people, and for the journal)   rule
+    ),
 )
 
 FULFILMENT = Declaration(
@@ -273,6 +279,9 @@ FULFILMENT = Declaration(
         "closed": "Finalized Canceled Failed",
     },
     tells={},
+    migrations=(
+        #         old states   new state   reason (for people, and for the journal)   rule
+    ),
 )
 
 DECLARATIONS = (ORDER, PAYMENT, FULFILMENT)

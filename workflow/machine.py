@@ -12,14 +12,18 @@ from typing import Any
 from transitions import Machine as Library
 
 from workflow.declaration import (
+    MIGRATE,
     NOT_THERE,
     OUTCOMES,
     Declaration,
     Message,
+    Migration,
     Policy,
     Row,
     declaration_hash,
+    migrated,
     state_name,
+    with_migrated,
     words,
 )
 from workflow.errors import DeclarationError, TransitionNotDeclared, TransitionRefused
@@ -38,6 +42,10 @@ class Machine:
         self.hash = declaration_hash(declaration)
         self.ident = f"{self.name}@{self.hash}"
         self.final = frozenset(words(declaration.final))
+        self.migrated = migrated(declaration)
+        """The declared state for each that earlier declarations had."""
+        self.explained = frozenset(declaration.states) | with_migrated(declaration, declaration.final)
+        """The states that something may be in: the declared ones, and those in which things ended under earlier declarations."""
         self._rows = {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
         self._guards = {key: guards[row.only_if] for key, row in self._rows.items()}
         self._messages = {message.name: message for message in declaration.messages}
@@ -101,7 +109,7 @@ class Machine:
 
     def policy(self, message: str, state: str) -> str:
         """The answer to a message that no row took: a key of `declaration.OUTCOMES`."""
-        policy = self._policies.get((message, state))
+        policy = self._policies.get((message, self.migrated.get(state, state)))
         return policy.outcome if policy else "note"
 
 
@@ -144,6 +152,7 @@ def _check(declaration: Declaration, guards: Guards, effects: set[str], rules: s
     _check_doubles(declaration)
     _check_reach(declaration)
     _check_answers(declaration)
+    _check_migrations(declaration, rules)
 
 
 def _check_names(declaration: Declaration, guards: Guards, effects: set[str], rules: set[str]) -> None:
@@ -228,3 +237,22 @@ def _check_answers(declaration: Declaration) -> None:
             if certain and (message.name, state_name(state)) in policies:
                 useless = policies[message.name, state_name(state)]
                 raise DeclarationError(f"{declaration.name}: {useless} can never apply in state {state!r}: {message} always does")
+
+
+def _check_migrations(declaration: Declaration, rules: set[str]) -> None:
+    """Each leads from a state that is not declared to one that is, so that none can follow another, or lead back."""
+    taken: dict[str, Migration] = {}
+    for row in declaration.migrations:
+        _known(declaration, row, "state", (row.target,), set(declaration.states))
+        _known(declaration, row, "rule", (row.rule,), rules)
+        if not row.reason.strip() or not words(row.source):
+            raise DeclarationError(f"{declaration.name}: a migration needs an old state and a reason: {row}")
+        for source in words(row.source):
+            if source in declaration.states or source == NOT_THERE:
+                raise DeclarationError(f"{declaration.name}: {source!r} is declared, so nothing is to be migrated from it: {row}")
+            if first := taken.get(source):
+                raise DeclarationError(f"{declaration.name}: two migrations from {source!r}: {first} and {row}")
+            taken[source] = row
+    for transition in declaration.transitions:
+        if transition.when == MIGRATE:
+            raise DeclarationError(f"{declaration.name}: {MIGRATE!r} is the trigger of migrations: {transition}")

@@ -13,13 +13,14 @@ from typing import cast
 import msgspec
 
 from workflow.bill import Bill
+from workflow.declaration import group, with_migrated
 from workflow.entry import Entry, Facts
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import IntentId, OrderId
 
 HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
-    frozenset(PAYMENT.groups[name].split()) for name in ("held", "taken", "counted", "unpaid", "ended", "given_back", "ignored")
+    group(PAYMENT, name) for name in ("held", "taken", "counted", "unpaid", "ended", "given_back", "ignored")
 )
 _TAKEN_STATUSES = frozenset({"Captured", "Refunded"})
 """Dojo's words for an intent whose money it took; a refund of all of it would have ended the payment here."""
@@ -27,8 +28,8 @@ _TAKEN_STATUSES = frozenset({"Captured", "Refunded"})
 ACKNOWLEDGED_ONCE = frozenset({"PAID_NOT_ON_TILL", "UNDERPAID", "AUTH_EXPIRED", "STATUS_LIE"})
 """Attention that is called for by how things are, and stays away once a person has seen it, as long as the sum is the same."""
 
-CLOSED_STATUSES = frozenset(FULFILMENT.groups["closed"].split())
-FINAL_STATES = frozenset(ORDER.final.split())
+CLOSED_STATUSES = group(FULFILMENT, "closed")
+FINAL_STATES = with_migrated(ORDER, ORDER.final)
 FLOWS = ("order_and_pay", "pay_later", "pay_only")
 REOPENABLE_FLOWS = frozenset({"pay_later", "pay_only"})
 
@@ -444,7 +445,7 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
             return after
 
 
-_RECONCILED = frozenset(row.target for row in ORDER.transitions if row.when == "reconcile")
+_RECONCILED = with_migrated(ORDER, " ".join(row.target for row in ORDER.transitions if row.when == "reconcile"))
 
 
 def _answered(order: Order, entry: Entry) -> dict[str, object]:

@@ -15,6 +15,7 @@ from tests.contract.test_storage import a_journal, bound_by_permissions
 from workflow import replay
 from workflow.clock import SystemClock
 from workflow.journal.connection import connect
+from workflow.journal.schema import SCHEMA_VERSION
 
 START_SECONDS = 3.0
 """Promised for a small journal on a machine of its own; other programs that share it cost time, but no processor time of ours."""
@@ -84,8 +85,8 @@ def test_doctor_knows_the_ports_of_the_running_service_for_its_own(tmp_path):
 
 NEXT_VERSION = """
 from workflow.journal import schema
-schema.SCHEMA_VERSION = 2
-schema.MIGRATIONS[2] = GIVEN
+schema.SCHEMA_VERSION += 1
+schema.MIGRATIONS[schema.SCHEMA_VERSION] = GIVEN
 import app
 app.main()
 """
@@ -142,13 +143,13 @@ def test_an_older_journal_that_lacks_entries_waits_for_an_operator_and_is_migrat
     lose_an_entry(stopped)
     stopped.launch(next_version())
     eventually(lambda: readiness(stopped) == ["HEAD_REGRESSED"], 4 * PATIENCE)
-    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(1,)]]
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(SCHEMA_VERSION,)]]
 
     accepted = stopped.operator.post("/api/resolve", {"action": "accept_lost_tail", "reason": "disk replaced"})
 
     assert accepted.status == 200
     assert readiness(stopped) == []
-    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(2,)]]
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(SCHEMA_VERSION + 1,)]]
     assert stopped.dojo.post("/v1/orders", an_order("second")).status == 200
     assert stopped.stop() == 0
 
@@ -159,7 +160,7 @@ def test_an_order_to_stop_does_not_wait_for_a_migration(stopped):  # K10 K16
 
     assert stopped.stop() == 0
 
-    assert sqlite(stopped.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(1,)], []]
+    assert sqlite(stopped.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(SCHEMA_VERSION,)], []]
 
 
 def test_a_migration_that_is_wrong_ends_with_3_and_leaves_the_journal_to_the_older_version(stopped):  # K10
@@ -204,5 +205,5 @@ def test_an_older_journal_that_can_only_be_read_is_not_served_until_it_was_migra
 
     eventually(lambda: readiness(stopped) == [], 4 * PATIENCE)
     assert stopped.dojo.post("/v1/orders/search", {}).status == 200
-    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(2,)]]
+    assert sqlite(stopped.journal, "PRAGMA user_version") == [[(SCHEMA_VERSION + 1,)]]
     assert stopped.stop() == 0

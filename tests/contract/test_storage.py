@@ -19,6 +19,7 @@ from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an
 from workflow import upkeep
 from workflow.clock import SystemClock
 from workflow.journal.driver import sqlite3
+from workflow.journal.schema import SCHEMA_VERSION
 
 NUMBERS = itertools.count()
 
@@ -471,8 +472,8 @@ def test_orders_in_states_or_by_declarations_that_are_not_known_here_are_named_a
 
 NEXT_VERSION = """
 from workflow.journal import schema
-schema.SCHEMA_VERSION = 2
-schema.MIGRATIONS[2] = '''
+schema.SCHEMA_VERSION += 1
+schema.MIGRATIONS[schema.SCHEMA_VERSION] = '''
 CREATE TABLE novelty(n INTEGER);
 INSERT INTO novelty WITH RECURSIVE upto(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM upto WHERE n < 5000000) SELECT count(*) FROM upto
 '''
@@ -493,11 +494,11 @@ def test_a_migration_that_was_killed_leaves_the_old_schema_and_runs_again_before
     service.kill()
 
     eventually(lambda: subprocess.run(["flock", "-n", f"{service.journal}.lock", "true"], check=False).returncode == 0)
-    assert sqlite(service.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(1,)], []]
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(SCHEMA_VERSION,)], []]
     service.assert_whole()
     service.launch(program)
     eventually(lambda: asked(service) == (200, {"reasons": []}), 4 * PATIENCE)
-    assert sqlite(service.journal, "PRAGMA user_version", "SELECT n FROM novelty") == [[(2,)], [(5_000_000,)]]
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT n FROM novelty") == [[(SCHEMA_VERSION + 1,)], [(5_000_000,)]]
     assert service.dojo.get(f"/v1/orders/{first}").status == 200
     assert service.stop() == 0
     service.launch()  # And an older program refuses it.

@@ -1,7 +1,8 @@
 """The tables of a SQLite journal, their version, and the triggers that make it append-only.
 
 `journal` and `checkpoint` are public (auditors open the file with their own tools); the rest are projections that replay can
-rebuild, the outbox, and what idempotency needs. CHECKs on states come from the declaration, so that no other state can be stored.
+rebuild, the outbox, and what idempotency needs. No state can be stored that no declaration has: `states` holds those of every one that
+was in force with this journal, and a start adds its own.
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ from typing import NamedTuple
 from workflow import booking
 from workflow.effects import TellTill
 from workflow.entry import KINDS
-from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.order import FLOWS
 
 APPLICATION_ID = 0x54494C4C  # "TILL", in the file's header: tells our file from another program's.
-SCHEMA_VERSION = 1
-MIGRATIONS: dict[int, str] = {}
-"""The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
+SCHEMA_VERSION = 2
 TASK_STATUSES = ("pending", "leased", "done", "dead", "paused")
 
 
@@ -76,9 +74,68 @@ def _one_of(names: object) -> str:
     return ", ".join(f"'{name}'" for name in names)  # type: ignore[attr-defined]
 
 
-def _states(*groups: object) -> str:
-    return _one_of(dict.fromkeys(["", *(name for group in groups for name in group)]))  # type: ignore[attr-defined]
+def _only_declared(table: str, column: str, machine: str) -> str:
+    unknown = f"NEW.{column} <> '' AND NOT EXISTS (SELECT 1 FROM states WHERE machine = '{machine}' AND name = NEW.{column})"
+    refused = f"BEGIN SELECT RAISE(ABORT, 'no declaration has this {column} of {table}'); END"
+    return "\n".join(
+        f"CREATE TRIGGER {table}_{column}_is_declared_{when.split()[0].lower()} BEFORE {when} ON {table} WHEN {unknown}\n{refused};"
+        for when in ("INSERT", f"UPDATE OF {column}")
+    )
 
+
+_STATES = "CREATE TABLE states(machine TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (machine, name)) STRICT, WITHOUT ROWID;"
+_ORDERS = f"""
+CREATE TABLE orders(
+  id TEXT PRIMARY KEY,
+  dojo_order_id TEXT UNIQUE,
+  flow TEXT NOT NULL CHECK (flow IN ({_one_of(FLOWS)})),
+  state TEXT NOT NULL,
+  status TEXT NOT NULL,
+  table_id TEXT, waiter_id TEXT, party_id TEXT, reservation_id TEXT, reference TEXT,
+  payable INTEGER NOT NULL CHECK (payable IN (0, 1)),
+  attention INTEGER NOT NULL CHECK (attention IN (0, 1)),
+  currency TEXT NOT NULL,
+  total INTEGER NOT NULL, paid INTEGER NOT NULL, tips INTEGER NOT NULL,
+  order_seq INTEGER NOT NULL,
+  last_hash TEXT NOT NULL,
+  created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+"""
+_PAYMENTS = """
+CREATE TABLE payments(
+  intent_id TEXT PRIMARY KEY,
+  order_id TEXT NOT NULL REFERENCES orders(id),
+  state TEXT NOT NULL,
+  paid INTEGER NOT NULL, tips INTEGER NOT NULL, refunded INTEGER NOT NULL,
+  mismatch TEXT NOT NULL
+) STRICT;
+"""
+_WHAT_HANGS_ON_THEM = f"""
+{_order_indexes()}
+CREATE INDEX payments_by_order ON payments(order_id);
+{_only_declared("orders", "state", "order")}
+{_only_declared("orders", "status", "fulfilment")}
+{_only_declared("payments", "state", "payment")}
+"""
+
+MIGRATIONS = {
+    # Until then the states stood in CHECKs, which a file keeps for ever: a later declaration could not store its own.
+    2: f"""
+    ALTER TABLE payments RENAME TO payments_1;
+    ALTER TABLE orders RENAME TO orders_1;
+    {_STATES}
+    {_ORDERS}
+    {_PAYMENTS}
+    INSERT INTO states SELECT name, key FROM machines, json_each(machines.declaration, '$.states') WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO orders SELECT * FROM orders_1;
+    INSERT INTO payments SELECT * FROM payments_1;
+    DROP TABLE payments_1;
+    DROP TABLE orders_1;
+    {_WHAT_HANGS_ON_THEM}
+    """,
+}
+"""The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
 
 TABLES = f"""
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -113,31 +170,10 @@ CREATE TRIGGER checkpoint_is_append_only_replace BEFORE INSERT ON checkpoint
 WHEN EXISTS (SELECT 1 FROM checkpoint WHERE size = NEW.size) BEGIN SELECT RAISE(ABORT, 'checkpoints are append-only'); END;
 CREATE TABLE tree_node(level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID;
 CREATE TABLE machines(name TEXT NOT NULL, hash TEXT NOT NULL, declaration TEXT NOT NULL, first_at TEXT NOT NULL, PRIMARY KEY (name, hash)) STRICT;
-CREATE TABLE orders(
-  id TEXT PRIMARY KEY,
-  dojo_order_id TEXT UNIQUE,
-  flow TEXT NOT NULL CHECK (flow IN ({_one_of(FLOWS)})),
-  state TEXT NOT NULL CHECK (state IN ({_states(ORDER.states)})),
-  status TEXT NOT NULL CHECK (status IN ({_states(FULFILMENT.states)})),
-  table_id TEXT, waiter_id TEXT, party_id TEXT, reservation_id TEXT, reference TEXT,
-  payable INTEGER NOT NULL CHECK (payable IN (0, 1)),
-  attention INTEGER NOT NULL CHECK (attention IN (0, 1)),
-  currency TEXT NOT NULL,
-  total INTEGER NOT NULL, paid INTEGER NOT NULL, tips INTEGER NOT NULL,
-  order_seq INTEGER NOT NULL,
-  last_hash TEXT NOT NULL,
-  created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
-  body TEXT NOT NULL
-) STRICT;
-{_order_indexes()}
-CREATE TABLE payments(
-  intent_id TEXT PRIMARY KEY,
-  order_id TEXT NOT NULL REFERENCES orders(id),
-  state TEXT NOT NULL CHECK (state IN ({_states(PAYMENT.states)})),
-  paid INTEGER NOT NULL, tips INTEGER NOT NULL, refunded INTEGER NOT NULL,
-  mismatch TEXT NOT NULL
-) STRICT;
-CREATE INDEX payments_by_order ON payments(order_id);
+{_STATES}
+{_ORDERS}
+{_PAYMENTS}
+{_WHAT_HANGS_ON_THEM}
 CREATE TABLE attention(
   order_id TEXT NOT NULL, code TEXT NOT NULL, payment_intent_id TEXT NOT NULL, since TEXT NOT NULL, detail TEXT NOT NULL,
   PRIMARY KEY (order_id, code, payment_intent_id)

@@ -536,6 +536,10 @@ def _migrate(database: Database) -> None:
 
 
 def _register_machines(database: Database, clock: Clock) -> None:
-    """Keep the declarations in force for ever: an old journal explains itself."""
+    """Keep the declarations in force, and their states, for ever: an old journal explains itself."""
     rows = [(d.name, declaration_hash(d), declaration_text(d), to_text(clock.now())) for d in DECLARATIONS]
-    database.conn.executemany("INSERT OR IGNORE INTO machines(name, hash, declaration, first_at) VALUES (?, ?, ?, ?)", rows)
+    states = [(declaration.name, state) for declaration in DECLARATIONS for state in declaration.states]
+    with database.conn:
+        database.execute("BEGIN IMMEDIATE")
+        database.conn.executemany("INSERT OR IGNORE INTO machines(name, hash, declaration, first_at) VALUES (?, ?, ?, ?)", rows)
+        database.conn.executemany("INSERT OR IGNORE INTO states(machine, name) VALUES (?, ?)", states)
