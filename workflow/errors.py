@@ -2,8 +2,8 @@
 
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
-    TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder · LockUnknown · UnknownTask
-        UnknownBooking · IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
+    TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder (NotYet) · LockUnknown · UnknownTask
+        UnknownBooking · PositionUnknown · IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     JournalUnavailable     nothing could be made durable
       JournalReadOnly      it can be read, not written
@@ -47,6 +47,18 @@ class OrderLocked(Refused):
 
 class UnknownOrder(Refused):
     """No order has this id."""
+
+
+class NotYet(UnknownOrder):
+    """The order began later than the position that was asked for: ask from entry `began` on."""
+
+    def __init__(self, message: str, *, began: int) -> None:
+        super().__init__(message)
+        self.began = began
+
+
+class PositionUnknown(Refused):
+    """The journal has no entry at this position; ask for one up to its end."""
 
 
 class LockUnknown(Refused):

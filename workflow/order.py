@@ -6,9 +6,10 @@ an entry means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -18,6 +19,8 @@ from workflow.entry import Entry, Facts
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import IntentId, OrderId
+
+T = TypeVar("T", "Order", "Payment")
 
 HELD, TAKEN, COUNTED, UNPAID, ENDED, GIVEN_BACK, IGNORED = (
     group(PAYMENT, name) for name in ("held", "taken", "counted", "unpaid", "ended", "given_back", "ignored")
@@ -102,6 +105,11 @@ class Payment:
     def has_ended(self) -> bool:
         """Nothing more comes of it."""
         return self.state in ENDED
+
+    @property
+    def reserves(self) -> int:
+        """Minor units that it will bring if it counts, while it is held and undisputed."""
+        return 0 if self.is_disputed or self.state not in HELD or self.was_counted else self.gross[0]
 
     @property
     def is_refused(self) -> bool:
@@ -259,8 +267,7 @@ class Order:
         return all(sum(amounts) <= MAX_MINOR_UNITS for amounts in zip(*gross, strict=True))
 
     def _reserved(self, *, but: str = "") -> int:
-        held = (p for p in self.undisputed() if p.state in HELD and p.intent_id != but)
-        return sum(payment.gross[0] for payment in held if not payment.was_counted)
+        return sum(payment.reserves for payment in self.payments.values() if payment.intent_id != but)
 
     @property
     def is_payable(self) -> bool:
@@ -323,14 +330,66 @@ class Order:
 
 def evolve(order: Order | None, entry: Entry) -> Order:
     """The order after `entry`; the first entry of an order begins it. Entries that concern no order are not for here."""
-    after = _begin(entry) if order is None else _apply(order, entry)
+    if order is None:
+        return _changed(_begin(entry), order_seq=entry.order_seq, updated_at=entry.at)
+    after = _apply(order, entry)
     changes: dict[str, object] = {"order_seq": entry.order_seq}
-    if order and after.payments is not order.payments and after.counted != order.counted:
+    has_other_money = after.payments is not order.payments and _money(after, entry) != _money(order, entry)
+    if has_other_money and after.counted != order.counted:
         changes["money_seq"] = entry.order_seq
         changes["paid_in_full_once"] = after.paid_in_full_once or _is_paid_in_full(after)
-    if order is None or after.visible() != order.visible():
+    if (has_other_money or _may_show_otherwise(after, order)) and after.visible() != order.visible():
         changes["updated_at"] = entry.at
-    return replace(after, **changes)  # type: ignore[arg-type]
+    if after is order:
+        return _changed(order, **changes)
+    _set(after, changes)  # Made just now, and seen by nobody yet.
+    return after
+
+
+def _money(order: Order, entry: Entry) -> tuple[tuple[int, int], int]:
+    """What the one payment that an entry may change counts, and what it reserves."""
+    payment = order.payments.get(IntentId(entry.payment_intent_id))
+    return (payment.counted, payment.reserves) if payment else ((0, 0), 0)
+
+
+def _may_show_otherwise(after: Order, before: Order) -> bool:
+    """`visible` may differ though the money is the same. Of most entries it cannot, which is found much faster than it is made twice."""
+    return not (
+        after.bill is before.bill
+        and after.status == before.status
+        and after.is_closed == before.is_closed
+        and after.paid_in_full_once == before.paid_in_full_once
+        and after.personal_hash == before.personal_hash
+    )
+
+
+def _changed(value: T, **changes: object) -> T:
+    """As `dataclasses.replace`, which asks for the fields anew each time: replay would do little else."""
+    kind = type(value)
+    after = object.__new__(kind)
+    read, slots = _SLOTS[kind]
+    for slot, content in zip(slots.values(), read(value), strict=True):
+        slot(after, content)
+    _set(after, changes)
+    return after
+
+
+def _set(value: Order | Payment, changes: Mapping[str, object]) -> None:
+    slots = _SLOTS[type(value)][1]
+    for name, content in changes.items():
+        slots[name](value, content)
+
+
+def _slots(kind: type[Any]) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, Callable[[Any, object], None]]]:
+    """What reads all fields of a frozen, slotted class at once, and what sets each of them."""
+    names = [each.name for each in fields(kind)]
+    return attrgetter(*names), {name: kind.__dict__[name].__set__ for name in names}
+
+
+_SLOTS: dict[type[Any], tuple[Callable[[Any], tuple[Any, ...]], dict[str, Callable[[Any, object], None]]]] = {
+    Order: _slots(Order),
+    Payment: _slots(Payment),
+}
 
 
 def _is_paid_in_full(order: Order) -> bool:
@@ -365,10 +424,10 @@ def _apply(order: Order, entry: Entry) -> Order:
         case "check":
             return _apply_check(order, entry)
         case "attention":
-            return replace(order, attention=_apply_attention(order.attention, entry))
+            return _changed(order, attention=_apply_attention(order.attention, entry))
         case "effect":
             told = cast(int, entry.body.get("orderSeq", 0)) if entry.body.get("outcome") == "done" else 0
-            return replace(order, told_seq=max(order.told_seq, told))
+            return _changed(order, told_seq=max(order.told_seq, told))
         case "lock":
             return _apply_lock(order, entry)
         case "operator":
@@ -385,7 +444,7 @@ def _apply_lock(order: Order, entry: Entry) -> Order:
         released=entry.trigger == "release",
         holder=str(facts.get("holder", "")),
     )
-    return replace(order, lock=lock)
+    return _changed(order, lock=lock)
 
 
 def _apply_operator(order: Order, entry: Entry) -> Order:
@@ -393,10 +452,10 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
     facts = entry.body
     match entry.trigger:
         case "amend":
-            after = replace(order, bill=msgspec.convert(facts["bill"], Bill), personal_hash=str(facts.get("personal", "")))
+            after = _changed(order, bill=msgspec.convert(facts["bill"], Bill), personal_hash=str(facts.get("personal", "")))
             if order.paid_in_full_once and order.paid.value < order.total.value:
                 return after  # Paid once and given back since: nothing of it may be paid again, whatever was added.
-            return replace(after, paid_in_full_once=_is_paid_in_full(after))
+            return _changed(after, paid_in_full_once=_is_paid_in_full(after))
         case "accept_difference":
             paid, tips, refunded = cast("tuple[int, int, int]", (facts["paid"], facts["tips"], facts["refunded"]))
             payment = order.payments[IntentId(entry.payment_intent_id)]
@@ -421,7 +480,7 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             return _with_payment(order, entry, mismatch="", mismatch_detail="", differing=None)
         case "mark_given_back" | "acknowledge":
             key = acknowledgement(str(facts["code"]), entry.payment_intent_id)
-            return replace(order, acknowledged={**order.acknowledged, key: order.at_stake(entry.payment_intent_id)})
+            return _changed(order, acknowledged={**order.acknowledged, key: order.at_stake(entry.payment_intent_id)})
         case _:
             return order
 
@@ -435,13 +494,13 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
     match entry.machine_name:
         case "order":
             settled = order.counted if entry.to_state in _RECONCILED else order.settled
-            return replace(order, state=entry.to_state, settled=settled)
+            return _changed(order, state=entry.to_state, settled=settled)
         case "fulfilment":
-            return replace(order, status=entry.to_state)
+            return _changed(order, status=entry.to_state)
         case _:
             after = _with_payment(order, entry, state=entry.to_state, **_payment_facts(entry.body))
             if entry.trigger == "detach":
-                return replace(after, paid_in_full_once=order.paid_in_full_once and after.was_covered(without=entry.payment_intent_id))
+                return _changed(after, paid_in_full_once=order.paid_in_full_once and after.was_covered(without=entry.payment_intent_id))
             return after
 
 
@@ -489,8 +548,8 @@ def _apply_check(order: Order, entry: Entry) -> Order:
 def _with_payment(order: Order, entry: Entry, **changes: object) -> Order:
     intent_id = IntentId(entry.payment_intent_id)
     payment = order.payments.get(intent_id) or Payment(intent_id=intent_id)
-    payments = {**order.payments, intent_id: replace(payment, **changes)}  # type: ignore[arg-type]
-    return replace(order, payments=payments)
+    payments = {**order.payments, intent_id: _changed(payment, **changes)}
+    return _changed(order, payments=payments)
 
 
 def _apply_attention(attention: tuple[Attention, ...], entry: Entry) -> tuple[Attention, ...]:

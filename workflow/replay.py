@@ -31,6 +31,7 @@ from workflow.journal.transaction import (
 )
 from workflow.journal.witness import Head, Witnessed
 from workflow.ledger import Frontier, canonical
+from workflow.lifecycle import ORDER
 from workflow.order import Attention, Order, evolve
 from workflow.unit import VENUE
 from workflow.verification import Verification, Verifier
@@ -42,6 +43,8 @@ MAX_MISMATCHES = 50
 ENTRIES_AT_ONCE = 500
 """Verification reads so many in one go: a writer is held up no longer than that."""
 INTEGRITY_SECONDS = 3600.0
+EXPLAINS_NOTHING = (KeyError, TypeError, ValueError)
+"""What an entry raises, where it is folded, that lacks a fact or tells of something that is not there."""
 
 
 def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None) -> Verification:
@@ -65,11 +68,17 @@ def verify_beside(
 
 @dataclass(slots=True, kw_only=True)
 class Replayed:
-    """Everything that entries alone say. `tasks` maps a task's id to (effect, order, intent, open or done or dead)."""
+    """Everything that entries alone say, up to position `entries`, which was journaled at `at` (UTC text, "" where there is none).
+
+    By order: the order, the hash of its last entry, the declaration (`order@hash`) that its last transition went by. `tasks` maps a task's
+    id to (effect, order, intent, open or done or dead), `venue` what the till said of the venue to canonical JSON.
+    """
 
     entries: int = 0
+    at: str = ""
     orders: dict[str, Order] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    machines: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
     venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     venue: dict[str, str] = field(default_factory=dict)
@@ -84,6 +93,7 @@ class Replay:
     orders: int
     mismatches: list[str]
     digest: str
+    rebuilt: Replayed = field(repr=False)
 
     @property
     def ok(self) -> bool:
@@ -107,7 +117,9 @@ def replay(reads: SqliteReads, *, until: int | None = None, progress: Progress =
         with reads.snapshot():  # Short: only what came meanwhile is left to fold.
             rebuild(reads, progress=progress, onto=rebuilt)
             mismatches = list(_mismatches(reads, rebuilt))
-    return Replay(entries=rebuilt.entries, orders=len(rebuilt.orders), mismatches=mismatches[:MAX_MISMATCHES], digest=digest(rebuilt))
+    return Replay(
+        entries=rebuilt.entries, orders=len(rebuilt.orders), mismatches=mismatches[:MAX_MISMATCHES], digest=digest(rebuilt), rebuilt=rebuilt
+    )
 
 
 def rebuild(
@@ -115,36 +127,50 @@ def rebuild(
 ) -> Replayed:
     """Fold the entries up to position `until`, or those behind `onto`. Raises JournalDamaged on one that cannot be explained."""
     rebuilt = onto or Replayed()
-    for stored in reads.entries(after=rebuilt.entries, limit=-1 if until is None else until):
-        entry = stored.entry()
+    for stored in reads.entries(after=rebuilt.entries, limit=-1 if until is None else max(0, until - rebuilt.entries)):
         try:
-            if entry.order_id == VENUE:
-                _apply_venue(rebuilt, stored)
-            else:
-                rebuilt.orders[entry.order_id] = evolve(rebuilt.orders.get(entry.order_id), entry)
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
-            raise JournalDamaged(f"entry {stored.seq} cannot be explained: {error!r}") from error
-        rebuilt.hashes[entry.order_id] = stored.hash
-        _apply_tasks(rebuilt.tasks, entry)
-        rebuilt.entries = stored.seq
-        progress(stored.seq)
+            _apply(rebuilt, stored)
+        except EXPLAINS_NOTHING as error:
+            raise unexplained(stored, error) from error
+        if stored.seq % ENTRIES_AT_ONCE == 0:
+            progress(stored.seq)
+    progress(rebuilt.entries)
     return rebuilt
 
 
-def _apply_venue(rebuilt: Replayed, stored: StoredEntry) -> None:
-    facts = stored.entry().body
-    if stored.trigger == "set_venue":
+def unexplained(stored: StoredEntry, error: Exception) -> JournalDamaged:
+    """What to raise of an entry that EXPLAINS_NOTHING: it was not made by this program, whatever its hash says."""
+    return JournalDamaged(f"entry {stored.seq} cannot be explained: {error!r}")
+
+
+def _apply(rebuilt: Replayed, stored: StoredEntry) -> None:
+    entry = stored.entry()
+    if entry.order_id == VENUE:
+        _apply_venue(rebuilt, entry)
+    else:
+        rebuilt.orders[entry.order_id] = evolve(rebuilt.orders.get(entry.order_id), entry)
+        if entry.machine_name == ORDER.name:
+            rebuilt.machines[entry.order_id] = entry.machine
+    if "task" in entry.body or "tasks" in entry.body or "requeued" in entry.body:
+        _apply_tasks(rebuilt.tasks, entry)
+    rebuilt.hashes[entry.order_id] = stored.hash
+    rebuilt.entries, rebuilt.at = stored.seq, stored.at
+
+
+def _apply_venue(rebuilt: Replayed, entry: Entry) -> None:
+    facts = entry.body
+    if entry.trigger == "set_venue":
         rebuilt.venue[str(facts["name"])] = canonical(facts["value"])
-    if kind := kind_told(stored.entry()):
-        booking = told(rebuilt.bookings, kind, stored.entry())
+    if kind := kind_told(entry):
+        booking = told(rebuilt.bookings, kind, entry)
         rebuilt.bookings[booking.id] = booking
-    if stored.kind != "attention":
+    if entry.kind != "attention":
         return
-    key = (str(facts["code"]), stored.payment_intent_id)
-    if stored.trigger == "clear":
+    key = (str(facts["code"]), entry.payment_intent_id)
+    if entry.trigger == "clear":
         rebuilt.venue_attention.pop(key, None)
     else:
-        rebuilt.venue_attention[key] = (stored.at, str(facts["detail"]))
+        rebuilt.venue_attention[key] = (entry.at, str(facts["detail"]))
 
 
 def _apply_tasks(tasks: dict[str, tuple[str, str, str, str]], entry: Entry) -> None:

@@ -20,6 +20,7 @@ from adapters.api.views import (
     attention_views,
     entry_view,
     order_view,
+    past_order_view,
     task_view,
     verification_view,
 )
@@ -34,11 +35,12 @@ from workflow import export
 from workflow.attention import concerns
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine
-from workflow.errors import JournalDamaged, JournalUnavailable, UnknownOrder
+from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.order import Order
+from workflow.past import order_at
 from workflow.ports import OrderId
 from workflow.proof import Proof, Prover
 
@@ -64,6 +66,7 @@ _ENTRIES = (
     Query("from", Annotated[int, msgspec.Meta(ge=1)], "first position", 1),
     Query("to", Annotated[int, msgspec.Meta(ge=1)], "last position; the newest where absent"),
 )
+_AT = (Query("at", Annotated[int, msgspec.Meta(ge=1)], "a position in the journal: the order as it was then"),)
 _CODE = (Query("code", Literal[tuple(ATTENTION)], "only with this code"),)
 _STATUS = (Query("status", Literal[tuple(TASK_STATUSES)], "only with this status"),)
 
@@ -71,7 +74,7 @@ _STATUS = (Query("status", Literal[tuple(TASK_STATUSES)], "only with this status
 CALLS = (
     # id is the method of Api that serves it
     Call(id="orders",        method="GET",  path="/api/orders",                    answer=Page[OrderView],  query=(*_ORDERS, *_PAGE), summary="List orders, newest first.", **_AUDITOR),
-    Call(id="order",         method="GET",  path="/api/orders/{order_id}",         answer=OrderView,        summary="Read one order.", **_AUDITOR),
+    Call(id="order",         method="GET",  path="/api/orders/{order_id}",         answer=OrderView,        query=_AT, summary="Read one order, as it is or as it was.", **_AUDITOR),
     Call(id="order_journal", method="GET",  path="/api/orders/{order_id}/journal", answer=list[EntryView],  summary="Read the order's entries, oldest first.", **_AUDITOR),
     Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            summary="Read what proves the order to a third party.", **_AUDITOR),
     Call(id="resolve",       method="POST", path="/api/orders/{order_id}/resolve", answer=OrderView,        request=ResolveRequest, refuses=True, summary="Settle what needs a person, with a reason.", **_OPERATOR),
@@ -111,8 +114,14 @@ class Api:
         return _json(Page[OrderView](data=[order_view(order, self._machine) for order in found[:limit]], after=token))
 
     def order(self, order_id: str) -> Response:
-        """One order."""
-        return _json(self._view(order_id))
+        """One order, as it is; with `at`, as it was when the journal had so many entries."""
+        seq = _position("at")
+        if seq is None:
+            return _json(self._view(order_id))
+        try:
+            return _json(past_order_view(order_at(self._reads, order_id, seq)))
+        except PositionUnknown as error:
+            raise BadInput("at", str(error)) from error
 
     def order_journal(self, order_id: str) -> Response:
         """The order's entries, oldest first."""

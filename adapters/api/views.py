@@ -11,6 +11,7 @@ from workflow.attention import Concern, of_order
 from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.money import Money
 from workflow.order import Order, Payment
+from workflow.past import PastOrder, PersonalThen
 from workflow.upkeep import Report
 
 T = TypeVar("T")
@@ -75,8 +76,20 @@ class LockView(View, frozen=True, kw_only=True):
     holder: str
 
 
+class AsOf(View, frozen=True, kw_only=True):
+    """The past: how an order was when the journal had `seq` entries, the last of them of `at`; `entries_since` of its own came later.
+
+    `personal_data` was never in the journal: none, kept beside it as it was, changed since, or gone.
+    """
+
+    seq: int
+    at: str
+    entries_since: int
+    personal_data: PersonalThen
+
+
 class OrderView(View, frozen=True, kw_only=True):
-    """An order as an auditor sees it; no personal data. `machine` is the declaration in force."""
+    """An order as an auditor sees it; no personal data. `machine` is the declaration in force. `as_of` is there in the past alone."""
 
     id: str
     dojo_order_id: str | None
@@ -96,6 +109,7 @@ class OrderView(View, frozen=True, kw_only=True):
     machine: str
     created_at: str
     updated_at: str
+    as_of: AsOf | msgspec.UnsetType = msgspec.UNSET
 
 
 class EntryView(View, frozen=True, kw_only=True, rename=None):
@@ -196,6 +210,12 @@ def order_view(order: Order, machine: str) -> OrderView:
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
+
+
+def past_order_view(past: PastOrder) -> OrderView:
+    """The order as it was, and when that was. The lock is the one that was held then."""
+    as_of = AsOf(seq=past.seq, at=past.at, entries_since=past.since, personal_data=past.personal)
+    return msgspec.structs.replace(order_view(past.order, past.machine), as_of=as_of)
 
 
 def _lock_view(order: Order) -> LockView | None:

@@ -40,6 +40,9 @@ from workflow.journal.connection import reading
 from workflow.journal.keys import UnusableKey
 from workflow.journal.reads import SqliteReads
 
+MAX_POSITION = 2**63 - 1
+"""No journal has an entry behind it."""
+
 
 class Serve(Protocol):
     """Serves until told to stop."""

@@ -11,20 +11,20 @@ from pathlib import Path
 import click
 
 from adapters.api.views import entry_view
-from adapters.cli.context import Program, copy_option, failures, json_option, next_command, open_journal, settings
+from adapters.cli.context import MAX_POSITION, Program, copy_option, failures, json_option, next_command, open_journal, settings
 from adapters.cli.orders import entry_lines
 from adapters.cli.output import Command, Group, emit, end_found, paint, progress
+from adapters.cli.past import past_data, past_lines
 from workflow import export, replay, sealing
 from workflow.errors import HeadRegressed
 from workflow.journal.keys import load_key
 from workflow.journal.reads import StoredEntry
 from workflow.journal.witness import Witnessed, read_head
+from workflow.past import venue_at
 from workflow.proof import Prover, Waiting
 
 TAIL_SECONDS = 0.5
 """How often `journal tail -f` looks for more."""
-MAX_POSITION = 2**63 - 1
-"""No journal has an entry behind it."""
 LOST_TAIL = next_command(HeadRegressed(), "")
 
 
@@ -77,21 +77,38 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")
-@click.option("--until", type=click.IntRange(0, MAX_POSITION), help="Only the entries up to this position; nothing is compared then.")
+@click.option("--until", type=click.IntRange(0, MAX_POSITION), help="A position: the venue as it was then; nothing is compared.")
 @copy_option
 @json_option
 def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
-    """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference."""
-    with open_journal(copy) as (_, reads), progress("replay", until or reads.size()) as show:
-        result = replay.replay(reads, until=until, progress=show)
+    """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference.
+
+    With --until the venue is shown as it was when the journal had so many entries: orders by state and those that were open, locks, what
+    needed a person, calls that were not made, guests, and what the till had said.
+    """
+    with open_journal(copy) as (_, reads):
+        size = reads.size()
+        with progress("replay", size if until is None else min(until, size)) as show:
+            result = replay.replay(reads, until=until, progress=show)
+    past = None if until is None else venue_at(result.rebuilt)
 
     def lines() -> Iterator[str]:
-        if result.ok:
-            yield paint("Replay equals what is stored." if until is None else f"Replayed up to entry {result.entries}.", "green")
+        if past:
+            yield from past_lines(past, size)
+            yield ""
+        elif result.ok:
+            yield paint("Replay equals what is stored.", "green")
         yield from (paint(f"DIFFERS: {mismatch}", "red") for mismatch in result.mismatches)
         yield f"  {result.entries:,} entries, {result.orders:,} orders, digest {result.digest}"
 
-    emit(as_json, {**asdict(result), "ok": result.ok}, lines)
+    data = {
+        "ok": result.ok,
+        "entries": result.entries,
+        "orders": result.orders,
+        "mismatches": result.mismatches,
+        "digest": result.digest,
+    }
+    emit(as_json, data | (past_data(past, result.rebuilt.machines) if past else {}), lines)
     if not result.ok:
         end_found("tillproof journal verify")
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import click
 
-from adapters.api.views import AttentionView, OrderView, attention_views, order_view
-from adapters.cli.context import bill_template, json_option, open_journal
-from adapters.cli.output import Command, Group, emit, paint, table
+from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view
+from adapters.cli.context import MAX_POSITION, bill_template, json_option, open_journal
+from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
 from adapters.edge.bill import order_bill
 from adapters.edge.orders import answer, tables_of
 from adapters.edge.strict_json import visible
 from workflow.attention import concerns, of_order
 from workflow.case import declared_machines
-from workflow.errors import (
-    UnknownOrder,
-)
+from workflow.errors import NotYet, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
 from workflow.lifecycle import ORDER
 from workflow.order import Order
+from workflow.past import PersonalThen, order_at
 
 
 @click.group(cls=Group, example="tillproof orders list --attention")
@@ -47,26 +46,31 @@ def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -
         return
     with open_journal() as (_, reads):
         found = [stored.order for stored in reads.orders(OrderFilter(state=state), limit)]
-    header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
 
     def lines() -> Iterator[str]:
-        rows = [
-            (
-                str(order.id),
-                order.bill.reference or "-",
-                (order.bill.details.dine_in.table_id if order.bill.details.dine_in else None) or "-",
-                order.state,
-                order.status,
-                str(order.total),
-                str(order.paid),
-                str(order.tips),
-                ", ".join(item.code for item in of_order(order)) or "-",
-            )
-            for order in found
-        ]
-        yield from table(header, rows) if rows else iter(["No orders."])
+        yield from order_table(found) if found else iter(["No orders."])
 
     emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
+
+
+def order_table(found: Sequence[Order]) -> Iterator[str]:
+    """A line an order, for people."""
+    header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
+    rows = [
+        (
+            str(order.id),
+            order.bill.reference or "-",
+            (order.bill.details.dine_in.table_id if order.bill.details.dine_in else None) or "-",
+            order.state,
+            order.status,
+            str(order.total),
+            str(order.paid),
+            str(order.tips),
+            ", ".join(item.code for item in of_order(order)) or "-",
+        )
+        for order in found
+    ]
+    return table(header, rows)
 
 
 def _list_attention(reads: SqliteReads, state: str | None, limit: int, machine: str, *, as_json: bool) -> None:
@@ -82,7 +86,7 @@ def _list_attention(reads: SqliteReads, state: str | None, limit: int, machine: 
         for item in attention_views(shown):
             order = listed.get(item.order_id)
             yield _of_order(order) if order else "of no order"
-            yield from _attention_lines(item)
+            yield from attention_lines(item)
             yield ""
         if not shown:
             yield "Nothing needs a person."
@@ -97,7 +101,8 @@ def _of_order(order: Order) -> str:
     return f"{order.id}  {reference}table {visible(table_id or '-')}  {order.state}  {order.paid} of {order.total} paid"
 
 
-def _attention_lines(item: AttentionView) -> Iterator[str]:
+def attention_lines(item: AttentionView) -> Iterator[str]:
+    """What needs a person, since when, why, and what to do next, for people."""
     whose = f" (payment {item.payment_intent_id})" if item.payment_intent_id else ""
     yield paint(f"  {item.code} since {item.since}{whose}: {visible(item.detail)}", "red")
     yield f"    why   {visible(item.why)}"
@@ -106,9 +111,16 @@ def _attention_lines(item: AttentionView) -> Iterator[str]:
 
 @orders.command("show", cls=Command, example="tillproof orders show tp_019ab2c4d5e6")
 @click.argument("order_id")
+@click.option("--at", "seq", type=click.IntRange(1, MAX_POSITION), help="A position in the journal: the order as it was then.")
 @json_option
-def orders_show(order_id: str, as_json: bool) -> None:
-    """Show one order: its state, its payments, what needs a person, and its entries."""
+def orders_show(order_id: str, seq: int | None, as_json: bool) -> None:
+    """Show one order: its state, its payments, what needs a person, and its entries.
+
+    With --at the order is shown as it was when the journal had so many entries, from its entries up to there alone.
+    """
+    if seq is not None:
+        _show_past(order_id, seq, as_json=as_json)
+        return
     with open_journal() as (_, reads):
         stored = reads.order(order_id)
         if stored is None:
@@ -116,6 +128,36 @@ def orders_show(order_id: str, as_json: bool) -> None:
         entries = list(reads.entries(order_id=order_id))
     view = order_view(stored.order, declared_machines()["order"].ident)
     emit(as_json, view, lambda: _order_lines(view, entries))
+
+
+def _show_past(order_id: str, seq: int, *, as_json: bool) -> None:
+    with open_journal() as (_, reads):
+        try:
+            past = order_at(reads, order_id, seq)
+        except PositionUnknown as error:
+            raise click.BadParameter(str(error), param_hint="--at") from error
+        except NotYet as error:
+            raise Failure(Exit.FOUND, str(error), f"tillproof orders show {order_id} --at {error.began}") from error
+    view = past_order_view(past)
+
+    def lines() -> Iterator[str]:
+        yield paint(f"THE PAST: order {view.id} as it was at entry {past.seq}, {past.at}", "yellow")
+        later = f"{past.since:,} of its entries came later" if past.since != 1 else "one of its entries came later"
+        yield f"{later}; as it is now: tillproof orders show {view.id}" if past.since else "nothing of it came later: so it is now"
+        yield ""
+        yield from _order_lines(view, past.entries)
+        yield ""
+        yield f"personal data, never in the journal: {_PERSONAL[past.personal]}"
+
+    emit(as_json, view, lines)
+
+
+_PERSONAL: dict[PersonalThen, str] = {
+    "none": "there was none",
+    "kept": "kept beside it, as it was then",
+    "changed": "kept beside it, but changed since",
+    "gone": "there was some, which is not kept any more",
+}
 
 
 @orders.command("bill", cls=Command, example="tillproof orders bill tp_019ab2c4d5e6 --width 42")
@@ -143,7 +185,7 @@ def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
     if view.attention:
         yield "needs a person:"
     for item in view.attention:
-        yield from _attention_lines(item)
+        yield from attention_lines(item)
     yield ""
     yield from entry_lines(entries)
 

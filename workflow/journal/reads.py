@@ -386,18 +386,21 @@ class SqliteReads:
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """As `rows`, one at a time."""
-        yield from self._query(sql, values)
+        with self._asked(sql, values) as cursor:
+            yield from cursor
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        return list(self._query(sql, values))
+        with self._asked(sql, values) as cursor:
+            return cast("list[tuple[Any, ...]]", cursor.fetchall())
 
-    def _query(self, sql: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+    @contextmanager
+    def _asked(self, sql: str, values: Sequence[object]) -> Iterator[sqlite3.Cursor]:
         with self._open() as database:
             if self._seconds is not None:
                 ends_at = time.monotonic() + self._seconds
                 database.conn.set_progress_handler(lambda: time.monotonic() > ends_at, STEPS)
             try:
-                yield from database.execute(sql, values)
+                yield database.execute(sql, values)
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
 
