@@ -73,8 +73,8 @@ def _states_fault(reads: SqliteReads) -> str | None:
         return None
     declared = set(reads.rows("SELECT machines.name, state.key FROM machines, json_each(declaration, '$.states') AS state"))
     for name, state in sorted(declared ^ set(reads.rows("SELECT machine, name FROM states"))):
-        added = (name, state) not in declared
-        return f"the state {state} of {name} is {'none that a declaration kept here has' if added else 'missing among those that may be stored'}"
+        wrong = "missing among those that may be stored" if (name, state) in declared else "none that a declaration kept here has"
+        return f"the state {state} of {name} is {wrong}"
     return None
 
 
