@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz soak crash prove bench lint types diagrams openapi faults clean
+.PHONY: help demo test fuzz soak crash tampering prove bench lint types diagrams openapi faults clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -32,7 +32,10 @@ soak: $(DEVELOPMENT) ## play both flows for ten minutes while a tenth of everyth
 crash: $(DEVELOPMENT) ## kill the program 1,000 times, at every point and at random; N=kills for others, SEED=N for the same again
 	@$(BIN)/python -m tests.crash --kills $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
-prove: fuzz soak crash ## run everything that takes long: fuzz, soak and crash, and fifty times as many random walks
+tampering: $(DEVELOPMENT) ## change a journal, its WAL, witness and copies in 500 ways, each of which must be found; N=changes, SEED=N for others
+	@$(BIN)/python -m tests.tampering --mutations $(or $(N),500) $(if $(SEED),--seed $(SEED))
+
+prove: fuzz soak crash tampering ## run everything that takes long: fuzz, soak, crash and tampering, and fifty times as many random walks
 	@WALKS=$(or $(WALKS),50) $(BIN)/python -m pytest -n 2 tests/property
 
 bench: $(DEVELOPMENT) ## measure

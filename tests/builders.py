@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from workflow.case import declared_machines
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
 from workflow.effects import Task
 from workflow.engine import Engine, EngineSettings
+from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
@@ -137,7 +139,10 @@ class Venue:
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"
         self.journal = SqliteJournal(folder / "tillproof.db", self.witness, self.key, self.clock)
-        self.journal._connection.execute("PRAGMA synchronous = OFF")  # No test of a venue cuts its power; syncs are proved on processes.
+        with suppress(sqlite3.OperationalError):  # The writer may just sign what an earlier one left.
+            self.journal._connection.execute(
+                "PRAGMA synchronous = OFF"
+            )  # No test of a venue cuts its power; syncs are proved on processes.
         settings = EngineSettings(
             sends=sends,
             lease_ms=30_000,

@@ -15,10 +15,12 @@ from typing import Any, cast
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from workflow.asides import asides
 from workflow.booking import Booking, kind_told, told
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
+from workflow.journal.shape import shape_fault
 from workflow.journal.transaction import (
     attention_rows,
     booking_row,
@@ -34,7 +36,7 @@ from workflow.ledger import Frontier, canonical
 from workflow.lifecycle import ORDER
 from workflow.order import Attention, Order, evolve
 from workflow.unit import VENUE
-from workflow.verification import Verification, Verifier
+from workflow.verification import Fault, Verification, Verifier
 
 Progress = Callable[[int], None]
 MAX_MISMATCHES = 50
@@ -63,6 +65,8 @@ def verify_beside(
         progress(verifier.found.entries)
     if verifier.found.ok:
         verifier.note_integrity(reads.integrity(seconds=INTEGRITY_SECONDS))
+    if verifier.found.ok and (fault := shape_fault(reads)):
+        verifier.found.first_bad = Fault(seq=0, reason=fault)
     return verifier.found
 
 
@@ -208,6 +212,7 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     tasks = {(task,): (task, *facts) for task, facts in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
     yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)
+    yield from asides(reads)
 
 
 def _compare(

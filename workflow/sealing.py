@@ -45,7 +45,7 @@ def seal(journal: Path, path: Path, *, witness: Path, key: Ed25519PublicKey | No
         with bar("verify", copy.size()) as show:
             verified = replay.verify_beside(copy, seen, key, show)
         if verified.first_bad:
-            raise JournalDamaged(f"not sealed: entry {verified.first_bad.seq}: {verified.first_bad.reason}")
+            raise JournalDamaged(f"not sealed: {verified.first_bad}")
         with bar("replay", verified.entries) as show:
             replayed = replay.replay(copy, progress=show)
         if replayed.mismatches:

@@ -162,7 +162,7 @@ class Upkeep:
 
     def refuse(self, fault: Fault) -> None:
         """From now on nothing is written, after a restart neither: a broken journal is evidence."""
-        detail = f"entry {fault.seq}: {fault.reason}" if fault.seq else fault.reason
+        detail = str(fault)
         self._journal.condition.begin(CHAIN_BROKEN if fault.seq else JOURNAL_DAMAGED, detail)
         try:
             self._mark.touch(mode=0o600)

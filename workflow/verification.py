@@ -22,6 +22,8 @@ from workflow.unit import VENUE
 
 RECENT = 10_000
 """Of so many entries the start asks whether their declarations are known; verification asks it of all."""
+UNREADABLE_CHARACTERS = 300
+"""So much is said of an entry that cannot be read."""
 NAMED = 5
 """So many orders are named."""
 KEPT_CHAINS = 10_000
@@ -42,6 +44,9 @@ class Fault:
 
     seq: int
     reason: str
+
+    def __str__(self) -> str:
+        return f"entry {self.seq}: {self.reason}" if self.seq else self.reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,8 +130,18 @@ class Verifier:
         except _Bad as bad:
             self.found.first_bad = bad.fault
         except JournalDamaged as error:
-            self.found.first_bad = Fault(seq=0, reason=str(error))
+            self.found.first_bad = self._unreadable(entries) or Fault(seq=0, reason=str(error))
         return False
+
+    def _unreadable(self, entries: int) -> Fault | None:
+        """The entry of this slice that cannot be read; None where it is something else that cannot."""
+        start = self._frontier.size
+        for seq in range(start + 1, min(start + entries, self._target) + 1):
+            try:
+                self._reads.rows(_SLICE, (seq - 1, seq, 1))
+            except JournalDamaged as error:
+                return Fault(seq=seq, reason=f"the entry cannot be read: {error}"[:UNREADABLE_CHARACTERS])
+        return None
 
     def note_integrity(self, answer: str | None) -> None:
         """What SQLite's own check said; None where it did not finish."""
@@ -134,7 +149,10 @@ class Verifier:
             self.found.first_bad = Fault(seq=0, reason=f"SQLite's integrity check: {answer}")
 
     def _begin(self) -> None:
-        [(self._origin,)] = self._reads.rows("SELECT 'tillproof/' || value FROM meta WHERE name = 'journal_id'")
+        ids = self._reads.rows("SELECT 'tillproof/' || value FROM meta WHERE name = 'journal_id'")
+        if not ids:
+            raise _Bad(0, "the journal's id is not there: no checkpoint can be told to be of this journal")
+        [(self._origin,)] = ids
         self._machines = {"", *(f"{name}@{hash_}" for name, hash_ in self._reads.rows("SELECT name, hash FROM machines"))}
         sql = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0), (SELECT min(size) FROM checkpoint) FROM journal"
         [(first, target, signed)] = self._reads.rows(sql)
@@ -271,6 +289,9 @@ class Verifier:
         sql = "SELECT (SELECT coalesce(max(seq), 0) FROM journal), (SELECT max(size) FROM checkpoint), (SELECT count(*) FROM tree_node)"
         [(size, signed, nodes)] = self._reads.rows(sql)
         witnessed = self.found.witness.size if self.found.witness else 0
+        if self._line and witnessed <= size:  # Lines that only grow would all have been met by now.
+            told = f"the witness has a line about {self._line.size} entries in front of its last, which is about {witnessed}: it only grows"
+            self._damaged_witness = WitnessDamaged(told)
         self.found.witness_ok = witnessed <= size and not self._damaged_witness
         for where, claimed in (("checkpoint", signed or 0), ("witness", witnessed)):
             if claimed > size:

@@ -22,9 +22,11 @@ from workflow.journal.reads import StoredEntry
 from workflow.journal.witness import Witnessed, read_head
 from workflow.past import venue_at
 from workflow.proof import Prover, Waiting
+from workflow.verification import Fault, Verification
 
 TAIL_SECONDS = 0.5
 """How often `journal tail -f` looks for more."""
+NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
 LOST_TAIL = next_command(HeadRegressed(), "")
 
 
@@ -47,6 +49,10 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
         with progress("verify", reads.size()) as show:
             result = replay.verify_beside(reads, seen, key, show)
+        following = "tillproof journal replay" if result.witness_ok else LOST_TAIL
+        if result.ok and result.entries and not (seen or copy):
+            result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
+            following = "put the witness back, or set TILLPROOF_WITNESS to it, then tillproof journal verify"
     data = {
         "ok": result.ok,
         "entries": result.entries,
@@ -60,20 +66,27 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
 
     def lines() -> Iterator[str]:
         if result.first_bad:
-            yield paint(f"NOT WHOLE: entry {result.first_bad.seq}: {result.first_bad.reason}", "red")
+            yield paint(f"NOT WHOLE: {result.first_bad}", "red")
             return
         yield paint("The journal is whole.", "green")
         yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained"
         if result.checkpoint:
             yield f"  newest checkpoint: {result.checkpoint.size} {result.checkpoint.root}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
-        yield f"  witness at {result.witness.size}" if result.witness else "  no line of a witness: a lost tail could not be noticed"
+        yield f"  {_witnessed(result)}"
         if newest and newest.size > result.entries:
             yield paint(f"  an older state: the witness has seen {newest.size - result.entries:,} entries since", "yellow")
 
     emit(as_json, data, lines)
     if not result.ok:
-        end_found("tillproof journal replay" if result.witness_ok else LOST_TAIL)
+        end_found(following)
+
+
+def _witnessed(result: Verification) -> str:
+    if not result.witness:
+        return "no line of a witness: a lost tail could not be noticed"
+    behind = result.entries - result.witness.size
+    return f"witness at {result.witness.size}" + (f", {behind:,} entries behind: their loss could not be noticed" if behind > 0 else "")
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")

@@ -1284,7 +1284,7 @@ def copy(day, tmp_path):
 
 
 def tamper(store: SqliteStore, *changes: str) -> None:
-    """Change the file as somebody would who knows SQL and the format, and has no key."""
+    """Change the file as somebody would who knows SQL and the format, and has no key; the triggers are gone then."""
     with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
         for (trigger,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {trigger}")
@@ -1474,7 +1474,7 @@ def test_a_node_of_the_tree_that_is_not_what_its_entries_make_is_found(copy, cha
 
 def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
     head, digest = copy.verified().checkpoint, replay(copy.reads()).digest
-    tamper(copy, "DELETE FROM personal")
+    copy.rows("DELETE FROM personal")
     found = copy.verified()
     assert found.ok, found.first_bad
     replayed = replay(copy.reads())
@@ -1482,8 +1482,49 @@ def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DROP TRIGGER journal_is_append_only_update", "the trigger journal_is_append_only_update is missing"),
+        ("CREATE TRIGGER more AFTER INSERT ON journal BEGIN DELETE FROM attention; END", "the trigger more is none of a journal's"),
+        ("CREATE VIEW takings AS SELECT 0 AS total", "the view takings is none of a journal's"),
+        ("ALTER TABLE journal RENAME TO entries; CREATE VIEW journal AS SELECT * FROM entries", "the table journal is missing"),
+        ("ALTER TABLE payments ADD COLUMN more TEXT", "the table payments is not the one that was made"),
+        ("DROP INDEX payments_by_order", "the index payments_by_order is missing"),
+        ("PRAGMA user_version = 0", "the file's header says schema 0"),
+        ("UPDATE machines SET declaration = replace(declaration, 'capture', 'Capture') WHERE name = 'order'", "has another hash"),
+    ],
+    ids=lambda value: "-".join(re.findall(r"\w+", value)[:5]),
+)
+def test_a_file_that_is_not_made_as_a_journal_is_called_so(copy, change, said):  # S7
+    with closing(sqlite3.connect(copy.path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA legacy_alter_table = ON")
+        connection.executescript(change)
+    found = copy.verified().first_bad
+    assert found.seq == 0
+    assert said in found.reason
+
+
+def test_an_entry_that_cannot_be_read_is_named(copy):  # S6
+    tamper(copy, "UPDATE journal SET actor = CAST(x'ff' AS TEXT) WHERE seq = 5")
+    found = copy.verified().first_bad
+    assert found.seq == 5
+    assert "cannot be read" in found.reason
+
+
+def test_a_journal_without_its_id_is_not_whole(copy):
+    tamper(copy, "DELETE FROM meta WHERE name = 'journal_id'")
+    assert "the journal's id is not there" in copy.verified().first_bad.reason
+
+
+@pytest.mark.parametrize(
     ("change", "table"),
     [
+        ("UPDATE personal SET data = replace(data, 'Ada', 'Eve')", "personal o5"),
+        ("UPDATE personal SET salt = 'other'", "personal o5"),
+        ("UPDATE personal SET data = '{'", "personal o5"),
+        ("UPDATE personal SET order_id = 'o1'", "personal o1"),
+        ("INSERT INTO guests VALUES ('pty_1', 'salt', '{}')", "guests pty_1"),
+        ("UPDATE outbox SET lane = 'o9' WHERE order_id = 'o1'", "outbox o1"),
         ("UPDATE orders SET total = total + 1 WHERE id = 'o1'", "orders o1"),
         ("UPDATE orders SET paid = paid + 1 WHERE id = 'o2'", "orders o2"),
         ("UPDATE orders SET state = 'failed' WHERE id = 'o1'", "orders o1"),

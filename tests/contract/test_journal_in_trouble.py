@@ -14,7 +14,7 @@ from workflow.errors import DiskFailed, JournalDamaged, JournalInUse, JournalRea
 from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED, JOURNAL_READ_ONLY
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
-from workflow.journal.schema import SCHEMA_VERSION
+from workflow.journal.schema import SCHEMA_VERSION, TABLES
 from workflow.journal.sqlite import WAL_PAGES
 from workflow.journal.unwritable import UnwritableJournal
 from workflow.replay import verify
@@ -253,6 +253,8 @@ def next_version(monkeypatch):
         monkeypatch.setattr("workflow.journal.sqlite.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         monkeypatch.setattr("workflow.journal.connection.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         monkeypatch.setattr("workflow.journal.sqlite.MIGRATIONS", {SCHEMA_VERSION + 1: statements})
+        monkeypatch.setattr("workflow.journal.shape.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        monkeypatch.setattr("workflow.journal.shape.TABLES", f"{TABLES}\n{statements};")
 
     yield upgrade
     monkeypatch.undo()

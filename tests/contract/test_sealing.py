@@ -182,13 +182,16 @@ def test_a_file_system_without_links_gets_its_copy_as_well(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        ("UPDATE journal SET body = json_set(body, '$.flow', 'pay_only') WHERE seq = 1", "entry 1"),
-        ("UPDATE orders SET total = 1 WHERE id = 'o1'", "orders o1"),
+        (
+            ["DROP TRIGGER journal_is_append_only_update", "UPDATE journal SET body = json_set(body, '$.flow', 'pay_only') WHERE seq = 1"],
+            "entry 1",
+        ),
+        (["UPDATE orders SET total = 1 WHERE id = 'o1'"], "orders o1"),
     ],
     ids=["entry", "projection"],
 )
 def test_a_journal_that_is_not_whole_is_not_sealed_and_nothing_of_the_copy_stays(venue, damage, named):
-    sqlite(venue.folder / "tillproof.db", "DROP TRIGGER journal_is_append_only_update", damage)
+    sqlite(venue.folder / "tillproof.db", *damage)
 
     with pytest.raises(JournalDamaged, match=f"not sealed: .*{named}"):
         seal(venue)

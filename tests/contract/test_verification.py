@@ -107,6 +107,18 @@ def test_a_line_of_the_witness_that_no_server_wrote_is_named_by_its_number(venue
     assert words in result.first_bad.reason
 
 
+@pytest.mark.parametrize("older", [False, True], ids=["beside-its-journal", "beside-an-older-copy"])
+def test_a_line_of_the_witness_about_more_entries_than_its_later_ones_is_found(venue, older):
+    first, second, third = lines(venue)
+    venue.witness.write_bytes(b"".join([first, b"9" + second, third]))
+    seen = Witnessed(venue.witness, at_most=venue.reads.size() if older else None)
+
+    result = verify_beside(venue.reads, seen, venue.key.public_key())
+
+    assert (result.first_bad.seq, result.witness_ok) == (0, False)
+    assert "it only grows" in result.first_bad.reason
+
+
 def test_a_bad_entry_is_named_before_a_bad_line_of_the_witness(venue):
     venue.witness.write_bytes(b"dear diary\n" + venue.witness.read_bytes())
     edit(venue, ("UPDATE journal SET actor = 'somebody' WHERE seq = 3",))

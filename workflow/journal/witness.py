@@ -100,10 +100,9 @@ class Witnessed:
             if head.size <= size:
                 told = f"tells of {head.size} entries, and a line before it of {size}: it only grows"
                 raise WitnessDamaged(f"line {number} of the witness {self._path} {told}")
-            if self._at_most is not None and head.size > self._at_most:
-                return
             size = head.size
-            yield head
+            if self._at_most is None or size <= self._at_most:
+                yield head
 
     def _lines(self) -> Iterator[bytes]:
         """Whole lines without their end. The file is open only while some of them are read."""
