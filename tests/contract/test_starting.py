@@ -160,7 +160,10 @@ def test_an_order_to_stop_does_not_wait_for_a_migration(stopped):  # K10 K16
 
     assert stopped.stop() == 0
 
-    assert sqlite(stopped.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(SCHEMA_VERSION,)], []]
+    assert sqlite(stopped.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [
+        [(SCHEMA_VERSION,)],
+        [],
+    ]
 
 
 def test_a_migration_that_is_wrong_ends_with_3_and_leaves_the_journal_to_the_older_version(stopped):  # K10

@@ -494,7 +494,10 @@ def test_a_migration_that_was_killed_leaves_the_old_schema_and_runs_again_before
     service.kill()
 
     eventually(lambda: subprocess.run(["flock", "-n", f"{service.journal}.lock", "true"], check=False).returncode == 0)
-    assert sqlite(service.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [[(SCHEMA_VERSION,)], []]
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT name FROM sqlite_master WHERE name = 'novelty'") == [
+        [(SCHEMA_VERSION,)],
+        [],
+    ]
     service.assert_whole()
     service.launch(program)
     eventually(lambda: asked(service) == (200, {"reasons": []}), 4 * PATIENCE)
