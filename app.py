@@ -45,7 +45,7 @@ from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
-from workflow.commands import EffectTaken, IntentRead, RequeueTask, Result
+from workflow.commands import EffectTaken, IntentRead, MigrateOrder, RequeueTask, Result
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -54,6 +54,7 @@ from workflow.errors import (
     JournalUnavailable,
     WorkflowError,
 )
+from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import JOURNAL_DAMAGED, Trouble
 from workflow.journal.connection import refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key
@@ -66,7 +67,6 @@ from workflow.ports import IntentId, OrderId
 from workflow.proof import Prover
 from workflow.retries import Pace
 from workflow.upkeep import Upkeep
-from workflow.verification import refuse_unexplained
 
 PROBE_MS = 60_000
 READ_SECONDS = 10.0
@@ -85,7 +85,7 @@ def __getattr__(name: str) -> object:
 
 def main() -> None:
     """Run a command."""
-    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss, clock=SystemClock()))
+    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss, migrate=migrate, clock=SystemClock()))
 
 
 def serve(settings: Settings, *, as_json: bool = False) -> int:
@@ -124,6 +124,18 @@ def accept_loss(settings: Settings, actor: str, reason: str) -> str:
         engine_of=lambda journal: Engine(journal, declared_machines(), clock, _engine_settings(settings)),
         clock=clock,
     )
+
+
+def migrate(settings: Settings, commands: Sequence[MigrateOrder], progress: Callable[[int], None]) -> None:
+    """Have orders migrated, each in a transaction of its own, with nobody else at the journal. Raises JournalInUse."""
+    journal = _open_journal(settings)
+    try:
+        engine = Engine(journal, declared_machines(), SystemClock(), _engine_settings(settings))
+        for done, command in enumerate(commands, start=1):
+            engine.handle(replace(command, reason=without_card_numbers(command.reason)))
+            progress(done)
+    finally:
+        journal.close()
 
 
 def _log(settings: Settings) -> None:
@@ -232,7 +244,7 @@ class _Work:
 
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
     """Verify before anything is served, as far as the time goes; whether anything may be sent. Raises JournalDamaged."""
-    refuse_unexplained(SqliteReads(settings.journal))
+    refuse_unexplained(SqliteReads(settings.journal), declared_machines())
     fault = upkeep.verify_first()
     if fault and not fault.seq:
         raise JournalDamaged(f"{settings.journal}: {fault.reason}")

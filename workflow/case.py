@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from workflow.declaration import MIGRATE
 from workflow.effects import Effect, OrderUpdated, TellTill, effect_named
 from workflow.entry import Entry, Facts
 from workflow.errors import DeclarationError, Refused
@@ -96,6 +97,13 @@ class Case:
             if not any(self._try(machine, trigger) for trigger in machine.offered(self.the_order.state)):
                 return
         raise DeclarationError(f"order {self.the_order.id} does not come to rest: {self.the_order.state} after {MAX_STEPS} steps")
+
+    def migrate(self, name: str, intent_id: str, facts: Facts) -> None:
+        """Move what rests in a state of an earlier declaration to the one that takes its place; what ended there stays."""
+        machine, state = self.machines[name], self._state(name, intent_id)
+        if state in machine.migrated and state not in machine.explained:
+            moved = {"machine": machine.ident, "from_state": state, "to_state": machine.migrated[state]}
+            self._append(self._entry("transition", trigger=MIGRATE, payment_intent_id=intent_id, body=facts, **moved))
 
     def attend(self, code: str, detail: str, intent_id: str = "") -> None:
         """Raise attention once. Raises KeyError for a code that is not declared."""

@@ -5,6 +5,7 @@ Dojo's requests and events, the till's requests and the outbox's results all arr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -179,6 +180,19 @@ class ResolveOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateOrder:
+    """An operator has what rests in states of earlier declarations moved to those that take their place.
+
+    `was` has, by machine, the declaration (`name@hash`) that each was last moved by.
+    """
+
+    order_id: OrderId
+    reason: str
+    actor: str
+    was: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveVenue:
     """An operator settles attention that concerns no order: all that the action is for, or that of one intent."""
 
@@ -319,4 +333,4 @@ OrderRequest: TypeAlias = (
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking
 VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | NoteTrouble | Sweep
-Command: TypeAlias = Request | OrderRequest | BookingRequest | VenueRequest | Result
+Command: TypeAlias = Request | OrderRequest | MigrateOrder | BookingRequest | VenueRequest | Result

@@ -111,6 +111,21 @@ def state_name(word: str) -> str:
     return "" if word == NOT_THERE else word
 
 
+def rows_by_case(declaration: Declaration) -> dict[tuple[str, str], Row]:
+    """The row for each trigger and state that it leaves; a row may name several."""
+    return {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
+
+
+def policies_by_case(declaration: Declaration) -> dict[tuple[str, str], Policy]:
+    """The policy for each message and state; a policy may name several of both."""
+    return {
+        (message, state_name(state)): policy
+        for policy in declaration.policies
+        for message in words(policy.message)
+        for state in words(policy.in_state)
+    }
+
+
 def migrated(declaration: Declaration) -> dict[str, str]:
     """The declared state for each state that is declared no more."""
     return {source: row.target for row in declaration.migrations for source in words(row.source)}
@@ -139,8 +154,8 @@ def declaration_from(text: str) -> Declaration:
     """The declaration that was stored as this text. Raises ValueError where it is none of this version's shape."""
     try:
         content = json.loads(text)
-        rows = {name: tuple(kind(*row) for row in content.pop(name, ())) for name, kind in _ROWS.items()}
-        return Declaration(**content, **rows)
+        content |= {name: tuple(kind(*row) for row in content.get(name, ())) for name, kind in _ROWS.items()}
+        return Declaration(**content)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not a declaration that this version can read: {error}") from error
 

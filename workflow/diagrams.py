@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workflow.declaration import Declaration, Row, declaration_hash, state_name, words
+from workflow.declaration import MIGRATE, Declaration, Row, declaration_hash, migrated, state_name, words
 from workflow.entry import Entry
 from workflow.lifecycle import DECLARATIONS, EFFECTS, RULES
 from workflow.svg import Picture, draw
@@ -50,7 +50,7 @@ def render(declaration: Declaration, form: str, taken: Taken | None = None) -> s
 def mermaid(declaration: Declaration, taken: Taken | None = None) -> str:
     """The machine as a Mermaid state diagram: every edge of the declaration once, with its triggers."""
     lines = [f"%% drawn from {declaration.name}@{declaration_hash(declaration)}", "stateDiagram-v2"]
-    lines += [f"    {state} : {state}" for state in declaration.states]
+    lines += [f"    {state} : {state}" for state in _drawn(declaration)]
     for (source, target), triggers in edges(declaration).items():
         lines.append(f"    {source or START} --> {target} : {_label(triggers, source, target, taken)}")
     lines += [f"    {state} --> {END}" for state in words(declaration.final)]
@@ -68,7 +68,7 @@ def dot(declaration: Declaration, taken: Taken | None = None) -> str:
         '    rankdir=LR; node [shape=box, style="rounded", fontname="sans-serif"]; edge [fontname="sans-serif", fontsize=10];',
         '    "" [shape=point];',
     ]
-    for state in declaration.states:
+    for state in _drawn(declaration):
         marks = ["peripheries=2"] * (state in final)
         if taken and taken.state == state:
             marks += ['style="rounded,filled,bold"', 'fillcolor="#1d4ed8"', 'fontcolor="white"', f'label="{state} (now)"']
@@ -85,7 +85,7 @@ def svg(declaration: Declaration, taken: Taken | None = None) -> str:
     return draw(
         Picture(
             title=f"{declaration.name}@{declaration_hash(declaration)}",
-            nodes=["", *declaration.states],
+            nodes=["", *_drawn(declaration)],
             final=frozenset(words(declaration.final)),
             edges={edge: _label(triggers, *edge, taken) for edge, triggers in edges(declaration).items()},
             taken=frozenset(steps),
@@ -94,12 +94,19 @@ def svg(declaration: Declaration, taken: Taken | None = None) -> str:
     )
 
 
+def _drawn(declaration: Declaration) -> list[str]:
+    """The declared states, and those of earlier declarations that migrations lead on from."""
+    return [*declaration.states, *migrated(declaration)]
+
+
 def edges(declaration: Declaration) -> dict[tuple[str, str], list[str]]:
-    """(from, to) → the triggers of that step, in the order of the declaration."""
+    """(from, to) → the triggers of that step, in the order of the declaration; migrations from states of earlier ones last."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in declaration.transitions:
         for source in words(row.source):
             found.setdefault((state_name(source), row.target), []).append(row.when)
+    for step in migrated(declaration).items():
+        found[step] = [MIGRATE]
     return found
 
 

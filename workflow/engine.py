@@ -28,6 +28,7 @@ from workflow.commands import (
     ExtendLock,
     IntentRead,
     LockOrder,
+    MigrateOrder,
     OpenOrder,
     OrderRequest,
     PauseDestination,
@@ -125,6 +126,9 @@ class Engine:
             return self._result(command, unit)
         if isinstance(command, OrderRequest):
             return self._order_request(command, unit)
+        if isinstance(command, MigrateOrder):
+            order = unit.order(command.order_id)
+            return unit.store(requests.migrate_order(self._machines, order, command, at=unit.at), order)
         if isinstance(command, BookingRequest):
             return bookings.handle(command, unit, self._settings.new_salt, self._offer)
         if isinstance(command, VenueRequest):

@@ -13,7 +13,7 @@ WorkflowError              root; carries whatever ids are known
     AnswerRedirects        something answered that somebody else is to be called
     ServerSilent           our own server did not answer an operator's command
   JournalDamaged           replay and journal disagree; stop and call a person
-    JournalForeign (NotAFile) · JournalTooNew · HeadRegressed
+    JournalForeign (NotAFile) · JournalTooNew · HeadRegressed · OrdersUnexplained (OrdersToMigrate)
   JournalInUse             another server owns the journal
   DeclarationError         the declared machines contradict themselves; the program does not start
 """
@@ -185,6 +185,14 @@ class JournalTooNew(JournalDamaged):
 
 class HeadRegressed(JournalDamaged):
     """The journal lacks entries that its witness has seen: an old copy, or a damaged WAL. Find the newer file."""
+
+
+class OrdersUnexplained(JournalDamaged):
+    """Orders rest in states, or went by declarations, that are not known here; run the version that knows them, or declare migrations."""
+
+
+class OrdersToMigrate(OrdersUnexplained):
+    """Orders rest in states of an earlier declaration, and declared migrations lead on from all of them; `tillproof machine migrate`."""
 
 
 class JournalInUse(WorkflowError):

@@ -22,6 +22,8 @@ from workflow.declaration import (
     Row,
     declaration_hash,
     migrated,
+    policies_by_case,
+    rows_by_case,
     state_name,
     with_migrated,
     words,
@@ -46,10 +48,10 @@ class Machine:
         """The declared state for each that earlier declarations had."""
         self.explained = frozenset(declaration.states) | with_migrated(declaration, declaration.final)
         """The states that something may be in: the declared ones, and those in which things ended under earlier declarations."""
-        self._rows = {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
+        self._rows = rows_by_case(declaration)
         self._guards = {key: guards[row.only_if] for key, row in self._rows.items()}
         self._messages = {message.name: message for message in declaration.messages}
-        self._policies = _policies(declaration)
+        self._policies = policies_by_case(declaration)
         self._library = Library(
             model=None,
             states=["", *declaration.states],
@@ -87,13 +89,17 @@ class Machine:
         guard = self._guards.get((trigger, subject.state))
         return guard is not None and guard(subject)
 
+    def row(self, trigger: str, state: str) -> Row | None:
+        """The row with this trigger that leaves the state."""
+        return self._rows.get((trigger, state))
+
     def effects(self, trigger: str, state: str) -> tuple[str, ...]:
         """What the row sends."""
         return words(self._rows[trigger, state].then_send)
 
     def offered(self, state: str) -> tuple[str, ...]:
         """The triggers that follow by themselves from this state, in the order of the declaration."""
-        return self._offered[state]
+        return self._offered.get(state, ())  # None where it ended under an earlier declaration.
 
     def fires(self, message: str) -> tuple[str, ...]:
         """The triggers of an outside message, in order."""
@@ -111,15 +117,6 @@ class Machine:
         """The answer to a message that no row took: a key of `declaration.OUTCOMES`."""
         policy = self._policies.get((message, self.migrated.get(state, state)))
         return policy.outcome if policy else "note"
-
-
-def _policies(declaration: Declaration) -> dict[tuple[str, str], Policy]:
-    return {
-        (message, state_name(state)): policy
-        for policy in declaration.policies
-        for message in words(policy.message)
-        for state in words(policy.in_state)
-    }
 
 
 def _configs(declaration: Declaration, guards: Guards) -> list[dict[str, Any]]:
@@ -227,7 +224,7 @@ def _check_reach(declaration: Declaration) -> None:
 def _check_answers(declaration: Declaration) -> None:
     """Every message has an answer in every state: a row without a guard, or a policy (a guard may always say no)."""
     rows = {(row.when, source): row for row in declaration.transitions for source in words(row.source)}
-    policies = _policies(declaration)
+    policies = policies_by_case(declaration)
     for message in declaration.messages:
         for state in (NOT_THERE, *declaration.states):
             first = [rows[trigger, state] for trigger in words(message.fires) if (trigger, state) in rows]

@@ -16,17 +16,18 @@ from workflow.commands import (
     CancelOrder,
     ExtendLock,
     LockOrder,
+    MigrateOrder,
     RefuseOrder,
     ReleaseLock,
     ReportProgress,
     ResolveOrder,
 )
-from workflow.declaration import words
+from workflow.declaration import MIGRATE, words
 from workflow.effects import ReadIntent
 from workflow.entry import Facts
 from workflow.errors import LockUnknown, OrderLocked, Refused, TransitionRefused
 from workflow.guards import Subject, nothing_taken
-from workflow.lifecycle import RESOLUTIONS
+from workflow.lifecycle import PAYMENT, RESOLUTIONS
 from workflow.machine import Machine
 from workflow.order import COUNTED, HELD, Attention, Order
 from workflow.ports import IntentId
@@ -254,6 +255,21 @@ def _resolve(case: Case, command: ResolveOrder, code: str, intent_id: IntentId) 
         case _:
             case.record("operator", facts, trigger=command.action, intent_id=intent_id)
     case.relieve(code, intent_id, f"{command.action}: {command.reason}")
+
+
+def migrate_order(machines: Machines, order: Order, command: MigrateOrder, *, at: str) -> Decision:
+    """Whatever of the order rests in a state of an earlier declaration is moved on as its migration says; then the order follows.
+
+    Twice is once: nothing is left to move.
+    """
+    case = Case(machines, order, at=at, actor=command.actor, cause=MIGRATE)
+    places = [(name, "") for name in machines if name != PAYMENT.name] + [(PAYMENT.name, intent_id) for intent_id in order.payments]
+    for name, intent_id in places:
+        case.migrate(name, intent_id, {"reason": command.reason, "was": command.was.get(name, "")})
+    if case.the_order == order:
+        return Decision(order=order)
+    case.follow()
+    return case.close()
 
 
 def _refused(case: Case, message: str, kind: type[Refused] = Refused) -> Decision:

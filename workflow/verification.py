@@ -17,15 +17,10 @@ from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
 from workflow.ledger import HASHED_SORTED, ZERO_HASH, BadCheckpoint, Frontier, entry_hash_sorted, is_canonical, verify_checkpoint
-from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.unit import VENUE
 
-RECENT = 10_000
-"""Of so many entries the start asks whether their declarations are known; verification asks it of all."""
 UNREADABLE_CHARACTERS = 300
 """So much is said of an entry that cannot be read."""
-NAMED = 5
-"""So many orders are named."""
 KEPT_CHAINS = 10_000
 """Of so many orders the last hash is kept, of those that were met last; that of another is asked for when the order goes on."""
 _SLICE = f"SELECT {', '.join(HASHED_SORTED)}, seq, hash FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
@@ -66,26 +61,6 @@ class Verification:
     def ok(self) -> bool:
         """Nothing is wrong."""
         return self.first_bad is None
-
-
-def refuse_unexplained(reads: SqliteReads) -> None:
-    """Raise JournalDamaged, with the orders' names, where something stands in a state or went by a machine that is not known here (P5)."""
-    known = {"orders.state": ORDER, "orders.status": FULFILMENT, "payments.state": PAYMENT}
-    for where, declaration in known.items():
-        table, column = where.split(".")
-        states = ("", *declaration.states)
-        name = "id" if table == "orders" else "order_id"
-        sql = f"SELECT DISTINCT {name}, {column} FROM {table} WHERE {column} NOT IN ({', '.join('?' * len(states))}) LIMIT {NAMED}"
-        if found := reads.rows(sql, states):
-            named = ", ".join(f"{order_id} ({state})" for order_id, state in found)
-            raise JournalDamaged(f"this version does not declare the state of {where} of: {named}")
-    sql = f"""
-    SELECT DISTINCT order_id, machine FROM (SELECT order_id, machine FROM journal ORDER BY seq DESC LIMIT {RECENT})
-    WHERE machine <> '' AND machine NOT IN (SELECT name || '@' || hash FROM machines) LIMIT {NAMED}
-    """
-    if found := reads.rows(sql):
-        named = ", ".join(f"{order_id} ({machine})" for order_id, machine in found)
-        raise JournalDamaged(f"the journal does not keep the declaration that was in force for: {named}")
 
 
 class _Bad(Exception):

@@ -16,8 +16,9 @@ from adapters.cli import doctor as checks
 from adapters.cli.caps import caps
 from adapters.cli.context import Program, bill_template, json_option, settings
 from adapters.cli.demo import Demo
+from adapters.cli.diagram import diagram
 from adapters.cli.journal import journal
-from adapters.cli.machines import diagram, machine
+from adapters.cli.machines import machine
 from adapters.cli.openapi import openapi
 from adapters.cli.orders import orders
 from adapters.cli.outbox import outbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.outbound import Call
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.clock import Clock
-from workflow.commands import RequeueTask
+from workflow.commands import MigrateOrder, RequeueTask
 from workflow.errors import (
     DojoRefusesUs,
     HeadRegressed,
@@ -28,6 +28,8 @@ from workflow.errors import (
     JournalTooNew,
     JournalUnavailable,
     NotAFile,
+    OrdersToMigrate,
+    OrdersUnexplained,
     OutcomeUnknown,
     Refused,
     ServerSilent,
@@ -60,12 +62,13 @@ class Dojo(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What the composition root gives: serving (the exit code), Dojo's API, an operator's command, going on after a loss, the time."""
+    """What the composition root gives: serving (the exit code), Dojo's API, a command of an operator, accepting a loss, migrating, time."""
 
     serve: Serve
     dojo: Dojo
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]
+    migrate: Callable[[Settings, Sequence[MigrateOrder], Callable[[int], None]], None]
     clock: Clock
 
 
@@ -115,6 +118,8 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (NotAFile, Exit.SETTINGS, "", "set TILLPROOF_JOURNAL to the journal's file, then {again}"),
     (JournalForeign, Exit.DAMAGED, "", "set TILLPROOF_JOURNAL to the journal's file, then {again}"),
     (JournalTooNew, Exit.DAMAGED, "", "install the version that wrote it, then {again}"),
+    (OrdersToMigrate, Exit.DAMAGED, "", "tillproof machine migrate --dry-run, then tillproof machine migrate --reason TEXT"),
+    (OrdersUnexplained, Exit.DAMAGED, "", "tillproof machine check; then run the version that wrote it, or declare migrations"),
     (HeadRegressed, Exit.DAMAGED, "", "put its newest copy in its place, or tillproof journal accept-lost-tail --reason TEXT"),
     (JournalDamaged, Exit.DAMAGED, "", "tillproof journal verify"),
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),

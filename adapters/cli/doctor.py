@@ -37,6 +37,7 @@ from adapters.settings import (
     is_loopback,
     read_settings,
 )
+from workflow.case import declared_machines
 from workflow.clock import Clock, to_text
 from workflow.errors import (
     DojoRefusesUs,
@@ -44,10 +45,13 @@ from workflow.errors import (
     JournalForeign,
     JournalTooNew,
     JournalUnavailable,
+    OrdersToMigrate,
+    OrdersUnexplained,
     OutcomeUnknown,
     Refused,
     TryAgain,
 )
+from workflow.explaining import refuse_unexplained
 from workflow.journal.connection import reading, refuse_foreign
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import UnusableKey, load_key
@@ -243,6 +247,13 @@ def _journal(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(path):
             size = SqliteReads(path).size()
+        refuse_unexplained(SqliteReads(path), declared_machines())
+    except OrdersToMigrate as error:
+        yield Finding("FAIL", "journal", str(error), "tillproof machine migrate --reason TEXT, with the server stopped")
+        return
+    except OrdersUnexplained as error:
+        yield Finding("FAIL", "journal", str(error), "install the version that wrote it; tillproof machine check says more")
+        return
     except JournalTooNew as error:
         yield Finding("FAIL", "journal", str(error), "install the version that wrote it")
         return

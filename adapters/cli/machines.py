@@ -1,107 +1,320 @@
-"""`tillproof machine` and `tillproof diagram`: the declared machines."""
+"""`tillproof machine`: the declared machines, those of a journal, and whether the one explains the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import getpass
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from adapters.cli import recording
-from adapters.cli.context import json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
-from workflow import diagrams
+from adapters.cli.context import Program, copy_option, json_option, open_journal
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress, table
 from workflow.case import declared_machines
-from workflow.declaration import Declaration, state_name, words
-from workflow.entry import Entry
-from workflow.errors import (
-    UnknownOrder,
-)
-from workflow.lifecycle import DECLARATIONS, ORDER
+from workflow.commands import MigrateOrder
+from workflow.declaration import MIGRATE, NOT_THERE, Declaration, declaration_hash, migrated, state_name, words
+from workflow.explaining import Change, Stranded, Version, changes, check, moved_by, stranded, versions
+from workflow.journal.reads import SqliteReads
+from workflow.ports import OrderId
+from workflow.retelling import Retold, Verdict
+
+EXAMPLES = 3
+"""So many orders are named for each cause."""
+CHECK_AGAIN = "declare where they go (migrations in workflow/lifecycle.py), then tillproof machine check"
 
 
 @click.group(cls=Group, example="tillproof machine show")
 def machine() -> None:
-    """The declared machines."""
+    """The declared machines, and the journals that went by them or by earlier ones."""
+
+
+# -- show
 
 
 @machine.command("show", cls=Command, example="tillproof machine show")
+@click.option("--versions", "as_list", is_flag=True, help="List every declaration that was in force with the journal.")
+@click.option("--hash", "hash_", help="Show this declaration of the journal's instead: its hash, or the beginning of it.")
+@copy_option
 @json_option
-def machine_show(as_json: bool) -> None:
-    """Show states and transitions as declared."""
-    emit(as_json, {"machines": [_machine_view(name) for name in declared_machines()]}, _machine_lines)
+def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: bool) -> None:
+    """Show states and transitions as declared; with --versions or --hash, as they were when the journal's entries were written."""
+    if as_list:
+        with open_journal(copy) as (_, reads):
+            found = versions(reads)
+        emit(as_json, {"versions": [_version_view(version) for version in found]}, lambda: _version_lines(found))
+        return
+    declarations = [each.declaration for each in declared_machines().values()]
+    if hash_ is not None or copy is not None:
+        with open_journal(copy) as (_, reads):
+            declarations = [version.declaration for version in _of_hash(versions(reads), hash_ or "")]
+    emit(as_json, {"machines": [_machine_view(each) for each in declarations]}, lambda: _machine_lines(declarations))
 
 
-def _machine_view(name: str) -> dict[str, object]:
-    found = declared_machines()[name]
+def _of_hash(found: list[Version], hash_: str) -> list[Version]:
+    wanted = [version for version in found if version.hash.startswith(hash_.rpartition("@")[2])]
+    if not wanted:
+        raise Failure(Exit.FOUND, f"the journal keeps no declaration {hash_}", "tillproof machine show --versions")
+    return wanted
+
+
+def _is_present(version: Version) -> bool:
+    return version.hash == declared_machines()[version.name].hash
+
+
+def _version_view(version: Version) -> dict[str, object]:
+    facts = {name: value for name, value in version._asdict().items() if name != "declaration"}
+    return {**facts, "present": _is_present(version)}
+
+
+def _version_lines(found: list[Version]) -> Iterator[str]:
+    rows = [
+        (
+            version.name,
+            version.hash,
+            version.first_at,
+            f"{version.entries:,}",
+            f"{version.first_seq:,} to {version.last_seq:,}" if version.entries else "-",
+            "present" if _is_present(version) else "",
+        )
+        for version in found
+    ]
+    yield from table(("machine", "hash", "kept since", "entries", "positions", ""), rows, right={3})
+
+
+def _machine_view(declaration: Declaration) -> dict[str, object]:
+    final = words(declaration.final)
+    rows = [
+        {"trigger": row.when, "from": state_name(source), "to": row.target, "only_if": row.only_if, "sends": list(words(row.then_send))}
+        for row in declaration.transitions
+        for source in words(row.source)
+    ]
+    rows += [
+        {"trigger": MIGRATE, "from": old, "to": new, "only_if": "always", "sends": list[str]()}
+        for old, new in migrated(declaration).items()
+    ]
     return {
-        "name": found.name,
-        "hash": found.hash,
-        "states": [{"name": state, "final": state in found.final, "meaning": text} for state, text in found.declaration.states.items()],
-        "transitions": [
-            {"trigger": row.when, "from": state_name(source), "to": row.target, "only_if": row.only_if, "sends": list(words(row.then_send))}
-            for row in found.declaration.transitions
-            for source in words(row.source)
-        ],
+        "name": declaration.name,
+        "hash": declaration_hash(declaration),
+        "states": [{"name": state, "final": state in final, "meaning": text} for state, text in declaration.states.items()],
+        "transitions": rows,
     }
 
 
-def _machine_lines() -> Iterator[str]:
-    for found in declared_machines().values():
-        yield paint(f"{found.ident}", "cyan")
-        for state, meaning in found.declaration.states.items():
-            yield f"  {state:<11} {'final ' if state in found.final else '      '} {meaning}"
-        rows = [(row.when, row.source.replace("-", "(new)"), row.target, row.only_if) for row in found.declaration.transitions]
+def _machine_lines(declarations: Iterable[Declaration]) -> Iterator[str]:
+    for declaration in declarations:
+        final = words(declaration.final)
+        yield paint(f"{declaration.name}@{declaration_hash(declaration)}", "cyan")
+        for state, meaning in declaration.states.items():
+            yield f"  {state:<11} {'final ' if state in final else '      '} {meaning}"
+        rows = [(row.when, row.source.replace(NOT_THERE, "(new)"), row.target, row.only_if) for row in declaration.transitions]
+        rows += [(MIGRATE, row.source, row.target, row.reason) for row in declaration.migrations]
         yield from ("  " + line for line in table(("when", "from", "to", "only if"), rows))
         yield ""
 
 
-@click.command(cls=Command, example="tillproof diagram --machine order --format svg")
-@click.option("--machine", "name", type=click.Choice([declaration.name for declaration in DECLARATIONS]), help="Only this machine.")
-@click.option("--order", "order_id", help="Number the path that this order took, and mark its present state.")
-@click.option("--format", "form", type=click.Choice(diagrams.FORMATS), default="mermaid", show_default=True)
-@click.option("--check", is_flag=True, help="Exit 1 when diagrams/ does not show what is declared.")
-@click.option("--write", is_flag=True, help="Draw diagrams/ anew.")
-@click.option("--record", is_flag=True, help="Play both flows, record what goes over the wire, and draw diagrams/ anew.")
+# -- diff
+
+
+@machine.command("diff", cls=Command, example="tillproof machine diff --journal /backup/tillproof-2026-07-03.db")
+@click.argument("hash_", metavar="[HASH]", default="")
+@copy_option
 @json_option
-def diagram(*, name: str | None, order_id: str | None, form: str, check: bool, write: bool, record: bool, as_json: bool) -> None:
-    """Draw the declared machines, or the way of one order through them."""
-    folder = Path(__file__).resolve().parents[2] / "diagrams"
-    if record:
-        recording.record(folder)
-    if write or record:
-        diagrams.write(folder)
-        emit(as_json, {"drawn": list(diagrams.files(folder))}, lambda: iter(()))
-        click.echo(f"drawn: {', '.join(diagrams.files(folder))}", err=True)
-    elif check:
-        stale = diagrams.stale(folder)
-        emit(as_json, {"stale": stale}, lambda: iter(()))
-        if stale:
-            raise Failure(Exit.FOUND, f"stale in diagrams/: {', '.join(stale)}", "tillproof diagram --write")
-        click.echo("diagrams/ shows what is declared.", err=True)
-    else:
-        default = [declaration.name for declaration in DECLARATIONS] if not order_id else [ORDER.name]
-        wanted = [declaration for declaration in DECLARATIONS if declaration.name in ([name] if name else default)]
-        drawn = [picture for declaration in wanted for picture in _draw(declaration, form, order_id)]
-        emit(as_json, {"format": form, "diagrams": drawn}, lambda: (picture["text"].removesuffix("\n") for picture in drawn))
+def machine_diff(hash_: str, copy: Path | None, as_json: bool) -> None:
+    """Show, row by row, what is declared now otherwise than by the declaration HASH of the journal, or by the last one of each machine.
+
+    Exit 1 where anything is. What a guard means is code, and not among the rows: tillproof machine check tells the orders again by it.
+    """
+    with open_journal(copy) as (_, reads):
+        kept = _of_hash(versions(reads), hash_) if hash_ else list(_latest(versions(reads)))
+    found = [(each, changes(each.declaration, declared_machines()[each.name].declaration)) for each in kept]
+    views = [
+        {"name": each.name, "old": each.hash, "new": declared_machines()[each.name].hash, "changes": [one._asdict() for one in changed]}
+        for each, changed in found
+    ]
+    emit(as_json, {"machines": views}, lambda: _change_lines(found))
+    if any(changed for _, changed in found):
+        end_found("tillproof machine check")
 
 
-def _draw(declaration: Declaration, form: str, order_id: str | None) -> Iterator[dict[str, str]]:
-    """The machine alone, or with the way of an order through it: for payments one picture an intent, without any the machine alone."""
-    about = {"name": declaration.name, "hash": declared_machines()[declaration.name].hash}
-    if order_id is None:
-        yield about | {"text": diagrams.render(declaration, form)}
-        return
-    entries = _entries_of(order_id)
-    moved = dict.fromkeys(entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
-    for intent_id in moved or [""]:
-        taken = diagrams.path_taken(entries, declaration.name, intent_id)
-        yield about | {"orderId": order_id, "paymentIntentId": intent_id, "text": diagrams.render(declaration, form, taken)}
+def _latest(found: list[Version]) -> Iterator[Version]:
+    """Of each machine the declaration that the newest entry went by, or the one that was kept last where none did."""
+    for name in dict.fromkeys(version.name for version in found):
+        yield max((version for version in found if version.name == name), key=lambda version: (version.last_seq, version.first_at))
 
 
-def _entries_of(order_id: str) -> list[Entry]:
-    with open_journal() as (_, reads):
-        entries = [stored.entry() for stored in reads.entries(order_id=order_id)]
-        if not entries:
-            raise UnknownOrder(f"no order {order_id}")
-        return entries
+def _change_lines(found: list[tuple[Version, list[Change]]]) -> Iterator[str]:
+    for version, changed in found:
+        now = declared_machines()[version.name].hash
+        yield paint(f"{version.name}: {version.hash} and {now} (present) {'differ' if changed else 'say the same'}", "cyan")
+        for one in changed:
+            if one.old:
+                yield paint(f"  - {one.what} {one.name}: {one.old}", "red")
+            if one.new:
+                yield paint(f"  + {one.what} {one.name}: {one.new}", "green")
+
+
+# -- check
+
+
+@machine.command("check", cls=Command, example="tillproof machine check --journal /backup/tillproof-2026-07-03.db")
+@copy_option
+@json_option
+def machine_check(copy: Path | None, as_json: bool) -> None:
+    """Tell every order of a journal again under the machines as they are declared now: would each have gone the same way?
+
+    What its entries hold (Dojo's words, reads, what the till and operators did) is put before the present rows, guards and policies.
+    An order is the same; or it differs, with the first entry where it would have gone elsewhere; or it cannot be explained, since it
+    rests in a state that is not declared and has no migration, or its entries cannot be applied. Exit 0 where all are the same, 1
+    otherwise, 5 where the journal is damaged. Nothing is written, and a server may run.
+
+    What left no entry cannot be told again: requests that changed nothing, or were refused without a trace. What rows send is not
+    compared (tillproof machine diff shows it), nor are the parts of the program that are no rows, guards or policies.
+    """
+    machines = declared_machines()
+    with open_journal(copy) as (_, reads), progress("check", size := reads.size()) as show:
+        found = list(check(reads, machines, show))
+    counts = Counter(each.verdict for each in found)
+    waiting = sum(each.is_to_migrate for each in found)
+    causes = _causes(found)
+    data = {
+        "ok": counts["same"] == len(found),
+        "machines": [each.ident for each in machines.values()],
+        "sum": {"entries": size, "orders": len(found)} | {verdict: counts[verdict] for verdict in _SAID} | {"toMigrate": waiting},
+        "causes": [
+            {"verdict": verdict, "cause": cause, "orders": len(them), "examples": [each.order_id for each in them[:EXAMPLES]]}
+            for (verdict, cause), them in causes
+        ],
+        "orders": [_retold_view(each) for each in found],
+    }
+
+    def lines() -> Iterator[str]:
+        yield f"{len(found):,} orders, {size:,} entries, told again under {', '.join(each.ident for each in machines.values())}"
+        for verdict, (said, colour) in _SAID.items():
+            yield paint(f"  {counts[verdict]:>9,}  {said}", colour if counts[verdict] else "white")
+        if waiting:
+            yield paint(f"  {waiting:>9,}  rest in a state that is to be migrated", "yellow")
+        yield from _cause_lines(causes)
+
+    emit(as_json, data, lines)
+    if counts["unexplained"]:
+        end_found(CHECK_AGAIN)
+    if counts["differs"]:
+        end_found(f"tillproof orders show {causes[0][1][0].order_id}; tillproof machine diff; deploy it only if that is meant")
+    if waiting:
+        click.echo("Next: with the server stopped, and this version installed: tillproof machine migrate --dry-run", err=True)
+
+
+_SAID: dict[Verdict, tuple[str, str]] = {
+    "same": ("are the same", "green"),
+    "differs": ("differ", "yellow"),
+    "unexplained": ("cannot be explained", "red"),
+}
+
+
+def _causes(found: list[Retold]) -> list[tuple[tuple[Verdict, str], list[Retold]]]:
+    """What is not the same by its cause: what cannot be explained first, then what most orders have."""
+    by_cause: dict[tuple[Verdict, str], list[Retold]] = {}
+    for each in found:
+        if each.verdict != "same":
+            by_cause.setdefault((each.verdict, each.cause), []).append(each)
+    return sorted(by_cause.items(), key=lambda item: (item[0][0] != "unexplained", -len(item[1]), item[0][1]))
+
+
+def _cause_lines(causes: list[tuple[tuple[Verdict, str], list[Retold]]]) -> Iterator[str]:
+    for (verdict, cause), them in causes:
+        yield ""
+        told = "cannot be explained" if verdict == "unexplained" else "differ" if len(them) > 1 else "differs"
+        yield paint(f"{len(them):,} order{'s' * (len(them) != 1)} {told}: {cause}", _SAID[verdict][1])
+        for each in them[:EXAMPLES]:
+            yield f"  {each.order_id}, entry {each.seq:,} (its {_ordinal(each)}): {_way(each)}"
+        if len(them) > EXAMPLES:
+            yield f"  and {len(them) - EXAMPLES:,} more"
+
+
+def _ordinal(found: Retold) -> str:
+    return f"number {found.entry.order_seq}" if found.entry else "end"
+
+
+def _way(found: Retold) -> str:
+    """Where it went, and where it would go now."""
+    entry = found.entry
+    what = f"{entry.kind} {entry.trigger}".rstrip() if entry else ""
+    whose = f"{found.machine}{f' {found.payment_intent_id}' if found.payment_intent_id else ''}"
+    if not found.machine:
+        return what
+    return f"{what}; {whose} was {found.old_state} then, and {f'is {found.new_state} now' if found.new_state else 'is nowhere now'}"
+
+
+def _retold_view(found: Retold) -> dict[str, object]:
+    view: dict[str, object] = {"orderId": found.order_id, "verdict": found.verdict, "toMigrate": found.is_to_migrate}
+    if found.entry:
+        view |= {
+            "seq": found.seq,
+            "orderSeq": found.entry.order_seq,
+            "machine": found.machine,
+            "paymentIntentId": found.payment_intent_id,
+            "oldState": found.old_state,
+            "newState": found.new_state,
+            "cause": found.cause,
+        }
+    return view
+
+
+# -- migrate
+
+
+@machine.command("migrate", cls=Command, example='tillproof machine migrate --reason "captured is called taken since 2.0"')
+@click.option("--reason", help="Why; it is journaled with who you are.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved; a server may run.")
+@json_option
+@click.pass_obj
+def machine_migrate(program: Program, reason: str | None, dry_run: bool, as_json: bool) -> None:
+    """Move whatever rests in a state of an earlier declaration on, as the declared migrations say, with the server stopped.
+
+    Every move is journaled as an entry of its own, with the reason and the declaration that led there; twice is once. Broken off, it is
+    begun again by the same command. An order without a migration is left as it is: exit 1 names it.
+    """
+    if not (dry_run or reason):
+        raise click.UsageError("expected --reason TEXT, or --dry-run")
+    machines = declared_machines()
+    with open_journal() as (found, reads):
+        moves = stranded(reads, machines)
+        stuck = [each for each in moves if not each.target]
+        moves = [each for each in moves if each.target]
+        orders = list(dict.fromkeys(each.order_id for each in moves))
+        if reason and not dry_run and orders:
+            actor = f"operator:{getpass.getuser()}"
+            commands = [_migration(reads, order_id, reason, actor) for order_id in orders]
+            with progress("migrate", len(orders), every=1) as show:
+                program.migrate(found, commands, show)
+    data = {
+        "migrated": 0 if dry_run else len(moves),
+        "orders": len(orders),
+        "moves": [each._asdict() for each in moves],
+        "withoutMigration": [each._asdict() for each in stuck],
+    }
+    emit(as_json, data, lambda: _migrated_lines(moves, stuck, len(orders), dry_run=dry_run))
+    if stuck:
+        end_found(CHECK_AGAIN)
+    if dry_run and moves:
+        click.echo("Next: stop the server, then tillproof machine migrate --reason TEXT", err=True)
+
+
+def _migration(reads: SqliteReads, order_id: str, reason: str, actor: str) -> MigrateOrder:
+    return MigrateOrder(order_id=OrderId(order_id), reason=reason, actor=actor, was=moved_by(reads, order_id))
+
+
+def _migrated_lines(moves: list[Stranded], stuck: list[Stranded], orders: int, *, dry_run: bool) -> Iterator[str]:
+    if not moves and not stuck:
+        yield paint("Nothing is to be migrated: every state is declared.", "green")
+    for (name, state, target), count in Counter((each.machine, each.state, each.target) for each in moves).items():
+        yield f"  {count:>9,}  {name}: {state} → {target}"
+    if moves:
+        yield paint(
+            f"{len(moves):,} moves of {orders:,} orders {'would be' if dry_run else 'are'} journaled.", "yellow" if dry_run else "green"
+        )
+    for each in stuck[:EXAMPLES]:
+        yield paint(f"  {each.order_id}: no migration leads on from {each.machine} {each.state}", "red")
+    if len(stuck) > EXAMPLES:
+        yield f"  and {len(stuck) - EXAMPLES:,} more"

@@ -1,0 +1,194 @@
+"""Whether the present declaration explains a journal: every order told again, and what keeps a server from starting.
+
+Also the declarations that a journal keeps: which were in force, since when, and how each differs from the present one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from workflow.case import Machines
+from workflow.declaration import NOT_THERE, Declaration, Row, declaration_from, policies_by_case, rows_by_case, words
+from workflow.errors import JournalDamaged, OrdersToMigrate, OrdersUnexplained
+from workflow.journal.reads import ENTRY_COLUMNS, SLICE, SqliteReads, StoredEntry
+from workflow.ledger import ZERO_HASH, HashedEntry, entry_hash
+from workflow.retelling import Retold, Then, retell
+from workflow.unit import VENUE
+
+Progress = Callable[[int], None]
+
+RECENT = 10_000
+"""Of so many entries the start asks whether their declarations are known; verification asks it of all."""
+NAMED = 5
+"""So many orders are named."""
+STATES = (("order", "orders", "id", "state"), ("fulfilment", "orders", "id", "status"), ("payment", "payments", "order_id", "state"))
+"""Where the journal keeps the states of each machine: table, the order's column, the state's column."""
+
+
+def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda done: None) -> Iterator[Retold]:
+    """Tell every order again, one after the other, as the journal has it; a live one may grow meanwhile.
+
+    Raises JournalDamaged, naming the entry, where the journal is not what was written.
+    """
+    known = {f"{version.name}@{version.hash}": Then(version.declaration) for version in versions(reads)}
+    done = 0
+    for _, group in groupby(_by_order(reads), key=itemgetter(1)):
+        stored = list(group)
+        _refuse_broken(stored)
+        found = retell([each.entry() for each in stored], machines, known)
+        yield replace(found, seq=stored[found.entry.order_seq - 1].seq) if found.entry else found
+        done += len(stored)
+        progress(done)
+
+
+def _by_order(reads: SqliteReads) -> Iterator[StoredEntry]:
+    """Every entry of an order, order by order; in slices, so that nobody is held up."""
+    sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE (order_id, order_seq) > (?, ?) ORDER BY order_id, order_seq LIMIT {SLICE}"
+    after: tuple[str, int] = (VENUE, 2**62)
+    while rows := reads.rows(sql, after):
+        yield from map(StoredEntry._make, rows)
+        after = rows[-1][1], rows[-1][2]
+
+
+def _refuse_broken(stored: list[StoredEntry]) -> None:
+    """What was tampered with is not told again: it would say something of a journal that never was."""
+    before = ZERO_HASH
+    for number, each in enumerate(stored, start=1):
+        columns = each._asdict()
+        hashed = HashedEntry(**{name: columns[name] for name in HashedEntry.__struct_fields__})
+        if each.order_seq != number or each.prev_hash != before or entry_hash(hashed) != each.hash:
+            raise JournalDamaged(f"entry {each.seq}, of order {each.order_id}, is not what was written there")
+        before = each.hash
+
+
+class Version(NamedTuple):
+    """A declaration that the journal keeps: since when (UTC text), and which entries are by it, none where `entries` is 0."""
+
+    name: str
+    hash: str
+    first_at: str
+    entries: int
+    first_seq: int
+    last_seq: int
+    declaration: Declaration
+
+
+def versions(reads: SqliteReads) -> list[Version]:
+    """Every declaration that was in force with this journal, machine by machine, oldest first. Raises JournalDamaged."""
+    used = {machine: rest for machine, *rest in reads.rows(_USED)}
+    found = []
+    for name, hash_, first_at, text in reads.rows("SELECT name, hash, first_at, declaration FROM machines ORDER BY name, first_at, hash"):
+        try:
+            declaration = declaration_from(text)
+        except ValueError as error:
+            raise JournalDamaged(f"the declaration {name}@{hash_} that the journal keeps: {error}") from error
+        entries, first, last = used.get(f"{name}@{hash_}", (0, 0, 0))
+        found.append(Version(name, hash_, first_at, entries, first, last, declaration))
+    return found
+
+
+_USED = "SELECT machine, count(*), min(seq), max(seq) FROM journal WHERE machine <> '' GROUP BY machine"
+
+
+class Stranded(NamedTuple):
+    """Something that rests in a state which is not declared; `target` is where its migration leads, "" where there is none."""
+
+    order_id: str
+    machine: str
+    payment_intent_id: str
+    state: str
+    target: str
+
+
+def stranded(reads: SqliteReads, machines: Machines) -> list[Stranded]:
+    """Everything of every order that rests in a state which the present declaration has no more, order by order."""
+    found = []
+    for name, table, order_column, column in STATES:
+        machine = machines[name]
+        explained = ["", *sorted(machine.explained)]
+        intent = "intent_id" if table == "payments" else "''"
+        sql = f"SELECT {order_column}, {intent}, {column} FROM {table} WHERE {column} NOT IN ({', '.join('?' * len(explained))})"
+        rows = reads.rows(sql, explained)
+        found += [Stranded(order_id, name, intent_id, state, machine.migrated.get(state, "")) for order_id, intent_id, state in rows]
+    return sorted(found)
+
+
+def moved_by(reads: SqliteReads, order_id: str) -> dict[str, str]:
+    """By machine, the declaration (`name@hash`) that something of the order was last moved by."""
+    rows = reads.rows("SELECT machine FROM journal WHERE order_id = ? AND machine <> '' ORDER BY order_seq", (order_id,))
+    return {machine.partition("@")[0]: machine for (machine,) in rows}
+
+
+class Change(NamedTuple):
+    """Something that two declarations of a machine have otherwise: a text each, "" where it is not there."""
+
+    what: str
+    name: str
+    old: str
+    new: str
+
+
+def changes(old: Declaration, new: Declaration) -> list[Change]:
+    """Row by row, what `new` declares otherwise than `old`."""
+    found = []
+    for what, before, after in zip(_PARTS, _parts(old), _parts(new), strict=True):
+        names = [*before, *(name for name in after if name not in before)]
+        found += [Change(what, name, before.get(name, ""), after.get(name, "")) for name in names if before.get(name) != after.get(name)]
+    return found
+
+
+_PARTS = ("state", "final state", "transition", "message", "policy", "group", "tells", "migration")
+
+
+def _parts(declaration: Declaration) -> tuple[dict[str, str], ...]:
+    """What each part of a declaration says, by a name that both have."""
+    return (
+        declaration.states,
+        dict.fromkeys(words(declaration.final), "final"),
+        {f"{trigger} from {state or NOT_THERE}": _row_text(row) for (trigger, state), row in rows_by_case(declaration).items()},
+        {row.name: f"fires {row.fires}, sends {row.then_send}: {row.meaning}" for row in declaration.messages},
+        {
+            f"{message} in {state or NOT_THERE}": f"{row.outcome} ({row.rule})"
+            for (message, state), row in policies_by_case(declaration).items()
+        },
+        declaration.groups,
+        declaration.tells,
+        {source: f"to {row.target} ({row.rule}): {row.reason}" for row in declaration.migrations for source in words(row.source)},
+    )
+
+
+def _row_text(row: Row) -> str:
+    return f"to {row.target}, only if {row.only_if}, sends {row.then_send} ({row.rule})"
+
+
+def refuse_unexplained(reads: SqliteReads, machines: Machines) -> None:
+    """Raise OrdersUnexplained, with the orders' names, where something rests in a state or went by a declaration that is not known here.
+
+    OrdersToMigrate where declared migrations lead on from all of them. Quick: it looks where orders are, not at their entries. (P5)
+    """
+    found = stranded(reads, machines)
+    for_good = [each for each in found if not each.target]
+    if for_good:
+        raise OrdersUnexplained(f"this version does not declare the state of {_named(for_good)}")
+    sql = f"""
+    SELECT DISTINCT order_id, machine FROM (SELECT order_id, machine FROM journal ORDER BY seq DESC LIMIT {RECENT})
+    WHERE machine <> '' AND machine NOT IN (SELECT name || '@' || hash FROM machines) LIMIT {NAMED}
+    """
+    if unknown := reads.rows(sql):
+        named = ", ".join(f"{order_id} ({machine})" for order_id, machine in unknown)
+        raise OrdersUnexplained(f"the journal does not keep the declaration that was in force for: {named}")
+    if found:
+        raise OrdersToMigrate(f"the state is one of an earlier declaration, and is to be migrated, of {_named(found)}")
+
+
+def _named(found: list[Stranded]) -> str:
+    states: dict[str, str] = {}
+    for each in found:
+        states.setdefault(each.order_id, each.state)
+    shown = [f"{order_id} ({state})" for order_id, state in list(states.items())[:NAMED]]
+    more = f" and {len(states) - NAMED:,} more" if len(states) > NAMED else ""
+    return f"{len(states):,} order{'s' * (len(states) != 1)}: {', '.join(shown)}{more}"
