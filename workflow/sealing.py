@@ -1,4 +1,7 @@
-"""A sealed copy of a journal: taken while the server runs, proved whole, and only then given its name."""
+"""A sealed copy of a journal: taken while the server runs, signed to its end, proved whole, and only then given its name.
+
+For a backup, or for handing over: then without personal data. In both an auditor finds views (`workflow/audit.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,22 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from workflow import replay
+from workflow.clock import Clock, SystemClock, to_text
 from workflow.errors import JournalDamaged
+from workflow.journal import auditing
 from workflow.journal.copying import copy_snapshot, new_file
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import Head, Witnessed
 
 Bar = Callable[[str, int | None], AbstractContextManager[replay.Progress]]
 """Shows how far something long is, of how much; a count where nobody knows."""
+
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +38,42 @@ class Sealed:
     checkpoint: Head | None
     digest: str
     bytes: int
+    personal: bool
+
+    @property
+    def unsigned(self) -> int:
+        """How many of the newest entries no checkpoint covers."""
+        return self.entries - (self.checkpoint.size if self.checkpoint else 0)
 
 
-def seal(journal: Path, path: Path, *, witness: Path, key: Ed25519PublicKey | None, bar: Bar) -> Sealed:
-    """Copy the journal to `path`, verify the copy and replay it. What is at `path` is never replaced.
+def seal(
+    journal: Path,
+    path: Path,
+    *,
+    witness: Path,
+    key: Ed25519PublicKey | None,
+    bar: Bar,
+    signer: Ed25519PrivateKey | None = None,
+    zone: ZoneInfo = UTC,
+    personal: bool = True,
+    clock: Clock | None = None,
+) -> Sealed:
+    """Copy the journal to `path`, sign what no checkpoint covers yet, verify the copy, replay it, and make the views for auditors.
+
+    `key` checks every signature, `signer` signs; without it the copy is signed as far as the journal was. `zone` is that of the venue's
+    days. With `personal` false nothing that customers and guests said of themselves is in the file. What is at `path` is never replaced.
 
     Raises JournalDamaged, which names the first fault, FileExistsError and JournalUnavailable; then there is no file at `path`.
     """
+    now = (clock or SystemClock()).now()
     with new_file(path) as draft:
         seen = Witnessed(witness)  # Before the copy, which must have everything that was witnessed until now.
         with bar("copy", None) as show:
             copy_snapshot(journal, draft, lambda done, _: show(done))
+        if not personal:
+            auditing.remove_personal(draft)
+        if signer:
+            auditing.sign(draft, signer, now)
         copy = SqliteReads(draft)
         with bar("verify", copy.size()) as show:
             verified = replay.verify_beside(copy, seen, key, show)
@@ -50,7 +83,11 @@ def seal(journal: Path, path: Path, *, witness: Path, key: Ed25519PublicKey | No
             replayed = replay.replay(copy, progress=show)
         if replayed.mismatches:
             raise JournalDamaged(f"not sealed: {replayed.mismatches[0]}")
-        root, size = replay.head(copy).root, draft.stat().st_size
+        root = replay.head(copy).root
+        about = _about(copy, verified.checkpoint, root, zone, personal=personal) | {"sealed_at": to_text(now)}
+        with bar("views for auditors", None) as show:
+            auditing.add_views(draft, zone, about)
+        size = draft.stat().st_size
     return Sealed(
         path=path,
         entries=verified.entries,
@@ -59,4 +96,24 @@ def seal(journal: Path, path: Path, *, witness: Path, key: Ed25519PublicKey | No
         checkpoint=verified.checkpoint,
         digest=replayed.digest,
         bytes=size,
+        personal=personal,
     )
+
+
+def metadata(path: Path) -> str:
+    """Datasette's metadata for the sealed copy at `path`, as JSON: titles, descriptions and units of its views."""
+    return auditing.metadata(path)
+
+
+def _about(copy: SqliteReads, checkpoint: Head | None, root: str, zone: ZoneInfo, *, personal: bool) -> dict[str, str]:
+    [(journal_id,)] = copy.rows("SELECT value FROM meta WHERE name = 'journal_id'")
+    entries = copy.size()
+    return {
+        "journal_id": journal_id,
+        "entries": str(entries),
+        "root": root,
+        "signed_up_to_entry": str(checkpoint.size if checkpoint else 0),
+        "time_zone": zone.key,
+        "personal_data": "in the tables personal and guests" if personal else "taken out; entries hold salted hashes of it",
+        "how_to_check": "tillproof journal verify --journal FILE, and tillproof journal replay --journal FILE",
+    }

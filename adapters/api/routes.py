@@ -189,7 +189,7 @@ class Api:
         if last is not None and last < first:
             raise BadInput("to", f"expected a position from {first} on, got {last}")
         kind = "text/csv" if form == "csv" else "application/x-ndjson"
-        return Response(export.lines(self._reads, form, first, last), mimetype=kind)
+        return Response((chunk for _, chunk in export.chunks(self._reads, form, first, last)), mimetype=kind)
 
     def verification(self) -> Response:
         """The last verification of the whole journal."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version as installed_version
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -28,7 +29,10 @@ from adapters.cli.takings import takings
 
 
 def run(program: Program) -> None:
-    """Run the command line; ends the process."""
+    """Run the command line; ends the process. What a terminal's encoding has no sign for is shown as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     cli(obj=program, prog_name="tillproof")
 
 

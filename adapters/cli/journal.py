@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import getpass
-import time
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from adapters.api.views import entry_view
 from adapters.cli.context import MAX_POSITION, Program, copy_option, failures, json_option, next_command, open_journal, settings
-from adapters.cli.orders import entry_lines
 from adapters.cli.output import Command, Group, emit, end_found, paint, progress
 from adapters.cli.past import past_data, past_lines
+from adapters.cli.tail import tail
 from workflow import export, replay, sealing
 from workflow.errors import HeadRegressed
+from workflow.journal.copying import new_file
 from workflow.journal.keys import load_key
-from workflow.journal.reads import StoredEntry
 from workflow.journal.witness import Witnessed, read_head
 from workflow.past import venue_at
 from workflow.proof import Prover, Waiting
 from workflow.verification import Fault, Verification
 
-TAIL_SECONDS = 0.5
-"""How often `journal tail -f` looks for more."""
 NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
 LOST_TAIL = next_command(HeadRegressed(), "")
 
@@ -140,58 +140,106 @@ def journal_head(as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on as new ones come, until Ctrl-C.")
 @json_option
 def journal_tail(count: int, follow: bool, as_json: bool) -> None:
-    """Print the newest entries, oldest first; one JSON object a line with --json."""
-    with open_journal() as (_, reads):
-        entries = reads.last_entries(count)
-        last = reads.size() if not entries else entries[-1].seq
-        _print_entries(entries, as_json)
-        while follow:
-            time.sleep(TAIL_SECONDS)
-            entries = list(reads.entries(after=last))
-            last = entries[-1].seq if entries else last
-            _print_entries(entries, as_json)
+    """Print the newest entries, oldest first; one JSON object a line with --json.
 
-
-def _print_entries(entries: list[StoredEntry], as_json: bool) -> None:
-    if as_json:
-        for entry in entries:
-            emit(True, entry_view(entry), lambda: iter(()))
-    else:
-        emit(False, None, lambda: entry_lines(entries))
+    With -f it stays with the journal, also where the server is started again or a copy is put in its place.
+    """
+    with open_journal() as (found, _):
+        tail(found.journal, count, follow=follow, as_json=as_json)
 
 
 @journal.command("export", cls=Command, example="tillproof journal export --format csv")
 @click.option("--format", "form", type=click.Choice(export.FORMATS), default="jsonl", show_default=True)
 @click.option("--from", "first", type=click.IntRange(1, MAX_POSITION), default=1, show_default=True, help="First position.")
 @click.option("--to", "last", type=click.IntRange(1, MAX_POSITION), help="Last position; without it, to the end.")
+@click.option("--output", type=click.Path(path_type=Path), help="A new file instead of stdout; it gets its name once it is whole.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl: an object a line.")
-def journal_export(form: str, first: int, last: int | None, as_json: bool) -> None:
-    """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere."""
+def journal_export(form: str, first: int, last: int | None, output: Path | None, as_json: bool) -> None:
+    """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere.
+
+    UTF-8 without a byte order mark. In JSON Lines a body is an object, whose canonical JSON is the text that was hashed. In CSV no text is
+    a formula to a spreadsheet; in Excel, take Data, From Text/CSV, 65001: Unicode (UTF-8).
+    """
     if last is not None and last < first:
         raise click.BadParameter(f"expected a position from {first} on, got {last}", param_hint="--to")
-    with open_journal() as (_, reads), progress("export", (last or reads.size()) - first + 1) as show:
-        chosen = "jsonl" if as_json else form
-        for number, line in enumerate(export.lines(reads, chosen, first, last), start=int(chosen == "jsonl")):  # CSV has a header.
-            click.echo(line, nl=False)
-            show(number)
+    with open_journal() as (_, reads), _sink(output) as sink:
+        size = reads.size()
+        with progress("export", max(0, min(last or size, size) - first + 1), every=1) as show:
+            for count, chunk in export.chunks(reads, "jsonl" if as_json else form, first, last):
+                sink.write(chunk)
+                show(count)
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[BinaryIO]:
+    """Stdout, or a new file that appears once it is whole."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with _new(output, "--output") as draft, draft.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def _new(file: Path, hint: str) -> Iterator[Path]:
+    """A file under another name until it is whole; where its own is taken, the command was wrong."""
+    _expect_new(file, hint)
+    try:
+        with new_file(file) as draft:
+            yield draft
+    except FileExistsError as error:
+        raise _taken(file, hint) from error
+
+
+def _expect_new(file: Path, hint: str) -> None:
+    if not file.parent.is_dir():
+        raise click.BadParameter(f"expected a file in a directory that is there, got {file}", param_hint=hint)
+    if os.path.lexists(file):
+        raise _taken(file, hint)
+
+
+def _taken(file: Path, hint: str) -> click.BadParameter:
+    return click.BadParameter(f"expected a new file, got {file}, which is there", param_hint=hint)
 
 
 @journal.command("seal", cls=Command, example="tillproof journal seal /backup/tillproof-2026-07-03.db")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--without-personal", is_flag=True, help="For handing over: leave out what customers and guests said of themselves.")
+@click.option("--metadata", "with_metadata", is_flag=True, help="Also write FILE.metadata.json, for datasette FILE -m FILE.metadata.json.")
 @json_option
-def journal_seal(file: Path, as_json: bool) -> None:
-    """Copy the journal, in use or not, to a new file, verified and replayed: for a backup, and for handing over.
+@click.pass_obj
+def journal_seal(program: Program, file: Path, without_personal: bool, with_metadata: bool, as_json: bool) -> None:
+    """Copy the journal, in use or not, to a new file, signed, verified and replayed: for a backup, and for handing over.
 
-    The copy is one file (0600) that any SQLite viewer opens. Nothing is ever replaced, and what is not whole is not kept.
+    The copy is one file (0600) that any SQLite viewer opens, also where nothing can be written; its views, named audit_*, and their
+    descriptions are for auditors. Nothing is ever replaced, and what is not whole is not kept.
+
+    A backup has everything and can be put back. For an auditor take --without-personal: no name, phone number, e-mail address or note of
+    a customer or guest is in it, nor the secret by which they could be guessed; it verifies and replays alike.
     """
+    companion = file.with_name(f"{file.name}.metadata.json")
     with open_journal() as (found, _):
-        if not file.parent.is_dir():
-            raise click.BadParameter(f"expected a file in a directory that is there, got {file}", param_hint="FILE")
-        key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        for wanted in [file, companion] if with_metadata else [file]:
+            _expect_new(wanted, "FILE")
+        key = load_key(found.signing_key) if found.signing_key.exists() else None
         try:
-            sealed = sealing.seal(found.journal, file, witness=found.witness, key=key, bar=progress)
+            sealed = sealing.seal(
+                found.journal,
+                file,
+                witness=found.witness,
+                key=key.public_key() if key else None,
+                signer=key,
+                bar=progress,
+                zone=found.timezone,
+                personal=not without_personal,
+                clock=program.clock,
+            )
         except FileExistsError as error:
-            raise click.BadParameter(f"expected a new file, got {file}, which is there", param_hint="FILE") from error
+            raise _taken(file, "FILE") from error
+        if with_metadata:
+            with _new(companion, "FILE") as draft:
+                draft.write_text(sealing.metadata(file), encoding="utf-8")
 
     def lines() -> Iterator[str]:
         yield paint(f"Sealed: {sealed.path}", "green")
@@ -199,9 +247,17 @@ def journal_seal(file: Path, as_json: bool) -> None:
         yield f"  root {sealed.root}"
         signed = f"up to entry {sealed.checkpoint.size:,}" if sealed.checkpoint else "nowhere"
         yield f"  signed {signed}{'' if key else ', not checked: no key at ' + str(found.signing_key)}"
+        if sealed.unsigned:
+            yield paint(
+                f"  the newest {sealed.unsigned:,} are not signed yet: seal again with the key, or once the server has signed", "yellow"
+            )
+        yield f"  customers' and guests' data {'is in it: keep it as a backup' if sealed.personal else 'was taken out: for handing over'}"
+        if with_metadata:
+            yield f"  to browse it: datasette {sealed.path} -m {companion}"
 
     checkpoint = sealed.checkpoint._asdict() if sealed.checkpoint else None
-    emit(as_json, asdict(sealed) | {"path": str(sealed.path), "checkpoint": checkpoint}, lines)
+    shown = {"path": str(sealed.path), "checkpoint": checkpoint, "metadata": str(companion) if with_metadata else None}
+    emit(as_json, asdict(sealed) | {"unsigned": sealed.unsigned} | shown, lines)
 
 
 @journal.command("accept-lost-tail", cls=Command, example='tillproof journal accept-lost-tail --reason "disk replaced, no newer copy"')

@@ -15,6 +15,7 @@ from adapters.edge.bill import order_bill
 from adapters.edge.orders import answer, tables_of
 from adapters.edge.strict_json import visible
 from workflow.attention import concerns, of_order
+from workflow.audit import TOLD
 from workflow.case import declared_machines
 from workflow.errors import NotYet, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
@@ -196,17 +197,13 @@ def entry_lines(entries: list[StoredEntry]) -> Iterator[str]:
         whose = f"{entry.order_id or '-'} #{entry.order_seq}"
         intent_id = f"  {entry.payment_intent_id}" if entry.payment_intent_id else ""
         why = f"[{entry.actor}; {entry.cause}]"
-        yield visible(f"{entry.seq:>7}  {entry.at}  {whose}  {_happened(entry)}{intent_id}  {why}")
+        yield visible(f"{entry.seq:>7}  {entry.at}  {whose}  {happened(entry)}{intent_id}  {why}")
 
 
-_TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "name")
-"""Facts of an entry that say what happened in a word or two, in this order; a check's outcome is its status."""
-
-
-def _happened(entry: StoredEntry) -> str:
+def happened(entry: StoredEntry) -> str:
     """A transition by machine, trigger and states; anything else by its kind and what it is about."""
     if entry.kind == "transition":
         return f"{entry.machine.partition('@')[0]} {entry.trigger} {entry.from_state or '*'} -> {entry.to_state}"
     facts = entry.entry().body
-    told = (str(facts[name]) for name in _TOLD if facts.get(name) and not (entry.kind == "check" and name == "outcome"))
+    told = (str(facts[name]) for name in TOLD if facts.get(name) and not (entry.kind == "check" and name == "outcome"))
     return " ".join(word for word in (entry.kind, entry.trigger, *told) if word)

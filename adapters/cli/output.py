@@ -108,7 +108,7 @@ class Group(Command, click.Group):
 def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:
     """Print `data` as JSON, or `lines`; of what strangers wrote in them, a terminal obeys nothing."""
     if as_json:
-        click.echo(msgspec.json.encode(data).decode())
+        click.echo(msgspec.json.encode(data))  # As bytes: JSON is UTF-8, whatever the terminal's encoding is.
     else:
         for line in lines():
             click.echo(harmless(line))
@@ -117,6 +117,12 @@ def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> Non
 def harmless(text: str) -> str:
     """`text` with a mark in the place of whatever would move a terminal's cursor or change its state; line feeds and our colours stay."""
     return "".join(part if _COLOUR.fullmatch(part) else "\n".join(map(visible, part.split("\n"))) for part in _COLOUR.split(text))
+
+
+def cut(text: str, width: int) -> str:
+    """`text` on one line of so many columns, with a mark where something was left out."""
+    plain = visible(text)
+    return plain if len(plain) <= width else f"{plain[: width - 1]}\u2026"
 
 
 def paint(text: str, colour: str, stream: Any = None) -> str:

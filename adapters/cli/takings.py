@@ -256,7 +256,7 @@ def _text(moment: datetime | None) -> str:
 
 def _print_csv(result: Takings) -> None:
     kinds = _kinds(result)
-    click.echo(csv_line(CSV_COLUMNS), nl=False)
+    click.echo(csv_line(CSV_COLUMNS).encode(), nl=False)
     for row in result.rows:
         name, ours, dojo = _name(row.order), row.till, row.dojo or Figures(currency="")
         values = (
@@ -266,7 +266,7 @@ def _print_csv(result: Takings) -> None:
             *(_decimals(dojo) if row.dojo else ("", "", "")),
             " ".join(kinds.get(row.intent_id, [])),
         )
-        click.echo(csv_line(values), nl=False)
+        click.echo(csv_line(values).encode(), nl=False)
 
 
 def _decimals(figures: Figures) -> Iterator[str]:

@@ -32,6 +32,7 @@ from workflow.errors import (
     JournalUnavailable,
     WorkflowError,
 )
+from workflow.journal.auditing import remove_views
 from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
 from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
@@ -85,6 +86,7 @@ class SqliteJournal:
             self._witness, self._witness_lags = Witness(witness), False
             self._load()
             self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
+            remove_views(self._database)  # Of a sealed copy that was put back: they are true of the copy alone.
             _migrate(self._database)  # Only what its witness knows.
             _register_machines(self._database, clock)  # Only into a journal that its witness knows.
         except sqlite3.Error as error:

@@ -1,0 +1,110 @@
+"""Days of a venue with everything that an auditor may look for, at fixed moments: for tests of what is made of a journal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from tests.builders import FixedClock, Venue, a_bill, a_party, an_intent, gbp
+from workflow.bill import Customer, Personal
+from workflow.booking import Guest
+from workflow.clock import from_text
+from workflow.commands import (
+    AmendOrder,
+    AttemptFailed,
+    CreateBooking,
+    CreateOrder,
+    OpenOrder,
+    RecordPayment,
+    RequeueTask,
+    ResolveOrder,
+    Sweep,
+    ToldPayment,
+)
+from workflow.money import Money
+
+NAME, EMAIL, PHONE, NOTE, GUEST = "Zoë Canary", "canary@example.com", "+447700900123", "a canary sings", "Guest Canary"
+PERSONAL = Personal(customer=Customer(name=NAME, email_address=EMAIL, phone_number=PHONE), note=NOTE)
+SUNDAY_NIGHT = "2026-03-28T23:59:00.000Z"
+"""A minute before the day on which London's clocks go forward."""
+
+
+def week(folder: Path, clock: FixedClock | None = None) -> Venue:
+    """The journal in `folder`, open: both flows, a split bill, tips, refunds, differences, dead calls, a parked event, acts of people."""
+    venue = Venue(folder, clock=clock or FixedClock(from_text(SUNDAY_NIGHT)))
+    handle = venue.engine.handle
+    # Paid before midnight, given back in part after it, and told twice by two channels.
+    handle(
+        CreateOrder(
+            order_id="o1",
+            dojo_order_id="dojo-o1",
+            bill=a_bill(4820),
+            personal=PERSONAL,
+            payments=(ToldPayment(intent_id="pi_1", paid=4820, tips=480),),
+            captured=False,
+        )
+    )
+    handle(CreateBooking(booking=a_party("pty_1", "tbl_1"), guest=Guest(name=GUEST)))
+    venue.event("pi_1", "Captured", event_id="evt_a")
+    venue.event("pi_1", "Captured", event_id="evt_a")
+    venue.event("pi_1", "Captured", event_id="evt_a", channel="webhook")
+    world = {"pi_1": an_intent("pi_1", paid=4820, tips=480)}
+    venue.settle(world)
+    venue.clock.move(3 * 3600)
+    venue.event("pi_1", "Refunded")
+    world["pi_1"] = an_intent("pi_1", paid=4820, tips=480, refunded=820, updated_at="2026-03-29T03:00:00Z")
+    venue.settle(world)
+    # A split bill at a table, amended once, paid by two and overpaid by a third.
+    handle(OpenOrder(order_id="o2", key="o2", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
+    handle(AmendOrder(order_id="o2", bill=a_bill(1200), personal=Personal(), actor="till:till-1"))
+    for number, paid in ((2, 500), (3, 700), (4, 150)):
+        world[f"pi_{number}"] = an_intent(f"pi_{number}", paid=paid, external_id="o2")
+        venue.event(f"pi_{number}", "Captured")
+        venue.settle(world)
+        venue.clock.move(60)
+    # One difference that stands, one that a person accepted, one payment that was taken off its order.
+    for order_id, intent_id, paid in (("o3", "pi_5", 999), ("o4", "pi_6", 1100), ("o9", "pi_7", 1)):
+        venue.create(order_id, payments=(ToldPayment(intent_id=intent_id, paid=1000),))
+        world[intent_id] = an_intent(intent_id, paid=paid)
+        venue.event(intent_id, "Captured")
+        venue.settle(world)
+    handle(ResolveOrder(order_id="o4", action="accept_difference", reason="a round of drinks", actor="operator:ann"))
+    handle(ResolveOrder(order_id="o9", action="detach_payment", reason="not ours", actor="operator:ann"))
+    handle(ResolveOrder(order_id="o1", action="accept_difference", reason="nothing to accept", actor="operator:bob"))
+    # Told in words and not read, an intent that Dojo does not know, a call that died and was asked for again, and one that is dead.
+    venue.clock.move(86_400)
+    handle(OpenOrder(order_id="o5", key="o5", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
+    handle(RecordPayment(order_id="o5", intent_id="pi_8", paid=gbp(1000), tips=gbp(50)))
+    venue.tasks.clear()
+    venue.create("o6", payments=(ToldPayment(intent_id="pi_9", paid=1000),))
+    venue.event("pi_9", "Captured")
+    venue.settle({})
+    for order_id in ("o7", "o8"):
+        venue.create(order_id, payments=(ToldPayment(intent_id=f"pi_{order_id}", paid=1000),))
+        venue.event(f"pi_{order_id}", "Captured")
+        dead = venue.tasks.popleft()
+        handle(AttemptFailed(task=dead, error="500 for three days", next_at_ms=None, code="OUTBOX_DEAD"))
+        if order_id == "o7":
+            handle(RequeueTask(task_id=dead.id, reason="Dojo is back", actor="operator:ann"))
+            venue.settle({"pi_o7": an_intent("pi_o7")})
+    # An event whose order is not here, and a bill in a currency without parts.
+    venue.event("pi_stray", "Captured")
+    bill = msgspec.structs.replace(a_bill(), total_amount=Money(1_234_567, "JPY"))
+    told = (ToldPayment(intent_id="pi_yen", paid=1_234_567),)
+    handle(CreateOrder(order_id="o_yen", dojo_order_id="dojo-yen", bill=bill, personal=Personal(), payments=told, captured=True))
+    yen = Money(1_234_567, "JPY")
+    venue.settle({"pi_yen": replace(an_intent("pi_yen"), amount=yen, total=yen, tips=None)})
+    venue.clock.move(7 * 3600)
+    handle(Sweep(limit=100))
+    venue.tasks.clear()
+    venue.journal.seal()
+    return venue
+
+
+def days() -> list[datetime]:
+    """A moment of each day of the week, and of the days beside it."""
+    first = from_text(SUNDAY_NIGHT).replace(hour=12) - timedelta(days=1)
+    return [first + timedelta(days=number) for number in range(7)]

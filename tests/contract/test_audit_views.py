@@ -1,0 +1,367 @@
+"""What an auditor reads in a sealed copy with a viewer of their own: the views say what the program says, to the penny."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from html import unescape
+from types import SimpleNamespace
+from urllib.request import urlopen
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from adapters.api.views import attention_views
+from adapters.cli.orders import happened
+from tests.a_venues_week import EMAIL, GUEST, NAME, NOTE, PHONE, days, week
+from tests.builders import Venue
+from tests.contract.running import PATIENCE, eventually, free_port
+from workflow import audit, replay, sealing
+from workflow.attention import concerns
+from workflow.books import day_of, read_books
+from workflow.clock import from_text
+from workflow.journal.reads import OrderFilter, SqliteReads
+from workflow.money import Money
+from workflow.takings import DUPLICATE, shown, takings
+
+LONDON = ZoneInfo("Europe/London")
+
+
+@contextmanager
+def no_bar(what, total):
+    yield lambda done: None
+
+
+def seal(venue, path, **how):
+    given = {"witness": venue.witness, "key": venue.key.public_key(), "signer": venue.key, "clock": venue.clock, "zone": LONDON}
+    return sealing.seal(venue.folder / "tillproof.db", path, bar=no_bar, **given | how)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """A week's journal, and two sealed copies of it, one of them for handing over."""
+    folder = tmp_path_factory.mktemp("week")
+    venue = week(folder)
+    given = SimpleNamespace(venue=venue, reads=venue.reads, path=folder / "sealed.db", handed=folder / "handed-over.db")
+    given.about, given.about_handed = seal(venue, given.path), seal(venue, given.handed, personal=False)
+    yield given
+    venue.close()
+
+
+@pytest.fixture
+def view(sealed):
+    """Reads a view as a stranger's viewer does: with another SQLite, read only."""
+
+    def rows(name, path=sealed.path):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as viewer:
+            viewer.row_factory = sqlite3.Row
+            return [dict(row) for row in viewer.execute(f"SELECT * FROM {name}")]
+
+    return rows
+
+
+# They say what the program says
+
+
+def test_every_view_has_rows_its_declared_columns_and_no_others(view):
+    for one in audit.VIEWS:
+        rows = view(one.name)
+        assert rows, one.name
+        assert [*rows[0]] == [column.name for column in one.columns]
+
+
+def test_orders_are_those_of_orders_list(view, sealed):
+    orders = {stored.order.id: stored.order for stored in sealed.reads.orders(OrderFilter(), 1000)}
+
+    found = view("audit_orders")
+
+    assert {row["order_id"] for row in found} == orders.keys()
+    for row in found:
+        order = orders[row["order_id"]]
+        assert (row["state"], row["kitchen"], row["created_at"], row["entries"]) == (
+            *(order.state, order.status, order.created_at, order.order_seq),
+        )
+        assert (row["total_minor"], row["paid_minor"], row["tips_minor"]) == (order.total.value, order.paid.value, order.tips.value)
+        assert (row["total"], row["paid"], row["tips"]) == (shown(order.total), shown(order.paid), shown(order.tips))
+        assert row["owed"] == shown(order.total - order.paid)
+        assert row["needs_a_person"] == ", ".join(sorted({item.code for item in order.attention}))
+        assert row["payments"] == len(order.payments)
+
+
+def test_each_day_s_takings_are_the_till_s_side_of_takings(view, sealed):
+    expected = {}
+    for moment in days():
+        day = day_of(moment, LONDON)
+        for total in takings(read_books(sealed.reads, day), day, None, sealed.venue.clock.now()).totals:
+            figures = total.till.figures
+            if not figures.is_nothing or total.held_back:
+                money = (figures.captured, figures.tips, figures.refunded, figures.net, total.in_words, total.held_back)
+                expected[day.date.isoformat(), total.currency] = (total.till.count, *money)
+
+    found = view("audit_takings_by_day")
+
+    names = ("captured", "tips", "refunded", "net", "in_words", "held_back")
+    assert {(row["date"], row["currency"]): (row["payments"], *(row[f"{name}_minor"] for name in names)) for row in found} == expected
+    assert {key[0] for key in expected} == {"2026-03-28", "2026-03-29", "2026-03-30"}
+    for row in found:
+        assert [row[name] for name in names] == [shown(Money(row[f"{name}_minor"], row["currency"])) for name in names]
+
+
+def test_payments_add_up_to_the_takings_and_the_counted_ones_are_those_stored(view, sealed):
+    found = view("audit_payments")
+
+    counted = {row["payment_intent_id"]: row["net_minor"] for row in found if row["counts"]}
+    stored = dict(sealed.reads.rows("SELECT intent_id, paid + tips FROM payments WHERE paid + tips > 0"))
+    assert {intent: net for intent, net in counted.items() if net} == stored
+    gbp = sum(row["net_minor"] for row in found if row["counts"] and row["currency"] == "GBP")
+    assert gbp == sum(row["net_minor"] for row in view("audit_takings_by_day") if row["currency"] == "GBP")
+    assert {row["payment_intent_id"] for row in found if row["taken_off"]} == {"pi_7"}
+    assert {row["payment_intent_id"]: row["held_back"] for row in found if row["held_back"]} == {
+        intent: mismatch for intent, mismatch in sealed.reads.rows("SELECT intent_id, mismatch FROM payments") if mismatch
+    }
+
+
+def test_the_timeline_has_every_entry_of_every_order_in_the_words_of_journal_tail(view, sealed):
+    entries = {entry.seq: entry for entry in sealed.reads.entries() if entry.order_id}
+
+    found = view("audit_order_timeline")
+
+    assert [row["seq"] for row in found] == [entry.seq for entry in sorted(entries.values(), key=lambda one: (one.order_id, one.order_seq))]
+    for row in found:
+        entry = entries[row["seq"]]
+        assert row["what"] == happened(entry)
+        assert (row["body"], row["hash"], row["machine"]) == (entry.body, entry.hash, entry.entry().machine_name)
+        assert row["date"] == day_of(from_text(entry.at), LONDON).date.isoformat()
+
+
+def test_mismatches_are_the_reads_that_disagreed_and_those_that_stand_hold_a_payment(view, sealed):
+    found = view("audit_mismatches")
+
+    checks = [entry for entry in sealed.reads.entries() if entry.kind == "check" and entry.entry().body.get("mismatch")]
+    assert [row["seq"] for row in found] == [entry.seq for entry in checks]
+    standing = {(row["payment_intent_id"], row["code"]) for row in found if row["stands"]}
+    assert standing == set(sealed.reads.rows("SELECT intent_id, mismatch FROM payments WHERE mismatch <> ''")) != set()
+    figures = {row["payment_intent_id"]: (row["dojo_paid_minor"], row["dojo_paid"]) for row in found}
+    assert (figures["pi_5"], figures["pi_6"]) == ((999, "£9.99"), (1100, "£11.00"))
+
+
+def test_what_people_did_has_who_what_and_why(view, sealed):
+    found = view("audit_operator_actions")
+
+    acts = [(row["role"], row["name"], row["action"], row["order_id"], row["reason"]) for row in found]
+    assert acts == [
+        ("till", "till-1", "amend", "o2", ""),
+        ("operator", "ann", "accept_difference", "o4", "a round of drinks"),
+        ("operator", "ann", "detach_payment", "o9", "not ours"),
+        ("operator", "bob", "refuse", "o1", ""),
+        ("operator", "ann", "requeue", "o7", "Dojo is back"),
+    ]
+    assert "settles nothing" in found[3]["refused"]
+    journaled = {entry.seq for entry in sealed.reads.entries() if entry.kind == "operator"}
+    assert journaled <= {row["seq"] for row in found}
+
+
+def test_what_is_stuck_is_all_that_attention_lists_and_the_dead_calls_and_the_parked_events(view, sealed):
+    found = view("audit_stuck")
+
+    listed = attention_views(concerns(sealed.reads.attention_with_orders()))
+    attention = [row for row in found if row["kind"] == "attention"]
+    assert sorted((row["code"], row["since"], row["detail"], row["order_id"], row["payment_intent_id"]) for row in attention) == sorted(
+        (item.code, item.since, item.detail, item.order_id, item.payment_intent_id) for item in listed
+    )
+    assert {"AMOUNT_MISMATCH", "OVERPAID", "OUTBOX_DEAD", "INTENT_NOT_FOUND"} <= {row["code"] for row in attention}
+    assert all(row["why"] and row["next"] for row in found)
+    dead = {task.id: task.last_error for task in sealed.reads.tasks("dead", 100)}
+    assert sorted(row["detail"] for row in found if row["kind"] == "task") == sorted(dead.values()) != []
+    assert [row["payment_intent_id"] for row in found if row["kind"] == "parked"] == ["pi_stray"]
+
+
+def test_duplicates_are_what_came_twice_and_was_applied_once_and_bills_that_were_paid_again(view, sealed):
+    found = view("audit_duplicates")
+
+    told = {row["payment_intent_id"]: row for row in found if row["kind"] == "told again"}
+    assert (told["pi_1"]["times"], told["pi_1"]["applied"], told["pi_1"]["channels"]) == (2, 1, "capability, webhook")
+    paid_again = [(row["payment_intent_id"], row["excess_minor"], row["excess"]) for row in found if row["kind"] == "paid again"]
+    day = day_of(from_text("2026-03-29T12:00:00.000Z"), LONDON)
+    differences = takings(read_books(sealed.reads, day), day, None, sealed.venue.clock.now()).differences
+    duplicates = [(one.intent_id, one.amount.value, shown(one.amount)) for one in differences if one.kind == DUPLICATE]
+    assert paid_again == duplicates == [("pi_4", 150, "£1.50")]
+
+
+@pytest.mark.parametrize(
+    ("currency", "value"),
+    [("GBP", 4820), ("GBP", -104820), ("EUR", 5), ("JPY", -1234567), ("JPY", 0), ("KWD", 1234567), ("KWD", -5), ("CHF", 100)],
+)
+def test_money_in_a_view_is_written_as_the_program_writes_it(tmp_path, currency, value):
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(audit.TABLES)
+        from workflow.journal.auditing import _currency
+
+        database.execute("INSERT INTO audit_base_currencies VALUES (?, ?, ?, ?)", _currency(currency))
+        [(text,)] = database.execute(f"SELECT {audit._shown('x.value', 'x.code')} FROM (SELECT ? AS value, ? AS code) x", (value, currency))
+
+    assert text == shown(Money(value, currency))
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/New_York", "Pacific/Apia", "America/St_Johns"])
+def test_a_date_is_the_venue_s_wherever_it_is(sealed, tmp_path, view, zone):
+    seal(sealed.venue, tmp_path / "there.db", zone=ZoneInfo(zone))
+
+    for row in view("audit_order_timeline", tmp_path / "there.db"):
+        assert row["date"] == day_of(from_text(row["at"]), ZoneInfo(zone)).date.isoformat()
+    assert {row["name"]: row["value"] for row in view("audit_about", tmp_path / "there.db")}["time_zone"] == zone
+
+
+# The file
+
+
+def test_a_copy_is_one_plain_file_without_a_write_ahead_log_and_its_views_need_no_more_than_sqlite_3_37(sealed):
+    header = sealed.path.read_bytes()[:20]
+    assert header[18:20] == b"\1\1"  # Neither written nor read by way of a write-ahead log.
+    newer = ("->", "format(", "unixepoch(", "string_agg", "concat(", "FULL JOIN", "RIGHT JOIN", "iif(", "json_pretty")
+    assert [word for one in audit.VIEWS for word in newer if word in one.sql.replace("' -> '", "").replace("group_concat", "")] == []
+
+
+def test_every_entry_of_a_copy_is_signed_for(sealed, view):
+    for about in (sealed.about, sealed.about_handed):
+        assert (about.checkpoint.size, about.checkpoint.root, about.unsigned) == (about.entries, about.root, 0)
+    about = {row["name"]: row["value"] for row in view("audit_about")}
+    assert (about["entries"], about["signed_up_to_entry"], about["root"]) == (str(sealed.about.entries),) * 2 + (sealed.about.root,)
+
+
+@pytest.fixture
+def unsigned(tmp_path):
+    """A journal whose last entries no checkpoint covers yet."""
+    venue = Venue(tmp_path)
+    venue.create("o1")
+    venue.journal.seal()
+    venue.journal._sealed_at = venue.clock.monotonic() + 1e9  # No other until the end.
+    venue.create("o2")
+    assert venue.reads.newest_checkpoint()[0] < venue.reads.size()
+    yield venue
+    venue.close()
+
+
+def test_what_no_checkpoint_covers_yet_is_signed_in_the_copy_alone(unsigned):
+    before = unsigned.reads.newest_checkpoint()
+
+    about = seal(unsigned, unsigned.folder / "sealed.db")
+
+    assert (about.checkpoint.size, about.unsigned) == (unsigned.reads.size(), 0)
+    assert unsigned.reads.newest_checkpoint() == before
+    assert replay.verify(SqliteReads(about.path), unsigned.witness, unsigned.key.public_key()).ok
+
+
+@pytest.mark.parametrize("signer", ["none", "another"])
+def test_without_the_key_that_signed_before_it_says_how_much_is_not_signed(unsigned, tmp_path, signer):
+    other = tmp_path / "another"
+    other.mkdir()
+    stranger = Venue(other)
+    key = {"none": None, "another": stranger.key}[signer]
+
+    about = seal(unsigned, unsigned.folder / "sealed.db", signer=key)
+
+    assert about.unsigned == unsigned.reads.size() - unsigned.reads.newest_checkpoint()[0] > 0
+    stranger.close()
+
+
+# Handing over
+
+
+def test_a_copy_for_handing_over_has_no_byte_of_personal_data_and_proves_the_same(sealed):
+    backup, handed = sealed.path.read_bytes(), sealed.handed.read_bytes()
+    [(secret,)] = sealed.reads.rows("SELECT value FROM meta WHERE name = 'secret'")
+
+    for words in (NAME, EMAIL, PHONE, NOTE, GUEST, secret):
+        assert words.encode() in backup
+        assert words.encode() not in handed
+    assert (sealed.about_handed.digest, sealed.about_handed.root) == (sealed.about.digest, sealed.about.root)
+    copy = SqliteReads(sealed.handed)
+    assert replay.verify(copy, sealed.venue.witness, sealed.venue.key.public_key()).ok
+    assert replay.replay(copy).ok
+    assert copy.rows("SELECT (SELECT count(*) FROM personal) + (SELECT count(*) FROM guests)") == [(0,)]
+
+
+def test_a_copy_for_handing_over_shows_the_same_views(sealed, view):
+    for one in audit.VIEWS:
+        assert view(one.name, sealed.handed) == view(one.name)
+
+
+# Put back, and sealed again
+
+
+def test_a_copy_that_was_put_back_serves_without_the_views_and_can_be_sealed_again(sealed, tmp_path, view):
+    for name, source in (("tillproof.db", sealed.path), ("tillproof.key", sealed.venue.folder / "tillproof.key")):
+        (tmp_path / name).write_bytes(source.read_bytes())
+
+    venue = Venue(tmp_path, clock=sealed.venue.clock)
+    venue.create("o_later", payments=())
+    venue.journal.seal()
+
+    assert venue.reads.rows("SELECT name FROM sqlite_master WHERE name LIKE 'audit%'") == []
+    seal(venue, tmp_path / "again.db")
+    assert "o_later" in {row["order_id"] for row in view("audit_orders", tmp_path / "again.db")}
+    venue.close()
+
+
+def test_a_sealed_copy_is_sealed_again_with_the_same_views(sealed, tmp_path, view):
+    sealing.seal(sealed.path, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, zone=LONDON)
+
+    for one in audit.VIEWS:
+        assert view(one.name, tmp_path / "again.db") == view(one.name)
+
+
+# Other people's programs
+
+
+def test_the_sqlite_utils_command_reads_every_view(sealed, view):
+    def ask(*words):
+        command = [sys.executable, "-m", "sqlite_utils", *words]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout)
+
+    listed = {row["view"]: row["count"] for row in ask("views", str(sealed.path), "--counts")}
+    assert listed == {one.name: len(view(one.name)) for one in audit.VIEWS}
+    assert ask("rows", str(sealed.path), "audit_takings_by_day") == view("audit_takings_by_day")
+
+
+def test_datasette_shows_every_view_with_its_title_and_what_its_columns_mean(sealed, tmp_path, view):
+    (tmp_path / "metadata.json").write_text(sealing.metadata(sealed.path), encoding="utf-8")
+    port = free_port()
+    command = [sys.executable, "-m", "datasette", "serve", str(sealed.path), "-m", str(tmp_path / "metadata.json"), "-p", str(port)]
+
+    def fetch(path):
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+            return answer.read().decode()
+
+    def is_up():
+        try:
+            return fetch("/-/versions.json")
+        except OSError:
+            return None
+
+    with (tmp_path / "datasette.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as datasette:
+        try:
+            eventually(is_up, 4 * PATIENCE)
+            listed = unescape(fetch("/sealed"))
+            for one in audit.VIEWS:
+                assert one.name in listed
+                assert json.loads(fetch(f"/sealed/{one.name}.json?_shape=array&_size=max")) == view(one.name)
+                page = unescape(fetch(f"/sealed/{one.name}"))
+                assert one.title in page
+                assert [column.name for column in one.columns if column.description not in page] == []
+        finally:
+            datasette.terminate()
+
+
+def test_descriptions_and_units_stand_in_the_copy_itself(view):
+    described = {(row["name"], row["column"]): (row["unit"], row["description"]) for row in view("audit_descriptions")}
+
+    for one in audit.VIEWS:
+        assert one.title in described[one.name, ""][1]
+        for column in one.columns:
+            assert described[one.name, column.name] == (column.unit, column.description)
+            assert not column.name.endswith("_minor") or column.unit == "minor units"
+            assert not column.name.endswith("_at") or column.unit == "UTC"
