@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Blueprint, Flask
 
 from adapters import api, till
 from adapters.api.closed import make_blueprint as closed_blueprint
+from adapters.api.keys import Keys
 from adapters.cli import Program, next_command, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import DojoClient, DojoSettings
@@ -66,6 +68,7 @@ from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
 from workflow.proof import Prover
 from workflow.retries import Pace
+from workflow.rotation import Rotated, Rotator, open_with_key
 from workflow.upkeep import Upkeep
 
 PROBE_MS = 60_000
@@ -85,7 +88,17 @@ def __getattr__(name: str) -> object:
 
 def main() -> None:
     """Run a command."""
-    run(Program(serve=serve, dojo=dojo_client, ask=ask, accept_loss=accept_loss, migrate=migrate, clock=SystemClock()))
+    run(
+        Program(
+            serve=serve,
+            dojo=dojo_client,
+            ask=ask,
+            accept_loss=accept_loss,
+            migrate=migrate,
+            rotate_key=rotate_key,
+            clock=SystemClock(),
+        )
+    )
 
 
 def serve(settings: Settings, *, as_json: bool = False) -> int:
@@ -109,6 +122,22 @@ def ask(settings: Settings, command: RequeueTask) -> None:
         engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), sends=frozenset()))
         if refusal := engine.handle(command).refusal:
             raise refusal
+    finally:
+        journal.close()
+
+
+def rotate_key(settings: Settings, actor: str, reason: str) -> Rotated:
+    """Have a new key sign the journal from here on: by the server that has it, or alone under its lock. Raises what a Rotator raises."""
+    reason = without_card_numbers(reason)
+    if not os.path.lexists(settings.journal):
+        raise JournalUnavailable(f"there is no journal at {settings.journal}")
+    try:
+        journal = _open_journal(settings)
+    except JournalInUse:
+        return Operator(settings.console_listen, settings.tokens).rotate_key(reason)
+    try:
+        engine = Engine(journal, declared_machines(), SystemClock(), _engine_settings(settings))
+        return Rotator(engine, journal, SqliteReads(settings.journal), settings.signing_key).rotate(actor, reason)
     finally:
         journal.close()
 
@@ -195,7 +224,8 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
     outbox = Outbox(engine, _senders(settings, reads, clock, metrics), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
     work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor)
-    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), journal.wait_for_more)
+    keys = Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), keys, journal.wait_for_more)
     return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
 
@@ -260,7 +290,8 @@ def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(journal.reads, health, clock, engine.now_ms)
-    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, Prover(journal.reads, journal), journal.wait_for_more)
+    prover, keys = Prover(journal.reads, journal), Keys(journal.reads, journal, journal.rotate_key)
+    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, prover, keys, journal.wait_for_more)
     return Opened(dojo=dojo, venue=venue, close=journal.close)
 
 
@@ -279,6 +310,7 @@ def _sides(
     metrics: Metrics,
     health: Health,
     prover: Prover,
+    keys: Keys,
     wait_for_more: Callable[[int, float], None],
 ) -> tuple[Flask, Flask]:
     """Dojo's side and the venue's."""
@@ -293,7 +325,7 @@ def _sides(
     _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
     blueprints = (
         till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
-        api.Api(engine, reads, declared_machines()["order"].ident, prover, health).blueprint(),
+        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )
@@ -308,8 +340,11 @@ def _open_journal(settings: Settings) -> SqliteJournal:
     is_there = os.path.lexists(settings.journal)
     if is_there:
         refuse_foreign(settings.journal)
-    key = load_key(settings.signing_key) if is_there else load_or_make_key(settings.signing_key)
-    return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
+
+    def open_with(key: Ed25519PrivateKey) -> SqliteJournal:
+        return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
+
+    return open_with_key(settings.signing_key, open_with) if is_there else open_with(load_or_make_key(settings.signing_key))
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from workflow.bill import Bill, Personal
 from workflow.booking import Booking, Guest, Kind
 from workflow.effects import Task
@@ -257,6 +259,15 @@ class AcceptLostTail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RotateKey:
+    """An operator has another key sign from here on; it must be on disk already."""
+
+    new_key: Ed25519PrivateKey
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteTrouble:
     """The journal could not be written from `since` until `until` (UTC text), so it could not be told: now it can."""
 
@@ -332,5 +343,5 @@ OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking
-VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | NoteTrouble | Sweep
+VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteTrouble | Sweep
 Command: TypeAlias = Request | OrderRequest | MigrateOrder | BookingRequest | VenueRequest | Result

@@ -33,10 +33,12 @@ MAX_SIZE: Final = 2**63 - 1
 MAX_NOTE_CHARACTERS: Final = 131_072
 """Longer notes are refused unread; the sixteen signatures that C2SP demands fit, even of 5 kB each."""
 
+ED25519_IN_NOTES: Final = b"\x01"
+"""Names the kind of signature in a key id and in a key for signed notes."""
+
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _ORIGIN = re.compile(r"[!-*,-~]{1,255}")  # Visible ASCII without plus: C2SP allows key names no spaces and no plus.
 _SIGNATURE_LINE = re.compile("\u2014 ([^\\s+\x00-\x1f]+) (\\S+)")
-_ED25519_IN_NOTES = b"\x01"
 _KEY_ID_BYTES = 4
 
 # Not "deterministic": that leaves the fields of Structs and dataclasses in the order of their declaration.
@@ -368,7 +370,7 @@ def sign_checkpoint(origin: str, size: int, root: bytes, key: Ed25519PrivateKey)
     The caller sees to it that every checkpoint it signs extends all earlier ones. Raises ValueError as `Checkpoint` does.
     """
     text = Checkpoint(origin, size, root).text()
-    signature = _to_base64(_key_id(origin, key.public_key()) + key.sign(text.encode()))
+    signature = _to_base64(key_id(origin, key.public_key()) + key.sign(text.encode()))
     return f"{text}\n\u2014 {origin} {signature}\n"
 
 
@@ -402,13 +404,13 @@ def _parse_text(text: str) -> Checkpoint:
 
 
 def _require_signature(checkpoint: Checkpoint, signatures: str, public_key: Ed25519PublicKey) -> None:
-    key_id = _key_id(checkpoint.origin, public_key)
+    our_id = key_id(checkpoint.origin, public_key)
     *lines, rest = signatures.split("\n")
     if rest:
         raise ValueError(f"signature line {rest!r:.100} is not ended by a newline")
-    ours = [signature for name, by, signature in map(_parse_signature, lines) if (name, by) == (checkpoint.origin, key_id)]
+    ours = [signature for name, by, signature in map(_parse_signature, lines) if (name, by) == (checkpoint.origin, our_id)]
     if not ours:
-        raise ValueError(f"no signature line of {checkpoint.origin} with key id {key_id.hex()}")
+        raise ValueError(f"no signature line of {checkpoint.origin} with key id {our_id.hex()}")
     for signature in ours:
         try:
             public_key.verify(signature, checkpoint.text().encode())
@@ -424,8 +426,18 @@ def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
     return match[1], signed[:_KEY_ID_BYTES], signed[_KEY_ID_BYTES:]
 
 
-def _key_id(name: str, public_key: Ed25519PublicKey) -> bytes:
-    digest = hashlib.sha256(name.encode() + b"\n" + _ED25519_IN_NOTES + public_key.public_bytes_raw()).digest()
+def signers(note: str, origin: str) -> list[bytes]:
+    """The ids of the keys that claim to have signed the note as `origin`; nothing is verified. Raises BadCheckpoint."""
+    try:
+        lines = map(_parse_signature, note.rpartition("\n\n")[2].split("\n")[:-1])
+        return [by for name, by, _ in lines if name == origin]
+    except ValueError as error:
+        raise BadCheckpoint(f"checkpoint: {error}") from error
+
+
+def key_id(name: str, public_key: Ed25519PublicKey) -> bytes:
+    """The four bytes that stand for the key in a note signed as `name`; a label, no proof."""
+    digest = hashlib.sha256(name.encode() + b"\n" + ED25519_IN_NOTES + public_key.public_bytes_raw()).digest()
     return digest[:_KEY_ID_BYTES]
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from workflow.errors import JournalUnavailable, UnknownOrder
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ledger import inclusion_proof
+from workflow.succession import raw_base64
 
 SEAL_SECONDS = 3.0
 SEAL_POLL_SECONDS = 0.05
@@ -82,13 +81,13 @@ class Prover:
             checkpoint = self._reads.newest_checkpoint()
         assert checkpoint is not None
         size, root, note = checkpoint
-        raw_key = self._sealer.public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        key = self._reads.succession(self._sealer.public_key, from_size=size).at(size)
         return Proof(
             order_id=order_id,
             size=size,
             root=root,
             checkpoint=note,
-            public_key=base64.b64encode(raw_key).decode(),
+            public_key=raw_base64(key),
             entries=[self._proven(entry, size) for entry in entries],
         )
 

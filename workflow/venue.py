@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from workflow import decisions, requests
 from workflow.clock import from_text
-from workflow.commands import AcceptLostTail, AttemptFailed, NoteTrouble, RequeueTask, ResolveVenue, SetVenue, Sweep, VenueRequest
+from workflow.commands import (
+    AcceptLostTail,
+    AttemptFailed,
+    NoteTrouble,
+    RequeueTask,
+    ResolveVenue,
+    RotateKey,
+    SetVenue,
+    Sweep,
+    VenueRequest,
+)
 from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
@@ -15,6 +25,7 @@ from workflow.journal.port import Move
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
 from workflow.ports import IntentId
+from workflow.succession import ROTATE_KEY
 from workflow.unit import VENUE, Outcome, Unit
 
 SWEEP_CAP_MS = 6 * 3_600_000
@@ -35,6 +46,10 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
         case AcceptLostTail():
             facts: Facts = {"reason": command.reason, "lost": command.lost}
             unit.note("operator", facts, cause="resolve:accept_lost_tail", actor=command.actor, trigger="accept_lost_tail")
+            return Outcome()
+        case RotateKey():
+            facts = {"reason": command.reason, **unit.transaction.rotate_key(command.new_key)}
+            unit.note("operator", facts, cause="key", actor=command.actor, trigger=ROTATE_KEY)
             return Outcome()
         case NoteTrouble():
             facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}

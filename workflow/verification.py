@@ -7,6 +7,7 @@ signed checkpoints and with every line of the witness. What it needs is read in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -16,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
-from workflow.ledger import HASHED_SORTED, ZERO_HASH, BadCheckpoint, Frontier, entry_hash_sorted, is_canonical, verify_checkpoint
+from workflow.ledger import HASHED_SORTED, ZERO_HASH, BadCheckpoint, Frontier, entry_hash_sorted, is_canonical, key_id, verify_checkpoint
+from workflow.succession import ROTATE_KEY, told
 from workflow.unit import VENUE
 
 UNREADABLE_CHARACTERS = 300
@@ -25,8 +27,8 @@ KEPT_CHAINS = 10_000
 """Of so many orders the last hash is kept, of those that were met last; that of another is asked for when the order goes on."""
 _SLICE = f"SELECT {', '.join(HASHED_SORTED)}, seq, hash FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 _COLUMNS = (*HASHED_SORTED, "seq", "hash")
-_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _BODY, _MACHINE, _SEQ, _HASH = (
-    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "body", "machine", "seq", "hash")
+_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _KIND, _TRIGGER, _BODY, _MACHINE, _SEQ, _HASH = (
+    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "kind", "trigger", "body", "machine", "seq", "hash")
 )
 
 Row: TypeAlias = tuple[Any, ...]
@@ -46,7 +48,10 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Verification:
-    """What is found so far: how many entries, orders, checkpoints and lines of the witness. `checkpoint` and `witness` are the newest."""
+    """What is found so far: how many entries, orders, checkpoints and lines of the witness. `checkpoint` and `witness` are the newest.
+
+    `keys` are the ids of those that must have signed, where signatures are checked.
+    """
 
     entries: int = 0
     orders: int = 0
@@ -55,6 +60,7 @@ class Verification:
     checkpoint: Head | None = None
     witness: Head | None = None
     witness_ok: bool = True
+    keys: tuple[str, ...] = ()
     first_bad: Fault | None = None
 
     @property
@@ -82,7 +88,8 @@ _NO_LINK = _Link(0, ZERO_HASH)
 class Verifier:
     """One verification of all that the journal has when it begins; `step` goes on with it, `found` is what came out so far.
 
-    `seen` is what a witness said before: the journal may be ahead of it, never behind. Without a key no signature is checked.
+    `seen` is what a witness said before: the journal may be ahead of it, never behind. Without a key no signature is checked; with one,
+    the first of the journal or the newest or one between them, the others follow from the entries that brought them in.
     What is kept from one step to the next does not grow with the journal.
     """
 
@@ -135,6 +142,11 @@ class Verifier:
             raise _Bad(0, f"an entry stands at position {first}, where none can be: the first position is 1")
         if signed is not None and signed < 1:
             raise _Bad(0, f"a checkpoint of {signed} entries is stored, which nobody signs: the least is of one")
+        if self._key:
+            self._keys = self._reads.succession(self._key)
+            self.found.keys = tuple(map(self._name, self._keys.keys))
+            if not self._keys.has_known:
+                raise _Bad(0, f"the key {self._name(self._key)} is none of those that sign this journal: {', '.join(self.found.keys)}")
         self._next_line()
         self._target = target
 
@@ -153,6 +165,8 @@ class Verifier:
         try:
             for row in rows:
                 self._entry(row, nodes)
+                if row[_TRIGGER] == ROTATE_KEY and row[_ORDER_ID] == VENUE and row[_KIND] == "operator":
+                    self._rotated(row[_SEQ], row[_BODY], is_signed=row[_SEQ] in checkpoints)
                 for root, note in checkpoints.get(row[_SEQ], ()):
                     self._checkpoint(row[_SEQ], root, note)
                 if self._line and self._line.size == row[_SEQ]:
@@ -242,11 +256,34 @@ class Verifier:
         if self._key is None:
             return
         try:
-            checkpoint = verify_checkpoint(note, self._key)
+            checkpoint = verify_checkpoint(note, self._keys.at(size))
         except BadCheckpoint as error:
-            raise _Bad(size, f"the checkpoint at size {size}: {error}") from error
+            raise _Bad(size, f"the checkpoint at size {size}: {self._misplaced(size, note) or error}") from error
         if (checkpoint.origin, checkpoint.size, checkpoint.root.hex()) != (self._origin, size, root):
             raise _Bad(size, f"the checkpoint at size {size} is signed for something else: {checkpoint.origin} {checkpoint.size}")
+
+    def _misplaced(self, size: int, note: str) -> str:
+        """Whether another of the journal's keys has signed it, which one, and why that one may not."""
+        for key, first, last in self._keys.spans():
+            with suppress(BadCheckpoint):
+                verify_checkpoint(note, key)
+                why = f"retired with entry {last}" if last is not None and last < size else f"brought in only by entry {first - 1}"
+                return f"signed by the key {self._name(key)}, which was {why}; in force is {self._name(self._keys.at(size))}"
+        return ""
+
+    def _name(self, key: Ed25519PublicKey) -> str:
+        return key_id(self._origin, key).hex()
+
+    def _rotated(self, position: int, body: str, *, is_signed: bool) -> None:
+        """The entry brings a key in as it must: signed by the old key and the new one, and covered by a last checkpoint of the old one."""
+        try:
+            rotation = told(self._origin, position, body)
+        except ValueError as error:
+            raise _Bad(position, f"the key that the entry brings in: {error}") from error
+        if self._key and rotation.old != self._keys.at(position):
+            raise _Bad(position, f"the entry retires the key {self._name(rotation.old)}, which was not in force")
+        if not is_signed:
+            raise _Bad(position, "the entry brings a key in, and no checkpoint of the old key covers it")
 
     def _witnessed(self, line: Head) -> None:
         self.found.witness_ok = False

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from flask import Blueprint, Response, request
 
+from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
 from adapters.api.views import (
     AttentionPage,
@@ -83,6 +84,8 @@ CALLS = (
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
+    Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
+    Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
     Call(id="verification",  method="GET",  path="/api/verification",              answer=VerificationView, summary="Read what the last verification in the background found.", **_AUDITOR),
     Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
 )
@@ -92,8 +95,9 @@ CALLS = (
 class Api:
     """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health) -> None:
+    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
+        self._keys = keys
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -181,6 +185,15 @@ class Api:
         """The newest signed checkpoint, text."""
         newest = self._reads.newest_checkpoint()
         return Response(newest[2] if newest else "", mimetype="text/plain")
+
+    def keys(self) -> Response:
+        """The public keys of the checkpoints, oldest first."""
+        return _json(self._keys.view())
+
+    def rotate_key(self) -> Response:
+        """A person has a new key sign from here on, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        return _json(self._keys.rotate(actor, asked.reason))
 
     def export(self) -> Response:
         """The journal's entries from one position to another, as JSON Lines or CSV."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient
@@ -39,8 +40,10 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.connection import reading
-from workflow.journal.keys import UnusableKey
+from workflow.journal.keys import KeyNotInForce, UnusableKey, load_key, load_public_key
 from workflow.journal.reads import SqliteReads
+from workflow.rotation import Rotated
+from workflow.succession import parse_public_key
 
 MAX_POSITION = 2**63 - 1
 """No journal has an entry behind it."""
@@ -62,13 +65,16 @@ class Dojo(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What the composition root gives: serving (the exit code), Dojo's API, a command of an operator, accepting a loss, migrating, time."""
+    """What the composition root gives: serving (the exit code), Dojo's API, a command of an operator, accepting a loss, migrating, a new
+    key, time.
+    """
 
     serve: Serve
     dojo: Dojo
     ask: Callable[[Settings, RequeueTask], None]
     accept_loss: Callable[[Settings, str, str], str]
     migrate: Callable[[Settings, Sequence[MigrateOrder], Callable[[int], None]], None]
+    rotate_key: Callable[[Settings, str, str], Rotated]
     clock: Clock
 
 
@@ -125,6 +131,7 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
     (ServerSilent, Exit.UNREACHABLE, "", "see that the server runs, and whether it was done, then {again}"),
     ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
+    (KeyNotInForce, Exit.SETTINGS, "", "tillproof journal key, then tillproof doctor"),
     (UnusableKey, Exit.SETTINGS, "", "tillproof doctor"),
     (WorkflowError, Exit.FOUND, "", "tillproof doctor"),
 )
@@ -144,6 +151,32 @@ def open_journal(copy: Path | None = None) -> Iterator[tuple[Settings, SqliteRea
 copy_option = click.option(
     "--journal", "copy", type=click.Path(path_type=Path), help="A copy of the journal instead, such as a sealed one."
 )
+
+
+def _public_key(ctx: click.Context, param: click.Parameter, value: str | None) -> Ed25519PublicKey | None:
+    """The key in a file where there is one of that name; else what the text says."""
+    if value is None:
+        return None
+    try:
+        return load_public_key(Path(value)) if os.path.lexists(value) else parse_public_key(value)
+    except (UnusableKey, ValueError) as error:
+        raise click.BadParameter(f"expected a public key as tillproof journal key prints it, or its file: {error}", ctx, param) from error
+
+
+key_option = click.option(
+    "--key",
+    "pinned",
+    metavar="KEY",
+    callback=_public_key,
+    help="A key of the journal that you had from elsewhere, any of them, or its file; without it the one of SIGNING_KEY is trusted.",
+)
+
+
+def trusted_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519PublicKey | None:
+    """The key that was pinned, or that of the settings; None where there is neither. Raises UnusableKey."""
+    if pinned is None and found.signing_key.exists():
+        return load_key(found.signing_key).public_key()
+    return pinned
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from adapters.cli.context import Dojo
 from adapters.dojo.capabilities import difference, wanted
 from adapters.edge.bill_template import BadTemplate, read_template
@@ -54,9 +56,10 @@ from workflow.errors import (
 from workflow.explaining import refuse_unexplained
 from workflow.journal.connection import reading, refuse_foreign
 from workflow.journal.driver import sqlite3
-from workflow.journal.keys import UnusableKey, load_key
+from workflow.journal.keys import UnusableKey, load_key, next_path
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import read_head
+from workflow.ledger import key_id
 
 SAFE_SQLITE = (3, 51, 3)
 """Releases from 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at the same instant."""
@@ -319,9 +322,26 @@ def _key(settings: Settings) -> Iterator[Finding]:
             yield Finding("FAIL", "signing key", text, "restore the file, or set TILLPROOF_SIGNING_KEY to it")
         return
     try:
-        load_key(path)
+        key = load_key(path).public_key()
     except UnusableKey as error:
         yield Finding("FAIL", "signing key", str(error), "restore the file, or set TILLPROOF_SIGNING_KEY to it")
+        return
+    if settings.journal.exists() and _is_ours_to_mend(settings.journal):
+        with suppress(JournalDamaged, JournalUnavailable):  # The journal has a finding of its own.
+            yield from _key_in_force(settings, key)
+
+
+def _key_in_force(settings: Settings, key: Ed25519PublicKey) -> Iterator[Finding]:
+    """Whether the key is the one that signs now; one that waits beside it is a rotation that a crash interrupted."""
+    reads, path = SqliteReads(settings.journal), settings.signing_key
+    origin, waiting = reads.origin(), next_path(path)
+    in_force, ours = reads.key_in_force(), key_id(origin, key).hex()
+    if waiting.exists():
+        text = f"{waiting}: a new key was being brought in when the program ended"
+        yield Finding("warn", "signing key", text, "tillproof serve ends that, or takes it back: leave both files where they are")
+    elif in_force and ours not in in_force:
+        text = f"{path} holds the key {ours}, and the journal is signed by {' or '.join(in_force)} now"
+        yield Finding("FAIL", "signing key", text, "put that key's file in its place, from where you keep a copy of it")
 
 
 def _clock(settings: Settings, clock: Clock, calls: list[Call]) -> Iterator[Finding]:
@@ -350,12 +370,17 @@ def _is_ours_to_mend(path: Path) -> bool:
 
 
 def _modes(settings: Settings, environ: Mapping[str, str], toml_path: Path) -> Iterator[Finding]:
-    for name, path in (("journal", settings.journal), ("signing key", settings.signing_key), ("witness", settings.witness)):
+    for name, path in _private_files(settings):
         if _is_open_to_others(path) and (name != "journal" or _is_ours_to_mend(path)):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
     for name, path in _secret_files(settings, environ, toml_path):
         if _is_open_to_others(path):
             yield Finding("warn", "file mode", f"{name} {path} holds secrets, and can be read by others", f"chmod 600 {path}")
+
+
+def _private_files(settings: Settings) -> tuple[tuple[str, Path], ...]:
+    key = settings.signing_key
+    return ("journal", settings.journal), ("signing key", key), ("signing key", next_path(key)), ("witness", settings.witness)
 
 
 def _is_open_to_others(path: Path) -> bool:

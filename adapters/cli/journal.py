@@ -12,8 +12,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from adapters.cli.context import MAX_POSITION, Program, copy_option, failures, json_option, next_command, open_journal, settings
+from adapters.api.keys import keys_view, rotated_view
+from adapters.cli.context import (
+    MAX_POSITION,
+    Program,
+    copy_option,
+    failures,
+    json_option,
+    key_option,
+    next_command,
+    open_journal,
+    settings,
+    trusted_key,
+)
 from adapters.cli.output import Command, Group, emit, end_found, paint, progress
 from adapters.cli.past import past_data, past_lines
 from adapters.cli.tail import tail
@@ -37,14 +50,16 @@ def journal() -> None:
 
 @journal.command("verify", cls=Command, example="tillproof journal verify")
 @copy_option
+@key_option
 @json_option
-def journal_verify(copy: Path | None, as_json: bool) -> None:
+def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
     """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault.
 
-    A copy may be older than the witness, whose line about the copy's size or just below is then compared.
+    From one key that is trusted, old or new, the journal's others follow. A copy may be older than the witness, whose line about the
+    copy's size or just below is then compared.
     """
     with open_journal(copy) as (found, reads):
-        key = load_key(found.signing_key).public_key() if found.signing_key.exists() else None
+        key = trusted_key(pinned, found)
         newest = read_head(found.witness)
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
         with progress("verify", reads.size()) as show:
@@ -73,6 +88,8 @@ def journal_verify(copy: Path | None, as_json: bool) -> None:
         if result.checkpoint:
             yield f"  newest checkpoint: {result.checkpoint.size} {result.checkpoint.root}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
+        if len(result.keys) > 1:
+            yield f"  {len(result.keys)} keys, each brought in by the one before it: {', '.join(result.keys)}"
         yield f"  {_witnessed(result)}"
         if newest and newest.size > result.entries:
             yield paint(f"  an older state: the witness has seen {newest.size - result.entries:,} entries since", "yellow")
@@ -258,6 +275,58 @@ def journal_seal(program: Program, file: Path, without_personal: bool, with_meta
     checkpoint = sealed.checkpoint._asdict() if sealed.checkpoint else None
     shown = {"path": str(sealed.path), "checkpoint": checkpoint, "metadata": str(companion) if with_metadata else None}
     emit(as_json, asdict(sealed) | {"unsigned": sealed.unsigned} | shown, lines)
+
+
+@journal.command("key", cls=Command, example="tillproof journal key")
+@copy_option
+@key_option
+@json_option
+def journal_key(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+    """Print the public keys that sign the journal's checkpoints, oldest first: for whoever checks it, to be kept elsewhere.
+
+    Each is a line that programs for signed notes take, with the SHA-256 of the key's 32 bytes, and the sizes that it signs.
+    """
+    with open_journal(copy) as (found, reads):
+        known = pinned or load_key(found.signing_key).public_key()
+        succession = reads.succession(known)
+        view = keys_view(reads.origin(), succession)
+
+    def lines() -> Iterator[str]:
+        for each in view.data:
+            yield each.key
+            yield f"  SHA-256 {each.fingerprint}"
+            until = "on: in force" if each.to_size is None else f"to {each.to_size:,}, then it was retired"
+            yield f"  signs sizes from {each.from_size:,} {until}"
+        if not succession.has_known:
+            yield paint(f"  {'the key given' if pinned else found.signing_key} is none of these", "red")
+
+    emit(as_json, view, lines)
+    if not succession.has_known:
+        end_found("tillproof doctor")
+
+
+@journal.command("rotate-key", cls=Command, example='tillproof journal rotate-key --reason "the till was stolen"')
+@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@json_option
+@click.pass_obj
+def journal_rotate_key(program: Program, reason: str, as_json: bool) -> None:
+    """Have a new key sign from here on, signed in by the old one, which is removed: through the running server where there is one.
+
+    Hand the line of the new key to whoever checks the journal. Sealed copies from before go on verifying with the old public key.
+    """
+    found = settings()
+    with failures(refused="tillproof journal key"):
+        rotated = program.rotate_key(found, f"operator:{getpass.getuser()}", reason)
+
+    def lines() -> Iterator[str]:
+        yield paint(f"Entry {rotated.position:,} brought in a new key. The old one signs nothing behind it.", "green")
+        yield f"  old {rotated.old_key}"
+        yield f"  new {rotated.new_key}"
+        yield f"  SHA-256 of the new one {rotated.fingerprint}"
+        if rotated.pending:
+            yield paint(f"  NOT DONE: {rotated.pending}; the next start tries again", "yellow")
+
+    emit(as_json, rotated_view(rotated), lines)
 
 
 @journal.command("accept-lost-tail", cls=Command, example='tillproof journal accept-lost-tail --reason "disk replaced, no newer copy"')

@@ -9,6 +9,7 @@ import requests
 
 from adapters.settings import Address, Token
 from workflow.errors import JournalInUse, Refused, ServerSilent, UnknownTask
+from workflow.rotation import Rotated
 
 SECONDS = 10.0
 
@@ -23,13 +24,32 @@ class Operator:
 
     def requeue(self, task_id: str, reason: str) -> None:
         """Have a dead task tried again. Raises UnknownTask, Refused, JournalInUse without a token, ServerSilent."""
+        answer = self._post(f"/api/outbox/{quote(task_id, safe='')}/requeue", reason)
+        if answer.status_code == 404:
+            raise UnknownTask(f"no task {task_id}")
+        _require_done(answer)
+
+    def rotate_key(self, reason: str) -> Rotated:
+        """Have a new key sign the journal from here on. Raises Refused, JournalInUse without a token, ServerSilent."""
+        answer = self._post("/api/keys/rotate", reason)
+        _require_done(answer)
+        told = answer.json()
+        return Rotated(
+            position=told["position"],
+            old_key=told["oldKey"],
+            new_key=told["newKey"],
+            fingerprint=told["fingerprint"],
+            pending=told["pending"] or "",
+        )
+
+    def _post(self, path: str, reason: str) -> requests.Response:
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
         session.trust_env = False
         try:
-            answer = session.post(
-                f"{self._url}/api/outbox/{quote(task_id, safe='')}/requeue",
+            return session.post(
+                f"{self._url}{path}",
                 json={"reason": reason},
                 headers={"Authorization": f"Bearer {self._token}"},
                 timeout=SECONDS,
@@ -37,7 +57,8 @@ class Operator:
             )
         except requests.RequestException as error:
             raise ServerSilent(f"Tillproof's own server at {self._url} does not answer: {type(error).__name__}") from error
-        if answer.status_code == 404:
-            raise UnknownTask(f"no task {task_id}")
-        if not answer.ok:
-            raise Refused(f"the server says {answer.status_code}: {answer.json().get('debugMessage', '')}")
+
+
+def _require_done(answer: requests.Response) -> None:
+    if not answer.ok:
+        raise Refused(f"the server says {answer.status_code}: {answer.json().get('debugMessage', '')}")

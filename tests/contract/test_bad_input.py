@@ -316,6 +316,7 @@ ROUTES = {
         {"action": ["", "forget", 7, {}], "reason": TOO_LONG_A_REASON, "paymentIntentId": [bad for bad in IDS if bad != ""]},
         409,
     ),
+    "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
     "requeue": Route(
         *("operator", "POST", "/api/outbox/none/requeue", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
     ),

@@ -253,7 +253,14 @@ def test_what_customers_say_of_themselves_is_in_no_entry_export_log_metric_or_er
 
 def command(service, *words):
     """What a command prints on either stream, with every escape that is in it."""
-    program = Program(serve=app.serve, dojo=app.dojo_client, ask=app.ask, accept_loss=app.accept_loss, clock=SystemClock())
+    program = Program(
+        serve=app.serve,
+        dojo=app.dojo_client,
+        ask=app.ask,
+        accept_loss=app.accept_loss,
+        rotate_key=app.rotate_key,
+        clock=SystemClock(),
+    )
     result = CliRunner().invoke(cli, words, obj=program, prog_name="tillproof", env=service.environment, color=True)
     return result.output.encode()
 

@@ -16,7 +16,10 @@ from adapters.outbound import Call
 from tests.builders import FixedClock, Venue
 from tests.contract.running import sqlite
 from workflow.errors import TryAgain
+from workflow.journal.keys import load_key, load_or_make_key, make_next_key, next_path
+from workflow.journal.reads import SqliteReads
 from workflow.journal.schema import SCHEMA_VERSION
+from workflow.ledger import key_id
 
 GOOD = "a secret of thirty characters."
 
@@ -257,6 +260,26 @@ def test_nobody_is_told_to_change_what_is_no_journal_of_ours_or_to_look_for_its_
     kept.files["SIGNING_KEY"].unlink()
 
     assert kept.find("file mode") == kept.find("signing key") == []
+
+
+def test_a_signing_key_that_is_not_in_force_is_named_with_the_one_that_is(kept):
+    ours = load_key(kept.files["SIGNING_KEY"]).public_key()
+    kept.files["SIGNING_KEY"].unlink()
+    load_or_make_key(kept.files["SIGNING_KEY"])
+    signs = key_id(SqliteReads(kept.files["JOURNAL"]).origin(), ours).hex()
+
+    assert ("FAIL", True, True) in [
+        (level, f"signed by {signs} now" in text, "put that key's file in its place" in mend)
+        for level, text, mend in kept.find("signing key")
+    ]
+
+
+def test_a_rotation_of_the_key_that_a_crash_interrupted_is_named(kept):
+    make_next_key(kept.files["SIGNING_KEY"])
+    next_path(kept.files["SIGNING_KEY"]).chmod(0o644)
+
+    assert [(level, "tillproof serve ends that" in mend) for level, _, mend in kept.find("signing key")] == [("warn", True)]
+    assert [(level, "tillproof.key.next" in text) for level, text, _ in kept.find("file mode")] == [("FAIL", True)]
 
 
 def test_an_older_journal_than_its_witness_saw_is_named(kept):

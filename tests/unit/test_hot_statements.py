@@ -134,10 +134,10 @@ def test_a_whole_flow_reads_no_whole_table(tmp_path):
     venue, asked = Venue(tmp_path), []
     enter = SqliteTransaction.__init__
 
-    def listening(self, connection, secret, size):
+    def listening(self, connection, *others):
         recorder = Recorder(connection)
         asked.append(recorder)
-        enter(self, recorder, secret, size)
+        enter(self, recorder, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SqliteTransaction, "__init__", listening)

@@ -20,9 +20,10 @@ from sqlite_utils import Database
 from workflow import audit
 from workflow.books import Day, Taking, all_takings, day_of
 from workflow.clock import from_text, to_text
+from workflow.errors import JournalDamaged
 from workflow.journal.connection import connect
 from workflow.journal.reads import SqliteReads
-from workflow.ledger import BadCheckpoint, Frontier, sign_checkpoint, verify_checkpoint
+from workflow.ledger import Frontier, key_id, sign_checkpoint
 from workflow.lifecycle import ATTENTION
 from workflow.money import DECIMALS
 from workflow.order import Order
@@ -35,20 +36,20 @@ USUAL_DECIMALS = 2
 
 
 def sign(copy: Path, key: Ed25519PrivateKey, now: datetime) -> bool:
-    """Sign a checkpoint of all entries of the copy, where none is there; False where the key is not the one that signed the newest."""
+    """Sign a checkpoint of all entries of the copy, where none is there; False where the key is not the one that is in force."""
     reads = SqliteReads(copy)
     size, newest = reads.size(), reads.newest_checkpoint()
     if newest and newest[0] == size:
         return True
+    origin = reads.origin()
     try:
-        if newest:
-            verify_checkpoint(newest[2], key.public_key())
-    except BadCheckpoint:
+        if (in_force := reads.key_in_force()) and key_id(origin, key.public_key()).hex() not in in_force:
+            return False
+    except JournalDamaged:  # Verification, which follows, says what is wrong.
         return False
     if size:
         root = Frontier.restore(size, reads.tree_node).root()
-        [(journal_id,)] = reads.rows("SELECT value FROM meta WHERE name = 'journal_id'")
-        note = sign_checkpoint(f"tillproof/{journal_id}", size, root, key)
+        note = sign_checkpoint(origin, size, root, key)
         with closing(_for_writing(copy)) as database:
             database.execute("INSERT INTO checkpoint(size, root, at, note) VALUES (?, ?, ?, ?)", (size, root.hex(), to_text(now), note))
     return True

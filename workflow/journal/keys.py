@@ -10,16 +10,29 @@ from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from workflow.errors import WorkflowError
+from workflow.succession import parse_public_key
 
 DRAFT_SUFFIX = ".draft"
+NEXT_SUFFIX = ".next"
+"""The file beside the key's own in which a new key waits until the journal has it."""
 
 
 class UnusableKey(WorkflowError):
     """The signing key cannot be read or made. Check SIGNING_KEY; restore the file, as earlier checkpoints need its key."""
+
+
+class KeyNotInForce(UnusableKey):
+    """The signing key is not the one that signs this journal now. Put that one's file in its place; it is named by its key id."""
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
@@ -28,6 +41,22 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         return _parse(path, path.read_bytes())
     except OSError as error:
         raise UnusableKey(f"signing key {path}: {error}; the journal's checkpoints are signed with it, so restore the file") from error
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """The public key in a file: PEM, public or private, or text as `parse_public_key` reads it. Raises UnusableKey, ValueError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnusableKey(f"key {path}: {error}") from error
+    if b"PRIVATE KEY" in content:
+        return _parse(path, content).public_key()
+    if b"PUBLIC KEY" not in content:
+        return parse_public_key(content.decode("utf-8", "replace"))
+    key = load_pem_public_key(content)
+    if not isinstance(key, Ed25519PublicKey):
+        raise UnusableKey(f"key {path}: {type(key).__name__}, not an Ed25519 key")
+    return key
 
 
 def load_or_make_key(path: Path) -> Ed25519PrivateKey:
@@ -51,6 +80,37 @@ def _read_or_make(path: Path) -> bytes:
     for draft in path.parent.glob(f"{glob.escape(_draft_prefix(path))}????????{DRAFT_SUFFIX}"):
         draft.unlink(missing_ok=True)
     return path.read_bytes()
+
+
+def next_path(path: Path) -> Path:
+    """Where the key that follows the one at `path` waits."""
+    return path.with_name(f"{path.name}{NEXT_SUFFIX}")
+
+
+def make_next_key(path: Path) -> Ed25519PrivateKey:
+    """A new key, on disk (0600) under `next_path` and under no other name yet; one that waited there is replaced. Raises UnusableKey."""
+    waiting = next_path(path)
+    try:
+        waiting.unlink(missing_ok=True)
+        _make(waiting)
+        return _parse(waiting, waiting.read_bytes())
+    except OSError as error:
+        raise UnusableKey(f"signing key {waiting}: {error}") from error
+
+
+def put_next_in_place(path: Path) -> None:
+    """Let the waiting key take the place of the one at `path`, which is gone then. Raises UnusableKey; both are where they were then."""
+    try:
+        os.replace(next_path(path), path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise UnusableKey(f"signing key {path} cannot be replaced by {next_path(path)}, which is in force: {error}") from error
+
+
+def drop_next_key(path: Path) -> None:
+    """Remove a key that waits, and that no journal has; one that cannot be removed waits on."""
+    with suppress(OSError):
+        next_path(path).unlink()
 
 
 def _draft_prefix(path: Path) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from workflow.bill import Personal
 from workflow.booking import Booking, Guest, Kind
 from workflow.conduct import Conduct
 from workflow.effects import Task
-from workflow.entry import Entry, Json
+from workflow.entry import Entry, Facts, Json
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
 
@@ -235,6 +237,12 @@ class Transaction(Protocol):
 
     def touch(self) -> None:
         """Write something that changes nothing, to learn whether anything can be made durable."""
+
+    def rotate_key(self, new_key: Ed25519PrivateKey) -> Facts:
+        """The facts, signed by both keys, of the entry that brings `new_key` in, which must be appended next and be this command's last.
+
+        With its commit the key that was in force signs a last checkpoint of everything, and from then on `new_key` signs.
+        """
 
     def on_commit(self, then: Callable[[], None]) -> None:
         """Call `then` once everything of this transaction is durable; never on a rollback."""

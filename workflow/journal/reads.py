@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlite_utils import Database
 
 from workflow.bill import Personal
@@ -26,6 +27,7 @@ from workflow.journal.driver import sqlite3
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
+from workflow.succession import KEY_ENTRIES, Succession, ids_in_force, read_succession
 
 T = TypeVar("T")
 
@@ -331,6 +333,29 @@ class SqliteReads:
         """(size, root, note) of the newest signed checkpoint."""
         rows = self._rows("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1", ())
         return rows[0] if rows else None
+
+    def origin(self) -> str:
+        """By what name the journal's checkpoints are signed."""
+        return str(self._rows("SELECT 'tillproof/' || value FROM meta WHERE name = 'journal_id'", ())[0][0])
+
+    def succession(self, known: Ed25519PublicKey, *, from_size: int = 0) -> Succession:
+        """The keys that sign this journal, one after the other; of those that sign from `from_size` on, without reading what is before."""
+        # From a size on few entries are left; else only those of no order are read.
+        column = "+order_id" if from_size else "order_id"
+        sql = f"SELECT seq, body FROM journal WHERE seq >= ? AND {KEY_ENTRIES.replace('order_id', column)} ORDER BY seq"
+        return read_succession(self.origin(), self._rows(sql, (from_size,)), known)
+
+    def key_in_force(self) -> list[str]:
+        """The id of the key that signs next, or all that a note claims; none where nothing is signed yet. Raises JournalDamaged."""
+        newest = self.newest_checkpoint()
+        if newest is None:
+            return []
+        size, _, note = newest
+        entry = self._rows(f"SELECT body FROM journal WHERE seq = ? AND {KEY_ENTRIES}", (size,))
+        try:
+            return ids_in_force(self.origin(), size, note, entry[0][0] if entry else None)
+        except ValueError as error:
+            raise JournalDamaged(f"{self._path}: the key that entry {size} brings in: {error}") from error
 
     def tree_node(self, level: int, index: int) -> bytes:
         """A stored node of the Merkle tree; level 0 is the leaf hash of the entry at `index` + 1. Raises JournalDamaged."""

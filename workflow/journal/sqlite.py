@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlite_utils import Database
@@ -33,24 +34,28 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.auditing import remove_views
-from workflow.journal.condition import JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
+from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
 from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
-from workflow.journal.keys import sync_directory
+from workflow.journal.keys import KeyNotInForce, sync_directory
 from workflow.journal.lock import owner_lock
 from workflow.journal.port import Transaction
 from workflow.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, TABLES
-from workflow.journal.transaction import SqliteTransaction
+from workflow.journal.transaction import Signer, SqliteTransaction
 from workflow.journal.witness import Head, Witness
-from workflow.ledger import Frontier, Node, leaf_hash, sign_checkpoint
+from workflow.ledger import BadCheckpoint, Frontier, Node, key_id, leaf_hash, sign_checkpoint
 from workflow.lifecycle import DECLARATIONS
+from workflow.succession import KEY_ENTRIES, ids_in_force
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Job: TypeAlias = "tuple[Callable[[Transaction], Any], Future[Any]]"
+"""A command, and who waits for it."""
 
 BATCH_COMMANDS = 128
 """The most commands under one commit: bounds how long the first of them waits."""
-CHECKPOINT_INTERVAL_S = 1.0
+CHECKPOINT_INTERVAL_S = 0.8
+"""So long an entry waits for its checkpoint, and two of them are apart while entries come; the rest of the second is for a slow commit."""
 QUEUE_COMMANDS = 10_000
 """More waiting commands than this are turned away with JournalUnavailable."""
 WAL_PAGES = 1000
@@ -67,12 +72,13 @@ class SqliteJournal:
     """The one owner of a journal file: lock, writer thread, tree, checkpoints, witness.
 
     Makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign, JournalTooNew,
-    HeadRegressed when entries are gone that the witness saw, JournalReadOnly or another JournalUnavailable when it cannot be written.
+    HeadRegressed when entries are gone that the witness saw, KeyNotInForce when another key than `key` signs it, JournalReadOnly or
+    another JournalUnavailable when it cannot be written.
     While `condition` knows of trouble, commands are run as far as they only read (so a repeated request still gets its answer).
     """
 
     def __init__(self, path: Path, witness: Path, key: Ed25519PrivateKey, clock: Clock) -> None:
-        self.path, self._clock, self._key = path, clock, key
+        self.path, self._clock = path, clock
         self.condition = Condition(clock)
         if os.path.lexists(path):
             refuse_foreign(path)
@@ -84,7 +90,7 @@ class SqliteJournal:
             self._database = _open_or_make(path, clock)
             self._connection = self._database.conn
             self._witness, self._witness_lags = Witness(witness), False
-            self._load()
+            self._load(key)
             self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
             remove_views(self._database)  # Of a sealed copy that was put back: they are true of the copy alone.
             _migrate(self._database)  # Only what its witness knows.
@@ -98,7 +104,7 @@ class SqliteJournal:
         except BaseException:
             self._lock.release()
             raise
-        self._queue: queue.Queue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.Queue(QUEUE_COMMANDS)
+        self._queue: queue.Queue[Job | None] = queue.Queue(QUEUE_COMMANDS)
         self._sealed_size = self._database.execute("SELECT coalesce(max(size), 0) FROM checkpoint").fetchone()[0]
         self._closing = self._closing_to_waiters = False
         self._reads_only = False
@@ -116,7 +122,7 @@ class SqliteJournal:
     @property
     def public_key(self) -> Ed25519PublicKey:
         """What checks this journal's checkpoints."""
-        return self._key.public_key()
+        return self._signer.key.public_key()
 
     @property
     def is_alive(self) -> bool:
@@ -190,14 +196,16 @@ class SqliteJournal:
         self._witness.close()
         self._lock.release()
 
-    def _load(self) -> None:
+    def _load(self, key: Ed25519PrivateKey) -> None:
         meta = dict(self._database.execute("SELECT name, value FROM meta").fetchall())
         self._journal_id: str = meta["journal_id"]
         self._secret = bytes.fromhex(meta["secret"])
+        self._signer = Signer(f"tillproof/{self._journal_id}", key)
         size = self._database.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()[0]
         try:
             self._frontier = Frontier.restore(size, self._node)
             self._check_witness(self._frontier)
+            self._check_signed(self._frontier)
         except TypeError as error:  # A row that the tree needs is not there.
             raise JournalDamaged(f"{self.path}: the Merkle tree lacks a node below size {size}") from error
 
@@ -220,6 +228,35 @@ class SqliteJournal:
         if size > (head.size if head else 0):
             self._tell_witness(frontier)
 
+    def _check_signed(self, frontier: Frontier) -> None:
+        """Sign nothing that does not extend what was signed, nor with a key that is not in force: a few reads at the start.
+
+        Verification, which follows, says what is wrong with a journal that was changed. It is opened all the same, and not written.
+        """
+        newest = self._database.execute("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+        if newest is None:
+            return
+        size, root, note = newest
+        try:
+            if size > frontier.size:
+                raise ValueError(f"{size} entries were signed, and there are {frontier.size}")
+            if Frontier.restore(size, self._node).root().hex() != root:
+                raise ValueError(f"the entries up to {size} are not those that were signed")
+            self._require_in_force(size, note)
+        except (ValueError, BadCheckpoint) as error:
+            self.condition.begin(CHAIN_BROKEN, str(error))
+
+    def _require_in_force(self, size: int, note: str) -> None:
+        entry = self._database.execute(f"SELECT body FROM journal WHERE seq = ? AND {KEY_ENTRIES}", (size,)).fetchone()
+        in_force = ids_in_force(self._signer.origin, size, note, entry[0] if entry else None)
+        ours = key_id(self._signer.origin, self.public_key).hex()
+        if in_force and ours not in in_force:
+            signs = " or ".join(in_force)
+            raise KeyNotInForce(
+                f"SIGNING_KEY holds the key {ours}, and behind size {size} the journal is signed by {signs}: put that key's file in its "
+                "place; where nobody changed it, that checkpoint is forged"
+            )
+
     # -- the writer thread
 
     def _run(self) -> None:
@@ -241,7 +278,7 @@ class SqliteJournal:
             self._turn_all_away()
 
     def _serve_batch(self) -> bool:
-        """Commit what waits; False once the journal is closed. An idle, unsealed journal is sealed after a second."""
+        """Commit what waits; False once the journal is closed. An idle, unsealed journal is sealed within a second."""
         unsealed = self._frontier.size > self._sealed_size and not self.condition.trouble
         try:
             first = self._queue.get(timeout=self._seconds_to_seal() if unsealed else None)
@@ -261,21 +298,24 @@ class SqliteJournal:
                 batch.append(job)
         if batch:
             self._under_way = batch
-            self._commit_batch(batch)
-            self._under_way = []
+            while self._under_way:
+                self._under_way = self._commit_batch(self._under_way)
             self._checkpoint_where_due()
         return goes_on
 
-    def _commit_batch(self, batch: Sequence[tuple[Callable[[Transaction], Any], Future[Any]]]) -> None:
+    def _commit_batch(self, batch: Sequence[Job]) -> Sequence[Job]:
+        """Run what waits under one commit; what is left to be run: whatever waits behind a command that brings a key in."""
         answers: list[Callable[[], None]] = []
-        transaction = SqliteTransaction(self._connection, self._secret, self._frontier.size)
+        transaction = SqliteTransaction(self._connection, self._secret, self._frontier.size, self._signer)
         frontier = self._frontier.copy()
         try:
             self._begin(any(isinstance(work, _Probe) for work, _ in batch))
             for work, future in batch:
                 answers.append(self._run_one(transaction, work, future))
+                if transaction.next_key:
+                    break
             self._grow(frontier, transaction.hashes)
-            sealing = bool(transaction.hashes) and self._is_seal_due()
+            sealing = bool(transaction.hashes) and (self._is_seal_due() or transaction.next_key is not None)
             if sealing:
                 self._insert_checkpoint(frontier)
             self._connection.execute("COMMIT")
@@ -286,11 +326,14 @@ class SqliteJournal:
             if isinstance(failure, DiskFailed):
                 raise failure from error
             self._roll_back()
-            return
+            return []
         self._frontier = frontier
         if sealing:
             self._note_sealed(frontier.size)
+        if transaction.next_key:
+            self._signer = replace(self._signer, key=transaction.next_key)
         self._announce(transaction, answers)
+        return batch[len(answers) :]
 
     def _announce(self, transaction: SqliteTransaction, answers: Sequence[Callable[[], None]]) -> None:
         """After the commit: the witness first, then whoever waits for it."""
@@ -413,11 +456,11 @@ class SqliteJournal:
         return self._clock.monotonic() - self._sealed_at >= CHECKPOINT_INTERVAL_S
 
     _sealed_at = 0.0
-    _under_way: Sequence[tuple[Callable[[Transaction], Any], Future[Any]]] = ()
+    _under_way: Sequence[Job] = ()
 
     def _insert_checkpoint(self, frontier: Frontier) -> None:
         root = frontier.root()
-        note = sign_checkpoint(f"tillproof/{self._journal_id}", frontier.size, root, self._key)
+        note = sign_checkpoint(self._signer.origin, frontier.size, root, self._signer.key)
         self._connection.execute(
             "INSERT INTO checkpoint(size, root, at, note) VALUES (?, ?, ?, ?)",
             (frontier.size, root.hex(), to_text(self._clock.now()), note),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workflow.bill import DineIn, Personal
 from workflow.booking import TYPES, Booking, Guest, Kind
 from workflow.conduct import Conduct
 from workflow.effects import TILL, Task, TellTill
-from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged
+from workflow.entry import Entry, Facts, Json
+from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Move, Parked, ParkedLinks, Seen, StoredTask, Watch
 from workflow.ledger import ZERO_HASH, HashedEntry, canonical, entry_hash
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
+from workflow.succession import rotation_facts
 
 _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
@@ -28,11 +31,20 @@ _conduct_decoder = msgspec.json.Decoder(Conduct)
 _encode = msgspec.json.Encoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs the journal's checkpoints, and by which name: `tillproof/<journal id>`."""
+
+    origin: str
+    key: Ed25519PrivateKey
+
+
 class SqliteTransaction:
     """The unit of work on the writer's connection; see `port.Transaction`."""
 
-    def __init__(self, connection: sqlite3.Connection, secret: bytes, size: int) -> None:
-        self._connection, self._size = connection, size
+    def __init__(self, connection: sqlite3.Connection, secret: bytes, size: int, signer: Signer | None = None) -> None:
+        self._connection, self._size, self._signer = connection, size, signer
+        self.next_key: Ed25519PrivateKey | None = None
         self.secret = secret
         self.hashes: list[str] = []
         self.after_commit: list[Callable[[], None]] = []
@@ -46,6 +58,7 @@ class SqliteTransaction:
     def return_to(self, mark: tuple[int, int]) -> None:
         """Forget what came after the mark."""
         del self.hashes[mark[0] :], self.after_commit[mark[1] :]
+        self.next_key = None
         self._last_hash.clear()
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
@@ -362,6 +375,12 @@ class SqliteTransaction:
     def touch(self) -> None:
         """Write something that changes nothing, to learn whether anything can be made durable."""
         self._connection.execute("UPDATE meta SET value = value WHERE name = 'made_at'")
+
+    def rotate_key(self, new_key: Ed25519PrivateKey) -> Facts:
+        if self._signer is None:
+            raise JournalUnavailable("a journal that cannot be written brings in no key")
+        self.next_key = new_key
+        return rotation_facts(self._signer.origin, self._size + len(self.hashes) + 1, self._signer.key, new_key)
 
     def on_commit(self, then: Callable[[], None]) -> None:
         self.after_commit.append(then)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -66,6 +66,10 @@ class UnwritableJournal:
 
     def seal(self) -> None:
         """Raises JournalUnavailable: nothing can be signed."""
+        raise JournalUnavailable(str(self._reason), code=self._reason.code)
+
+    def rotate_key(self, actor: str, reason: str) -> NoReturn:
+        """Raises JournalUnavailable: no key can be brought in."""
         raise JournalUnavailable(str(self._reason), code=self._reason.code)
 
     def wait_for_more(self, size: int, seconds: float) -> None:
