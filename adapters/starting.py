@@ -41,6 +41,7 @@ from workflow.errors import (
 )
 from workflow.journal.condition import JOURNAL_READ_ONLY, PASSING, Trouble
 from workflow.journal.connection import is_writable, refuse_foreign
+from workflow.journal.keys import UnusableKey
 from workflow.journal.lock import owner_lock
 from workflow.journal.schema import SCHEMA_VERSION
 
@@ -237,6 +238,9 @@ class _Start:
             except Refused:  # It is whole now: a newer journal was put in its place.
                 self._serve_again()
                 raise
+            except UnusableKey as error:  # In an older copy another key may be in force.
+                self._owner.acquire()
+                raise JournalUnavailable(str(error)) from error
             except WorkflowError:
                 self._owner.acquire()
                 raise

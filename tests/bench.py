@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import itertools
 import json
 import math
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads
 from workflow.journal.schema import TABLES
 from workflow.journal.sqlite import SqliteJournal
+from workflow.ledger import Frontier, Node
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = (1, 16, 64)
@@ -52,6 +55,7 @@ WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.005
 APPENDED = 4_000
 APPEND_SIZES = (10, 1_000)
+TREE_ENTRIES, TREE_BATCH = 100_000, 1_000
 FSYNCS = 100
 
 USERNAME, PASSWORD = "epos-bench", "bench-password"
@@ -497,6 +501,61 @@ def _append_bare(path: Path, rows: list[tuple], size: int) -> tuple[float, float
     return seconds, cpu_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What the Merkle tree adds to an entry, in microseconds of the processor: hashing with the frontier, and storing its nodes.
+
+    Beside it the bare cost of as many SHA-256 of as many bytes, and of one row an entry of as many bytes.
+    """
+
+    hash_us: float
+    store_us: float
+    bare_hash_us: float
+    bare_store_us: float
+
+    @property
+    def us(self) -> float:
+        return self.hash_us + self.store_us
+
+    @property
+    def bare_us(self) -> float:
+        return self.bare_hash_us + self.bare_store_us
+
+
+def measure_tree(folder: Path) -> Grown:
+    """A tree that grows from nothing, its nodes stored as the journal stores them: what `SqliteJournal._grow` does, and nothing else."""
+    hashes = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(TREE_ENTRIES)]
+    frontier, nodes, raw = Frontier(), list[Node](), [bytes.fromhex(each) for each in hashes]
+    hash_us = _cpu_us(lambda: nodes.extend(node for each in hashes for node in frontier.append(each)))
+    bare_hash_us = _cpu_us(lambda: [(hashlib.sha256(b"0" + each).digest(), hashlib.sha256(b"1" + each + each).digest()) for each in raw])
+    rows = [(number, each) for number, each in enumerate(raw)]
+    stored = _stored_us(folder / "tree.db", "INSERT INTO tree_node(level, position, hash) VALUES (?, ?, ?)", nodes)
+    bare = _stored_us(folder / "bare-tree.db", "INSERT INTO bare VALUES (?, ?)", rows)
+    return Grown(hash_us, stored, bare_hash_us, bare)
+
+
+def _cpu_us(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return (time.process_time() - began) / TREE_ENTRIES * 1_000_000
+
+
+def _stored_us(path: Path, insert: str, rows: Sequence[tuple]) -> float:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(f"PRAGMA journal_mode = WAL; {TABLES} CREATE TABLE bare(id INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;")
+
+    def store() -> None:
+        for first in range(0, len(rows), TREE_BATCH):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(insert, rows[first : first + TREE_BATCH])
+            connection.execute("COMMIT")
+
+    try:
+        return _cpu_us(store)
+    finally:
+        connection.close()
+
+
 def measure_fsync(folder: Path) -> float:
     """Milliseconds of one write of a page and its fsync."""
     with (folder / "fsync").open("wb", buffering=0) as file:
@@ -575,6 +634,20 @@ def print_appends(rows: list[Appended]) -> None:
     table(header, cells)
 
 
+def print_tree(grown: Grown) -> None:
+    print("\nThe Merkle tree, microseconds of the processor an entry, beside bare hashes and bare rows")
+    header = ("", "tree", "bare", "ratio")
+    cells = [
+        (name, f"{tree:.1f}", f"{bare:.1f}", f"{tree / bare:.2f}")
+        for name, tree, bare in (
+            ("hashes", grown.hash_us, grown.bare_hash_us),
+            ("rows", grown.store_us, grown.bare_store_us),
+            ("both", grown.us, grown.bare_us),
+        )
+    ]
+    table(header, cells)
+
+
 def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tillproof-bench-") as name:
@@ -599,6 +672,7 @@ def main() -> None:
         cost = f"{seconds:.2f} s until it serves, {cpu_seconds:.2f} s of the processor"
         print(f"\nA start with the journal of {together.orders:,} orders: {cost}")
         print_appends([measure_append(folder, size) for size in APPEND_SIZES])
+        print_tree(measure_tree(folder))
         print(f"\n{time.monotonic() - began:.0f} s in all")
 
 

@@ -40,7 +40,7 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.connection import reading
-from workflow.journal.keys import KeyNotInForce, UnusableKey, load_key, load_public_key
+from workflow.journal.keys import UnusableKey, load_key, load_public_key
 from workflow.journal.reads import SqliteReads
 from workflow.rotation import Rotated
 from workflow.succession import parse_public_key
@@ -131,7 +131,6 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
     (ServerSilent, Exit.UNREACHABLE, "", "see that the server runs, and whether it was done, then {again}"),
     ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
-    (KeyNotInForce, Exit.SETTINGS, "", "tillproof journal key, then tillproof doctor"),
     (UnusableKey, Exit.SETTINGS, "", "tillproof doctor"),
     (WorkflowError, Exit.FOUND, "", "tillproof doctor"),
 )

@@ -1,17 +1,27 @@
 """Keys that are rotated: whatever crashes, the journal serves and verifies, and what a retired key signs is found."""
 
+import json
 import os
 import stat
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.builders import FixedClock, Venue, a_bill
+import app
+from adapters.cli import Program
+from adapters.cli.commands import cli
+from tests.builders import MACHINES, FixedClock, Venue, a_bill
+from tests.contract.running import an_order, running, whole_copy
 from tests.contract.test_journal import SqliteStore
+from tests.unit.test_keys import pem_of
+from workflow import lost_tail
 from workflow.bill import Personal
 from workflow.commands import OpenOrder, RotateKey
+from workflow.engine import Engine
 from workflow.errors import JournalUnavailable
 from workflow.journal import keys as key_files
 from workflow.journal.driver import sqlite3
@@ -23,7 +33,7 @@ from workflow.ports import OrderId
 from workflow.proof import Prover
 from workflow.replay import replay, verify
 from workflow.rotation import Rotator, open_with_key
-from workflow.succession import parse_public_key, rotation_facts
+from workflow.succession import parse_public_key, rotation_facts, verifier_key
 
 
 class Shop:
@@ -247,6 +257,34 @@ def test_no_key_that_is_not_in_force_signs_a_journal(shop):
     start(shop.folder, load_key(shop.key_path)).close()
 
 
+def test_a_loss_that_takes_the_rotation_with_it_is_accepted_with_the_key_of_that_time_and_with_no_other(tmp_path):  # S11
+    shop = Shop(tmp_path / "shop")
+    shop.sell("before")
+    shop.venue.journal.seal()
+    copy = whole_copy(shop.folder / "tillproof.db", tmp_path / "copy.db")
+    shop.rotate()
+    shop.venue.close()
+    new = load_key(shop.key_path)
+    for path in shop.folder.glob("tillproof.db*"):
+        path.unlink()
+    copy.rename(shop.folder / "tillproof.db")
+
+    def accept(key):
+        return lost_tail.accept(
+            "operator:ann",
+            "the disk was replaced",
+            witness=shop.venue.witness,
+            open_journal=lambda witness: SqliteJournal(shop.folder / "tillproof.db", witness, key, FixedClock()),
+            engine_of=lambda journal: Engine(journal, MACHINES, FixedClock(), shop.venue.engine._settings),
+            clock=FixedClock(),
+        )
+
+    with pytest.raises(KeyNotInForce):
+        accept(new)
+    assert "its witness saw" in accept(shop.venue.key)
+    assert verify(SqliteReads(shop.folder / "tillproof.db"), shop.venue.witness, shop.venue.key.public_key()).first_bad is None
+
+
 # -- what is forged
 
 
@@ -325,3 +363,107 @@ def test_a_public_key_is_read_from_a_file_of_any_usual_form(tmp_path, shop):
     for name, content in (("pem", pem), ("private", shop.key_path.read_bytes()), ("line", shop.rotate().old_key.encode())):
         (tmp_path / name).write_bytes(content)
         assert load_public_key(tmp_path / name) == key
+
+
+# -- the commands
+
+
+@pytest.fixture
+def command(shop):
+    """Runs a command on the shop's journal, whose server is stopped."""
+    shop.venue.close()
+    files = {"JOURNAL": shop.folder / "tillproof.db", "WITNESS": shop.venue.witness, "SIGNING_KEY": shop.key_path, "ENV": "test"}
+    program = Program(
+        serve=app.serve,
+        dojo=app.dojo_client,
+        ask=app.ask,
+        accept_loss=app.accept_loss,
+        rotate_key=app.rotate_key,
+        clock=FixedClock(),
+    )
+
+    def run(*words, **settings):
+        given = {f"TILLPROOF_{name}": str(value) for name, value in (files | settings).items()}
+        return CliRunner().invoke(cli, words, obj=program, prog_name="tillproof", env=given)
+
+    return run
+
+
+def test_the_command_rotates_the_key_of_a_stopped_server_and_prints_the_line_to_hand_out(shop, command):
+    ended = command("journal", "rotate-key", "--reason", "card 4111 1111 1111 1111 was on the laptop", "--json")
+    made = json.loads(ended.stdout)
+
+    assert (ended.exit_code, made["pending"]) == (0, None)
+    assert parse_public_key(made["newKey"]) == load_key(shop.key_path).public_key()
+    [entry] = [entry for entry in shop.venue.reads.entries(order_id="") if entry.trigger == "rotate_key"]
+    assert (entry.seq, entry.actor.startswith("operator:"), "4111" in entry.body) == (made["position"], True, False)
+    told = command("journal", "rotate-key", "--reason", "again").stdout
+    assert f"  old {made['newKey']}\n" in told
+
+
+def test_the_command_prints_every_key_and_verify_takes_each_of_these_lines(shop, command, tmp_path):
+    first = json.loads(command("journal", "key", "--json").stdout)["data"]
+    command("journal", "rotate-key", "--reason", "x")
+    view = json.loads(command("journal", "key", "--json").stdout)["data"]
+
+    assert [each["key"] for each in view[:1]] == [each["key"] for each in first]
+    assert [(each["fromSize"], each["toSize"]) for each in view] == [(1, view[1]["fromSize"] - 1), (view[1]["fromSize"], None)]
+    lines = command("journal", "key").stdout
+    for each in view:
+        assert f"{each['key']}\n  SHA-256 {each['fingerprint']}\n" in lines
+        (tmp_path / "pinned").write_text(each["key"])
+        for given in (each["key"], str(tmp_path / "pinned")):
+            ended = command("journal", "verify", "--key", given, SIGNING_KEY=tmp_path / "none.key")
+            assert (ended.exit_code, "2 keys, each brought in by the one before it" in ended.stdout) == (0, True)
+
+
+def test_verify_with_a_key_that_is_none_of_the_journals_ends_with_1_and_one_that_is_no_key_with_2(shop, command):
+    command("journal", "rotate-key", "--reason", "x")
+    stranger = verifier_key(shop.venue.reads.origin(), Ed25519PrivateKey.generate().public_key())
+
+    ended = command("journal", "verify", "--key", stranger)
+    assert (ended.exit_code, "none of those that sign this journal" in ended.stdout) == (1, True)
+    assert command("journal", "key", "--key", stranger).exit_code == 1
+    ended = command("journal", "verify", "--key", "garbage")
+    assert (ended.exit_code, "expected a public key as tillproof journal key prints it" in ended.stderr) == (2, True)
+
+
+def test_a_copy_from_before_a_rotation_verifies_with_the_public_key_of_its_time(shop, command, tmp_path):
+    assert command("journal", "seal", str(tmp_path / "sealed.db")).exit_code == 0
+    old = json.loads(command("journal", "key", "--json").stdout)["data"][0]["key"]
+    command("journal", "rotate-key", "--reason", "x")
+
+    ended = command("journal", "verify", "--journal", str(tmp_path / "sealed.db"), "--key", old)
+    assert (ended.exit_code, "The journal is whole." in ended.stdout) == (0, True)
+    after = command("journal", "seal", str(tmp_path / "after.db"))
+    assert (after.exit_code, after.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [("outbox", "requeue", "none", "--reason", "x"), ("journal", "rotate-key", "--reason", "x")])
+def test_a_command_that_writes_is_refused_with_a_key_that_is_not_in_force_and_says_which_is(shop, command, tmp_path, words):
+    command("journal", "rotate-key", "--reason", "x")
+    (tmp_path / "old.key").write_bytes(pem_of(shop.venue.key))
+    signs = key_id(shop.venue.reads.origin(), load_key(shop.key_path).public_key()).hex()
+
+    ended = command(*words, SIGNING_KEY=tmp_path / "old.key")
+
+    assert (ended.exit_code, f"the journal is signed by {signs}" in ended.stderr) == (3, True)
+    assert "Next: tillproof doctor" in ended.stderr
+
+
+def test_the_command_has_the_running_server_rotate_its_key(shop, command, tmp_path):
+    (tmp_path / "other").mkdir()
+    with running(tmp_path / "other") as service:
+        settings = {"CONSOLE_LISTEN": f"127.0.0.1:{service.ports[1]}", "TOKENS": service.settings["TOKENS"]}
+        files = {"JOURNAL": service.journal, "WITNESS": service.witness, "SIGNING_KEY": f"{service.journal}.key"}
+        ended = command("journal", "rotate-key", "--reason", "by hand", "--json", **files, **settings)
+        assert ended.exit_code == 0, ended.stderr
+        made = json.loads(ended.stdout)
+        assert parse_public_key(made["newKey"]) == load_key(Path(files["SIGNING_KEY"])).public_key()
+        [entry] = [entry for entry in service.reads.entries(order_id="") if entry.trigger == "rotate_key"]
+        assert (entry.actor, entry.entry().body["reason"]) == ("operator:operator-1", "by hand")
+        ended = command("journal", "rotate-key", "--reason", "x", **files, TOKENS="")
+        assert (ended.exit_code, "Next: stop the server that has it, then tillproof journal rotate-key" in ended.stderr) == (4, True)
+        service.dojo.post("/v1/orders", an_order("after"))
+        assert service.stop() == 0
+        service.assert_whole()
