@@ -41,7 +41,7 @@ def _machines() -> Machines:
 
 @machine.command("show", cls=Command, example="tillproof machine show")
 @click.option("--versions", "as_list", is_flag=True, help="List every declaration that was in force with the journal.")
-@click.option("--hash", "hash_", help="Show this declaration of the journal's instead: its hash, or the beginning of it.")
+@click.option("--hash", "hash_", help="Show these of the journal's instead: a machine, a hash or its beginning, or both as in order@4f3a.")
 @copy_option
 @json_option
 def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: bool) -> None:
@@ -59,7 +59,12 @@ def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: b
 
 
 def _of_hash(found: list[Version], hash_: str) -> list[Version]:
-    wanted = [version for version in found if version.hash.startswith(hash_.rpartition("@")[2])]
+    """Those of a machine, of a hash or its beginning, or of both: `order`, `4f3a`, `order@4f3a`."""
+    name, at, begins = hash_.rpartition("@")
+    if at:
+        wanted = [version for version in found if version.name == name and version.hash.startswith(begins)]
+    else:
+        wanted = [version for version in found if hash_ == version.name or version.hash.startswith(hash_)]
     if not wanted:
         raise Failure(Exit.FOUND, f"the journal keeps no declaration {hash_}", "tillproof machine show --versions")
     return wanted
