@@ -54,6 +54,7 @@ from workflow.errors import (
     JournalDamaged,
     JournalInUse,
     JournalUnavailable,
+    OrdersUnexplained,
     WorkflowError,
 )
 from workflow.explaining import refuse_unexplained
@@ -203,6 +204,7 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
     """Everything around the journal; `past` is trouble that it must be told of."""
     read_template(settings.bill_template, settings.venue_name)  # First: a bad one must not leave the journal open.
     clock = SystemClock()
+    _refuse_unexplained(settings)
     journal = _open_journal(settings)
     journal.condition.give_back(list(past))
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
@@ -274,13 +276,25 @@ class _Work:
 
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
     """Verify before anything is served, as far as the time goes; whether anything may be sent. Raises JournalDamaged."""
-    refuse_unexplained(SqliteReads(settings.journal), declared_machines())
     fault = upkeep.verify_first()
     if fault and not fault.seq:
         raise JournalDamaged(f"{settings.journal}: {fault.reason}")
     if fault:
         upkeep.refuse(fault)
     return fault is None
+
+
+def _refuse_unexplained(settings: Settings) -> None:
+    """Before anything is changed: the version that knows the journal's orders must be able to go on. Raises OrdersUnexplained."""
+    if not os.path.lexists(settings.journal):
+        return
+    refuse_foreign(settings.journal)
+    try:
+        refuse_unexplained(SqliteReads(settings.journal), declared_machines())
+    except OrdersUnexplained:
+        raise
+    except (JournalUnavailable, JournalDamaged):
+        logger.info("not looked whether all orders are explained: whoever opens the journal says why")
 
 
 def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:

@@ -301,7 +301,7 @@ class _Telling:
         if case.steps:  # It was answered by a move, not by this.
             return
         case.take(entry)
-        self._owes_following = self._owes_following or _is_followed(entry)
+        self._owes_following = self._owes_following or _is_followed(entry, is_detached=before is not None and before.detached)
         match entry.kind, entry.trigger:
             case "event", _ if "ignored" not in entry.body:
                 case.tell("payment", WORDS.get(str(entry.body["status"]), "word_ended"), intent_id)
@@ -400,14 +400,19 @@ _ASKED = frozenset({("operator", "amend"), ("lock", "take"), ("lock", "take_over
 """Facts that are there because a policy, or a guard, says so."""
 
 
-def _is_followed(entry: Entry) -> bool:
-    """After this fact the order is offered the triggers that follow by themselves."""
-    if entry.kind == "operator":
-        return entry.cause == "amend_order" or entry.cause.startswith("resolve:")
-    return entry.kind == "effect" or (entry.kind == "check" and "stale" not in entry.body) or (entry.kind, entry.trigger) == _RECORDED
-
-
-_RECORDED = ("payment", "record")
+def _is_followed(entry: Entry, *, is_detached: bool) -> bool:
+    """After this fact the order is offered the triggers that follow by themselves; see who calls `Case.follow`."""
+    match entry.kind:
+        case "operator":
+            return entry.cause == "amend_order" or entry.cause.startswith("resolve:")
+        case "effect":
+            return not (is_detached and entry.body["outcome"] == "dead")
+        case "check":
+            return "stale" not in entry.body
+        case "payment":
+            return entry.trigger == "record"
+        case _:
+            return False
 
 
 def _command(entry: Entry) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from adapters.settings import Settings, SettingsError, read_settings
 from workflow.clock import Clock
 from workflow.commands import MigrateOrder, RequeueTask
 from workflow.errors import (
+    DeclarationError,
     DojoRefusesUs,
     HeadRegressed,
     JournalDamaged,
@@ -131,6 +132,7 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
     (ServerSilent, Exit.UNREACHABLE, "", "see that the server runs, and whether it was done, then {again}"),
     ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
+    (DeclarationError, Exit.FOUND, "", "correct workflow/lifecycle.py, then {again}"),
     (UnusableKey, Exit.SETTINGS, "", "tillproof doctor"),
     (WorkflowError, Exit.FOUND, "", "tillproof doctor"),
 )

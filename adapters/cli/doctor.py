@@ -42,6 +42,7 @@ from adapters.settings import (
 from workflow.case import declared_machines
 from workflow.clock import Clock, to_text
 from workflow.errors import (
+    DeclarationError,
     DojoRefusesUs,
     JournalDamaged,
     JournalForeign,
@@ -251,6 +252,9 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         with reading(path):
             size = SqliteReads(path).size()
         refuse_unexplained(SqliteReads(path), declared_machines())
+    except DeclarationError as error:
+        yield Finding("FAIL", "declaration", str(error), "correct workflow/lifecycle.py")
+        return
     except OrdersToMigrate as error:
         yield Finding("FAIL", "journal", str(error), "tillproof machine migrate --reason TEXT, with the server stopped")
         return

@@ -5,13 +5,14 @@ from __future__ import annotations
 import getpass
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import click
 
-from adapters.cli.context import Program, copy_option, json_option, open_journal
+from adapters.cli.context import Program, copy_option, failures, json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress, table
-from workflow.case import declared_machines
+from workflow.case import Machines, declared_machines
 from workflow.commands import MigrateOrder
 from workflow.declaration import MIGRATE, NOT_THERE, Declaration, declaration_hash, migrated, state_name, words
 from workflow.explaining import Change, Stranded, Version, changes, check, moved_by, stranded, versions
@@ -29,12 +30,18 @@ def machine() -> None:
     """The declared machines, and the journals that went by them or by earlier ones."""
 
 
+@cache
+def _machines() -> Machines:
+    with failures():
+        return declared_machines()
+
+
 # -- show
 
 
 @machine.command("show", cls=Command, example="tillproof machine show")
 @click.option("--versions", "as_list", is_flag=True, help="List every declaration that was in force with the journal.")
-@click.option("--hash", "hash_", help="Show this declaration of the journal's instead: its hash, or the beginning of it.")
+@click.option("--hash", "hash_", help="Show these of the journal's instead: a machine, a hash or its beginning, or both as in order@4f3a.")
 @copy_option
 @json_option
 def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: bool) -> None:
@@ -44,7 +51,7 @@ def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: b
             found = versions(reads)
         emit(as_json, {"versions": [_version_view(version) for version in found]}, lambda: _version_lines(found))
         return
-    declarations = [each.declaration for each in declared_machines().values()]
+    declarations = [each.declaration for each in _machines().values()]
     if hash_ is not None or copy is not None:
         with open_journal(copy) as (_, reads):
             declarations = [version.declaration for version in _of_hash(versions(reads), hash_ or "")]
@@ -52,14 +59,19 @@ def machine_show(as_list: bool, hash_: str | None, copy: Path | None, as_json: b
 
 
 def _of_hash(found: list[Version], hash_: str) -> list[Version]:
-    wanted = [version for version in found if version.hash.startswith(hash_.rpartition("@")[2])]
+    """Those of a machine, of a hash or its beginning, or of both: `order`, `4f3a`, `order@4f3a`."""
+    name, at, begins = hash_.rpartition("@")
+    if at:
+        wanted = [version for version in found if version.name == name and version.hash.startswith(begins)]
+    else:
+        wanted = [version for version in found if hash_ == version.name or version.hash.startswith(hash_)]
     if not wanted:
         raise Failure(Exit.FOUND, f"the journal keeps no declaration {hash_}", "tillproof machine show --versions")
     return wanted
 
 
 def _is_present(version: Version) -> bool:
-    return version.hash == declared_machines()[version.name].hash
+    return version.hash == _machines()[version.name].hash
 
 
 def _version_view(version: Version) -> dict[str, object]:
@@ -127,9 +139,9 @@ def machine_diff(hash_: str, copy: Path | None, as_json: bool) -> None:
     """
     with open_journal(copy) as (_, reads):
         kept = _of_hash(versions(reads), hash_) if hash_ else list(_latest(versions(reads)))
-    found = [(each, changes(each.declaration, declared_machines()[each.name].declaration)) for each in kept]
+    found = [(each, changes(each.declaration, _machines()[each.name].declaration)) for each in kept]
     views = [
-        {"name": each.name, "old": each.hash, "new": declared_machines()[each.name].hash, "changes": [one._asdict() for one in changed]}
+        {"name": each.name, "old": each.hash, "new": _machines()[each.name].hash, "changes": [one._asdict() for one in changed]}
         for each, changed in found
     ]
     emit(as_json, {"machines": views}, lambda: _change_lines(found))
@@ -145,7 +157,7 @@ def _latest(found: list[Version]) -> Iterator[Version]:
 
 def _change_lines(found: list[tuple[Version, list[Change]]]) -> Iterator[str]:
     for version, changed in found:
-        now = declared_machines()[version.name].hash
+        now = _machines()[version.name].hash
         yield paint(f"{version.name}: {version.hash} and {now} (present) {'differ' if changed else 'say the same'}", "cyan")
         for one in changed:
             if one.old:
@@ -171,7 +183,7 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
     What left no entry cannot be told again: requests that changed nothing, or were refused without a trace. What rows send is not
     compared (tillproof machine diff shows it), nor are the parts of the program that are no rows, guards or policies.
     """
-    machines = declared_machines()
+    machines = _machines()
     with open_journal(copy) as (_, reads), progress("check", size := reads.size()) as show:
         found = list(check(reads, machines, show))
     counts = Counter(each.verdict for each in found)
@@ -243,7 +255,10 @@ def _way(found: Retold) -> str:
     whose = f"{found.machine}{f' {found.payment_intent_id}' if found.payment_intent_id else ''}"
     if not found.machine:
         return what
-    return f"{what}; {whose} was {found.old_state} then, and {f'is {found.new_state} now' if found.new_state else 'is nowhere now'}"
+    if found.verdict == "unexplained":
+        return f"{what}; {whose} rests in {found.old_state}"
+    is_moved = found.old_state != found.new_state
+    return f"{what}; {whose} {f'was {found.old_state} then, and is {found.new_state} now' if is_moved else f'is {found.new_state}'}"
 
 
 def _retold_view(found: Retold) -> dict[str, object]:
@@ -277,7 +292,7 @@ def machine_migrate(program: Program, reason: str | None, dry_run: bool, as_json
     """
     if not (dry_run or reason):
         raise click.UsageError("expected --reason TEXT, or --dry-run")
-    machines = declared_machines()
+    machines = _machines()
     with open_journal() as (found, reads):
         moves = stranded(reads, machines)
         stuck = [each for each in moves if not each.target]

@@ -24,7 +24,7 @@ import pytest
 from click.testing import CliRunner
 
 import app
-from adapters.cli import local, openapi
+from adapters.cli import local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.cli.doctor import examine
 from adapters.sandbox import Sandbox
@@ -43,6 +43,7 @@ from tests.contract.running import (
 )
 from workflow import diagrams
 from workflow.clock import from_text, to_text
+from workflow.guards import GUARDS
 from workflow.journal.lock import FileLock
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
 from workflow.money import Money
@@ -952,3 +953,80 @@ def test_the_demo_with_json_puts_its_outcome_alone_on_stdout_and_heeds_no_settin
     assert found["paid"]["value"] == sum(flow["paidAmount"]["value"] for flow in found["flows"]) > 0
     assert "<- POST  /v1/orders" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# Machines: those of the journal, and whether the present ones explain it
+
+
+def test_every_order_of_a_journal_is_the_same_under_the_machines_that_it_went_by(ask):  # P5
+    ended = ask("machine", "check")
+    assert ended.returncode == 0, ended
+    lines = ended.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["2", "0", "0"]
+    told = json.loads(ask("machine", "check", "--json").stdout)
+    assert (told["ok"], told["causes"], told["sum"]["orders"]) == (True, [], 2)
+    assert {order["verdict"] for order in told["orders"]} == {"same"}
+
+
+def test_orders_that_differ_for_one_reason_are_one_line_with_examples(ask, monkeypatch):  # P5
+    monkeypatch.setitem(GUARDS, "always", lambda subject: subject.the_order.id == "nobody")
+    machines._machines.cache_clear()
+    try:
+        ended = ask("machine", "check")
+    finally:
+        machines._machines.cache_clear()
+    assert ended.returncode == 1
+    [line] = [line for line in ended.stdout.splitlines() if "orders differ: " in line]
+    assert line.endswith("fulfilment: 'submit' does not leave '' any more: its guard always says no")
+    assert ended.stderr.startswith("Next: tillproof orders show ")
+
+
+def test_a_journal_that_was_tampered_with_is_not_told_again(tampered):  # S5 P5
+    changed = tampered(("machine", "check"), "UPDATE journal SET actor = 'nobody' WHERE seq = 3")
+    assert changed.returncode == 5
+    assert "entry 3, of order" in changed.stderr
+    gone = tampered(("machine", "check"), "DELETE FROM journal WHERE order_seq = 2")
+    assert gone.returncode == 5
+    unknown = tampered(("machine", "check"), "UPDATE machines SET declaration = '{}' WHERE name = 'order'")
+    assert (unknown.returncode, "the journal keeps: not a declaration" in unknown.stderr) == (5, True)
+
+
+def test_an_order_by_a_declaration_that_was_not_kept_cannot_be_explained(tampered):  # P5
+    ended = tampered(("machine", "check"), "DELETE FROM machines WHERE name = 'payment'")
+    assert ended.returncode == 1
+    assert "1 order cannot be explained: payment@" in ended.stdout
+    assert "Next: declare where they go" in ended.stderr
+
+
+def test_the_declarations_in_force_are_listed_and_shown_and_compared(ask):  # P5
+    found = json.loads(ask("machine", "show", "--versions", "--json").stdout)["versions"]
+    assert {(one["name"], one["present"]) for one in found} == {("order", True), ("payment", True), ("fulfilment", True)}
+    assert sum(one["entries"] for one in found) == len(moves := _moves(ask))
+    assert {one["hash"] for one in found} == {move["machine"].partition("@")[2] for move in moves}
+    kept = json.loads(ask("machine", "show", "--hash", "order", "--json").stdout)["machines"]
+    present = json.loads(ask("machine", "show", "--json").stdout)["machines"]
+    assert [kept[0]["transitions"], kept[0]["hash"]] == [present[0]["transitions"], present[0]["hash"]]
+    assert ask("machine", "diff").returncode == 0
+    assert ask("machine", "show", "--hash", "payment@ffff").returncode == 1
+    assert ask("machine", "show", "--versions").stdout.count("present") == 3
+
+
+def _moves(ask):
+    entries = map(json.loads, ask("journal", "export").stdout.splitlines())
+    return [entry for entry in entries if entry["machine"]]
+
+
+def test_a_row_that_was_changed_is_shown_as_it_was_and_as_it_is(tampered):  # P5
+    ended = tampered(
+        ("machine", "diff"), "UPDATE machines SET declaration = replace(declaration, 'dojo_knows', 'always') WHERE name = 'order'"
+    )
+    assert ended.returncode == 1
+    assert "  - transition update from reconciled: to updated, only if always, sends nothing (D6)" in ended.stdout
+    assert "  + transition update from reconciled: to updated, only if dojo_knows, sends nothing (D6)" in ended.stdout
+
+
+def test_nothing_is_migrated_where_every_state_is_declared(ask):  # P5
+    assert ask("machine", "migrate").returncode == 2
+    for words in (["--dry-run"], ["--reason", "none"]):
+        ended = ask("machine", "migrate", *words)
+        assert (ended.returncode, ended.stdout) == (0, "Nothing is to be migrated: every state is declared.\n")

@@ -7,10 +7,19 @@ from contextlib import closing
 
 import pytest
 
-from tests.builders import Venue
+from tests.builders import MACHINES, Venue
 from tests.contract.disks import disk, fill, make_room, no_file_grows_beyond, remount  # noqa: F401
 from tests.contract.test_journal import SqliteStore, checkpoints, keep_a_copy, note, on_the_writer, tamper
-from workflow.errors import DiskFailed, JournalDamaged, JournalInUse, JournalReadOnly, JournalTooNew, JournalUnavailable
+from workflow.errors import (
+    DiskFailed,
+    JournalDamaged,
+    JournalInUse,
+    JournalReadOnly,
+    JournalTooNew,
+    JournalUnavailable,
+    OrdersUnexplained,
+)
+from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED, JOURNAL_READ_ONLY
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
@@ -18,7 +27,7 @@ from workflow.journal.schema import SCHEMA_VERSION, TABLES
 from workflow.journal.sqlite import WAL_PAGES
 from workflow.journal.unwritable import UnwritableJournal
 from workflow.replay import verify
-from workflow.verification import Verifier, refuse_unexplained
+from workflow.verification import Verifier
 
 PAGE = 4096
 PATIENCE = 15.0
@@ -360,17 +369,17 @@ def test_a_damaged_row_that_a_command_reads_stops_all_writing(venue):  # S5
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("UPDATE orders SET state = 'melted' WHERE id = 'o7'", "orders.state of: o7 (melted)"),
-        ("UPDATE orders SET status = 'Burnt' WHERE id = 'o7'", "orders.status of: o7 (Burnt)"),
+        ("UPDATE orders SET state = 'melted' WHERE id = 'o7'", "the state of 1 order: o7 (melted)"),
+        ("UPDATE orders SET status = 'Burnt' WHERE id = 'o7'", "the state of 1 order: o7 (Burnt)"),
         ("UPDATE journal SET machine = 'order@ffffffffffff' WHERE order_id = 'o7'", "in force for: o7 (order@ffffffffffff)"),
     ],
 )
 def test_a_state_or_a_declaration_that_is_not_known_here_is_named_with_its_order(venue, change, named):  # P5
     store = stored(venue)
-    refuse_unexplained(store.reads())
-    tamper(store, "PRAGMA ignore_check_constraints = ON", change)
-    with pytest.raises(JournalDamaged) as raised:
-        refuse_unexplained(store.reads())
+    refuse_unexplained(store.reads(), MACHINES)
+    tamper(store, change)
+    with pytest.raises(OrdersUnexplained) as raised:
+        refuse_unexplained(store.reads(), MACHINES)
     assert str(raised.value).endswith(named)
 
 

@@ -449,6 +449,7 @@ PAGES = (
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/bill.md",
+    "docs/change-the-machine.md",
     "docs/connect-your-till.md",
     "docs/when-something-is-wrong.md",
     "diagrams/README.md",

@@ -448,17 +448,20 @@ from typing import ClassVar
 from workflow import lifecycle
 other = lifecycle.ORDER._replace(states=lifecycle.ORDER.states | {"created": "Worded otherwise."})
 lifecycle.DECLARATIONS = tuple(other if each is lifecycle.ORDER else each for each in lifecycle.DECLARATIONS)
-lifecycle.ORDER = other._replace(states=other.states | {"held": "Somebody said wait."})
+lifecycle.ORDER = other
 from tests.contract.test_storage import a_journal
 from tests.contract.running import sqlite
-sqlite(a_journal(Path(sys.argv[1])), sys.argv[2])
+sqlite(a_journal(Path(sys.argv[1])), *sys.argv[2:])
 """
-UNKNOWN = {"state": "UPDATE orders SET state = 'held' WHERE id = 'o1'", "declaration": "DELETE FROM machines WHERE name = 'order'"}
+UNKNOWN = {
+    "state": ["INSERT INTO states VALUES ('order', 'held')", "UPDATE orders SET state = 'held' WHERE id = 'o1'"],
+    "declaration": ["DELETE FROM machines WHERE name = 'order'"],
+}
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN)
 def test_orders_in_states_or_by_declarations_that_are_not_known_here_are_named_and_nothing_starts(make, tmp_path, unknown):  # P5
-    subprocess.run([sys.executable, "-c", OTHER_VERSION, tmp_path, UNKNOWN[unknown]], env=environment({}), cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", OTHER_VERSION, tmp_path, *UNKNOWN[unknown]], env=environment({}), cwd=ROOT, check=True)
     service = make()
 
     service.launch()

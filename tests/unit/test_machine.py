@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,13 @@ from workflow.declaration import (
     OUTCOMES,
     Declaration,
     Message,
+    Migration,
     Policy,
     Row,
+    declaration_from,
     declaration_hash,
     declaration_text,
+    group,
     state_name,
     words,
 )
@@ -551,3 +555,61 @@ def test_all_attention_of_an_order_or_an_intent_can_be_resolved_by_a_person():
     settled = {code for resolution in RESOLUTIONS for code in words(resolution.codes)}
     of_a_destination = {*GARBAGE_CODES.values(), *REDIRECT_CODES.values(), *(code for codes in PAUSE_CODES.values() for code in codes)}
     assert set(ATTENTION) - settled == {*of_a_destination, *PASSING, JOURNAL_DAMAGED, CHAIN_BROKEN}
+
+
+# -- migrations from states of earlier declarations
+
+
+LOCKED = Migration("locked bolted", "shut", "There is one way to be shut.", "R1")
+
+
+def with_migrations(*rows):
+    return DOOR._replace(migrations=rows)
+
+
+def test_a_declaration_without_migrations_has_the_hash_that_it_had_before_there_were_any():  # P4 P5
+    assert "migrations" not in json.loads(declaration_text(DOOR))
+    assert declaration_hash(DOOR) == "33e2f514cad6" != declaration_hash(with_migrations(LOCKED))
+
+
+def test_a_stored_declaration_is_read_back_as_it_was():  # P5
+    for declaration in (*DECLARATIONS, with_migrations(LOCKED)):
+        assert declaration_from(declaration_text(declaration)) == declaration
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"name": "door", "transitions": [["short"]]}', '{"novelty": 1}'])
+def test_what_is_no_declaration_of_this_version_is_not_taken_for_one(text):
+    with pytest.raises(ValueError):  # noqa: PT011  # Whatever it says.
+        declaration_from(text)
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        (LOCKED._replace(target="melted"), "unknown state 'melted'"),
+        (LOCKED._replace(rule="R9"), "unknown rule 'R9'"),
+        (LOCKED._replace(reason=" "), "needs an old state and a reason"),
+        (LOCKED._replace(source=""), "needs an old state and a reason"),
+        (LOCKED._replace(source="ajar"), "'ajar' is declared, so nothing is to be migrated from it"),
+        (LOCKED._replace(source="-"), "'-' is declared, so nothing is to be migrated from it"),
+        (LOCKED._replace(source="bolted bolted"), "two migrations from 'bolted'"),
+    ],
+)
+def test_a_migration_that_leads_nowhere_or_from_what_is_declared_is_refused(row, named):  # P5
+    assert named in refusal_of(with_migrations(row))
+    assert "two migrations from 'locked'" in refusal_of(with_migrations(LOCKED, LOCKED._replace(target="ajar")))
+
+
+def test_a_row_may_not_be_called_as_migrations_are():  # I4
+    assert "'migrate' is the trigger of migrations" in refusal_of(
+        with_row(UNLOCK, when="migrate")._replace(messages=(DELIVERED,), policies=(STAY_HUNG,))
+    )
+
+
+def test_an_old_state_is_in_the_groups_of_the_one_that_takes_its_place_and_answers_as_it():  # P5
+    old = with_migrations(LOCKED, Migration("torn_out", "gone", "Another word.", "R2"))
+    assert group(old, "passable") == {"ajar", "gone", "torn_out"}
+    made = machine(old)
+    assert made.explained == {"shut", "ajar", "gone", "torn_out"}  # What ended may stay as it is; what is locked is to be migrated.
+    assert (made.policy("knock", "torn_out"), made.policy("knock", "locked")) == ("refuse", "attention")
+    assert made.offered("torn_out") == ()

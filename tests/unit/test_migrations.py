@@ -1,0 +1,146 @@
+"""Declared migrations: what rests in a state of an earlier declaration is moved on, journaled, and told again as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.builders import MACHINES, Venue, a_payment, an_order
+from tests.story import AT
+from workflow.commands import MigrateOrder
+from workflow.declaration import Migration
+from workflow.engine import Engine
+from workflow.errors import OrdersToMigrate, OrdersUnexplained
+from workflow.explaining import moved_by, refuse_unexplained, stranded
+from workflow.guards import GUARDS
+from workflow.journal.driver import sqlite3
+from workflow.lifecycle import DECLARATIONS, EFFECTS, RULES
+from workflow.machine import Machine
+from workflow.replay import replay
+from workflow.requests import migrate_order
+
+LATER = {
+    "order": (Migration("waiting", "created", "It had two names.", "D2.1"), Migration("lost", "failed", "It had two names.", "A7")),
+    "payment": (Migration("seen", "announced", "Nobody paid it.", "D7.2"), Migration("thought_captured", "authorised", "No.", "D7.2")),
+    "fulfilment": (Migration("Cooking", "Preparing", "Dojo's word.", "D8.3"),),
+}
+MIGRATING = {one.name: Machine(one._replace(migrations=LATER[one.name]), GUARDS, EFFECTS, RULES) for one in DECLARATIONS}
+COMMAND = MigrateOrder(order_id="o1", reason="since 2.0", actor="operator:ann", was={"order": "order@aaaaaaaaaaaa"})
+
+
+def migrate(order):
+    decision = migrate_order(MIGRATING, order, COMMAND, at=AT)
+    moves = [(e.machine_name, e.payment_intent_id, e.trigger, e.from_state, e.to_state) for e in decision.entries if e.kind == "transition"]
+    return decision, moves
+
+
+def test_whatever_of_an_order_rests_in_an_old_state_is_moved_in_entries_of_their_own():  # P5 I3
+    decision, moves = migrate(an_order(a_payment("seen"), state="waiting", status="Cooking"))
+    assert moves == [
+        ("order", "", "migrate", "waiting", "created"),
+        ("fulfilment", "", "migrate", "Cooking", "Preparing"),
+        ("payment", "pi_1", "migrate", "seen", "announced"),
+    ]
+    first = decision.entries[0]
+    assert first.body == {"reason": "since 2.0", "was": "order@aaaaaaaaaaaa"}
+    assert (first.actor, first.cause, first.machine) == ("operator:ann", "migrate", MIGRATING["order"].ident)
+    assert (decision.order.state, decision.order.status, decision.order.payments["pi_1"].state) == ("created", "Preparing", "announced")
+
+
+def test_an_order_that_does_not_rest_after_its_migration_follows_its_guards():  # P5
+    _, moves = migrate(an_order(a_payment("thought_captured"), state="waiting"))
+    assert moves[-1] == ("order", "", "authorise", "created", "authorised")
+
+
+def test_migrating_twice_is_migrating_once():  # P5 K10
+    decision, _ = migrate(an_order(state="waiting"))
+    again, moves = migrate(decision.order)
+    assert (again.entries, moves, again.order) == ((), [], decision.order)
+
+
+def test_what_ended_in_an_old_state_stays_there():  # P5 I5
+    decision, moves = migrate(an_order(state="lost", status="Failed"))
+    assert (moves, decision.entries, decision.order.state) == ([], (), "lost")
+
+
+# -- in a journal
+
+
+@pytest.fixture
+def venue(tmp_path):
+    venue = Venue(tmp_path)
+    for number in range(7):
+        venue.open(f"o{number}")
+    yield venue
+    venue.close()
+
+
+def put(venue, order_id, state):
+    """Leave an order in a state of an earlier declaration, as a program of that time would have."""
+
+    def work(transaction):
+        transaction._connection.execute("INSERT OR IGNORE INTO states VALUES ('order', ?)", (state,))
+        before = transaction.order(order_id)
+        [moved] = migrate_order(
+            {**MACHINES, "order": _to(state)}, before, replace(COMMAND, order_id=order_id, reason="put there by a test"), at=AT
+        ).entries
+        transaction.append([moved])
+        transaction.save(replace(before, state=state, order_seq=moved.order_seq), before)
+
+    venue.journal.write(work)
+
+
+def _to(state):
+    """A machine that has `state` in the place of `created`."""
+
+    class Earlier:
+        name, ident, migrated, explained = "order", MACHINES["order"].ident, {"created": state}, frozenset()
+        declaration = MACHINES["order"].declaration
+
+        def offered(self, _):
+            return ()
+
+    return Earlier()
+
+
+def test_orders_that_are_to_be_migrated_are_counted_and_five_of_them_named(venue):  # P5
+    for number in range(6):
+        put(venue, f"o{number}", "waiting")
+    with pytest.raises(OrdersToMigrate) as raised:
+        refuse_unexplained(venue.reads, MIGRATING)
+    named = ", ".join(f"o{number} (waiting)" for number in range(5))
+    assert str(raised.value).endswith(f"of 6 orders: {named} and 1 more")
+    with pytest.raises(OrdersUnexplained) as raised:
+        refuse_unexplained(venue.reads, MACHINES)
+    assert not isinstance(raised.value, OrdersToMigrate)
+
+
+def test_a_migration_that_was_broken_off_is_finished_by_the_next_one(venue):  # P5 K10 I6
+    for order_id in ("o1", "o2"):
+        put(venue, order_id, "waiting")
+    engine = Engine(venue.journal, MIGRATING, venue.clock, venue.engine._settings)
+    for order_id in ("o1", "o1", "o2"):  # Killed after the first, and begun again.
+        assert [each.order_id for each in stranded(venue.reads, MIGRATING)][-1] == "o2"
+        was = moved_by(venue.reads, order_id)
+        engine.handle(MigrateOrder(order_id=order_id, reason="since 2.0", actor="operator:ann", was=was))
+    assert stranded(venue.reads, MACHINES) == []
+    moved = [entry.entry() for entry in venue.reads.entries() if entry.trigger == "migrate" and entry.to_state == "created"]
+    assert [(entry.order_id, entry.from_state, entry.body["was"]) for entry in moved] == [
+        (order_id, "waiting", MACHINES["order"].ident) for order_id in ("o1", "o2")
+    ]
+    assert replay(venue.reads).mismatches == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE orders SET state = 'melted'",
+        "UPDATE orders SET status = 'melted'",
+        "INSERT INTO payments VALUES ('pi_1', 'o1', 'melted', 0, 0, 0, '')",
+        "INSERT INTO payments VALUES ('pi_1', 'o1', 'created', 0, 0, 0, '')",
+    ],
+)
+def test_a_state_that_no_declaration_has_cannot_be_stored(venue, change):  # I4 P5
+    with pytest.raises(sqlite3.IntegrityError, match="no declaration has this"):
+        venue.journal._connection.execute(change)
