@@ -59,7 +59,8 @@ def week(folder: Path, clock: FixedClock | None = None) -> Venue:
     venue.settle(world)
     # A split bill at a table, amended once, paid by two and overpaid by a third.
     handle(OpenOrder(order_id="o2", key="o2", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
-    handle(AmendOrder(order_id="o2", bill=a_bill(1200), personal=Personal(), actor="till:till-1"))
+    amended = msgspec.structs.replace(a_bill(1200), reference="=Grün+12")
+    handle(AmendOrder(order_id="o2", bill=amended, personal=Personal(), actor="till:till-1"))
     for number, paid in ((2, 500), (3, 700), (4, 150)):
         world[f"pi_{number}"] = an_intent(f"pi_{number}", paid=paid, external_id="o2")
         venue.event(f"pi_{number}", "Captured")
