@@ -72,6 +72,8 @@ def week(folder: Path, clock: FixedClock | None = None) -> Venue:
         world[intent_id] = an_intent(intent_id, paid=paid)
         venue.event(intent_id, "Captured")
         venue.settle(world)
+    venue.event("pi_5", "Captured")
+    venue.settle(world)  # Read once more: the same difference is still the one that stands.
     handle(ResolveOrder(order_id="o4", action="accept_difference", reason="a round of drinks", actor="operator:ann"))
     handle(ResolveOrder(order_id="o9", action="detach_payment", reason="not ours", actor="operator:ann"))
     handle(ResolveOrder(order_id="o1", action="accept_difference", reason="nothing to accept", actor="operator:bob"))
