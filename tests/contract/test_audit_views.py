@@ -18,7 +18,7 @@ from adapters.api.views import attention_views
 from adapters.cli.orders import happened
 from tests.a_venues_week import EMAIL, GUEST, NAME, NOTE, PHONE, days, week
 from tests.builders import Venue
-from tests.contract.running import PATIENCE, eventually, free_port
+from tests.contract.running import PATIENCE, ROOT, eventually, free_port
 from workflow import audit, replay, sealing
 from workflow.attention import concerns
 from workflow.books import day_of, read_books
@@ -267,6 +267,19 @@ def test_without_the_key_that_signed_before_it_says_how_much_is_not_signed(unsig
 
     assert about.unsigned == unsigned.reads.size() - unsigned.reads.newest_checkpoint()[0] > 0
     stranger.close()
+
+
+def test_the_journal_of_the_first_release_is_sealed_with_its_views(tmp_path, view):
+    journals = ROOT / "tests" / "journals"
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.executescript((journals / "schema-1.sql").read_text("utf-8"))
+
+    sealing.seal(tmp_path / "old.db", tmp_path / "sealed.db", witness=journals / "schema-1.witness", key=None, bar=no_bar, personal=False)
+
+    assert [(row["date"], row["payments"], row["net"]) for row in view("audit_takings_by_day", tmp_path / "sealed.db")] == [
+        ("2026-03-14", 8, "£67.50")
+    ]
+    assert len(view("audit_orders", tmp_path / "sealed.db")) == 23
 
 
 # Handing over
