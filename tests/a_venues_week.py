@@ -59,7 +59,8 @@ def week(folder: Path, clock: FixedClock | None = None) -> Venue:
     venue.settle(world)
     # A split bill at a table, amended once, paid by two and overpaid by a third.
     handle(OpenOrder(order_id="o2", key="o2", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
-    handle(AmendOrder(order_id="o2", bill=a_bill(1200), personal=Personal(), actor="till:till-1"))
+    amended = msgspec.structs.replace(a_bill(1200), reference="=Grün+12")
+    handle(AmendOrder(order_id="o2", bill=amended, personal=Personal(), actor="till:till-1"))
     for number, paid in ((2, 500), (3, 700), (4, 150)):
         world[f"pi_{number}"] = an_intent(f"pi_{number}", paid=paid, external_id="o2")
         venue.event(f"pi_{number}", "Captured")
@@ -71,6 +72,8 @@ def week(folder: Path, clock: FixedClock | None = None) -> Venue:
         world[intent_id] = an_intent(intent_id, paid=paid)
         venue.event(intent_id, "Captured")
         venue.settle(world)
+    venue.event("pi_5", "Captured")
+    venue.settle(world)  # Read once more: the same difference is still the one that stands.
     handle(ResolveOrder(order_id="o4", action="accept_difference", reason="a round of drinks", actor="operator:ann"))
     handle(ResolveOrder(order_id="o9", action="detach_payment", reason="not ours", actor="operator:ann"))
     handle(ResolveOrder(order_id="o1", action="accept_difference", reason="nothing to accept", actor="operator:bob"))

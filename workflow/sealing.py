@@ -85,7 +85,7 @@ def seal(
             raise JournalDamaged(f"not sealed: {replayed.mismatches[0]}")
         root = replay.head(copy).root
         about = _about(copy, verified.checkpoint, root, zone, personal=personal) | {"sealed_at": to_text(now)}
-        with bar("views for auditors", None) as show:
+        with bar("views for auditors", None):
             auditing.add_views(draft, zone, about)
         size = draft.stat().st_size
     return Sealed(

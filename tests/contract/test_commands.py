@@ -36,7 +36,6 @@ from tests.contract.running import (
     an_order,
     beside_sandbox,
     environment,
-    eventually,
     free_port,
     sqlite,
     whole_copy,
@@ -254,47 +253,6 @@ def test_journal_tail_prints_the_newest_entries_oldest_first_one_object_a_line(a
     size = parsed(ask("journal", "head", "--json"))["size"]
     assert [entry["seq"] for entry in entries] == [size - 2, size - 1, size]
     assert entries[0].keys() >= {"order_id", "order_seq", "at", "kind", "machine", "trigger", "from_state", "to_state", "body", "hash"}
-
-
-ATTENTIVE = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('app', run_name='__main__', alter_sys=True)"
-)
-"""The program, which hears Ctrl-C although a shell that runs these tests in the background had it ignored."""
-
-
-def test_journal_tail_follows_a_journal_that_grows(venue, tmp_path):
-    journal = whole_copy(venue.service.journal, tmp_path / "live.db")
-    shutil.copy(f"{venue.service.journal}.key", f"{journal}.key")
-    copy = Service(tmp_path, JOURNAL=journal)
-    copy.start()
-    following = subprocess.Popen(
-        [sys.executable, "-c", ATTENTIVE, "journal", "tail", "-n", "0", "-f", "--json"],
-        cwd=tmp_path,
-        env=copy.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        made = iter(range(1_000_000))
-        lines = []
-
-        def more():
-            copy.dojo.post("/v1/orders", an_order(f"followed-{next(made)}"))
-            os.set_blocking(following.stdout.fileno(), False)
-            lines.extend(following.stdout.readlines())
-            return lines
-
-        eventually(more)
-        following.send_signal(signal.SIGINT)
-        _, complaints = following.communicate(timeout=PATIENCE)
-        assert json.loads(lines[0])["kind"] == "transition"
-        assert "Traceback" not in complaints
-    finally:
-        following.kill()
-        following.wait()
-        copy.kill()
 
 
 def test_orders_list_has_every_order_newest_first(ask, venue):

@@ -17,7 +17,10 @@ from workflow import export
 from workflow.journal.reads import StoredEntry
 
 ROOT = Path(__file__).resolve().parents[2]
-FORMULAS = ("=1+1", "+44", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x")')
+FORMULAS = (
+    *("=1+1", "+44", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x")', "=cmd|'/C calc'!A0", "-2+3+cmd|' /C calc'!A0", "\n=1"),
+    *("\uff1d1+1", "\uff0b44", "\uff0d1", "\uff20SUM(A1)"),
+)
 AN_ENTRY = StoredEntry(
     seq=1,
     order_id="o1",

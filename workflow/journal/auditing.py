@@ -75,6 +75,7 @@ def add_views(copy: Path, zone: ZoneInfo, about: dict[str, str]) -> None:
     reads = SqliteReads(copy)
     with closing(_for_writing(copy)) as database:
         remove_views(database)
+        database.execute("PRAGMA cache_spill = OFF")  # Entries are read meanwhile: until the end nothing may be written into the file.
         database.execute("BEGIN IMMEDIATE")
         for statement in filter(str.strip, audit.TABLES.split(";")):
             database.execute(statement)
@@ -111,9 +112,8 @@ def metadata(copy: Path) -> str:
 
 def _for_writing(copy: Path) -> Database:
     database = connect(copy, read_only=False)
-    database.execute("PRAGMA journal_mode = MEMORY")  # Of a file that is not finished nothing need be saved;
+    database.execute("PRAGMA journal_mode = OFF")  # A file that is not finished is thrown away where something fails;
     database.execute("PRAGMA synchronous = OFF")  # and it is synced as a whole before it gets its name.
-    database.execute("PRAGMA cache_spill = OFF")  # Entries are read meanwhile, which must not wait for each other.
     return database
 
 
