@@ -200,6 +200,7 @@ def test_journal_verify_has_the_shape_of_the_interface(ask):
     assert found["checkpoint"]["size"] == found["entries"] > 10
     assert HEX.fullmatch(found["checkpoint"]["root"])
     assert found["witness"] == {"size": found["entries"], "ok": True}
+    assert found["witness_lines"] > found["checkpoints"] > 0
 
 
 def test_journal_replay_has_the_shape_of_the_interface_and_a_digest_that_stays(ask):
@@ -810,6 +811,23 @@ def test_people_read_which_entry_is_bad(tampered):
 
     assert ended.returncode == 1
     assert "entry 5" in ended.stdout
+
+
+def test_a_line_of_the_witness_that_is_none_is_named_and_what_to_do_about_it(ask, tmp_path, venue):
+    witness = tmp_path / "witness"
+    witness.write_bytes(b"dear diary\n" + venue.service.witness.read_bytes())
+    ended = ask("journal", "verify", WITNESS=witness)
+
+    assert next_of(ended, 1).startswith("compare the witness with a copy of it")
+    assert f"NOT WHOLE: line 1 of the witness {witness} is no line" in ended.stdout
+    assert f"until then {parsed(ask('journal', 'verify', '--json'))['entries']} entries of 2 orders held" in ended.stdout
+
+
+def test_a_witness_that_cannot_be_read_is_no_fault_of_the_journal(ask, tmp_path):
+    ended = ask("journal", "verify", WITNESS=tmp_path)
+
+    assert (next_of(ended, 4), ended.stdout) == ("tillproof doctor", "")
+    assert f"cannot read the witness {tmp_path}" in ended.stderr
 
 
 def test_an_entry_that_was_added_is_found_by_the_tree(tampered):  # S7
