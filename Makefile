@@ -38,8 +38,8 @@ tampering: $(DEVELOPMENT) ## change a journal, its WAL, witness and copies in 50
 prove: fuzz soak crash tampering ## run everything that takes long: fuzz, soak, crash and tampering, and fifty times as many random walks
 	@WALKS=$(or $(WALKS),50) $(BIN)/python -m pytest -n 2 tests/property
 
-bench: $(DEVELOPMENT) ## measure
-	@$(BIN)/python -m tests.bench
+bench: $(DEVELOPMENT) ## measure; ENTRIES=N instead: verify and replay a journal of N entries, beside reading and hashing them
+	@$(BIN)/python -m $(if $(ENTRIES),tests.bench_journal $(ENTRIES),tests.bench)
 
 lint: $(DEVELOPMENT) ## check format, style and the direction of imports
 	@$(BIN)/ruff format --quiet --check .

@@ -88,6 +88,9 @@ def _personal_then(reads: SqliteReads, order: Order) -> PersonalThen:
     return "kept" if salted_hash(salt, msgspec.json.decode(data, type=Personal)) == order.personal_hash else "changed"
 
 
+TASK_STATES = ("open", "done", "dead")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastTask:
     """A call that had still to be made, or was given up (`dead`); `open` is all that waited, was under way or paused."""
@@ -139,7 +142,7 @@ def venue_at(rebuilt: Replayed) -> PastVenue:
         open_orders=[order for order in orders if _is_open(order)],
         locked=[order for order in orders if order.lock and order.lock.is_live(rebuilt.at)],
         attention=concerns([*attention, *of_none]),
-        tasks=Counter(task.status for task in tasks),
+        tasks={status: sum(task.status == status for task in tasks) for status in TASK_STATES},
         waiting=[task for task in tasks if task.status != "done"],
         venue={name: msgspec.json.decode(value) for name, value in sorted(rebuilt.venue.items())},
         bookings=[booking for booking in rebuilt.bookings.values() if booking.standing == "current"],

@@ -1,7 +1,13 @@
 """Two questions an auditor asks of a journal: is it whole, and does it explain what is stored.
 
 `verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness (`verification.py`).
-`replay` rebuilds every order, payment, booking, attention and task from entries alone and compares. Both read only.
+`replay` rebuilds from entries alone what is stored beside them, by the same `evolve` that the running service goes through, and compares:
+orders, payments and which of them are watched, locks, attention, what the till said of the venue, parties and reservations, and of each
+task whether it is open, done or dead. Both read only.
+
+What no entry tells is not rebuilt: when and how often something was or will be tried (times, attempts and leases in `outbox`, times in
+`watch`), intents that wait for an order (`parked`: a hint, read again by the sweep), fingerprints of answered requests (`inbox`, which
+keeps no content), and personal data (`personal`, `guests`).
 """
 
 from __future__ import annotations
@@ -198,6 +204,8 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     mine = [(order, intent) for order in rebuilt.orders.values() for intent, payment in order.payments.items() if not payment.detached]
     payments = {(intent,): payment_row(order, intent) for order, intent in mine}
     yield from _compare(reads, "payments", "SELECT * FROM payments", payments, 1)
+    watched = {(intent,): (intent, order.id) for order, intent in mine if order.is_watched(intent)}
+    yield from _compare(reads, "watch", "SELECT intent_id, order_id FROM watch", watched, 1)
     locks = {(order.id,): lock_row(order) for order in rebuilt.orders.values() if order.lock}
     yield from _compare(reads, "locks", "SELECT * FROM locks", locks, 1)
     attention = {row[:3]: row for order in rebuilt.orders.values() for row in attention_rows(order)}

@@ -27,7 +27,7 @@ from adapters.cli.context import (
     settings,
     trusted_key,
 )
-from adapters.cli.output import Command, Group, emit, end_found, paint, progress
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress
 from adapters.cli.past import past_data, past_lines
 from adapters.cli.tail import tail
 from workflow import export, replay, sealing
@@ -41,6 +41,7 @@ from workflow.verification import Fault, Verification
 
 NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
 LOST_TAIL = next_command(HeadRegressed(), "")
+BAD_WITNESS = "compare the witness with a copy of it, or put it aside: the next start begins a new one; then tillproof journal verify"
 
 
 @click.group(cls=Group, example="tillproof journal verify")
@@ -58,14 +59,16 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
     From one key that is trusted, old or new, the journal's others follow. A copy may be older than the witness, whose line about the
     copy's size or just below is then compared.
     """
-    with open_journal(copy) as (found, reads):
+    with open_journal(copy) as (found, reads), _reading(found.witness):
         key = trusted_key(pinned, found)
         newest = read_head(found.witness)
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
         with progress("verify", reads.size()) as show:
             result = replay.verify_beside(reads, seen, key, show)
-        following = "tillproof journal replay" if result.witness_ok else LOST_TAIL
-        if result.ok and result.entries and not (seen or copy):
+        following = "tillproof journal replay"
+        if result.first_bad and not result.witness_ok:
+            following = LOST_TAIL if result.first_bad.seq else BAD_WITNESS
+        if result.ok and result.entries and not (seen.newest or copy):
             result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
             following = "put the witness back, or set TILLPROOF_WITNESS to it, then tillproof journal verify"
     data = {
@@ -82,11 +85,12 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
     def lines() -> Iterator[str]:
         if result.first_bad:
             yield paint(f"NOT WHOLE: {result.first_bad}", "red")
+            yield f"  until then {result.entries:,} entries of {result.orders:,} orders held"
             return
         yield paint("The journal is whole.", "green")
         yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained"
         if result.checkpoint:
-            yield f"  newest checkpoint: {result.checkpoint.size} {result.checkpoint.root}"
+            yield f"  {result.checkpoints:,} checkpoints, the newest: {result.checkpoint.size} {result.checkpoint.root}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
         if len(result.keys) > 1:
             yield f"  {len(result.keys)} keys, each brought in by the one before it: {', '.join(result.keys)}"
@@ -103,7 +107,17 @@ def _witnessed(result: Verification) -> str:
     if not result.witness:
         return "no line of a witness: a lost tail could not be noticed"
     behind = result.entries - result.witness.size
-    return f"witness at {result.witness.size}" + (f", {behind:,} entries behind: their loss could not be noticed" if behind > 0 else "")
+    told = f"{result.witness_lines:,} lines of the witness, the newest at {result.witness.size}"
+    return told + (f", {behind:,} entries behind: their loss could not be noticed" if behind > 0 else "")
+
+
+@contextmanager
+def _reading(witness: Path) -> Iterator[None]:
+    """A witness that cannot be read ends the command with 4; whatever else fails has its own errors."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(Exit.UNREACHABLE, f"cannot read the witness {witness}: {error.strerror}", "tillproof doctor") from error
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")

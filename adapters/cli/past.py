@@ -79,7 +79,7 @@ def past_lines(past: PastVenue, size: int) -> Iterator[str]:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+    each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()) if count)
     return f"{sum(counts.values()):,}{each and f': {each}'}"
 
 

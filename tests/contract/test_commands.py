@@ -200,6 +200,7 @@ def test_journal_verify_has_the_shape_of_the_interface(ask):
     assert found["checkpoint"]["size"] == found["entries"] > 10
     assert HEX.fullmatch(found["checkpoint"]["root"])
     assert found["witness"] == {"size": found["entries"], "ok": True}
+    assert found["witness_lines"] > found["checkpoints"] > 0
 
 
 def test_journal_replay_has_the_shape_of_the_interface_and_a_digest_that_stays(ask):
@@ -216,6 +217,60 @@ def test_journal_replay_until_a_position_says_how_it_was_then(ask):
 
     assert (found["ok"], found["entries"], found["orders"]) == (True, 1, 1)
     assert found["digest"] != parsed(ask("journal", "replay", "--json"))["digest"]
+
+
+def test_the_venue_as_it_was_is_shown_to_people_and_to_programs(ask):
+    entries = map(json.loads, ask("journal", "tail", "-n", "1000", "--json").stdout.splitlines())
+    seq = next(entry["seq"] for entry in entries if "tasks" in entry["body"])
+    found, shown = parsed(ask("journal", "replay", "--until", str(seq), "--json")), ask("journal", "replay", "--until", str(seq)).stdout
+
+    assert found.keys() >= {"until", "at", "states", "open", "locks", "attention", "outbox", "venue", "bookings"}
+    assert (found["until"], sum(found["states"].values()), len(found["open"])) == (seq, 1, 1)
+    [order] = found["open"]
+    assert order["orderSeq"] == seq
+    assert found["outbox"]["counts"] == {"open": len(found["outbox"]["data"]), "done": 0, "dead": 0}
+    assert {task["orderId"] for task in found["outbox"]["data"]} == {order["id"]}
+    assert shown.startswith(f"THE PAST: the venue as it was at entry {seq} of ")
+    for told in (found["at"], found["digest"], order["id"], "open orders: 1", "calls not made: ", f"1: 1 {order['state']}"):
+        assert told in shown
+
+
+def test_an_order_as_it_was_is_shown_in_the_layout_of_today_and_named_the_past(ask):
+    entries = [json.loads(line) for line in ask("journal", "tail", "-n", "1000", "--json").stdout.splitlines()]
+    [mine] = [[entry for entry in entries if entry["order_id"] == order["id"]] for order in [parsed(ask("orders", "show", ID, "--json"))]]
+    seq = mine[2]["seq"]
+    now, past = (parsed(ask("orders", "show", ID, *words, "--json")) for words in ((), ("--at", str(seq))))
+    shown, shown_now = (ask("orders", "show", ID, *words).stdout.splitlines() for words in (("--at", str(seq)), ()))
+
+    assert past["asOf"] == {"seq": seq, "at": mine[2]["at"], "entriesSince": len(mine) - 3, "personalData": "kept"}
+    assert past.keys() - {"asOf"} == now.keys()
+    assert (past["orderSeq"], past["paidAmount"]["value"], now["state"]) == (3, 0, "updated")
+    assert shown[0] == f"THE PAST: order {now['id']} as it was at entry {seq}, {mine[2]['at']}"
+    assert shown[1] == f"{len(mine) - 3} of its entries came later; as it is now: tillproof orders show {now['id']}"
+    assert shown[3] == shown_now[0]
+    assert [line for line in shown if " #" in line] == [line for line in shown_now if " #" in line][:3]
+    assert shown[-1] == "personal data, never in the journal: kept beside it, as it was then"
+    last = ask("orders", "show", ID, "--at", str(mine[-1]["seq"])).stdout.splitlines()
+    assert last[1] == "nothing of it came later: so it is now"
+
+
+def test_an_order_that_was_not_there_yet_is_asked_for_from_where_it_began(ask):
+    [unpaid] = [order["id"] for order in parsed(ask("orders", "list", "--json"))["data"] if order["dojoOrderId"] == "unpaid"]
+    ended = ask("orders", "show", unpaid, "--at", "1")
+    again = next_of(ended, 1).removeprefix("tillproof ").split()
+
+    assert again[:-1] == ["orders", "show", unpaid, "--at"]
+    assert parsed(ask(*again, "--json"))["orderSeq"] == 1
+    assert "at entry 1 there was none" in ended.stderr
+    assert ask("orders", "show", unpaid, "--at", str(int(again[-1]) - 1)).returncode == 1
+
+
+@pytest.mark.parametrize("at", ["0", "-1", "x", "100000", str(2**63)])
+def test_an_order_at_a_position_that_the_journal_does_not_have_is_a_mistake_in_the_command(ask, at):
+    ended = ask("orders", "show", ID, "--at", at)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--at" in ended.stderr
 
 
 @pytest.mark.parametrize("words", ["replay --until -1", f"replay --until {2**63}", f"export --from {2**63}", "export --from 5 --to 2"])
@@ -715,6 +770,23 @@ def test_people_read_which_entry_is_bad(tampered):
 
     assert ended.returncode == 1
     assert "entry 5" in ended.stdout
+
+
+def test_a_line_of_the_witness_that_is_none_is_named_and_what_to_do_about_it(ask, tmp_path, venue):
+    witness = tmp_path / "witness"
+    witness.write_bytes(b"dear diary\n" + venue.service.witness.read_bytes())
+    ended = ask("journal", "verify", WITNESS=witness)
+
+    assert next_of(ended, 1).startswith("compare the witness with a copy of it")
+    assert f"NOT WHOLE: line 1 of the witness {witness} is no line" in ended.stdout
+    assert f"until then {parsed(ask('journal', 'verify', '--json'))['entries']} entries of 2 orders held" in ended.stdout
+
+
+def test_a_witness_that_cannot_be_read_is_no_fault_of_the_journal(ask, tmp_path):
+    ended = ask("journal", "verify", WITNESS=tmp_path)
+
+    assert (next_of(ended, 4), ended.stdout) == ("tillproof doctor", "")
+    assert f"cannot read the witness {tmp_path}" in ended.stderr
 
 
 def test_an_entry_that_was_added_is_found_by_the_tree(tampered):  # S7

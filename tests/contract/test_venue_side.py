@@ -234,6 +234,31 @@ def test_what_does_not_exist_is_404(service, path):
     is_refused(service.auditor.get(path), 404)
 
 
+def test_an_order_is_read_as_it_was_at_a_position_and_says_that_it_is_the_past(service):
+    created = service.till.post("/till/orders", a_bill()).json
+    began = service.entries(created["id"])[-1]
+    service.till.post(f"/till/orders/{created['id']}/status", {"status": "Preparing"})
+    path = f"/api/orders/{created['id']}"
+    now, past = service.auditor.get(path).json, service.auditor.get(f"{path}?at={began['seq']}").json
+
+    as_of = past.pop("asOf")
+    assert as_of == {"seq": began["seq"], "at": began["at"], "entriesSince": now["orderSeq"] - began["order_seq"], "personalData": "none"}
+    assert as_of["entriesSince"] > 0
+    assert set(past) == set(now) >= AN_ORDER_SHOWS
+    assert (past["status"], now["status"]) == ("Accepted", "Preparing")
+    assert past["orderSeq"] == began["order_seq"]
+
+
+def test_the_past_of_an_order_that_was_not_there_yet_and_a_position_to_come_are_refused_in_words(service):
+    created = service.till.post("/till/orders", a_bill()).json
+    began, path = service.entries(created["id"])[0]["seq"], f"/api/orders/{created['id']}"
+
+    assert f"began at entry {began}: at entry {began - 1} there was none" in is_refused(service.auditor.get(f"{path}?at={began - 1}"), 404)
+    is_refused(service.auditor.get(f"/api/orders/none?at={began}"), 404)
+    for at in ("0", "-1", "x", "1.5", "9" * 18, "9" * 30):
+        assert "at: expected a position" in is_refused(service.auditor.get(f"{path}?at={at}"), 400)
+
+
 def test_orders_are_listed_newest_first_in_pages(service):
     made = [service.till.post("/till/orders", a_bill(reference="paged")).json["id"] for _ in range(5)][::-1]
 
