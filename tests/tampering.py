@@ -135,9 +135,15 @@ def _files(folder: Path) -> Files:
 class Place:
     """A copy of the files in a folder of its own, for one mutation; `journal` is what the auditor is asked about."""
 
-    def __init__(self, folder: Path, files: Files, dice: random.Random, evidence: Evidence, journal: str = DATABASE) -> None:
-        self.folder, self.dice, self.evidence, self.files = folder, dice, evidence, files
-        self.journal = journal
+    def __init__(
+        self,
+        folder: Path,
+        files: Files,
+        dice: random.Random | None = None,
+        evidence: Evidence | None = None,
+        journal: str = DATABASE,
+    ) -> None:
+        self.folder, self.dice, self.evidence, self.journal = folder, dice, evidence, journal
         self.put(files)
 
     def put(self, files: Files) -> None:
@@ -343,7 +349,7 @@ COVERS = (
 )
 
 
-def _cover(place: Place, db: sqlite3.Connection, seq: int, how: str) -> None:
+def cover(place: Place, db: sqlite3.Connection, seq: int, how: str) -> None:
     """Hide the change at `seq` as well as this one can."""
     if how == "nothing else":
         return
@@ -387,7 +393,7 @@ def _edited(column: str, how: str) -> Mutate:
                 db.execute(f"UPDATE journal SET {column} = ? WHERE seq = ?", (old + 1000 if column == "order_seq" else "nobody's", seq))
             if column in ("hash", "prev_hash") and how != "nothing else":
                 raise NotPossible  # The cover would write it anew.
-            _cover(place, db, seq, how)
+            cover(place, db, seq, how)
         return _told(f"{column} of entry {seq} edited", how, seq)
 
     return mutate
@@ -437,7 +443,7 @@ def _(place):
         row = {**twin, "seq": seq, "order_seq": newest + 1}
         db.execute(f"INSERT INTO journal VALUES ({', '.join('?' * len(COLUMNS))})", tuple(row.values()))
         how = place.dice.choice(COVERS[:-1])
-        _cover(place, db, seq, how)
+        cover(place, db, seq, how)
     return _told(f"an entry inserted at {seq}", how, seq)
 
 
@@ -449,7 +455,7 @@ def _(place):
         newest = db.execute("SELECT max(order_seq) FROM journal WHERE order_id = ?", (twin["order_id"],)).fetchone()[0]
         row = {**twin, "seq": size + 1, "order_seq": newest + 1}
         db.execute(f"INSERT INTO journal VALUES ({', '.join('?' * len(COLUMNS))})", tuple(row.values()))
-        _cover(place, db, size + 1, "its order's chain")
+        cover(place, db, size + 1, "its order's chain")
         _tree_anew(db)
     return f"an entry appended at {size + 1}, chained and in the tree", size + 1
 
@@ -475,7 +481,7 @@ def _(place):
         for new, old in (("exchanged", a), (a, b), (b, "exchanged")):
             db.execute("UPDATE journal SET order_id = ? WHERE order_id = ?", (new, old))
         how = place.dice.choice(COVERS)
-        _cover(place, db, first, how)
+        cover(place, db, first, how)
     return _told(f"entries of {a} and {b} exchanged", how, first)
 
 

@@ -21,7 +21,7 @@ import pytest
 from tests import old_journal
 from tests.contract.running import ROOT
 from tests.contract.test_readme import leads_somewhere
-from tests.tampering import DATABASE, KEY, WITNESS, command
+from tests.tampering import COVERS, DATABASE, KEY, WITNESS, Place, audit, command, cover
 from workflow.entry import KINDS
 from workflow.ledger import HASHED_COLUMNS
 
@@ -65,11 +65,73 @@ def kinds(folder):
     return "\n".join(rows) + "\n"
 
 
+EDIT = "UPDATE journal SET body = replace(body, '1200', '1000') WHERE seq = 25"
+EDITED = "a sum edited in entry 25"
+ATTACKS = (
+    # what was done                                           in SQL, and what else is made anew to hide it
+    (EDITED, EDIT, "nothing else"),
+    (f"{EDITED}, its hash made anew", EDIT, "its hash"),
+    (f"{EDITED}, its order's chain made anew", EDIT, "its order's chain"),
+    (f"{EDITED}, chains and tree made anew", EDIT, "all chains and the tree"),
+    (f"{EDITED}, all made anew and signed by another key", EDIT, "all, signed by another key"),
+    (f"{EDITED}, all made anew and signed by the venue's key", EDIT, "all, signed by the key"),
+    ("entry 25 deleted", "DELETE FROM journal WHERE seq = 25", ""),
+    ("entries 25 and 26 exchanged", "UPDATE journal SET seq = CASE seq WHEN 25 THEN 1026 ELSE 1025 END WHERE seq IN (25, 26)", "moved"),
+    ("the last eight entries cut off", "DELETE FROM journal WHERE seq > 230", ""),
+    ("the last eight cut off, with their checkpoint", "DELETE FROM journal WHERE seq > 230", "no checkpoint"),
+    ("a checkpoint written over", "UPDATE checkpoint SET root = replace(root, 'f23e', 'f23f')", ""),
+    ("a stored node of the tree edited", "UPDATE tree_node SET hash = zeroblob(32) WHERE level = 3 AND position = 2", ""),
+    ("line 50 of the witness edited", "", "a line of the witness"),
+    ("the trigger removed that forbids changes", "DROP TRIGGER journal_is_append_only_update", "no trigger"),
+    ("a view added", "CREATE VIEW takings AS SELECT 0 AS total", ""),
+    ("the rules of a machine edited", "UPDATE machines SET declaration = replace(declaration, 'taken', 'asked') WHERE name = 'order'", ""),
+    ("what an order paid edited", "UPDATE orders SET paid = 1000 WHERE id = 'oap-updated'", ""),
+    ("a payment removed", "DELETE FROM payments WHERE order_id = 'oap-updated'", ""),
+)
+
+
+def attacks(folder):
+    rows = ["| done | answered |", "|---|---|"]
+    for number, (done, statement, hidden) in enumerate(ATTACKS):
+        place = folder / f"attack-{number}"
+        place.mkdir()
+        attack(Place(place, {name: (folder / name).read_bytes() for name in (DATABASE, WITNESS, KEY)}), statement, hidden)
+        finding = audit(place)
+        assert finding.by in {"verify", "replay"}, done
+        rows.append(f"| {done} | `{finding.by}`: {finding.sentence.replace(f'{place}/', '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def attack(place, statement, hidden):
+    if hidden == "a line of the witness":
+        lines = (place.folder / WITNESS).read_text().splitlines(keepends=True)
+        (place.folder / WITNESS).write_text("".join([*lines[:49], lines[49][:-5] + "0000\n", *lines[50:]]))
+        return
+    if hidden == "no trigger":
+        with closing(sqlite3.connect(place.folder / DATABASE)) as database:
+            database.execute(statement)
+        return
+    with place.opened() as database:
+        database.execute(statement)
+        if hidden in COVERS:
+            cover(place, database, 25, hidden)
+        elif hidden == "moved":
+            database.execute("UPDATE journal SET seq = seq - 1000 WHERE seq > 1000")
+        elif hidden == "no checkpoint":
+            database.execute("DELETE FROM checkpoint")
+
+
+PARTS = {"kinds": kinds, "attacks": attacks}
+
+
 def write_anew():
+    text = TEXT
     with tempfile.TemporaryDirectory() as name:
         make_place(Path(name))
-        made = kinds(Path(name))
-    PAGE.write_text(re.sub(r"(?<=<!-- kinds -->\n).*?(?=<!-- end of kinds -->)", lambda _: made, TEXT, flags=re.DOTALL), "utf-8")
+        for part, make in PARTS.items():
+            made = make(Path(name))
+            text = re.sub(rf"(?<=<!-- {part} -->\n).*?(?=<!-- end of {part} -->)", lambda _, made=made: made, text, flags=re.DOTALL)
+    PAGE.write_text(text, "utf-8")
 
 
 # -- what the commands run on
@@ -195,8 +257,9 @@ def test_the_worked_example_prints_what_is_shown_and_the_witness_says_the_same(p
     assert first.split()[1] in ended.stdout
 
 
-def test_the_kinds_of_entries_are_those_that_there_are_with_entries_of_the_example(place):
-    assert kinds(place) in TEXT, "run python -m tests.contract.test_audit_page"
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_made_of_the_example_is_what_the_page_shows(place, part):  # S7 S10 S11
+    assert f"<!-- {part} -->\n{PARTS[part](place)}<!-- end" in TEXT, "run python -m tests.contract.test_audit_page"
 
 
 def test_every_column_is_explained():
