@@ -22,6 +22,7 @@ from tests import old_journal
 from tests.contract.running import ROOT
 from tests.contract.test_readme import leads_somewhere
 from tests.tampering import COVERS, DATABASE, KEY, WITNESS, Place, audit, command, cover
+from workflow.audit import VIEWS
 from workflow.entry import KINDS
 from workflow.ledger import HASHED_COLUMNS
 
@@ -121,7 +122,11 @@ def attack(place, statement, hidden):
             database.execute("DELETE FROM checkpoint")
 
 
-PARTS = {"kinds": kinds, "attacks": attacks}
+def views(folder):
+    return "\n".join(["| view | answers |", "|---|---|", *(f"| `{view.name}` | {view.title} |" for view in VIEWS)]) + "\n"
+
+
+PARTS = {"kinds": kinds, "attacks": attacks, "views": views}
 
 
 def write_anew():
@@ -142,10 +147,18 @@ def make_place(folder):
     old_journal.load("schema-1", folder / DATABASE)
     shutil.copy(folder / f"{DATABASE}.witness", folder / WITNESS)
     shutil.copy(folder / f"{DATABASE}.key", folder / KEY)
-    ended = command(folder, "seal", str(folder / "sealed.db"))
+    seal, openssl = block("sh", "the operator's").strip().splitlines()
+    ended = ours(folder, seal)
     assert ended.exit_code == 0, ended.output
     (folder / "check.py").write_text(block("python", "check.py"), "utf-8")
-    assert sh(folder, block("sh", "the operator's")).returncode == 0
+    assert sh(folder, openssl).returncode == 0
+
+
+def ours(folder, line):
+    """A line `tillproof journal …` of the page's, on the files in the folder."""
+    program, group, *words = shlex.split(line)
+    assert (program, group) == ("tillproof", "journal")
+    return command(folder, *(str(folder / word) if word == "sealed.db" else word for word in words))
 
 
 def sh(folder, script):
@@ -239,10 +252,15 @@ def test_the_questions_in_sql_are_answered(place):
         assert ended.stdout.count("\n") > 4, line
 
 
+def test_the_views_of_the_page_are_those_of_the_copy(place):
+    with closing(sqlite3.connect(place / "sealed.db")) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'")]
+    assert sorted(names) == sorted(view.name for view in VIEWS)
+
+
 def test_our_own_commands_find_the_copy_whole_and_print_a_proof(place):
     for line in block("sh", "with the venue's settings").strip().splitlines():
-        _, *words = shlex.split(line)
-        ended = command(place, *(str(place / word) if word == "sealed.db" else word for word in words[1:]))
+        ended = ours(place, line)
         assert ended.exit_code == 0, ended.output
     assert [entry["columns"]["order_id"] for entry in json.loads(ended.stdout)["entries"]] == ["oap-updated"] * 16
 
