@@ -58,6 +58,7 @@ UNPROVEN = {
     "outbox": "order_seq attempts refusals fence lease_until_ms next_at_ms last_error created_at_ms done_at",
     "checkpoint": "at",  # No signature covers it.
     "machines": "first_at",
+    "audit_about": "*",  # Of a sealed copy; what can be compared is.
 }
 """Tables and columns that no entry tells of: when something is tried next, what was answered before. docs/audit.md lists them."""
 UNPROVEN_META = ("secret", "made_at", "conduct.dojo", "conduct.till")
@@ -747,6 +748,28 @@ def _(place):
         with suppress(sqlite3.Error):  # SQLite's own defence: it refuses, and there is no mutation.
             db.executescript(script)
     return script
+
+
+@kind("view of a sealed copy", journal=SEALED)
+def _(place):
+    with closing(sqlite3.connect(place.folder / SEALED, isolation_level=None)) as db:
+        if place.dice.random() < 0.5:
+            name, sql = place.dice.choice(db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'").fetchall())
+            db.execute(f"DROP VIEW {name}")
+            if place.dice.random() < 0.5:
+                db.execute(f"{sql} LIMIT 1")
+            return f"the view {name} changed or dropped"
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'audit_*'"
+        table = place.dice.choice(db.execute(sql).fetchall())[0]
+        columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+        column, (rowid,) = place.dice.choice(columns), place.dice.choice(db.execute(f"SELECT rowid FROM {table}").fetchall())
+        if table == "audit_about":
+            raise NotPossible  # When it was sealed is no evidence, and that is one of its rows.
+        try:
+            db.execute(f"UPDATE {table} SET {column} = coalesce({column}, 0) + 1 WHERE rowid = ?", (rowid,))
+        except sqlite3.IntegrityError as error:
+            raise NotPossible from error
+    return f"{column} of {table} edited"
 
 
 # -- the witness

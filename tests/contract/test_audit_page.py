@@ -169,13 +169,19 @@ def sh(folder, script):
     )
 
 
-@pytest.fixture
-def place(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     for tool in ("bash", "sqlite3", "openssl", "sha256sum"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is absent: install the package that has it (on Debian and Ubuntu bash, sqlite3, openssl, coreutils)")
-    make_place(tmp_path)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("made")
+    make_place(folder)
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "place"))
 
 
 def edit(place, *statements):
