@@ -613,7 +613,8 @@ def _(place):
         free = [each for each in range(1, _size(db) + 50) if not db.execute("SELECT 1 FROM checkpoint WHERE size = ?", (each,)).fetchone()]
         new = place.dice.choice(free)
         db.execute("UPDATE checkpoint SET size = ? WHERE size = ?", (new, size))
-    return f"the checkpoint at {size} moved to {new}", new
+        entries = _size(db)
+    return f"the checkpoint at {size} moved to {new}", min(new, entries + 1)
 
 
 @kind("node of the tree")
