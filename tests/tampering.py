@@ -58,6 +58,7 @@ UNPROVEN = {
     "outbox": "order_seq attempts refusals fence lease_until_ms next_at_ms last_error created_at_ms done_at",
     "checkpoint": "at",  # No signature covers it.
     "machines": "first_at",
+    "audit_about": "*",  # Of a sealed copy; what can be compared is.
 }
 """Tables and columns that no entry tells of: when something is tried next, what was answered before. docs/audit.md lists them."""
 UNPROVEN_META = ("secret", "made_at", "conduct.dojo", "conduct.till")
@@ -135,9 +136,15 @@ def _files(folder: Path) -> Files:
 class Place:
     """A copy of the files in a folder of its own, for one mutation; `journal` is what the auditor is asked about."""
 
-    def __init__(self, folder: Path, files: Files, dice: random.Random, evidence: Evidence, journal: str = DATABASE) -> None:
-        self.folder, self.dice, self.evidence, self.files = folder, dice, evidence, files
-        self.journal = journal
+    def __init__(
+        self,
+        folder: Path,
+        files: Files,
+        dice: random.Random | None = None,
+        evidence: Evidence | None = None,
+        journal: str = DATABASE,
+    ) -> None:
+        self.folder, self.dice, self.evidence, self.journal = folder, dice, evidence, journal
         self.put(files)
 
     def put(self, files: Files) -> None:
@@ -343,7 +350,7 @@ COVERS = (
 )
 
 
-def _cover(place: Place, db: sqlite3.Connection, seq: int, how: str) -> None:
+def cover(place: Place, db: sqlite3.Connection, seq: int, how: str) -> None:
     """Hide the change at `seq` as well as this one can."""
     if how == "nothing else":
         return
@@ -387,7 +394,7 @@ def _edited(column: str, how: str) -> Mutate:
                 db.execute(f"UPDATE journal SET {column} = ? WHERE seq = ?", (old + 1000 if column == "order_seq" else "nobody's", seq))
             if column in ("hash", "prev_hash") and how != "nothing else":
                 raise NotPossible  # The cover would write it anew.
-            _cover(place, db, seq, how)
+            cover(place, db, seq, how)
         return _told(f"{column} of entry {seq} edited", how, seq)
 
     return mutate
@@ -437,7 +444,7 @@ def _(place):
         row = {**twin, "seq": seq, "order_seq": newest + 1}
         db.execute(f"INSERT INTO journal VALUES ({', '.join('?' * len(COLUMNS))})", tuple(row.values()))
         how = place.dice.choice(COVERS[:-1])
-        _cover(place, db, seq, how)
+        cover(place, db, seq, how)
     return _told(f"an entry inserted at {seq}", how, seq)
 
 
@@ -449,7 +456,7 @@ def _(place):
         newest = db.execute("SELECT max(order_seq) FROM journal WHERE order_id = ?", (twin["order_id"],)).fetchone()[0]
         row = {**twin, "seq": size + 1, "order_seq": newest + 1}
         db.execute(f"INSERT INTO journal VALUES ({', '.join('?' * len(COLUMNS))})", tuple(row.values()))
-        _cover(place, db, size + 1, "its order's chain")
+        cover(place, db, size + 1, "its order's chain")
         _tree_anew(db)
     return f"an entry appended at {size + 1}, chained and in the tree", size + 1
 
@@ -475,7 +482,7 @@ def _(place):
         for new, old in (("exchanged", a), (a, b), (b, "exchanged")):
             db.execute("UPDATE journal SET order_id = ? WHERE order_id = ?", (new, old))
         how = place.dice.choice(COVERS)
-        _cover(place, db, first, how)
+        cover(place, db, first, how)
     return _told(f"entries of {a} and {b} exchanged", how, first)
 
 
@@ -606,7 +613,8 @@ def _(place):
         free = [each for each in range(1, _size(db) + 50) if not db.execute("SELECT 1 FROM checkpoint WHERE size = ?", (each,)).fetchone()]
         new = place.dice.choice(free)
         db.execute("UPDATE checkpoint SET size = ? WHERE size = ?", (new, size))
-    return f"the checkpoint at {size} moved to {new}", new
+        entries = _size(db)
+    return f"the checkpoint at {size} moved to {new}", min(new, entries + 1)
 
 
 @kind("node of the tree")
@@ -741,6 +749,28 @@ def _(place):
         with suppress(sqlite3.Error):  # SQLite's own defence: it refuses, and there is no mutation.
             db.executescript(script)
     return script
+
+
+@kind("view of a sealed copy", journal=SEALED)
+def _(place):
+    with closing(sqlite3.connect(place.folder / SEALED, isolation_level=None)) as db:
+        if place.dice.random() < 0.5:
+            name, sql = place.dice.choice(db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'").fetchall())
+            db.execute(f"DROP VIEW {name}")
+            if place.dice.random() < 0.5:
+                db.execute(f"{sql} LIMIT 1")
+            return f"the view {name} changed or dropped"
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'audit_*'"
+        table = place.dice.choice(db.execute(sql).fetchall())[0]
+        columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+        column, (rowid,) = place.dice.choice(columns), place.dice.choice(db.execute(f"SELECT rowid FROM {table}").fetchall())
+        if table == "audit_about":
+            raise NotPossible  # When it was sealed is no evidence, and that is one of its rows.
+        try:
+            db.execute(f"UPDATE {table} SET {column} = coalesce({column}, 0) + 1 WHERE rowid = ?", (rowid,))
+        except sqlite3.IntegrityError as error:
+            raise NotPossible from error
+    return f"{column} of {table} edited"
 
 
 # -- the witness

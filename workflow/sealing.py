@@ -5,17 +5,19 @@ For a backup, or for handing over: then without personal data. In both an audito
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from workflow import replay
+from workflow.audit import PREFIX
 from workflow.clock import Clock, SystemClock, to_text
-from workflow.errors import JournalDamaged
+from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal import auditing
 from workflow.journal.copying import copy_snapshot, new_file
 from workflow.journal.reads import SqliteReads
@@ -25,6 +27,8 @@ Bar = Callable[[str, int | None], AbstractContextManager[replay.Progress]]
 """Shows how far something long is, of how much; a count where nobody knows."""
 
 UTC = ZoneInfo("UTC")
+KEPT = "in the tables personal and guests"
+MADE_ANEW = "tillproof journal seal makes it anew from the copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,34 @@ def seal(
     )
 
 
+def view_mismatches(path: Path) -> Iterator[str]:
+    """What sealing put into the copy at `path` for auditors, and is not what this version makes of its journal; nothing of other files.
+
+    Makes it anew in a copy elsewhere, and compares. Raises JournalDamaged and JournalUnavailable.
+    """
+    sealed = SqliteReads(path)
+    if not sealed.rows("SELECT 1 FROM sqlite_master WHERE name GLOB ?", (f"{PREFIX}*",)):
+        return
+    with TemporaryDirectory(prefix="tillproof-views-") as folder:
+        draft = Path(folder) / "anew.db"
+        try:
+            said = dict(sealed.rows("SELECT name, value FROM audit_about"))
+            zone = ZoneInfo(said["time_zone"])
+            copy_snapshot(path, draft, lambda done, total: None)
+            about = _about(sealed, _checkpoint(sealed), replay.head(sealed).root, zone, personal=said["personal_data"] == KEPT)
+            auditing.add_views(draft, zone, about | {"sealed_at": said["sealed_at"]})
+        except (JournalUnavailable, KeyError, ZoneInfoNotFoundError, ValueError):
+            yield f"audit_about: it does not say what the copy is; {MADE_ANEW}"
+            return
+        for name in auditing.differing(sealed, SqliteReads(draft)):
+            yield f"{name}: not what this version makes of the journal: it was changed, or another version made it; {MADE_ANEW}"
+
+
+def _checkpoint(sealed: SqliteReads) -> Head | None:
+    newest = sealed.newest_checkpoint()
+    return Head(*newest[:2]) if newest else None
+
+
 def metadata(path: Path) -> str:
     """Datasette's metadata for the sealed copy at `path`, as JSON: titles, descriptions and units of its views."""
     return auditing.metadata(path)
@@ -114,6 +146,6 @@ def _about(copy: SqliteReads, checkpoint: Head | None, root: str, zone: ZoneInfo
         "root": root,
         "signed_up_to_entry": str(checkpoint.size if checkpoint else 0),
         "time_zone": zone.key,
-        "personal_data": "in the tables personal and guests" if personal else "taken out; entries hold salted hashes of it",
+        "personal_data": KEPT if personal else "taken out; entries hold salted hashes of it",
         "how_to_check": "tillproof journal verify --journal FILE, and tillproof journal replay --journal FILE",
     }

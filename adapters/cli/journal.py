@@ -127,13 +127,16 @@ def _reading(witness: Path) -> Iterator[None]:
 def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
     """Rebuild every order from entries alone and compare with what is stored; exit 1 on a difference.
 
-    With --until the venue is shown as it was when the journal had so many entries: orders by state and those that were open, locks, what
-    needed a person, calls that were not made, guests, and what the till had said.
+    The views of a sealed copy are made anew and compared too. With --until the venue is shown as it was when the journal had so many
+    entries: orders by state and those that were open, locks, what needed a person, calls that were not made, guests, and what the till
+    had said.
     """
-    with open_journal(copy) as (_, reads):
+    with open_journal(copy) as (found, reads):
         size = reads.size()
         with progress("replay", size if until is None else min(until, size)) as show:
             result = replay.replay(reads, until=until, progress=show)
+        if until is None:
+            result.mismatches.extend(sealing.view_mismatches(copy or found.journal))
     past = None if until is None else venue_at(result.rebuilt)
 
     def lines() -> Iterator[str]:

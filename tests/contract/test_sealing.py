@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import app
 from adapters.cli.commands import cli
-from tests.builders import Venue
+from tests.builders import Venue, an_intent
 from tests.contract.running import PATIENCE, Service, an_order, environment, eventually, running, sqlite
 from workflow import replay, sealing
 from workflow.clock import SystemClock
@@ -314,3 +314,33 @@ def test_a_witness_says_of_an_older_copy_what_it_saw_last_of_it(tmp_path):
 
     assert [read_head_until(path, size) for size in (1, 2, 6, 100)] == [None, lines[0], lines[1], lines[2]]
     assert read_head_until(tmp_path / "none", 5) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("UPDATE audit_base_takings SET captured = captured + 1", "audit_base_takings"),
+        ("DROP VIEW audit_stuck", "audit_stuck"),
+        ("DROP VIEW audit_stuck; CREATE VIEW audit_stuck AS SELECT 1", "audit_stuck"),
+        ("CREATE VIEW audit_more AS SELECT 1", "audit_more"),
+        ("UPDATE audit_about SET value = '1' WHERE name = 'entries'", "audit_about"),
+        ("UPDATE audit_about SET value = 'Mars/Olympus' WHERE name = 'time_zone'", "audit_about"),
+        ("DROP TABLE audit_about", "audit_about"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_views_of_a_sealed_copy_that_were_changed_are_named(venue, change, named):  # S7
+    venue.create("paid")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent()})
+    sealed = seal(venue).path
+    assert list(sealing.view_mismatches(sealed)) == []
+    with closing(sqlite3.connect(sealed, isolation_level=None)) as database:
+        database.executescript(change)
+    mismatches = list(sealing.view_mismatches(sealed))
+    assert [line.partition(":")[0] for line in mismatches] == [named]
+    assert "tillproof journal seal makes it anew" in mismatches[0]
+
+
+def test_a_journal_that_was_never_sealed_has_no_views_to_compare(venue):
+    assert list(sealing.view_mismatches(venue.folder / "tillproof.db")) == []

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -102,6 +103,20 @@ def remove_views(database: Database) -> None:
         for kind, name in found:
             database.execute(f"DROP {kind} [{name}]")
         database.execute("COMMIT")
+
+
+def differing(one: SqliteReads, other: SqliteReads) -> list[str]:
+    """The names of views and tables for auditors that are not the same in both copies."""
+    sql = "SELECT name, type, sql FROM sqlite_master WHERE name GLOB ?"
+    mine, theirs = ({name: rest for name, *rest in reads.rows(sql, (f"{audit.PREFIX}*",))} for reads in (one, other))
+    names = sorted(mine.keys() | theirs.keys())
+    return [name for name in names if mine.get(name) != theirs.get(name) or (mine[name][0] == "table" and not _alike(name, one, other))]
+
+
+def _alike(table: str, one: SqliteReads, other: SqliteReads) -> bool:
+    columns = ", ".join(f'"{name}"' for (name,) in other.rows("SELECT name FROM pragma_table_info(?)", (table,)))
+    sql = f"SELECT {columns} FROM {table} ORDER BY {columns}"
+    return all(a == b for a, b in zip_longest(one.stream(sql), other.stream(sql)))
 
 
 def metadata(copy: Path) -> str:
