@@ -378,6 +378,7 @@ def command(shop):
         dojo=app.dojo_client,
         ask=app.ask,
         accept_loss=app.accept_loss,
+        migrate=app.migrate,
         rotate_key=app.rotate_key,
         clock=FixedClock(),
     )

@@ -258,6 +258,7 @@ def command(service, *words):
         dojo=app.dojo_client,
         ask=app.ask,
         accept_loss=app.accept_loss,
+        migrate=app.migrate,
         rotate_key=app.rotate_key,
         clock=SystemClock(),
     )
