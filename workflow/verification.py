@@ -50,7 +50,7 @@ class Fault:
 class Verification:
     """What is found so far: how many entries, orders, checkpoints and lines of the witness. `checkpoint` and `witness` are the newest.
 
-    `keys` are the ids of those that must have signed, where signatures are checked.
+    `keys` are the ids of those that must have signed, where signatures are checked; `knows_key`: the one that is trusted is among them.
     """
 
     entries: int = 0
@@ -61,6 +61,7 @@ class Verification:
     witness: Head | None = None
     witness_ok: bool = True
     keys: tuple[str, ...] = ()
+    knows_key: bool = True
     first_bad: Fault | None = None
 
     @property
@@ -145,6 +146,7 @@ class Verifier:
         if self._key:
             self._keys = self._reads.succession(self._key)
             self.found.keys = tuple(map(self._name, self._keys.keys))
+            self.found.knows_key = self._keys.has_known
             if not self._keys.has_known:
                 raise _Bad(0, f"the key {self._name(self._key)} is none of those that sign this journal: {', '.join(self.found.keys)}")
         self._next_line()

@@ -68,6 +68,8 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
         following = "tillproof journal replay"
         if result.first_bad and not result.witness_ok:
             following = LOST_TAIL if result.first_bad.seq else BAD_WITNESS
+        if not result.knows_key:
+            following = "give the key that signs it, tillproof journal verify --key KEY"
         if result.ok and result.entries and not (seen.newest or copy):
             result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
             following = "put the witness back, or set TILLPROOF_WITNESS to it, then tillproof journal verify"

@@ -424,6 +424,7 @@ def test_verify_with_a_key_that_is_none_of_the_journals_ends_with_1_and_one_that
 
     ended = command("journal", "verify", "--key", stranger)
     assert (ended.exit_code, "none of those that sign this journal" in ended.stdout) == (1, True)
+    assert ended.stderr == "Next: give the key that signs it, tillproof journal verify --key KEY\n"
     assert command("journal", "key", "--key", stranger).exit_code == 1
     ended = command("journal", "verify", "--key", "garbage")
     assert (ended.exit_code, "expected a public key as tillproof journal key prints it" in ended.stderr) == (2, True)
@@ -468,3 +469,9 @@ def test_the_command_has_the_running_server_rotate_its_key(shop, command, tmp_pa
         service.dojo.post("/v1/orders", an_order("after"))
         assert service.stop() == 0
         service.assert_whole()
+
+        Path(files["SIGNING_KEY"]).write_bytes(pem_of(Ed25519PrivateKey.generate()))
+        with pytest.raises(AssertionError, match="serve ended with 3"):
+            service.start()
+        [said] = [line for line in service.log() if "SIGNING_KEY" in str(line.get("error"))]
+        assert said["next"] == "tillproof doctor"

@@ -521,6 +521,12 @@ def test_signatures_of_witnesses_are_passed_over():
     assert ledger.verify_checkpoint(note, KEY.public_key()).size == 1234
 
 
+def test_sixteen_signatures_of_others_of_five_thousand_bytes_each_are_passed_over():
+    text, _, ours = a_note().rpartition("\n\n")
+    others = "".join(f"\u2014 witness.example/w{number} {base64.b64encode(bytes(5_000)).decode()}\n" for number in range(15))
+    assert ledger.verify_checkpoint(f"{text}\n\n{others}{ours}", KEY.public_key()).size == 1234
+
+
 def test_two_signatures_of_our_key_must_both_verify():
     note = a_note() + signature_line(ledger.sign_checkpoint(ORIGIN, 1235, ROOT, KEY))
     with pytest.raises(BadCheckpoint, match="does not verify"):
