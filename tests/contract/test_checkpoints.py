@@ -181,6 +181,18 @@ def test_a_proof_of_a_tree_of_many_thousands_reads_two_rows_a_level_by_their_key
         assert plan.startswith("SEARCH"), plan
 
 
+@pytest.mark.parametrize("from_size", [0, 5])
+def test_the_keys_of_a_journal_are_found_without_reading_its_orders(venue, from_size):
+    venue.create("o1", payments=())
+    asked = []
+    venue.reads._database().conn.set_trace_callback(asked.append)
+    venue.reads.succession(venue.key.public_key(), from_size=from_size)
+    venue.reads._database().conn.set_trace_callback(None)
+    [plan] = [venue.reads.rows(f"EXPLAIN QUERY PLAN {sql}") for sql in asked if "FROM journal" in sql]
+    [(*_, how)] = plan  # One step: nothing is sorted either.
+    assert how.endswith("(rowid>?)" if from_size else "(order_id=?)")
+
+
 def test_every_inner_node_is_stored_once_and_nothing_else(venue):
     grow(venue.journal, 1_000, at_once=37)
     found = venue.reads.rows("SELECT level, count(*), max(position) FROM tree_node GROUP BY level ORDER BY level")

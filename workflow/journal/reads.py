@@ -340,9 +340,9 @@ class SqliteReads:
 
     def succession(self, known: Ed25519PublicKey, *, from_size: int = 0) -> Succession:
         """The keys that sign this journal, one after the other; of those that sign from `from_size` on, without reading what is before."""
-        # From a size on few entries are left; else only those of no order are read.
-        column = "+order_id" if from_size else "order_id"
-        sql = f"SELECT seq, body FROM journal WHERE seq >= ? AND {KEY_ENTRIES.replace('order_id', column)} ORDER BY seq"
+        # From a size on few entries are left, which are read in their order; else only those that concern no order are.
+        where = f"seq >= ? AND +{KEY_ENTRIES}" if from_size else f"? = 0 AND {KEY_ENTRIES}"
+        sql = f"SELECT seq, body FROM journal WHERE {where} ORDER BY {'seq' if from_size else 'order_seq'}"
         return read_succession(self.origin(), self._rows(sql, (from_size,)), known)
 
     def key_in_force(self) -> list[str]:
