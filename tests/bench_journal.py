@@ -25,6 +25,7 @@ from workflow.case import declared_machines
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_key
 from workflow.journal.reads import SqliteReads
+from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.witness import Witnessed
 from workflow.ledger import HASHED_SORTED, entry_hash_sorted
 from workflow.replay import replay, verify
@@ -115,9 +116,9 @@ def measure_apart(name: str, path: Path) -> Measured:
 
 
 def kept_journal(entries: int) -> Path:
-    """A journal of so many entries, of the declarations in force; made once, and found again by the next run."""
+    """A journal of so many entries, of the present schema and declarations; made once, and found again by the next run."""
     machines = "-".join(sorted(machine.ident.partition("@")[2] for machine in declared_machines().values()))
-    folder = Path(tempfile.gettempdir()) / f"tillproof-bench-{entries}-{machines}"
+    folder = Path(tempfile.gettempdir()) / f"tillproof-bench-{entries}-{SCHEMA_VERSION}-{machines}"
     if not folder.exists():
         began, unfinished = time.perf_counter(), folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -81,11 +81,11 @@ def order_at(reads: SqliteReads, order_id: str, seq: int) -> PastOrder:
 def _personal_then(reads: SqliteReads, order: Order) -> PersonalThen:
     if not order.personal_hash:
         return "none"
-    kept = reads.rows("SELECT salt, data FROM personal WHERE order_id = ?", (order.id,))
-    if not kept:
-        return "gone"
-    [(salt, data)] = kept
-    return "kept" if salted_hash(salt, msgspec.json.decode(data, type=Personal)) == order.personal_hash else "changed"
+    for salt, data in reads.rows("SELECT salt, data FROM personal WHERE order_id = ?", (order.id,)):
+        personal = msgspec.json.decode(data, type=Personal)
+        if personal != Personal():
+            return "kept" if salted_hash(salt, personal) == order.personal_hash else "changed"
+    return "gone"
 
 
 TASK_STATES = ("open", "done", "dead")

@@ -126,7 +126,8 @@ def tampered(venue, tmp_path, ask):
     """Runs a command on a copy of the journal in which somebody ran SQL; its triggers are there again."""
 
     def after(words, *statements):
-        copy = whole_copy(venue.service.journal, tmp_path / "copy.db")
+        number = len(list(tmp_path.glob("copy-*.db")))  # Not over one that a command of this process may still have open.
+        copy = whole_copy(venue.service.journal, tmp_path / f"copy-{number}.db")
         triggers = sqlite(copy, "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")[0]
         sqlite(copy, *(f"DROP TRIGGER {name}" for name, _ in triggers), *statements, *(sql for _, sql in triggers))
         return ask(*words, JOURNAL=copy, WITNESS=venue.service.witness, SIGNING_KEY=f"{venue.service.journal}.key")
