@@ -289,12 +289,16 @@ def _refuse_unexplained(settings: Settings) -> None:
     if not os.path.lexists(settings.journal):
         return
     refuse_foreign(settings.journal)
+    reads = SqliteReads(settings.journal, is_shared=True)  # Closed again: whoever opens the journal next wants it alone.
     try:
-        refuse_unexplained(SqliteReads(settings.journal), declared_machines())
+        reads.keep_spare()
+        refuse_unexplained(reads, declared_machines())
     except OrdersUnexplained:
         raise
-    except (JournalUnavailable, JournalDamaged):
-        logger.info("not looked whether all orders are explained: whoever opens the journal says why")
+    except (JournalUnavailable, JournalDamaged) as error:  # Whoever opens the journal meets the same, and acts on it.
+        logger.info("orders not looked at", extra={"error": str(error)})
+    finally:
+        reads.close()
 
 
 def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:

@@ -35,14 +35,15 @@ def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda do
     Raises JournalDamaged, naming the entry, where the journal is not what was written.
     """
     known = {f"{version.name}@{version.hash}": Then(version.declaration) for version in versions(reads)}
-    done = 0
-    for _, group in groupby(_by_order(reads), key=itemgetter(1)):
+    told = 0
+    for _order, group in groupby(_by_order(reads), key=itemgetter(1)):
         stored = list(group)
         _refuse_broken(stored)
         found = retell([each.entry() for each in stored], machines, known)
         yield replace(found, seq=stored[found.entry.order_seq - 1].seq) if found.entry else found
-        done += len(stored)
-        progress(done)
+        for _ in stored:  # One by one: a bar wants round numbers.
+            told += 1
+            progress(told)
 
 
 def _by_order(reads: SqliteReads) -> Iterator[StoredEntry]:

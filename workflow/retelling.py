@@ -79,9 +79,10 @@ Known = Mapping[str, Then]
 def retell(entries: Sequence[Entry], machines: Machines, known: Known) -> Retold:
     """Tell one order's entries, oldest first, to the present machines."""
     order_id = OrderId(entries[0].order_id)
-    for entry in entries:
-        if entry.machine and entry.machine not in known:
-            cause = f"{entry.machine} was in force, and the journal does not keep that declaration"
+    for entry in (each for each in entries if each.machine):
+        if entry.machine not in known or entry.machine_name not in machines:
+            lacks = "the journal does not keep that declaration" if entry.machine not in known else "there is no such machine any more"
+            cause = f"{entry.machine} was in force, and {lacks}"
             return Retold(order_id=order_id, verdict="unexplained", entry=entry, machine=entry.machine_name, cause=cause)
     last = {(entry.machine_name, entry.payment_intent_id): entry for entry in entries if entry.machine}
     is_to_migrate = False
@@ -97,7 +98,9 @@ def retell(entries: Sequence[Entry], machines: Machines, known: Known) -> Retold
         found = telling.all(entries) or _otherwise_ended(last, machines, known) or Retold(order_id=order_id)
     except _UNFIT as error:
         entry = telling.entry or entries[0]
-        cause = str(error) if isinstance(error, DeclarationError) else f"{entry.kind} entry cannot be applied: {error!r}"
+        cause = f"{entry.kind} entry cannot be applied: {error!r}"
+        if isinstance(error, DeclarationError):
+            cause = "order: the rows lead round and round, and it does not come to rest"
         found = _otherwise(entry, cause, verdict="unexplained")
     return replace(found, is_to_migrate=is_to_migrate)
 
@@ -236,7 +239,7 @@ class _Telling:
         if entry.kind == "transition" and entry.trigger == MIGRATE:
             return
         if step != (wanted := self._step(entry)):
-            if step.kind != "transition":
+            if step.kind != "transition" or (entry.kind == "transition" and step in map(self._step, rest)):
                 self._missing(entry)
             if (step.kind, step.machine, step.intent_id) != (wanted.kind, wanted.machine, wanted.intent_id):
                 self._surplus(step, entry)

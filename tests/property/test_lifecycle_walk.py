@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import Venue, an_intent, walks
+from tests.builders import MACHINES, Venue, an_intent, walks
 from workflow.commands import RecordPayment, ToldPayment
+from workflow.explaining import check
 from workflow.order import FINAL_STATES
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.replay import replay, verify
@@ -39,6 +40,9 @@ def venue(tmp_path_factory):
     assert found.ok, found.first_bad
     replayed = replay(venue.reads)
     assert replayed.ok, replayed.mismatches
+    told = list(check(venue.reads, MACHINES))
+    assert [each for each in told if each.verdict != "same"] == []
+    assert len(told) == replayed.orders
     assert_no_final_state_was_left(venue)
 
 
