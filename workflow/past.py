@@ -82,7 +82,7 @@ def _personal_then(reads: SqliteReads, order: Order) -> PersonalThen:
     if not order.personal_hash:
         return "none"
     kept = reads.rows("SELECT salt, data FROM personal WHERE order_id = ?", (order.id,))
-    if not kept:
+    if not kept or not kept[0][0].strip():  # What is left of what was erased is blank.
         return "gone"
     [(salt, data)] = kept
     return "kept" if salted_hash(salt, msgspec.json.decode(data, type=Personal)) == order.personal_hash else "changed"
