@@ -47,7 +47,7 @@ from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
-from workflow.commands import EffectTaken, IntentRead, MigrateOrder, RequeueTask, Result
+from workflow.commands import EffectTaken, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -108,7 +108,7 @@ def serve(settings: Settings, *, as_json: bool = False) -> int:
     return serve_in_worker(settings.listen, partial(_build, settings, as_json=as_json))
 
 
-def ask(settings: Settings, command: RequeueTask) -> None:
+def ask(settings: Settings, command: OperatorCommand) -> None:
     """Give an operator's command: over HTTP to the server that has the journal, or alone under its lock. Raises Refused, JournalInUse."""
     command = replace(command, reason=without_card_numbers(command.reason))
     if not os.path.lexists(settings.journal):
@@ -116,13 +116,16 @@ def ask(settings: Settings, command: RequeueTask) -> None:
     try:
         journal = _open_journal(settings)
     except JournalInUse:
-        Operator(settings.console_listen, settings.tokens).requeue(command.task_id, command.reason)
+        Operator(settings.console_listen, settings.tokens).ask(command)
         return
     try:
-        # Nobody sends here: what is requeued waits, untried, for the next start.
-        engine = Engine(journal, declared_machines(), SystemClock(), replace(_engine_settings(settings), sends=frozenset()))
-        if refusal := engine.handle(command).refusal:
-            raise refusal
+        found = _engine_settings(settings)
+        if isinstance(command, RequeueTask):  # Nobody sends here: what is requeued waits, untried, for the next start.
+            found = replace(found, sends=frozenset())
+        engine = Engine(journal, declared_machines(), SystemClock(), found)
+        outcome = engine.handle(command) if isinstance(command, RequeueTask) else engine.erase(command)
+        if outcome.refusal:
+            raise outcome.refusal
     finally:
         journal.close()
 

@@ -31,7 +31,7 @@ def asides(reads: SqliteReads) -> Iterator[str]:
     """Where they do not fit. Personal data may be gone, erased; where it is there, it has the salted hash that was journaled."""
     for sql in (_ORDERS, _BOOKINGS):
         for what, salt, data, journaled in reads.stream(sql):
-            if not salt.strip() and data.strip() == ERASED:
+            if not salt.strip() and data.strip() == ERASED:  # The blanks that an erasing leaves in its place.
                 continue
             if not journaled:
                 yield f"{what}: personal data is stored, but no entry has a hash of it"

@@ -119,7 +119,8 @@ class Customer(Part, frozen=True):
 class Bill(Part, frozen=True):
     """Everything on an order but its payments, status and personal data.
 
-    `total_amount` is after discounts and taxes, with service charge, without tips; Dojo's figure rules.
+    `total_amount` is after discounts and taxes, with service charge, without tips; Dojo's figure rules. `display_name` is only on bills
+    that an older version journaled: now it is in `Personal`, since it may be whoever collects the order.
     """
 
     details: Details
@@ -155,9 +156,14 @@ def _modifiers_total(modifiers: tuple[Modifier, ...]) -> int:
 class Personal(Part, frozen=True):
     """Free text and customers' details of one order, in their own erasable table.
 
-    `item_notes` maps a line's path (`items[0]`, `items[2].subItems[1]`) to its note.
+    `item_notes` maps a line's path (`items[0]`, `items[2].subItems[1]`) to its note. `display_name` is what the card machine shows.
     """
 
     customer: Customer | None = None
     note: Note | None = None
     item_notes: dict[str, str] = {}
+    display_name: ShortText | None = None
+
+    def kinds(self) -> tuple[str, ...]:
+        """What there is of it, by name on the wire and without a word of its content."""
+        return tuple(sorted(msgspec.to_builtins(self)))

@@ -49,7 +49,7 @@ class Party(Part, frozen=True):
     """Guests at their tables, until `end_time` is set: then they have left.
 
     `dojo_id` is Dojo's name for the party, which may name another one once this has left or is deleted. `reservation_id` is ours.
-    `personal_hash` is the salted hash of its `Guest`, or "".
+    `personal_hash` is the salted hash of its `Guest`, or ""; from `erased_at` on, UTC text, there is none, ever.
     """
 
     kind: ClassVar[Kind] = "party"
@@ -68,6 +68,11 @@ class Party(Part, frozen=True):
     created_at: str = ""
     personal_hash: str = ""
     deleted: bool = False
+    erased_at: str = ""
+
+    def is_over(self, at: str) -> bool:
+        """At that moment, UTC text, the guests are gone."""
+        return self.deleted or (self.end_time is not None and self.end_time <= at)
 
     @property
     def standing(self) -> Standing:
@@ -78,7 +83,7 @@ class Party(Part, frozen=True):
 
 
 class Reservation(Part, frozen=True):
-    """Guests who are expected; `dojo_id` and `personal_hash` as a party's."""
+    """Guests who are expected; `dojo_id`, `personal_hash` and `erased_at` as a party's."""
 
     kind: ClassVar[Kind] = "reservation"
 
@@ -91,6 +96,11 @@ class Reservation(Part, frozen=True):
     created_at: str = ""
     personal_hash: str = ""
     deleted: bool = False
+    erased_at: str = ""
+
+    def is_over(self, at: str) -> bool:
+        """At that moment, UTC text, nobody is expected any more."""
+        return self.deleted or self.end_time <= at
 
     @property
     def standing(self) -> Standing:
@@ -101,7 +111,7 @@ class Reservation(Part, frozen=True):
 Booking: TypeAlias = Party | Reservation
 TYPES: dict[Kind, type[Party] | type[Reservation]] = {"party": Party, "reservation": Reservation}
 
-_KIND_OF = {f"{verb}_{kind}": kind for verb in ("create", "update", "delete") for kind in KINDS}
+_KIND_OF = {f"{verb}_{kind}": kind for verb in ("create", "update", "delete", "erase") for kind in KINDS}
 
 
 def kind_told(entry: Entry) -> Kind | None:
@@ -113,4 +123,6 @@ def told(bookings: dict[str, Booking], kind: Kind, entry: Entry) -> Booking:
     """The booking as the entry leaves it. Raises KeyError, ValidationError on an entry that cannot be explained."""
     if entry.trigger == f"delete_{kind}":
         return replace(bookings[str(entry.body["id"])], deleted=True, personal_hash="")
+    if entry.trigger == f"erase_{kind}":
+        return replace(bookings[str(entry.body["id"])], erased_at=entry.at, personal_hash="")
     return msgspec.convert(entry.body[kind], TYPES[kind])

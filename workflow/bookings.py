@@ -6,19 +6,20 @@ Nothing is sent: only Dojo changes them here and has the change in its reply, so
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from workflow.booking import Booking, Guest, Party
-from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, UpdateBooking
-from workflow.entry import Json
+from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, EraseGuest, UpdateBooking
+from workflow.entry import Facts, Json
 from workflow.errors import KeyReused, Refused, UnknownBooking
+from workflow.fingerprints import hash_of, keyed
 from workflow.journal.port import Seen
-from workflow.ledger import canonical, salted_hash
+from workflow.ledger import salted_hash
 from workflow.offer import Offer
 from workflow.unit import Outcome, Unit
 
@@ -34,6 +35,8 @@ def handle(command: BookingRequest, unit: Unit, new_salt: Callable[[], str], off
             return _update(command, unit, new_salt, offer)
         case DeleteBooking():
             return _delete(command, unit)
+        case EraseGuest():
+            return _erase(command, unit)
 
 
 def _create(command: CreateBooking, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
@@ -43,22 +46,46 @@ def _create(command: CreateBooking, unit: Unit, new_salt: Callable[[], str], off
     was deleted; and Dojo may use an id again, for which it promises nothing, once the booking that has it is no longer current.
     """
     booking, source = command.booking, f"create_{command.booking.kind}"
-    key = f"{booking.dojo_id}:{_fingerprint(command, unit.transaction.secret)}"
-    if seen := unit.transaction.seen(source, key):
-        first = unit.transaction.booking(booking.kind, seen.order_id)
+    first_id, key = _made_before(command, source, unit)
+    if first_id:
+        first = unit.transaction.booking(booking.kind, first_id)
         assert first is not None  # A deleted booking stays, without its guest.
         return _outcome(first, unit)
     if refusal := _clash(booking, None, unit, offer):
         return Outcome(refusal=refusal)
-    unit.transaction.remember(source, key, Seen("", booking.id), unit.at)
-    return _store(replace(booking, created_at=unit.at), None, command.guest, unit, new_salt)
+    outcome = _store(replace(booking, created_at=unit.at), None, command.guest, unit, new_salt)
+    assert outcome.booking
+    unit.transaction.remember(source, key, Seen(outcome.booking.personal_hash, booking.id), unit.at)
+    return outcome
+
+
+def _made_before(command: CreateBooking, source: str, unit: Unit) -> tuple[str, str]:
+    """The id of the booking that the same request made, "" where there is none, and a key under which none was made.
+
+    The guest is no part of the key, since keys are for ever: bookings that differ in the guest alone are told apart by its salted hash.
+    Of an erased guest nothing is left to tell by, so that the request counts as the same whatever its guest.
+    """
+    booking = replace(command.booking, id="")
+    older = keyed({"booking": booking, "guest": command.guest}, unit.transaction)  # As earlier versions had it.
+    if seen := unit.transaction.seen(source, f"{booking.dojo_id}:{older}"):
+        return seen.order_id, ""
+    content = f"{booking.dojo_id}:{keyed({'booking': booking}, unit.transaction)}"
+    for number in count(1):
+        key = f"{content}.{number}"
+        seen = unit.transaction.seen(source, key)
+        if seen is None:
+            return "", key
+        salt = unit.transaction.guest_salt(seen.order_id)
+        if (seen.fingerprint and not salt) or seen.fingerprint == hash_of(command.guest, salt):
+            return seen.order_id, key
+    raise AssertionError("there is always another number")
 
 
 def _update(command: UpdateBooking, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
     """Replace the details; what Dojo's request has no field for stays."""
     before = _known(command.booking, unit)
     booking = _kept(command.booking, before)
-    if booking == before and command.guest == unit.transaction.guest(before.id):
+    if booking == before and (before.erased_at or command.guest == unit.transaction.guest(before.id)):
         return _outcome(before, unit)
     if refusal := _clash(booking, before, unit, offer):
         return Outcome(refusal=refusal)
@@ -78,6 +105,22 @@ def _delete(command: DeleteBooking, unit: Unit) -> Outcome:
     return Outcome()
 
 
+def _erase(command: EraseGuest, unit: Unit) -> Outcome:
+    """Erase what is known of the guest of a party that has left, or of a reservation whose time is over; twice is once."""
+    before = unit.transaction.booking("party", command.booking_id) or unit.transaction.booking("reservation", command.booking_id)
+    if before is None:
+        raise _unknown("party or reservation", command.booking_id)
+    if not before.is_over(unit.at):
+        return Outcome(refusal=Refused(f"{before.kind} {before.id} is not over: its guest is erased once it is, or once Dojo deletes it"))
+    if not before.erased_at:
+        unit.transaction.save_booking(replace(before, erased_at=unit.at, personal_hash=""), before)
+        unit.transaction.forget_guest(before.id)
+        trigger = f"erase_{before.kind}"
+        facts: Facts = {"id": before.id, "reason": command.reason}
+        unit.note("operator", facts, cause=f"{trigger}:{before.id}", actor=command.actor, trigger=trigger)
+    return Outcome()
+
+
 def _known(asked: B, unit: Unit) -> B:
     before = unit.transaction.booking(asked.kind, asked.id)
     if before is None or before.deleted:
@@ -91,7 +134,7 @@ def _unknown(kind: str, booking_id: str) -> UnknownBooking:
 
 def _kept(asked: Booking, before: Booking) -> Booking:
     """`asked` with what an update has no field for."""
-    booking = replace(asked, created_at=before.created_at, personal_hash=before.personal_hash)
+    booking = replace(asked, created_at=before.created_at, personal_hash=before.personal_hash, erased_at=before.erased_at)
     if isinstance(booking, Party) and isinstance(before, Party):
         return replace(booking, reservation_id=before.reservation_id, dojo_reservation_id=before.dojo_reservation_id)
     return booking
@@ -125,20 +168,15 @@ def _store(booking: Booking, before: Booking | None, guest: Guest, unit: Unit, n
 
 def _keep_guest(booking: Booking, guest: Guest, unit: Unit, new_salt: Callable[[], str]) -> str:
     """Keep the guest beside the journal; the salted hash, "" where there is nothing to keep."""
-    if guest == Guest():
+    if guest == Guest() or booking.erased_at:
         unit.transaction.forget_guest(booking.id)
         return ""
     if guest == unit.transaction.guest(booking.id):
         return booking.personal_hash
-    salt = new_salt()
+    salt = unit.transaction.guest_salt(booking.id) or new_salt()
     unit.transaction.keep_guest(booking.id, salt, guest)
     return salted_hash(salt, guest)
 
 
 def _outcome(booking: Booking, unit: Unit) -> Outcome:
     return Outcome(booking=booking, guest=unit.transaction.guest(booking.id))
-
-
-def _fingerprint(command: CreateBooking, secret: bytes) -> str:
-    content = {"booking": replace(command.booking, id=""), "guest": command.guest}
-    return hmac.new(secret, canonical(content).encode(), "sha256").hexdigest()

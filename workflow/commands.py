@@ -171,6 +171,15 @@ class RefuseOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EraseOrder:
+    """An operator erases the personal data of an order that is over."""
+
+    order_id: OrderId
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveOrder:
     """An operator settles attention: all that the action is for, or that of one intent."""
 
@@ -229,6 +238,15 @@ class DeleteBooking:
     kind: Kind
     booking_id: str
     actor: str = "dojo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseGuest:
+    """An operator erases the guest of a party or reservation that is over."""
+
+    booking_id: str
+    reason: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +360,8 @@ Request: TypeAlias = CreateOrder | OpenOrder | ReceiveEvent
 OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
-BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking
+BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | EraseGuest
 VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteTrouble | Sweep
-Command: TypeAlias = Request | OrderRequest | MigrateOrder | BookingRequest | VenueRequest | Result
+OperatorCommand: TypeAlias = RequeueTask | EraseOrder | EraseGuest
+"""What an operator asks for at a terminal, with a reason."""
+Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | BookingRequest | VenueRequest | Result

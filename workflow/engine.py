@@ -6,14 +6,16 @@ Recovery after a crash is the same loop. What is decided is in `decisions.py` an
 
 from __future__ import annotations
 
-import hmac
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from workflow import bookings, decisions, destinations, requests, venue
+from msgspec.structs import replace as replace_part
+
+from workflow import bookings, decisions, destinations, fingerprints, requests, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, SteadyClock, WallClock
@@ -25,6 +27,8 @@ from workflow.commands import (
     Command,
     CreateOrder,
     EffectTaken,
+    EraseGuest,
+    EraseOrder,
     ExtendLock,
     IntentRead,
     LockOrder,
@@ -45,9 +49,9 @@ from workflow.commands import (
 )
 from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
-from workflow.errors import Refused
+from workflow.errors import LogHeld, Refused
 from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
-from workflow.ledger import canonical, salted_hash
+from workflow.ledger import salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -59,6 +63,8 @@ from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 logger = logging.getLogger(__name__)
 
 DUPLICATE = "duplicate"
+LOG_WAITS, LOG_WAIT_S = 20, 0.1
+"""So often, and so long after another, the log is tried to be emptied while somebody reads the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,24 @@ class Engine:
         """
         self._notice_jump()
         return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
+
+    def erase(self, command: EraseOrder | EraseGuest) -> Outcome:
+        """As `handle`; on return nothing of the personal data is in the journal's files either.
+
+        Raises LogHeld, besides, where somebody who reads the journal does not let go of its log in time: it is erased, the same again
+        takes it from the log.
+        """
+        outcome = self.handle(command)
+        waits = 0 if outcome.refusal else LOG_WAITS
+        for wait in range(waits):
+            if self._journal.empty_log():
+                break
+            if wait == waits - 1:
+                raise LogHeld(
+                    "it is erased, but not from the write-ahead log yet, since somebody reads the journal: the same again does it"
+                )
+            time.sleep(LOG_WAIT_S)
+        return outcome
 
     def now_ms(self) -> int:
         """The moment by which tasks are due and leases end, in milliseconds since 1970; a wall clock that is set does not move it."""
@@ -129,6 +153,8 @@ class Engine:
         if isinstance(command, MigrateOrder):
             order = unit.order(command.order_id)
             return unit.store(requests.migrate_order(self._machines, order, command, at=unit.at), order)
+        if isinstance(command, EraseOrder):
+            return self._erase(command, unit)
         if isinstance(command, BookingRequest):
             return bookings.handle(command, unit, self._settings.new_salt, self._offer)
         if isinstance(command, VenueRequest):
@@ -138,24 +164,24 @@ class Engine:
     # -- requests with a key: the same key again changes nothing
 
     def _request(self, command: Request, unit: Unit) -> Outcome:
-        fingerprint = _fingerprint(command, unit.transaction.secret)
         seen = unit.transaction.seen(command.source, command.idempotency_key)
         if seen:
-            return self._again(command, seen, fingerprint, unit)
+            return self._again(command, seen, unit)
         if isinstance(command, ReceiveEvent):
             order_id, became = self._event(command, unit)
             outcome = Outcome(became=became)
         else:
             outcome, order_id = self._begin(command, unit), command.order_id
         if outcome.refusal is None:
+            fingerprint = "" if isinstance(command, ReceiveEvent) else fingerprints.of_order(command, unit.transaction)
             unit.transaction.remember(command.source, command.idempotency_key, Seen(fingerprint, order_id), unit.at)
         return outcome
 
-    def _again(self, command: Request, seen: Seen, fingerprint: str, unit: Unit) -> Outcome:
+    def _again(self, command: Request, seen: Seen, unit: Unit) -> Outcome:
         if isinstance(command, ReceiveEvent):
             return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)
-        if not hmac.compare_digest(seen.fingerprint, fingerprint):
+        if not fingerprints.is_same_order(command, seen, unit.transaction):
             cause = f"{command.source}:{command.idempotency_key}"
             decision = decisions.refuse_reused_key(self._machines, order, at=unit.at, actor=command.actor, cause=cause)
         elif isinstance(command, CreateOrder):
@@ -191,7 +217,8 @@ class Engine:
         """Keep personal data beside the journal; its salted hash, "" where there is none."""
         if personal == Personal():
             return ""
-        salt = self._settings.new_salt()
+        # One salt for as long as anything is kept: by it the order is known again that an older CreateOrder made.
+        salt = unit.transaction.personal_salt(order_id) or self._settings.new_salt()
         unit.transaction.keep_personal(order_id, salt, personal)
         return salted_hash(salt, personal)
 
@@ -272,12 +299,23 @@ class Engine:
 
     def _amend(self, command: AmendOrder, order: Order, unit: Unit) -> Decision:
         kept = unit.transaction.personal(order.id) if order.personal_hash else Personal()
-        same = command.personal in (kept, Personal())
+        said = command.personal
+        if replace_part(said, display_name=None) == Personal():  # Whoever says nothing of the customer leaves that as it is.
+            said = replace_part(kept, display_name=said.display_name)
         trial = requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=order.personal_hash)
-        if same or trial.refusal:
+        if said == kept or order.erasure or trial.refusal:
             return trial
-        personal_hash = self._keep_personal(order.id, command.personal, unit)
+        personal_hash = self._keep_personal(order.id, said, unit)
         return requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=personal_hash)
+
+    def _erase(self, command: EraseOrder, unit: Unit) -> Outcome:
+        order = unit.order(command.order_id)
+        kinds = unit.transaction.personal(order.id).kinds()
+        decision = requests.erase_order(self._machines, order, command, kinds=kinds, at=unit.at)
+        if decision.refusal is None:
+            unit.transaction.forget_personal(order.id)
+            fingerprints.forget_order(order, unit.transaction)
+        return unit.store(decision, order)
 
     # -- results of the outbox: fenced, and in one transaction with the end of their task
 
@@ -408,13 +446,3 @@ def _is_detached(transaction: Transaction, order_id: OrderId, intent: PaymentInt
 
 def _known(transaction: Transaction, order_id: str) -> OrderId | None:
     return OrderId(order_id) if transaction.order(order_id) else None
-
-
-def _fingerprint(command: Request, secret: bytes) -> str:
-    """What "the same request" means: content without payments; for an event its key is all."""
-    if isinstance(command, ReceiveEvent):
-        return ""
-    content: dict[str, object] = {"bill": command.bill, "personal": command.personal}
-    if isinstance(command, OpenOrder):
-        content["status"] = command.status
-    return hmac.new(secret, canonical(content).encode(), "sha256").hexdigest()

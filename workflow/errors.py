@@ -5,6 +5,7 @@ WorkflowError              root; carries whatever ids are known
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder (NotYet) · LockUnknown · UnknownTask
         UnknownBooking · PositionUnknown · IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
+    LogHeld                it is erased, but from a log that somebody still reads
     JournalUnavailable     nothing could be made durable
       JournalReadOnly      it can be read, not written
       DiskFailed           the disk failed under a write: whether it is stored is unknown
@@ -120,6 +121,10 @@ class TryAgain(WorkflowError):
     def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.after_seconds = after_seconds
+
+
+class LogHeld(TryAgain):
+    """Personal data are erased, but stay in the write-ahead log as long as somebody reads an older state; the same again finishes it."""
 
 
 class JournalUnavailable(TryAgain):

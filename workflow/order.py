@@ -183,13 +183,21 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """When the personal data of an order were erased, UTC text, and which kinds of them there were (`customer`, `note` and so on)."""
+
+    at: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One order. `money_seq` is the entry that last changed counted money, `told_seq` the newest entry that Dojo was told of.
 
     `settled` are the counted figures by payment when the order was last reconciled. `paid_in_full_once` never becomes false again,
     unless a person takes a payment off without which it never was so.
     `acknowledged` maps attention that a person settled to the sum `at_stake` then: another sum raises it again.
-    `personal_hash` is the salted hash of the personal data kept beside the journal, or "".
+    `personal_hash` is the salted hash of the personal data kept beside the journal, or "". After an `erasure` there are none, ever.
     """
 
     id: OrderId
@@ -197,6 +205,7 @@ class Order:
     bill: Bill
     dojo_order_id: str | None = None
     personal_hash: str = ""
+    erasure: Erasure | None = None
     state: str = ""
     status: str = ""
     payments: Mapping[IntentId, Payment] = field(default_factory=dict)
@@ -278,6 +287,11 @@ class Order:
     def is_closed(self) -> bool:
         """No payment is taken any more: the order has ended, or the kitchen's status has."""
         return self.is_final or self.status in CLOSED_STATUSES
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody pays it any more, and Dojo holds no money for it."""
+        return not self.is_payable and not any(payment.state in HELD for payment in self.payments.values())
 
     @property
     def is_reopenable(self) -> bool:
@@ -448,7 +462,7 @@ def _apply_lock(order: Order, entry: Entry) -> Order:
 
 
 def _apply_operator(order: Order, entry: Entry) -> Order:
-    """What a person did: amended the bill, or settled something that needed attention."""
+    """What a person did: amended the bill, erased personal data, or settled something that needed attention."""
     facts = entry.body
     match entry.trigger:
         case "amend":
@@ -456,6 +470,9 @@ def _apply_operator(order: Order, entry: Entry) -> Order:
             if order.paid_in_full_once and order.paid.value < order.total.value:
                 return after  # Paid once and given back since: nothing of it may be paid again, whatever was added.
             return _changed(after, paid_in_full_once=_is_paid_in_full(after))
+        case "erase":
+            kinds = tuple(cast("list[str]", facts["erased"]))
+            return _changed(order, personal_hash="", erasure=Erasure(at=entry.at, kinds=kinds))
         case "accept_difference":
             paid, tips, refunded = cast("tuple[int, int, int]", (facts["paid"], facts["tips"], facts["refunded"]))
             payment = order.payments[IntentId(entry.payment_intent_id)]

@@ -14,6 +14,7 @@ from workflow.case import CANCELED, FAILED, MISMATCHES, Case, Decision, Machines
 from workflow.commands import (
     AmendOrder,
     CancelOrder,
+    EraseOrder,
     ExtendLock,
     LockOrder,
     MigrateOrder,
@@ -166,6 +167,22 @@ def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: 
         case.record("operator", {"reason": command.reason}, trigger="refuse")
         _watch_held(case)
     return case.close(till_sees=True)
+
+
+def erase_order(machines: Machines, order: Order, command: EraseOrder, *, kinds: Collection[str], at: str) -> Decision:
+    """A person erases what is known of the customer, `kinds` of it; twice is once. 409 while the order may be paid or is being paid.
+
+    Dojo and the till are told, since they have read it. What comes later for the order is not kept either.
+    """
+    case = Case(machines, order, at=at, actor=command.actor, cause="erase_order")
+    if order.erasure:
+        return Decision(order=order)
+    if _is_held(order, at):
+        return _refused(case, order.held_by(), OrderLocked)
+    if not order.is_over:
+        return _refused(case, f"order {order.id} is {order.state} and not over: personal data are erased once it is paid, or has ended")
+    case.record("operator", {"reason": command.reason, "erased": [*kinds]}, trigger="erase")
+    return case.close()
 
 
 def _is_held(order: Order, at: str) -> bool:

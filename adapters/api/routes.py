@@ -13,6 +13,7 @@ from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_
 from adapters.api.views import (
     AttentionPage,
     EntryView,
+    ErasedGuest,
     OrderView,
     Page,
     Requeued,
@@ -34,7 +35,7 @@ from adapters.edge.wire import ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
-from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveVenue
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
@@ -78,7 +79,9 @@ CALLS = (
     Call(id="order",         method="GET",  path="/api/orders/{order_id}",         answer=OrderView,        query=_AT, summary="Read one order, as it is or as it was.", **_AUDITOR),
     Call(id="order_journal", method="GET",  path="/api/orders/{order_id}/journal", answer=list[EntryView],  summary="Read the order's entries, oldest first.", **_AUDITOR),
     Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            summary="Read what proves the order to a third party.", **_AUDITOR),
+    Call(id="erase",         method="POST", path="/api/orders/{order_id}/erase",   answer=OrderView,        request=ReasonRequest, refuses=True, summary="Erase an order's personal data, with a reason that has none; twice is once.", **_OPERATOR),
     Call(id="resolve",       method="POST", path="/api/orders/{order_id}/resolve", answer=OrderView,        request=ResolveRequest, refuses=True, summary="Settle what needs a person, with a reason.", **_OPERATOR),
+    Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
@@ -146,6 +149,24 @@ class Api:
         if outcome.refusal:
             raise outcome.refusal
         return _json(self._view(order_id))
+
+    def erase(self, order_id: str) -> Response:
+        """A person has the personal data of an order erased, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.erase(EraseOrder(order_id=OrderId(order_id), reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json(self._view(order_id))
+
+    def erase_guest(self, booking_id: str) -> Response:
+        """A person has the guest of a party or reservation erased, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.erase(EraseGuest(booking_id=booking_id, reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        erased = self._reads.erased_booking(booking_id)
+        assert erased
+        return _json(ErasedGuest(id=booking_id, erased_at=erased.erased_at))
 
     def resolve_venue(self) -> Response:
         """A person settles attention of the service itself, with a reason."""

@@ -89,7 +89,10 @@ class AsOf(View, frozen=True, kw_only=True):
 
 
 class OrderView(View, frozen=True, kw_only=True):
-    """An order as an auditor sees it; no personal data. `machine` is the declaration in force. `as_of` is there in the past alone."""
+    """An order as an auditor sees it; no personal data. `machine` is the declaration in force. `erased_at`: when personal data were erased.
+
+    `as_of` is there in the past alone.
+    """
 
     id: str
     dojo_order_id: str | None
@@ -109,6 +112,7 @@ class OrderView(View, frozen=True, kw_only=True):
     machine: str
     created_at: str
     updated_at: str
+    erased_at: str | None
     as_of: AsOf | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -174,6 +178,13 @@ class Requeued(View, frozen=True, kw_only=True):
     status: str
 
 
+class ErasedGuest(View, frozen=True, kw_only=True):
+    """A party or reservation whose guest is erased, and since when."""
+
+    id: str
+    erased_at: str
+
+
 def verification_view(report: Report | None) -> VerificationView:
     """The verification as an auditor sees it."""
     if report is None:
@@ -209,6 +220,7 @@ def order_view(order: Order, machine: str) -> OrderView:
         machine=machine,
         created_at=order.created_at,
         updated_at=order.updated_at,
+        erased_at=order.erasure.at if order.erasure else None,
     )
 
 

@@ -18,6 +18,7 @@ from adapters.cli.caps import caps
 from adapters.cli.context import Program, bill_template, json_option, settings
 from adapters.cli.demo import Demo
 from adapters.cli.diagram import diagram
+from adapters.cli.erasing import bookings
 from adapters.cli.journal import journal
 from adapters.cli.machines import machine
 from adapters.cli.openapi import openapi
@@ -106,5 +107,5 @@ def completion(shell: str, as_json: bool) -> None:
     emit(as_json, {"shell": shell, "script": script}, lambda: iter([script]))
 
 
-for command in (sandbox, caps, orders, outbox, takings, journal, machine, diagram, openapi):
+for command in (sandbox, caps, orders, bookings, outbox, takings, journal, machine, diagram, openapi):
     cli.add_command(command)

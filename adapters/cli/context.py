@@ -19,7 +19,7 @@ from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.outbound import Call
 from adapters.settings import Settings, SettingsError, read_settings
 from workflow.clock import Clock
-from workflow.commands import MigrateOrder, RequeueTask
+from workflow.commands import MigrateOrder, OperatorCommand
 from workflow.errors import (
     DeclarationError,
     DojoRefusesUs,
@@ -29,6 +29,7 @@ from workflow.errors import (
     JournalInUse,
     JournalTooNew,
     JournalUnavailable,
+    LogHeld,
     NotAFile,
     OrdersToMigrate,
     OrdersUnexplained,
@@ -72,7 +73,7 @@ class Program:
 
     serve: Serve
     dojo: Dojo
-    ask: Callable[[Settings, RequeueTask], None]
+    ask: Callable[[Settings, OperatorCommand], None]
     accept_loss: Callable[[Settings, str, str], str]
     migrate: Callable[[Settings, Sequence[MigrateOrder], Callable[[int], None]], None]
     rotate_key: Callable[[Settings, str, str], Rotated]
@@ -130,6 +131,7 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (HeadRegressed, Exit.DAMAGED, "", "put its newest copy in its place, or tillproof journal accept-lost-tail --reason TEXT"),
     (JournalDamaged, Exit.DAMAGED, "", "tillproof journal verify"),
     (JournalUnavailable, Exit.UNREACHABLE, "", "tillproof doctor"),
+    (LogHeld, Exit.UNREACHABLE, "", "wait until a seal, a verification or an export has ended, then {again}"),
     (ServerSilent, Exit.UNREACHABLE, "", "see that the server runs, and whether it was done, then {again}"),
     ((TryAgain, OutcomeUnknown), Exit.UNREACHABLE, "Dojo does not answer as it should: ", "tillproof doctor"),
     (DeclarationError, Exit.FOUND, "", "correct workflow/lifecycle.py, then {again}"),

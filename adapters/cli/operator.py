@@ -8,7 +8,8 @@ from urllib.parse import quote
 import requests
 
 from adapters.settings import Address, Token
-from workflow.errors import JournalInUse, Refused, ServerSilent, UnknownTask
+from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask
+from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
 
 SECONDS = 10.0
@@ -22,11 +23,14 @@ class Operator:
         self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._token = next((token.token for token in tokens if token.role == "operator"), None)
 
-    def requeue(self, task_id: str, reason: str) -> None:
-        """Have a dead task tried again. Raises UnknownTask, Refused, JournalInUse without a token, ServerSilent."""
-        answer = self._post(f"/api/outbox/{quote(task_id, safe='')}/requeue", reason)
+    def ask(self, command: OperatorCommand) -> None:
+        """Give the command. Raises Refused, what is unknown included, LogHeld, JournalInUse without a token, ServerSilent."""
+        path, unknown = _call(command)
+        answer = self._post(path, command.reason)
         if answer.status_code == 404:
-            raise UnknownTask(f"no task {task_id}")
+            raise unknown
+        if answer.status_code == 503 and not isinstance(command, RequeueTask):
+            raise LogHeld(answer.json().get("debugMessage", ""))
         _require_done(answer)
 
     def rotate_key(self, reason: str) -> Rotated:
@@ -62,3 +66,13 @@ class Operator:
 def _require_done(answer: requests.Response) -> None:
     if not answer.ok:
         raise Refused(f"the server says {answer.status_code}: {answer.json().get('debugMessage', '')}")
+
+
+def _call(command: OperatorCommand) -> tuple[str, WorkflowError]:
+    """The path of the API's call, and what 404 means there."""
+    if isinstance(command, EraseGuest):
+        path = f"/api/bookings/{quote(command.booking_id, safe='')}/erase"
+        return path, UnknownBooking(f"no party or reservation {command.booking_id}")
+    if isinstance(command, EraseOrder):
+        return f"/api/orders/{quote(command.order_id, safe='')}/erase", UnknownOrder(f"no order {command.order_id}")
+    return f"/api/outbox/{quote(command.task_id, safe='')}/requeue", UnknownTask(f"no task {command.task_id}")

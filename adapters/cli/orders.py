@@ -9,10 +9,10 @@ import click
 
 from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view
 from adapters.cli.context import MAX_POSITION, bill_template, json_option, open_journal
+from adapters.cli.erasing import erase_orders
 from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
-from adapters.edge.bill import order_bill
-from adapters.edge.orders import answer, tables_of
+from adapters.edge.orders import bill_answer, tables_of
 from adapters.edge.strict_json import visible
 from workflow.attention import concerns, of_order
 from workflow.audit import TOLD
@@ -167,18 +167,23 @@ _PERSONAL: dict[PersonalThen, str] = {
 @json_option
 def orders_bill(order_id: str, width: int, as_json: bool) -> None:
     """Print an order's bill, as a receipt printer has it; with --json as Dojo gets it, notes and customer included."""
-    with open_journal() as (settings, reads):
-        template = bill_template(settings)
+    with open_journal() as (found, reads):
+        template = bill_template(found)
         stored = reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id}")
-        bill = order_bill(answer(stored.order, stored.personal), template, tables_of(reads), settings.timezone)
-    emit(as_json, bill, lambda: receipt(bill, settings.timezone, width))
+        bill = bill_answer(stored.order, stored.personal, template, tables_of(reads), found.timezone)
+    emit(as_json, bill, lambda: receipt(bill, found.timezone, width))
+
+
+orders.add_command(erase_orders)
 
 
 def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
     yield f"{view.id}  {view.flow}  {visible(view.reference or '')}  table {view.table_id or '-'}"
     yield f"state    {view.state}   kitchen {view.status}   payable {'yes' if view.payable else 'no'}"
+    if view.erased_at:
+        yield f"personal erased at {view.erased_at}"
     yield f"money    {view.total_amount} total, {view.paid_amount} paid, {view.tips_amount} tips"
     for payment in view.payments:
         refunded = f", {payment.refunded_amount} refunded" if payment.refunded_amount.value else ""

@@ -16,7 +16,17 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
 from adapters.edge.wire import Answer, encode
-from workflow.errors import JournalDamaged, JournalUnavailable, LockUnknown, NotOffered, Refused, UnknownBooking, UnknownOrder, UnknownTask
+from workflow.errors import (
+    JournalDamaged,
+    JournalUnavailable,
+    LockUnknown,
+    LogHeld,
+    NotOffered,
+    Refused,
+    UnknownBooking,
+    UnknownOrder,
+    UnknownTask,
+)
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -63,7 +73,7 @@ def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
 
     BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, UnknownBooking, LockUnknown and UnknownTask 404, other Refused 409,
-    JournalUnavailable and JournalDamaged 503 with `Retry-After`.
+    JournalUnavailable, JournalDamaged and LogHeld 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
@@ -77,6 +87,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
     app.register_error_handler(JournalUnavailable, _journal_unavailable)
     app.register_error_handler(JournalDamaged, _journal_damaged)
+    app.register_error_handler(LogHeld, _log_held)
     app.register_error_handler(Exception, _unforeseen)
 
 
@@ -128,6 +139,10 @@ def _journal_damaged(error: JournalDamaged) -> Response:
     logger.error("journal is damaged", extra={"trace_id": trace_id()}, exc_info=error)
     message = "the journal is damaged, nothing was changed; a person must look"
     return error_answer(503, message, trace_id(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _log_held(error: LogHeld) -> Response:
+    return error_answer(503, str(error), trace_id(), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _unforeseen(error: Exception) -> Response:

@@ -192,12 +192,16 @@ def rule_line(line: Rule = "Single") -> RuleLine:
     return RuleLine(horizontal_line=BillHorizontalLine(line=line))
 
 
-def order_bill(order: OrderAnswer, template: BillTemplate, tables: Sequence[TableBody], zone: ZoneInfo) -> OrderBill:
+def order_bill(
+    order: OrderAnswer, template: BillTemplate, tables: Sequence[TableBody], zone: ZoneInfo, *, erased_at: datetime | None = None
+) -> OrderBill:
     """The bill of an order: its sums are the order's own. The header ends with where the order belongs, its name and reference, and a rule.
 
-    `tables` are the till's, for their names; times are told in `zone`, the venue's.
+    `tables` are the till's, for their names; times are told in `zone`, the venue's. `erased_at` is when personal data were taken off it.
     """
     first, *others = _labels(order, tables, zone)
+    if erased_at:
+        others.append(f"Personal details erased {local_time(erased_at, zone)}")
     label = TextLine(text=BillText(value=first, size="Header2", bold=True))
     header = (*template.header, label, *(TextLine(text=BillText(value=text)) for text in others), rule_line())
     return OrderBill(header=BillSection(lines=header), order=order, footer=BillSection(lines=template.footer))

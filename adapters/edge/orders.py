@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from adapters.edge.wire import TableBody
+from adapters.edge.bill import BillTemplate, OrderBill, order_bill
+from adapters.edge.wire import ERASED, TableBody
 from adapters.edge.wire_orders import OrderAnswer, PaymentAnswer, order_answer
-from workflow.bill import Personal
-from workflow.clock import Clock
+from workflow.bill import Customer, Personal
+from workflow.clock import Clock, from_text
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money
-from workflow.order import Order
+from workflow.order import Erasure, Order
 from workflow.ports import OrderId
 
 
 def answer(order: Order, personal: Personal) -> OrderAnswer:
-    """The order as it is now. Payments that count nothing are not listed (contract §8.4)."""
+    """The order as it is now. Payments that count nothing are not listed (contract §8.4); what was erased says so."""
     payments = [
         PaymentAnswer(payment_intent_id=intent_id, paid_amount=Money(paid, order.currency), tips_amount=Money(tips, order.currency))
         for intent_id, paid, tips in order.counted
@@ -26,7 +29,7 @@ def answer(order: Order, personal: Personal) -> OrderAnswer:
         id=order.id,
         status=order.status,
         bill=order.bill,
-        personal=personal,
+        personal=_marked(order.erasure) if order.erasure else personal,
         paid=order.paid,
         tips=order.tips,
         payments=payments,
@@ -34,6 +37,18 @@ def answer(order: Order, personal: Personal) -> OrderAnswer:
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
+
+
+def _marked(erasure: Erasure) -> Personal:
+    """A word in the place of the customer and the notes that there were; what the schema does not require is left out."""
+    customer = Customer(name=ERASED) if "customer" in erasure.kinds else None
+    return Personal(customer=customer, note=ERASED if {"note", "itemNotes"} & {*erasure.kinds} else None)
+
+
+def bill_answer(order: Order, personal: Personal, template: BillTemplate, tables: Sequence[TableBody], zone: ZoneInfo) -> OrderBill:
+    """The bill of the order as it is now."""
+    erased_at = from_text(order.erasure.at) if order.erasure and order.erasure.kinds else None
+    return order_bill(answer(order, personal), template, tables, zone, erased_at=erased_at)
 
 
 def tables_of(reads: SqliteReads) -> list[TableBody]:

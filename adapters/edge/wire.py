@@ -28,6 +28,9 @@ NOTE_LENGTH = 10_000  # As `Note` and `ShortText` of workflow.bill: a replaced c
 NAME_LENGTH = 1_000
 REASON_LENGTH = 1_000
 
+ERASED = "erased"
+"""What stands in the place of a customer's or a guest's name, and of notes, once these are erased."""
+
 END = r"(?![\s\S])"
 """The end of a pattern: `$` would let a trailing line feed through; this is understood by Python and by JSON Schema's dialect."""
 

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from adapters.edge.strict_json import BadInput, shown
-from adapters.edge.wire import NAME_LENGTH, NOTE_LENGTH, Answer, Cursor, Request, WireId, check_amount, redacted, sent, to_moment
+from adapters.edge.wire import ERASED, NAME_LENGTH, NOTE_LENGTH, Answer, Cursor, Request, WireId, check_amount, redacted, sent, to_moment
 from workflow.bill import Moment, Note, ShortText
 from workflow.booking import MAX_INTENTS, MAX_TABLES, Covers, Deposit, Guest, Party, Reservation
 from workflow.clock import to_text
@@ -212,7 +212,8 @@ def to_window(request: SearchReservationsRequest) -> tuple[str | None, str | Non
 
 
 def party_answer(party: Party, guest: Guest) -> PartyAnswer:
-    """The party as Dojo sees it."""
+    """The party as Dojo sees it; an erased guest's name says so."""
+    guest = _marked(party.erased_at, guest)
     return PartyAnswer(
         id=party.id,
         status=party.status,
@@ -230,7 +231,8 @@ def party_answer(party: Party, guest: Guest) -> PartyAnswer:
 
 
 def reservation_answer(reservation: Reservation, guest: Guest) -> ReservationAnswer:
-    """The reservation as Dojo sees it; the name is required, so that an erased guest's is empty."""
+    """The reservation as Dojo sees it; an erased guest's name says so."""
+    guest = _marked(reservation.erased_at, guest)
     return ReservationAnswer(
         id=reservation.id,
         name=guest.name or "",
@@ -241,6 +243,10 @@ def reservation_answer(reservation: Reservation, guest: Guest) -> ReservationAns
         host_notes=sent(guest.host_notes),
         guest_requests=sent(guest.guest_requests),
     )
+
+
+def _marked(erased_at: str, guest: Guest) -> Guest:
+    return Guest(name=ERASED) if erased_at else guest
 
 
 def _text(moment: str, field: str) -> str:

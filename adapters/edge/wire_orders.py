@@ -7,7 +7,7 @@ A request becomes a `Bill` (journaled) and a `Personal` (erasable); the rules th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -47,8 +47,12 @@ from workflow.bill import (
 )
 from workflow.money import MAX_MINOR_UNITS, Money, zero
 
+N = TypeVar("N", Item, SubItem, Modifier, Discount, TaxLine)
+
 MAX_PAYMENTS = 100
 """Payments that one request may name."""
+
+TAX_NAME_LENGTH = 100  # As `TaxLine` of workflow.bill.
 
 _TILL_ID_WORDS = "1 to 64 of A-Z a-z 0-9 . _ ~ - and neither . nor .."
 TillOrderId = Annotated[str, msgspec.Meta(pattern=rf"^(?!\.\.?{END})[A-Za-z0-9._~-]{{1,64}}{END}", description=_TILL_ID_WORDS)]
@@ -184,16 +188,15 @@ class PagedOrders(Answer, frozen=True, kw_only=True):
 
 
 def to_bill(request: OrderRequest) -> Bill:
-    """The order without notes and customer, fit for the journal; not checked yet, see `check_bill`."""
+    """The order without what is in `to_personal`, card numbers removed, fit for the journal; not checked yet, see `check_bill`."""
     return Bill(
         details=_plain_details(request.details),
-        items=tuple(_without_notes(item) for item in request.items),
+        items=tuple(_journaled_item(item) for item in request.items),
         total_amount=request.total_amount,
         service_charge_amount=request.service_charge_amount,
-        discounts=request.discounts,
-        tax_lines=request.tax_lines,
-        reference=request.reference,
-        display_name=redacted(request.display_name, NAME_LENGTH),
+        discounts=tuple(map(_named, request.discounts)),
+        tax_lines=tuple(map(_named, request.tax_lines)),
+        reference=_reference(request.reference),
     )
 
 
@@ -204,6 +207,7 @@ def to_personal(request: OrderRequest) -> Personal:
         customer=None if customer is None else replace(customer, name=redacted(customer.name, NAME_LENGTH)),
         note=redacted(request.note, NOTE_LENGTH),
         item_notes={path: note for path, line in _lines(request.items) if (note := redacted(line.note, NOTE_LENGTH)) is not None},
+        display_name=redacted(request.display_name, NAME_LENGTH),
     )
 
 
@@ -286,7 +290,7 @@ def order_answer(
         created_at=created_at,
         updated_at=updated_at,
         reference=sent(bill.reference),
-        display_name=sent(bill.display_name),
+        display_name=sent(personal.display_name or bill.display_name),
         note=sent(personal.note),
         customer=UNSET if personal.customer is None else personal.customer,
     )
@@ -298,9 +302,20 @@ def _plain_details(details: LenientDetails) -> Details:
     return Details(order_type=details.order_type, dine_in=details.dine_in, collection=collection)
 
 
-def _without_notes(item: Item) -> Item:
-    sub_items = tuple(sub if sub.note is None else replace(sub, note=None) for sub in item.sub_items)
-    return replace(item, note=None, sub_items=sub_items)
+def _journaled_item(item: Item) -> Item:
+    subs = tuple(replace(_named(sub), note=None, modifiers=tuple(map(_named, sub.modifiers))) for sub in item.sub_items)
+    return replace(_named(item), note=None, modifiers=tuple(map(_named, item.modifiers)), sub_items=subs)
+
+
+def _named(line: N) -> N:
+    """The line, with no card number in its name."""
+    name = redacted(line.name, TAX_NAME_LENGTH if isinstance(line, TaxLine) else NAME_LENGTH)
+    return line if name == line.name else replace(line, name=name)
+
+
+def _reference(text: str | None) -> str | None:
+    """Without card numbers, unless it is nothing but digits: then it is an id, and one in ten long ones would pass for a card."""
+    return text if text and text.isdecimal() else redacted(text, NAME_LENGTH)
 
 
 def _with_notes(items: tuple[Item, ...], notes: dict[str, str]) -> tuple[Item, ...]:

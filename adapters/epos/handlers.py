@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from adapters.edge.bill import BillTemplate, OrderBill, order_bill
+from adapters.edge.bill import BillTemplate, OrderBill
 from adapters.edge.cursors import Cursors
-from adapters.edge.orders import answer, new_order_id, tables_of
+from adapters.edge.orders import answer, bill_answer, new_order_id, tables_of
 from adapters.edge.strict_json import BadInput, shown, without_card_numbers
 from adapters.edge.wire import AreaBody, EventRequestBody, Nothing, PagedTables, SearchTablesRequest, TableBody, to_moment
 from adapters.edge.wire_orders import (
@@ -192,14 +192,17 @@ class Handlers:
 
     def get_order(self, order_id: str) -> OrderAnswer:
         """GetOrderById. Raises UnknownOrder."""
-        stored = self._reads.order(order_id)
-        if stored is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
-        return answer(stored.order, stored.personal)
+        return answer(*self._stored(order_id))
 
     def get_bill(self, order_id: str) -> OrderBill:
         """GetOrderBill (contract §11). Raises UnknownOrder."""
-        return order_bill(self.get_order(order_id), self._settings.bill, tables_of(self._reads), self._settings.zone)
+        return bill_answer(*self._stored(order_id), self._settings.bill, tables_of(self._reads), self._settings.zone)
+
+    def _stored(self, order_id: str) -> StoredOrder:
+        stored = self._reads.order(order_id)
+        if stored is None:
+            raise UnknownOrder(f"no order {order_id[:80]}")
+        return stored
 
     def search_orders(self, request: SearchOrdersRequest) -> PagedOrders:
         """SearchOrders: newest first, filters joined by AND, pages that inserts do not shift (contract §12). Raises BadInput.

@@ -317,6 +317,12 @@ ROUTES = {
         409,
     ),
     "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
+    "erase": Route(
+        *("operator", "POST", f"/api/orders/{ORDER}/erase", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 409),
+    ),
+    "erase_guest": Route(
+        *("operator", "POST", "/api/bookings/none/erase", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
+    ),
     "requeue": Route(
         *("operator", "POST", "/api/outbox/none/requeue", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
     ),
@@ -654,6 +660,8 @@ PATHS = {
     "GET /api/orders/{}/journal": "auditor",
     "GET /api/orders/{}/proof": "auditor",
     "POST /api/orders/{}/resolve": "operator",
+    "POST /api/orders/{}/erase": "operator",
+    "POST /api/bookings/{}/erase": "operator",
     "POST /api/outbox/{}/requeue": "operator",
 }
 

@@ -152,7 +152,7 @@ named = pytest.mark.parametrize("words", COMMANDS, ids=lambda words: "-".join(("
 
 def test_every_command_of_the_interface_that_is_built_is_there():
     expected = "demo serve sandbox doctor version diagram"
-    groups = {"caps": "list diff register", "orders": "list show bill", "journal": "verify replay head tail", "machine": "show"}
+    groups = {"caps": "list diff register", "orders": "list show bill erase", "journal": "verify replay head tail", "machine": "show"}
     wanted = {(name,) for name in expected.split()} | {(group, name) for group, names in groups.items() for name in names.split()}
 
     assert wanted <= COMMANDS.keys()
@@ -617,6 +617,10 @@ def test_every_command_with_settings_names_doctor_where_they_cannot_be_used(run,
     [
         ("orders show tp_none", {}, 1, "tillproof orders list"),
         ("orders bill tp_none", {}, 1, "tillproof orders list"),
+        ("orders erase tp_none --reason x", {}, 1, "tillproof orders list"),
+        ("bookings erase pty_none --reason x", {}, 1, "tillproof bookings erase --help"),
+        ("orders erase --reason x", {}, 2, "tillproof orders erase --help"),
+        ("orders erase x --preview --reason x", {}, 2, "tillproof orders erase --help"),
         ("diagram --order tp_none", {}, 1, "tillproof orders list"),
         ("journal proof tp_none", {}, 1, "tillproof orders list"),
         ("journal proof ORDER", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
@@ -652,7 +656,7 @@ def test_a_failure_ends_with_the_next_command(ask, copied, tmp_path, words, wron
     assert following in next_of(ended, code)
 
 
-@pytest.mark.parametrize("words", ["outbox requeue x --reason x", "journal accept-lost-tail --reason x"])
+@pytest.mark.parametrize("words", ["outbox requeue x --reason x", "orders erase x --reason x", "journal accept-lost-tail --reason x"])
 def test_where_a_server_has_the_journal_the_next_command_is_the_same_again_without_it(ask, copied, tmp_path, words):
     other = Service(tmp_path, **copied, TOKENS="").start()
     try:

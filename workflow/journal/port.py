@@ -103,11 +103,23 @@ class Transaction(Protocol):
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
 
+    def refingerprint(self, source: str, message_id: str, fingerprint: str) -> None:
+        """Know an earlier request by another fingerprint from now on."""
+
     def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:
-        """Keep the personal data of an order beside the journal."""
+        """Keep the personal data of an order beside the journal, in the place of older ones."""
 
     def personal(self, order_id: str) -> Personal:
         """The personal data of an order; empty where there is none."""
+
+    def personal_salt(self, order_id: str) -> str:
+        """What the personal data of an order are hashed with as long as they are kept; "" where there are none."""
+
+    def forget_personal(self, order_id: str) -> None:
+        """Keep the personal data of an order and their salt no longer, nor any older copy of them in the database."""
+
+    def beginning(self, order_id: str) -> tuple[Facts, str]:
+        """What the first entry of an order tells, and the kitchen's first status."""
 
     def booking(self, kind: Kind, booking_id: str) -> Booking | None:
         """The party or reservation as stored, also a deleted one."""
@@ -127,8 +139,11 @@ class Transaction(Protocol):
     def guest(self, booking_id: str) -> Guest:
         """The personal data of a booking; empty where there is none."""
 
+    def guest_salt(self, booking_id: str) -> str:
+        """What the personal data of a booking are hashed with as long as they are kept; "" where there are none."""
+
     def forget_guest(self, booking_id: str) -> None:
-        """Keep the personal data of a booking no longer."""
+        """Keep the personal data of a booking and their salt no longer, nor any older copy of them in the database."""
 
     def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         """Remember an intent that no order of ours explains yet; the sweep reads it again from `next_at_ms` on."""
@@ -256,3 +271,6 @@ class Journal(Protocol):
 
         Whatever `work` raises rolls it back and is raised here. Raises JournalUnavailable when nothing can be made durable.
         """
+
+    def empty_log(self) -> bool:
+        """Leave nothing of older states beside the database; False while somebody who reads one of them stands in the way."""

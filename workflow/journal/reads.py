@@ -220,6 +220,26 @@ class SqliteReads:
         found = [self._decoded(row, _stored_order) for row in self._rows(sql, values)]
         return found[::-1] if before else found
 
+    def orders_with_personal(self, before: str) -> list[str]:
+        """The ids of orders that were created before that moment, UTC text, and whose personal data are kept; oldest first."""
+        sql = """
+            SELECT id FROM orders JOIN personal ON personal.order_id = orders.id
+            WHERE created_at < ? AND data NOT LIKE '{}%' ORDER BY created_at, id
+        """
+        return [row[0] for row in self._rows(sql, (before,))]
+
+    def bookings_with_guest(self, before: str) -> list[str]:
+        """The ids of parties and reservations that were made before that moment, UTC text, and whose guests are known; oldest first."""
+        sql = """
+            SELECT id FROM bookings JOIN guests ON booking_id = id WHERE created_at < ? AND data NOT LIKE '{}%' ORDER BY created_at, id
+        """
+        return [row[0] for row in self._rows(sql, (before,))]
+
+    def erased_booking(self, booking_id: str) -> Booking | None:
+        """A party or reservation as it is stored, be it deleted."""
+        rows = self._rows("SELECT kind, body FROM bookings WHERE id = ?", (booking_id,))
+        return msgspec.json.decode(rows[0][1], type=TYPES[rows[0][0]]) if rows else None
+
     def booking(self, kind: Kind, booking_id: str) -> StoredBooking | None:
         """The party or reservation as it is now; a deleted one is not there."""
         rows = self._rows(f"{_BOOKING} WHERE bookings.id = ? AND kind = ? AND standing <> 'deleted'", (booking_id, kind))
@@ -271,10 +291,12 @@ class SqliteReads:
             after, limit = rows[-1][0], limit - wanted if limit > 0 else limit
 
     def changes(self, after: int, limit: int) -> list[StoredEntry]:
-        """Up to `limit` entries behind `after` that change what a till shows: moves of orders, payments and the kitchen, amended bills."""
+        """Up to `limit` entries behind `after` that change what a till shows: moves of orders, payments and the kitchen, bills that were
+        amended, customers who were erased.
+        """
         sql = f"""
             SELECT {ENTRY_COLUMNS} FROM journal
-            WHERE seq > ? AND order_id <> '' AND (kind = 'transition' OR (kind = 'operator' AND trigger = 'amend'))
+            WHERE seq > ? AND order_id <> '' AND (kind = 'transition' OR (kind = 'operator' AND trigger IN ('amend', 'erase')))
             ORDER BY seq LIMIT ?
         """
         return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]

@@ -34,8 +34,9 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.auditing import remove_views
+from workflow.journal.beside import KEYS, NEVER_MOVED
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
-from workflow.journal.connection import connect, is_writable, refuse_foreign, translated, translated_os
+from workflow.journal.connection import BUSY_TIMEOUT_S, connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import KeyNotInForce, sync_directory
 from workflow.journal.lock import owner_lock
@@ -60,6 +61,8 @@ QUEUE_COMMANDS = 10_000
 """More waiting commands than this are turned away with JournalUnavailable."""
 WAL_PAGES = 1000
 """So many pages in the WAL are put into the database by the writer, between two commits."""
+EMPTYING_MS = 50
+"""So long a reader may hold up the emptying of the WAL, and with it everybody who waits to write."""
 WAL_BYTES_KEPT = 16 * 1024 * 1024
 """A WAL that grew beyond this while somebody read for long is cut back once it has been put into the database."""
 ROOM_BYTES = 1024 * 1024
@@ -95,6 +98,7 @@ class SqliteJournal:
             remove_views(self._database)  # Of a sealed copy that was put back: they are true of the copy alone.
             _migrate(self._database)  # Only what its witness knows.
             _register_machines(self._database, clock)  # Only into a journal that its witness knows.
+            _empty_log(self._connection)  # What was erased just before a crash is in it still.
         except sqlite3.Error as error:
             self._lock.release()
             raise translated(error, f"cannot open {path}") from error
@@ -156,6 +160,12 @@ class SqliteJournal:
         """Notice what no write has met yet: open files outlive the permission to open them, but not a restart."""
         if not is_writable(self.path):
             self.condition.begin(JOURNAL_READ_ONLY, f"{self.path}, or its directory, cannot be written any more")
+
+    def empty_log(self) -> bool:
+        """Put all of the WAL into the database and cut it to nothing; see `port.Journal.empty_log`."""
+        emptied: list[bool] = []
+        self.write(lambda transaction: transaction.on_commit(lambda: emptied.append(self._cut_log())))
+        return emptied == [True]
 
     def wal_bytes(self) -> int:
         """How long the WAL file is."""
@@ -439,6 +449,15 @@ class SqliteJournal:
             if isinstance(failure, DiskFailed):
                 raise failure from error
 
+    def _cut_log(self) -> bool:
+        try:
+            return not self.condition.trouble and _empty_log(self._connection)
+        except sqlite3.Error as error:
+            failure = self._met(error, "the WAL could not be put into the database")
+            if isinstance(failure, DiskFailed):
+                raise failure from error
+            return False
+
     def _grow(self, frontier: Frontier, hashes: Sequence[str]) -> None:
         nodes: list[Node] = []
         for hash_ in hashes:
@@ -531,6 +550,16 @@ def _open_or_make(path: Path, clock: Clock) -> Database:
     return database
 
 
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Cut the WAL to nothing; False, and soon, where a reader needs it: whoever waits to write must not wait for that one."""
+    connection.execute(f"PRAGMA busy_timeout = {EMPTYING_MS}")
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    return not busy
+
+
 def _make(path: Path, clock: Clock) -> None:
     """Make the file under another name first: a crash in between leaves no half-made journal."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -548,6 +577,7 @@ def _make_schema(database: Database, clock: Clock) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     made = [("journal_id", secrets.token_hex(8)), ("secret", secrets.token_hex(32)), ("made_at", to_text(clock.now()))]
+    made += [(NEVER_MOVED + table, "") for table in KEYS]
     values = ", ".join(f"('{name}', '{value}')" for name, value in made)
     script = f"""
     BEGIN IMMEDIATE;

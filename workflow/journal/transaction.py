@@ -17,6 +17,7 @@ from workflow.conduct import Conduct
 from workflow.effects import TILL, Task, TellTill
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
+from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Move, Parked, ParkedLinks, Seen, StoredTask, Watch
 from workflow.ledger import ZERO_HASH, HashedEntry, canonical, entry_hash
@@ -148,8 +149,28 @@ class SqliteTransaction:
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.fingerprint, seen.order_id, at))
 
+    def refingerprint(self, source: str, message_id: str, fingerprint: str) -> None:
+        sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
+        self._connection.execute(sql, (fingerprint, source, message_id))
+
+    def beginning(self, order_id: str) -> tuple[Facts, str]:
+        body = "SELECT body FROM journal WHERE order_id = ? ORDER BY order_seq LIMIT 1"
+        status = "SELECT to_state FROM journal WHERE order_id = ? AND machine GLOB 'fulfilment@*' ORDER BY order_seq LIMIT 1"
+        row = self._one(f"SELECT ({body}), ({status})", order_id, order_id)
+        assert row is not None
+        return cast(Facts, msgspec.json.decode(row[0])), str(row[1])
+
     def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO personal VALUES (?, ?, ?)", (order_id, salt, _encode(personal).decode()))
+        self._beside(PERSONAL).keep(order_id, salt, _encode(personal))
+
+    def personal_salt(self, order_id: str) -> str:
+        return self._beside(PERSONAL).salt(order_id)
+
+    def forget_personal(self, order_id: str) -> None:
+        self._beside(PERSONAL).forget(order_id)
+
+    def _beside(self, table: str) -> Beside:
+        return Beside(self._connection, table)
 
     def personal(self, order_id: str) -> Personal:
         row = self._one("SELECT data FROM personal WHERE order_id = ?", order_id)
@@ -175,14 +196,17 @@ class SqliteTransaction:
         self._connection.executemany("INSERT INTO booking_tables VALUES (?, ?, ?, ?, ?, ?, ?)", booking_table_rows(booking))
 
     def keep_guest(self, booking_id: str, salt: str, guest: Guest) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO guests VALUES (?, ?, ?)", (booking_id, salt, _encode(guest).decode()))
+        self._beside(GUESTS).keep(booking_id, salt, _encode(guest))
+
+    def guest_salt(self, booking_id: str) -> str:
+        return self._beside(GUESTS).salt(booking_id)
 
     def guest(self, booking_id: str) -> Guest:
         row = self._one("SELECT data FROM guests WHERE booking_id = ?", booking_id)
         return _guest_decoder.decode(row[0]) if row else Guest()
 
     def forget_guest(self, booking_id: str) -> None:
-        self._connection.execute("DELETE FROM guests WHERE booking_id = ?", (booking_id,))
+        self._beside(GUESTS).forget(booking_id)
 
     def park(self, intent_id: str, at: str, next_at_ms: int, interval_ms: int) -> None:
         self._connection.execute(

@@ -72,6 +72,10 @@ class UnwritableJournal:
         """Raises JournalUnavailable: no key can be brought in."""
         raise JournalUnavailable(str(self._reason), code=self._reason.code)
 
+    def empty_log(self) -> bool:
+        """Raises JournalUnavailable: nothing can be put into the database."""
+        raise JournalUnavailable(str(self._reason), code=self._reason.code)
+
     def wait_for_more(self, size: int, seconds: float) -> None:
         """Nothing comes: wait as long as the caller wishes, or until `close`."""
         self._closed.wait(seconds)
