@@ -44,6 +44,7 @@ from workflow.commands import (
 from workflow.entry import Entry
 from workflow.errors import (
     HeadRegressed,
+    JournalDamaged,
     JournalForeign,
     JournalInUse,
     JournalTooNew,
@@ -1509,6 +1510,17 @@ def test_an_entry_that_cannot_be_read_is_named(copy):  # S6
     found = copy.verified().first_bad
     assert found.seq == 5
     assert "cannot be read" in found.reason
+
+
+def test_a_schema_with_a_word_that_is_no_text_is_damage_to_every_reader_and_at_the_start(copy):  # S14
+    made = b"CREATE TABLE locks(order_id TEXT PRIMARY KEY"
+    file = copy.path.read_bytes()
+    assert file.count(made) == 1
+    copy.path.write_bytes(file.replace(made, made[:-2] + b"\xd4Y"))  # SQLite's message repeats it, and the driver cannot.
+    with pytest.raises(JournalDamaged):
+        copy.reads().size()
+    with pytest.raises(JournalDamaged):
+        copy.open()
 
 
 def test_a_journal_without_its_id_is_not_whole(copy):
