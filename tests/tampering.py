@@ -45,8 +45,9 @@ from workflow.clock import SystemClock
 from workflow.commands import CreateBooking, OpenOrder, SetVenue
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_key
-from workflow.ledger import HASHED_COLUMNS, ZERO_HASH, Frontier, HashedEntry, entry_hash, sign_checkpoint
+from workflow.ledger import HASHED_COLUMNS, ZERO_HASH, Frontier, HashedEntry, canonical, entry_hash, sign_checkpoint
 from workflow.ports import OrderId
+from workflow.succession import raw_base64, rotation_facts
 
 DATABASE, WAL, WITNESS, KEY, SEALED = "tillproof.db", "tillproof.db-wal", "tillproof.witness", "tillproof.key", "sealed.db"
 COLUMNS = ("seq", *HASHED_COLUMNS, "hash")
@@ -606,6 +607,27 @@ def _flipped_signature(place: Place, note: str) -> str:
     return f"{head} {base64.b64encode(bytes(raw)).decode()}\n"
 
 
+@kind("key of a stranger brought in")
+def _(place):
+    stranger = Ed25519PrivateKey.generate()
+    old = place.dice.choice([stranger, Ed25519PrivateKey.generate()])
+    with place.opened() as db:
+        size, newest = _size(db), db.execute("SELECT max(seq) FROM journal WHERE order_id = ''").fetchone()[0]
+        origin = _origin(db.execute("SELECT note FROM checkpoint").fetchone()[0])
+        before = _entry(db, newest)
+        facts = {**rotation_facts(origin, size + 1, old, stranger), "reason": "lost"}
+        if place.dice.random() < 0.5:  # In the name of the key that is in force, whose signature nobody has.
+            facts["old_key"] = raw_base64(place.key().public_key())
+        told = {"kind": "operator", "machine": "", "trigger": "rotate_key", "from_state": "", "to_state": "", "payment_intent_id": ""}
+        row = {**before, **told, "seq": size + 1, "order_seq": before["order_seq"] + 1, "body": canonical(facts)}
+        db.execute(f"INSERT INTO journal VALUES ({', '.join('?' * len(COLUMNS))})", tuple(row.values()))
+        cover(place, db, size + 1, "its order's chain")
+        root = _tree_anew(db)[size + 1]
+        note = sign_checkpoint(origin, size + 1, root, stranger)
+        db.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?)", (size + 1, root.hex(), row["at"], note))
+    return f"an entry at {size + 1} brings in a stranger's key, which signs it", size + 1
+
+
 @kind("checkpoint moved to another size")
 def _(place):
     with place.opened() as db:
@@ -906,7 +928,7 @@ def _judge(report: Report, name: str, told: str, seq: int, finding: Finding, cha
         report.violations.append(f"not found: {name}: {told}{': crashed: ' * bool(finding.sentence)}{finding.sentence}")
     elif finding.by != "told" and len(finding.sentence) < 20:
         report.violations.append(f"not named: {name}: {told}: {finding.sentence!r}")
-    elif finding.by == "verify" and seq and finding.seq < seq:
+    elif finding.by == "verify" and 0 < finding.seq < seq:  # 0 is the file as a whole.
         report.violations.append(f"named too early: {name}: {told}: {finding.sentence!r}")
 
 

@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests import old_journal
 from tests.contract.running import ROOT
@@ -24,7 +25,8 @@ from tests.contract.test_readme import leads_somewhere
 from tests.tampering import COVERS, DATABASE, KEY, WITNESS, Place, audit, command, cover
 from workflow.audit import VIEWS
 from workflow.entry import KINDS
-from workflow.ledger import HASHED_COLUMNS
+from workflow.ledger import HASHED_COLUMNS, canonical
+from workflow.succession import rotation_facts
 
 PAGE = ROOT / "docs" / "audit.md"
 TEXT = PAGE.read_text("utf-8")
@@ -158,7 +160,7 @@ def ours(folder, line):
     """A line `tillproof journal …` of the page's, on the files in the folder."""
     program, group, *words = shlex.split(line)
     assert (program, group) == ("tillproof", "journal")
-    return command(folder, *(str(folder / word) if word == "sealed.db" else word for word in words))
+    return command(folder, *(str(folder / word) if word in {"sealed.db", "venue.pub"} else word for word in words))
 
 
 def sh(folder, script):
@@ -193,7 +195,7 @@ def edit(place, *statements):
 
 
 CHECKS = [match["body"] for match in BLOCKS if match["kind"] == "sh" and match["mark"] is None]
-WHOLE, SIGNATURE, ENTRY, ORDER = CHECKS
+WHOLE, SIGNATURE, ENTRY, ORDER, ROTATIONS = CHECKS
 
 
 def test_the_check_with_python_alone_calls_a_sealed_journal_whole_and_prints_what_is_shown(place):
@@ -256,6 +258,16 @@ def test_the_questions_in_sql_are_answered(place):
         ended = sh(place, line)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.count("\n") > 4, line
+
+
+def test_changes_of_the_key_are_listed(place):
+    assert sh(place, ROTATIONS).stdout == ""
+    stranger = Ed25519PrivateKey.generate()
+    facts = rotation_facts("tillproof/else", 239, stranger, Ed25519PrivateKey.generate())
+    columns = "'', 99, at, 'operator', '', 'rotate_key', '', '', '', 'operator:ann', '', ?, prev_hash, hash FROM journal WHERE seq = 1"
+    with closing(sqlite3.connect(place / "sealed.db", isolation_level=None)) as database:
+        database.execute(f"INSERT INTO journal SELECT 239, {columns}", (canonical(facts),))
+    assert facts["new_key"] in sh(place, ROTATIONS).stdout
 
 
 def test_the_views_of_the_page_are_those_of_the_copy(place):

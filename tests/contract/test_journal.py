@@ -44,6 +44,7 @@ from workflow.commands import (
 from workflow.entry import Entry
 from workflow.errors import (
     HeadRegressed,
+    JournalDamaged,
     JournalForeign,
     JournalInUse,
     JournalTooNew,
@@ -1511,6 +1512,17 @@ def test_an_entry_that_cannot_be_read_is_named(copy):  # S6
     assert "cannot be read" in found.reason
 
 
+def test_a_schema_with_a_word_that_is_no_text_is_damage_to_every_reader_and_at_the_start(copy):  # S14
+    made = b"CREATE TABLE locks(order_id TEXT PRIMARY KEY"
+    file = copy.path.read_bytes()
+    assert file.count(made) == 1
+    copy.path.write_bytes(file.replace(made, made[:-2] + b"\xd4Y"))  # SQLite's message repeats it, and the driver cannot.
+    with pytest.raises(JournalDamaged):
+        copy.reads().size()
+    with pytest.raises(JournalDamaged):
+        copy.open()
+
+
 def test_a_journal_without_its_id_is_not_whole(copy):
     tamper(copy, "DELETE FROM meta WHERE name = 'journal_id'")
     assert "the journal's id is not there" in copy.verified().first_bad.reason
@@ -1531,6 +1543,10 @@ def test_a_journal_without_its_id_is_not_whole(copy):
         ("UPDATE orders SET payable = 1 - payable WHERE id = 'o1'", "orders o1"),
         ("UPDATE orders SET dojo_order_id = NULL WHERE id = 'o1'", "orders o1"),
         ("UPDATE orders SET body = replace(body, 'tbl_12', 'tbl_13') WHERE id = 'o1'", "orders o1"),
+        ("UPDATE orders SET body = replace(body, '\"echo\"', '\"ecko\"') WHERE id = 'o1'", "orders o1"),
+        ("UPDATE orders SET body = replace(body, 'money_seq', 'honey_seq') WHERE id = 'o5'", "orders o5"),
+        ("UPDATE orders SET body = '{\"lock\":null,' || substr(body, 2) WHERE id = 'o5'", "orders o5"),
+        ("UPDATE orders SET body = ' ' || body WHERE id = 'o5'", "orders o5"),
         ("UPDATE orders SET last_hash = upper(last_hash) WHERE id = 'o1'", "orders o1"),
         ("DELETE FROM orders WHERE id = 'o3'", "orders o3"),
         ("UPDATE payments SET paid = paid + 1 WHERE intent_id = 'pi_1'", "payments pi_1"),

@@ -31,6 +31,8 @@ HEADER_BYTES = 100
 VERSION_OFFSET, APPLICATION_OFFSET = 60, 68
 """Where SQLite's header keeps `user_version` and `application_id`."""
 
+NOT_TEXT = "a word in its schema is no text"
+
 
 def connect(path: Path, *, read_only: bool) -> Database:
     """A connection of our making: autocommit, no implicit transactions; a reader cannot write.

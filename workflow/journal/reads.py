@@ -22,7 +22,7 @@ from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
-from workflow.journal.connection import connect, translated
+from workflow.journal.connection import NOT_TEXT, connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
@@ -450,6 +450,10 @@ class SqliteReads:
                 yield database.execute(sql, values)
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
+            except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
+                damaged = JournalDamaged(f"{self._path} cannot be read: {NOT_TEXT}")
+                self._on_damage(str(damaged))
+                raise damaged from error
 
     def _translated(self, error: sqlite3.Error) -> WorkflowError:
         if _is_interrupted(error):

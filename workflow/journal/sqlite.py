@@ -36,7 +36,7 @@ from workflow.errors import (
 from workflow.journal.auditing import remove_views
 from workflow.journal.beside import KEYS, NEVER_MOVED
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
-from workflow.journal.connection import BUSY_TIMEOUT_S, connect, is_writable, refuse_foreign, translated, translated_os
+from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, connect, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import KeyNotInForce, sync_directory
 from workflow.journal.lock import owner_lock
@@ -102,6 +102,9 @@ class SqliteJournal:
         except sqlite3.Error as error:
             self._lock.release()
             raise translated(error, f"cannot open {path}") from error
+        except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
+            self._lock.release()
+            raise JournalDamaged(f"cannot open {path}: {NOT_TEXT}") from error
         except OSError as error:
             self._lock.release()
             raise translated_os(error, f"cannot open {error.filename or path}") from error

@@ -560,9 +560,23 @@ def order_row(order: Order, last_hash: str) -> tuple[object, ...]:
 def order_row_as_read(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """A stored row of `orders` with its body as this version would write it: one that knew fewer facts of an order left them out (P4)."""
     try:
-        return (*row[:-1], _encode(_order_decoder.decode(row[-1])).decode())
+        stored, anew = row[-1], _encode(_order_decoder.decode(row[-1])).decode()
+        if stored == anew:
+            return row
+        facts = msgspec.json.decode(stored)
+        is_as_written = _encode(facts).decode() == stored  # Without a space or a name twice.
     except (msgspec.DecodeError, TypeError):  # No order at all: it stays as it is, and differs.
         return row
+    return (*row[:-1], anew) if is_as_written and _has_all(msgspec.json.decode(anew), facts) else row
+
+
+def _has_all(known: object, facts: object) -> bool:
+    """Whether `known` has all of these facts, under their names: reading passes over what it does not know."""
+    if isinstance(known, dict) and isinstance(facts, dict):
+        return all(name in known and _has_all(known[name], fact) for name, fact in facts.items())
+    if isinstance(known, list) and isinstance(facts, list):
+        return len(known) == len(facts) and all(map(_has_all, known, facts))
+    return known == facts
 
 
 def search_columns(order: Order) -> dict[str, object]:
