@@ -360,10 +360,37 @@ def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> No
 
 @journal.command("proof", cls=Command, example="tillproof journal proof tp_019ab2c4d5e6")
 @click.argument("order_id")
+@click.option("--size", type=click.IntRange(1, MAX_POSITION), help="Under the stored checkpoint of this size, not the newest.")
+@copy_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
-def journal_proof(order_id: str, as_json: bool) -> None:
-    """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key."""
-    with open_journal() as (found, reads):
-        key = load_key(found.signing_key).public_key()
-        proof = Prover(reads, Waiting(reads, key)).prove(order_id)
+def journal_proof(order_id: str, size: int | None, copy: Path | None, as_json: bool) -> None:
+    """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key.
+
+    tillproof-verify checks the file anywhere, with nothing of ours.
+    """
+    with _prover(copy) as prover:
+        proof = prover.prove(order_id, size)
     emit(True, proof, lambda: iter(()))
+
+
+@journal.command("consistency", cls=Command, example="tillproof journal consistency 1200")
+@click.argument("old", type=click.IntRange(1, MAX_POSITION), required=False)
+@click.argument("new", type=click.IntRange(1, MAX_POSITION), required=False)
+@copy_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
+def journal_consistency(old: int | None, new: int | None, copy: Path | None, as_json: bool) -> None:
+    """Print what proves that the log of NEW entries begins with the log of OLD entries; both are sizes of stored checkpoints.
+
+    Without NEW up to the newest checkpoint, without OLD from the first one on.
+    """
+    if old is not None and new is not None and old > new:
+        raise click.BadParameter(f"expected a size from {old} on, got {new}", param_hint="NEW")
+    with _prover(copy) as prover:
+        proof = prover.consistency(old, new)
+    emit(True, proof, lambda: iter(()))
+
+
+@contextmanager
+def _prover(copy: Path | None) -> Iterator[Prover]:
+    with open_journal(copy) as (found, reads):
+        yield Prover(reads, Waiting(reads, load_key(found.signing_key).public_key()))
