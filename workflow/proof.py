@@ -122,7 +122,10 @@ class _Head(NamedTuple):
     key_changes: list[ProvenEntry]
 
 
-REQUESTS = ("dojo", "till:", "operator:")
+SOURCES: Final = ("create_order", "open_order", "event/capability", "event/webhook")
+"""Messages that have an id of their own."""
+
+REQUESTS: Final = ("dojo", "till:", "operator:")
 """Actors whose entries began with a request that was answered."""
 
 
@@ -168,6 +171,21 @@ class Prover:
         return Consistency(
             origin=after.origin, old=before.signed, new=after.signed, path=[node.hex() for node in path], key_changes=after.key_changes
         )
+
+    def receipt_of(self, source: str, message_id: str) -> ProvenReceipt:
+        """The receipt of a message that was accepted. Raises UnknownEntry.
+
+        `source` is `create_order`, with Dojo's order id, `open_order`, with the till's, or `event/capability` or `event/webhook`, with the
+        ids of event and intent and a colon between them.
+        """
+        seen = self._reads.seen(source, message_id)
+        if seen is None:
+            raise UnknownEntry(f"no {source} {message_id[:80]} was accepted here")
+        before, receipt = seen
+        if receipt is None:
+            told = f"those of order {before.order_id} are all kept" if before.order_id else "an export has its entry"
+            raise UnknownEntry(f"{source} {message_id[:80]} was accepted when receipts were not kept by message: {told}")
+        return self.receipt(receipt.order_id, receipt.order_seq)
 
     def receipt(self, order_id: str, order_seq: int) -> ProvenReceipt:
         """The receipt of an entry, with its place in the log. `order_id` "" is for what concerns no order. Raises UnknownEntry."""

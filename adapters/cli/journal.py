@@ -36,7 +36,7 @@ from workflow.journal.copying import new_file
 from workflow.journal.keys import load_key
 from workflow.journal.witness import Witnessed, read_head
 from workflow.past import venue_at
-from workflow.proof import Prover, Waiting
+from workflow.proof import SOURCES, Prover, Waiting
 from workflow.verification import Fault, Verification
 
 NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
@@ -388,6 +388,24 @@ def journal_consistency(old: int | None, new: int | None, copy: Path | None, as_
     with _prover(copy) as prover:
         proof = prover.consistency(old, new)
     emit(True, proof, lambda: iter(()))
+
+
+@journal.command("receipts", cls=Command, example="tillproof journal receipts tp_019ab2c4d5e6")
+@click.argument("order_id", required=False)
+@click.option("--source", type=click.Choice(SOURCES), help="What a message was; with --id, and without an order.")
+@click.option("--id", "message_id", help="Its id: Dojo's or the till's order id, of an event EVENT:INTENT.")
+@copy_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, as always: receipts are for a program.")
+def journal_receipts(order_id: str | None, source: str | None, message_id: str | None, copy: Path | None, as_json: bool) -> None:
+    """Print the receipts of all requests to an order, or that of one message: what was acknowledged, and where the log has it.
+
+    tillproof-verify checks them, and whether a later proof has their entries (--receipt).
+    """
+    if (order_id is None) != (source is not None and message_id is not None) or (source is None) != (message_id is None):
+        raise click.UsageError("expected an order, or --source and --id of a message")
+    with _prover(copy) as prover:
+        found = prover.receipts(order_id) if order_id else [prover.receipt_of(str(source), str(message_id))]
+    emit(True, {"data": found}, lambda: iter(()))
 
 
 @contextmanager

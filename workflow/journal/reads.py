@@ -24,6 +24,7 @@ from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 from workflow.journal.connection import connect, translated
 from workflow.journal.driver import sqlite3
+from workflow.journal.port import Receipt, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
@@ -407,9 +408,15 @@ class SqliteReads:
         """Random bytes of this journal, for tokens that nobody else can make."""
         return bytes.fromhex(self._rows("SELECT value FROM meta WHERE name = 'secret'", ())[0][0])
 
-    def has_seen(self, source: str, message_id: str) -> bool:
-        """A request with this key was answered with 2xx before."""
-        return bool(self._rows("SELECT 1 FROM inbox WHERE source = ? AND message_id = ?", (source, message_id)))
+    def seen(self, source: str, message_id: str) -> tuple[Seen, Receipt | None] | None:
+        """The request with this key that was answered with 2xx before, and its receipt, where it was kept."""
+        sql = "SELECT fingerprint, order_id FROM inbox WHERE source = ? AND message_id = ?"
+        rows = self._rows(sql, (source, message_id))
+        if not rows:
+            return None
+        seen = Seen.of_row(*rows[0])
+        entry = self.entry(seen.order_id, seen.order_seq) if seen.order_seq else None
+        return seen, Receipt(entry.order_id, entry.order_seq, entry.hash) if entry else None
 
     def integrity(self, table: str | None = None, *, seconds: float) -> str | None:
         """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`."""
