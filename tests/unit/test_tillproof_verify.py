@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 import adapters.tillproof_verify as program
 from tests.builders import Venue, an_intent, walks
 from workflow import export
+from workflow.commands import RotateKey
 from workflow.journal.keys import load_or_make_key
 from workflow.ledger import sign_checkpoint
 from workflow.proof import Prover
@@ -490,3 +492,80 @@ def test_copied_off_alone_it_runs(tmp_path, folder):
     assert piped.returncode == 0
     assert run("nowhere.json").returncode == 2
     assert run().returncode == 2
+
+
+# Keys that were changed
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory):
+    """A journal whose key was changed twice, with files from before and after; the keys, oldest first."""
+    folder = tmp_path_factory.mktemp("rotated")
+    venue = Venue(folder)
+    keys = [venue.key, Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()]
+    venue.create("o1", payments=())
+    for new_key in keys[1:]:
+        venue.engine.handle(RotateKey(new_key=new_key, reason="as every year", actor="operator:op-1"))
+        venue.create(f"o{len(venue.reads.rows('SELECT 1 FROM checkpoint')) + 1}", payments=())
+    venue.journal.seal()
+    prover = Prover(venue.reads, venue.journal)
+    made = {
+        "proof.json": prover.prove("o1"),
+        "consistency.json": prover.consistency(),
+        "old.json": prover.prove("o1", venue.reads.oldest_checkpoint_size()),
+        "receipt.json": prover.receipt("o2", 1),
+    }
+    for name, document in made.items():
+        (folder / name).write_bytes(msgspec.json.encode(document))
+    (folder / "export.jsonl").write_text("".join(export.lines(venue.reads, "jsonl")), "utf-8", newline="")
+    newest, origin = venue.reads.newest_checkpoint(), made["proof.json"].origin
+    (folder / "new.note").write_text(newest[2], "utf-8")
+    (folder / "retired.note").write_text(sign_checkpoint(origin, newest[0], bytes.fromhex(newest[1]), keys[0]), "utf-8")
+    venue.close()
+    return SimpleNamespace(folder=folder, keys=[base64.b64encode(key.public_key().public_bytes_raw()).decode() for key in keys])
+
+
+def test_whoever_pinned_any_key_of_the_journal_can_follow_it_to_the_others(ask, rotated, monkeypatch):
+    monkeypatch.chdir(rotated.folder)
+    assert len(read(rotated.folder, "proof.json")["key_changes"]) == 2
+    assert read(rotated.folder, "old.json")["public_key"] == rotated.keys[0]
+
+    for pinned in rotated.keys:
+        for given in (["proof.json"], ["consistency.json"], ["receipt.json"], ["export.jsonl", "--checkpoint", "new.note"]):
+            ended = ask(*given, "--key", pinned)
+            assert ended.code == 0, (given, ended)
+    stranger = base64.b64encode(b"\x07" * 32).decode()
+    for given in (["proof.json"], ["consistency.json"], ["export.jsonl", "--checkpoint", "new.note"]):
+        assert ask(*given, "--key", stranger).code == 1
+
+
+def test_a_key_that_was_retired_signs_nothing_any_more(ask, rotated, monkeypatch):
+    monkeypatch.chdir(rotated.folder)
+
+    ended = ask("export.jsonl", "--checkpoint", "retired.note", "--key", rotated.keys[0])
+    assert ended.code == 1
+    assert "another key signs" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize("name", ["proof.json", "consistency.json", "receipt.json"])
+def test_every_change_of_a_change_of_keys_is_found(ask, rotated, monkeypatch, name):
+    monkeypatch.chdir(rotated.folder)
+    document = read(rotated.folder, name)
+    for path in [path for path in leaves(document) if path[:1] == ("key_changes",) and len(path) > 1]:
+        for other in list(changes(at(document, path)))[::3]:
+            if other != at(document, path) or type(other) is not type(at(document, path)):
+                changed = copy.deepcopy(document)
+                at(changed, path[:-1])[path[-1]] = other
+                assert ask(put(rotated.folder, changed)).code in (1, 2), (path, other)
+    left_out = put(rotated.folder, document | {"key_changes": document["key_changes"][1:]})
+    assert ask(left_out, "--key", rotated.keys[0]).code == 1
+    assert ask(left_out, "--key", rotated.keys[2]).code in (0, 1)
+
+
+def test_nobody_brings_in_a_key_by_naming_ours_as_its_successor(ask, rotated, monkeypatch, tmp_path):
+    monkeypatch.chdir(rotated.folder)
+    document, stranger = read(rotated.folder, "proof.json"), Ed25519PrivateKey.generate()
+    forged = signed_anew(document, document["size"], bytes.fromhex(document["root"]), stranger)
+
+    assert ask(put(rotated.folder, forged), "--key", rotated.keys[2]).code == 1
+    assert ask(put(rotated.folder, forged), "--key", rotated.keys[0]).code == 1
