@@ -160,7 +160,7 @@ def test_a_consistency_proof_is_asked_for_by_the_sizes_of_checkpoints(service):
     is_refused(old_proof, 404)
 
 
-def test_what_was_acknowledged_before_a_crash_is_in_every_later_proof_and_export(tmp_path):
+def test_what_was_acknowledged_before_a_crash_is_in_every_later_proof_and_export(tmp_path):  # I1 I7
     with running(tmp_path) as service:
         created = service.dojo.post("/v1/orders", an_order("dojo-c1", intent_id="pi_c1"))
         event = service.dojo.post("/v1/events", an_event("evt_c1", "pi_c1"))

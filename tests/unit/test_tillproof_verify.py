@@ -191,7 +191,7 @@ def is_another_list(value, other):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_change_of_every_field_is_found(ask, folder, name):
+def test_every_change_of_every_field_is_found(ask, folder, name):  # I7
     document, tried = read(folder, name), 0
     for path in list(leaves(document))[1:]:
         value = at(document, path)
@@ -327,7 +327,7 @@ def test_a_key_is_taken_in_every_form_that_people_keep_it_in(ask, folder, key):
 
 @settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @draw(data=st.data(), form=st.sampled_from(export.FORMATS))
-def test_every_byte_of_an_export_that_is_changed_is_found(folder, ask, data, form):
+def test_every_byte_of_an_export_that_is_changed_is_found(folder, ask, data, form):  # I7
     whole = (folder / f"export.{form}").read_bytes()
     place = data.draw(st.integers(0, len(whole) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]))
