@@ -64,6 +64,8 @@ class EposError(Answer, frozen=True, kw_only=True):
 RECEIPT = "Tillproof-Receipt"
 """The header of an answer to whatever left an entry in the journal: JSON, `{"order_id", "order_seq", "hash"}` of its last one."""
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode  # In ASCII, whatever an order's id is.
+
 
 def note_receipt(receipt: Receipt) -> None:
     """Let the answer to the present request, if there is one, carry the receipt."""
@@ -122,7 +124,7 @@ def _error_type(status: int) -> ErrorType:
 def _mark(response: Response) -> Response:
     response.headers["X-Trace-Id"] = trace_id()
     if receipt := g.get("receipt"):
-        response.headers[RECEIPT] = json.dumps(receipt._asdict(), separators=(",", ":"))
+        response.headers[RECEIPT] = _as_json(receipt._asdict())
     for name, value in MARKS.items():
         response.headers.setdefault(name, value)
     return response

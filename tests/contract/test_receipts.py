@@ -195,3 +195,20 @@ def test_what_was_acknowledged_before_a_crash_is_in_every_later_proof_and_export
     forged = json.dumps(json.loads(event.headers["tillproof-receipt"]) | {"hash": "0" * 64})
     code, said = check(tmp_path, "proof.json", "--receipt", forged)
     assert (code, "not the one of the receipt" in said) == (1, True)
+
+
+def test_an_auditor_makes_and_checks_proofs_of_a_sealed_copy_with_the_public_key_alone(service, tmp_path):
+    order_id = service.dojo.post("/v1/orders", an_order("dojo-s1")).json["id"]
+    service.auditor.get(f"/api/orders/{order_id}/proof")  # A checkpoint covers it from now on.
+    copy = str(tmp_path / "sealed.db")
+    command(service, "journal", "seal", copy)
+    key = json.loads(command(service, "journal", "key", "--json"))["data"][-1]["key"]
+    elsewhere = {"env": service.environment | {"TILLPROOF_SIGNING_KEY": str(tmp_path / "none.key")}}
+
+    for words in (("proof", order_id), ("consistency",), ("receipts", order_id)):
+        asked = [sys.executable, "-m", "app", "journal", *words, "--journal", copy, "--key", key]
+        ended = subprocess.run(asked, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False, **elsewhere)
+        assert ended.returncode == 0, ended.stderr
+        (tmp_path / f"{words[0]}.json").write_bytes(ended.stdout)
+    code, said = check(tmp_path, "proof.json", "consistency.json", "--key", key, "--receipt", "receipts.json")
+    assert code == 0, said
