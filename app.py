@@ -25,6 +25,7 @@ from adapters.cli import Program, next_command, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.edge import BasicCredentials, Tokens, install
+from adapters.edge.answers import note_receipt
 from adapters.edge.api_page import install_api
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import read_template
@@ -211,6 +212,7 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
     journal = _open_journal(settings)
     journal.condition.give_back(list(past))
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
+    engine.acknowledge = note_receipt
     upkeep = Upkeep(engine, journal, SqliteReads(settings.journal), settings.witness, clock, settings.verify_s)
     try:
         sends = _look_at(settings, upkeep)
@@ -309,6 +311,7 @@ def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:
     clock = SystemClock()
     journal = UnwritableJournal(settings.journal, settings.witness, load_key(settings.signing_key), clock, reason)
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
+    engine.acknowledge = note_receipt
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(journal.reads, health, clock, engine.now_ms)
     prover, keys = Prover(journal.reads, journal), Keys(journal.reads, journal, journal.rotate_key)
@@ -345,7 +348,7 @@ def _sides(
     is_dojo = rest.credentials.matches if rest.credentials else bool
     _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
     blueprints = (
-        till.TillApi(engine, reads, clock, _till_settings(settings), wait_for_more).blueprint(),
+        till.TillApi(engine, reads, clock, _till_settings(settings), prover, wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),

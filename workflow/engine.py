@@ -50,7 +50,7 @@ from workflow.commands import (
 from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
 from workflow.errors import LogHeld, Refused
-from workflow.journal.port import Journal, ParkedLinks, Seen, StoredTask, Transaction
+from workflow.journal.port import Journal, ParkedLinks, Receipt, Seen, StoredTask, Transaction
 from workflow.ledger import salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
@@ -76,13 +76,17 @@ class EngineSettings(UnitSettings):
 
 
 class Engine:
-    """Takes commands; see `handle`. `hand_over` gets tasks that were born leased, `wake` the time of a task that waits."""
+    """Takes commands; see `handle`. `hand_over` gets tasks that were born leased, `wake` the time of a task that waits.
+
+    `acknowledge` gets the receipt of a command, in the caller's thread, before `handle` returns.
+    """
 
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
         self._steady = SteadyClock(clock)
         self._offer = Offer()
         self._wall, self._noticing = WallClock(clock), threading.Lock()
+        self.acknowledge: Callable[[Receipt], None] = lambda receipt: None
         self.hand_over: Callable[[Task], None] = lambda task: None
         self.wake: Callable[[int], None] = lambda at_ms: None
 
@@ -93,7 +97,10 @@ class Engine:
         UnknownBooking, JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and is in the outcome.
         """
         self._notice_jump()
-        return self._journal.write(lambda transaction: self._handle(command, self._unit(transaction)))
+        outcome = self._journal.write(lambda transaction: self._receipted(command, self._unit(transaction)))
+        if outcome.receipt:
+            self.acknowledge(outcome.receipt)
+        return outcome
 
     def erase(self, command: EraseOrder | EraseGuest) -> Outcome:
         """As `handle`; on return nothing of the personal data is in the journal's files either.
@@ -145,6 +152,10 @@ class Engine:
         now_ms = self._steady.now_ms()
         return Unit(transaction, self._machines, self._clock, self._settings, now_ms=now_ms, hand_over=self.hand_over, wake=self.wake)
 
+    def _receipted(self, command: Command, unit: Unit) -> Outcome:
+        outcome = self._handle(command, unit)
+        return replace(outcome, receipt=unit.receipt) if unit.receipt else outcome
+
     def _handle(self, command: Command, unit: Unit) -> Outcome:
         if isinstance(command, Result):
             return self._result(command, unit)
@@ -174,10 +185,13 @@ class Engine:
             outcome, order_id = self._begin(command, unit), command.order_id
         if outcome.refusal is None:
             fingerprint = "" if isinstance(command, ReceiveEvent) else fingerprints.of_order(command, unit.transaction)
-            unit.transaction.remember(command.source, command.idempotency_key, Seen(fingerprint, order_id), unit.at)
+            order_seq = unit.receipt.order_seq if unit.receipt and unit.receipt.order_id == order_id else 0
+            unit.transaction.remember(command.source, command.idempotency_key, Seen(fingerprint, order_id, order_seq), unit.at)
         return outcome
 
     def _again(self, command: Request, seen: Seen, unit: Unit) -> Outcome:
+        if seen.order_seq:
+            unit.receipt = unit.transaction.receipt(seen.order_id, seen.order_seq)  # Unless it leaves something itself.
         if isinstance(command, ReceiveEvent):
             return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)

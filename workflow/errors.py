@@ -3,7 +3,8 @@
 WorkflowError              root; carries whatever ids are known
   Refused                  rules or Dojo said no; the same again gets the same answer
     TransitionRefused · TransitionNotDeclared · KeyReused · OrderLocked · UnknownOrder (NotYet) · LockUnknown · UnknownTask
-        UnknownBooking · PositionUnknown · IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
+        UnknownBooking · PositionUnknown · UnknownCheckpoint · UnknownEntry
+        IntentNotFound · CallRefused · RefusesUs (DojoRefusesUs · TillRefusesUs) · NotOffered
   TryAgain                 certainly did not happen (refused connection, 429); same key, later
     LogHeld                it is erased, but from a log that somebody still reads
     JournalUnavailable     nothing could be made durable
@@ -83,6 +84,14 @@ class NotOffered(Refused):
 
 class UnknownBooking(Refused):
     """No party, or no reservation, has this id, or it was deleted."""
+
+
+class UnknownCheckpoint(Refused):
+    """No checkpoint is of this size; the message names the nearest ones."""
+
+
+class UnknownEntry(Refused):
+    """No entry has this place, or no message of this name was accepted."""
 
 
 class IntentNotFound(Refused):

@@ -47,7 +47,8 @@ def forget_order(order: Order, transaction: Transaction) -> None:
         return
     facts, status = transaction.beginning(order.id)
     bill = replace(msgspec.convert(facts["bill"], Bill), display_name=None)
-    transaction.refingerprint(source, key, f"{_content(bill, status if source == _OPEN else '', transaction)}:erased")
+    fingerprint = f"{_content(bill, status if source == _OPEN else '', transaction)}:erased"
+    transaction.refingerprint(source, key, seen._replace(fingerprint=fingerprint))
 
 
 def keyed(content: object, transaction: Transaction) -> str:

@@ -15,7 +15,7 @@ from workflow.clock import Clock, to_text
 from workflow.effects import DOJO, TILL, Effect, Task, destination_of
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder
-from workflow.journal.port import StoredTask, Transaction
+from workflow.journal.port import Receipt, StoredTask, Transaction
 from workflow.order import Order
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Outcome:
     booking: Booking | None = None
     guest: Guest = Guest()
     refusal: Refused | None = None
+    receipt: Receipt | None = None
+    """For the last entry that the command left; of a message that came again, for that of the first time."""
     became: str = ""
     """What became of an event, or that a request was a repeat, in one word for the metrics; "" where there is nothing to count."""
 
@@ -89,6 +91,7 @@ class Unit:
         self.transaction, self.machines, self.settings = transaction, machines, settings
         self.at, self.now_ms = to_text(clock.now()), now_ms
         self._hand_over, self._wake = hand_over, wake
+        self.receipt: Receipt | None = None
 
     def order(self, order_id: str) -> Order:
         """The order as stored. Raises UnknownOrder."""
@@ -102,7 +105,7 @@ class Unit:
         order = decision.order
         assert order is not None
         if decision.entries:
-            self.transaction.append(self._with_tasks(decision.entries, decision.effects))
+            self.receipt = self.transaction.append(self._with_tasks(decision.entries, decision.effects))
             self.transaction.save(order, before)
             self._watch(order, before)
             for entry in decision.entries:
@@ -133,7 +136,9 @@ class Unit:
             cause=cause,
             body=facts,
         )
-        self.transaction.append(self._with_tasks((entry,), effects))
+        receipt = self.transaction.append(self._with_tasks((entry,), effects))
+        if self.receipt is None or self.receipt.order_id == VENUE:  # What an order has to say of a command says more.
+            self.receipt = receipt
         self._say(entry)
 
     def _say(self, entry: Entry) -> None:

@@ -16,6 +16,7 @@ from adapters.api.views import (
     ErasedGuest,
     OrderView,
     Page,
+    Receipts,
     Requeued,
     TaskView,
     VerificationView,
@@ -44,11 +45,13 @@ from workflow.lifecycle import ATTENTION, ORDER
 from workflow.order import Order
 from workflow.past import order_at
 from workflow.ports import OrderId
-from workflow.proof import Proof, Prover
+from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 SEARCH_CHARACTERS = 255
+MESSAGE_CHARACTERS = 511
+"""Two ids and a colon."""
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -69,6 +72,18 @@ _ENTRIES = (
     Query("to", Annotated[int, msgspec.Meta(ge=1)], "last position; the newest where absent"),
 )
 _AT = (Query("at", Annotated[int, msgspec.Meta(ge=1)], "a position in the journal: the order as it was then"),)
+_SIZE = Annotated[int, msgspec.Meta(ge=1)]
+_PROOF = (Query("size", _SIZE, "under the stored checkpoint of this size; the newest where absent"),)
+_CONSISTENCY = (
+    Query("old", _SIZE, "size of a stored checkpoint; the first one where absent"),
+    Query("new", _SIZE, "size of a stored checkpoint; the newest where absent"),
+)
+_RECEIPT = (
+    Query("source", Literal[SOURCES], "what the message was; with id"),
+    Query("id", Annotated[str, msgspec.Meta(max_length=MESSAGE_CHARACTERS)], "Dojo's or the till's order id; of an event EVENT:INTENT"),
+    Query("orderId", Annotated[str, msgspec.Meta(max_length=SEARCH_CHARACTERS)], "of an entry; empty for what concerns no order"),
+    Query("orderSeq", _SIZE, "its number in the order; with orderId"),
+)
 _CODE = (Query("code", Literal[tuple(ATTENTION)], "only with this code"),)
 _STATUS = (Query("status", Literal[tuple(TASK_STATUSES)], "only with this status"),)
 
@@ -78,7 +93,9 @@ CALLS = (
     Call(id="orders",        method="GET",  path="/api/orders",                    answer=Page[OrderView],  query=(*_ORDERS, *_PAGE), summary="List orders, newest first.", **_AUDITOR),
     Call(id="order",         method="GET",  path="/api/orders/{order_id}",         answer=OrderView,        query=_AT, summary="Read one order, as it is or as it was.", **_AUDITOR),
     Call(id="order_journal", method="GET",  path="/api/orders/{order_id}/journal", answer=list[EntryView],  summary="Read the order's entries, oldest first.", **_AUDITOR),
-    Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            summary="Read what proves the order to a third party.", **_AUDITOR),
+    Call(id="order_proof",   method="GET",  path="/api/orders/{order_id}/proof",   answer=Proof,            query=_PROOF, summary="Read what proves the order to a third party.", **_AUDITOR),
+    Call(id="order_receipts", method="GET", path="/api/orders/{order_id}/receipts", answer=Receipts,        summary="Read the receipts of all requests that left something in the order.", **_AUDITOR),
+    Call(id="receipt",       method="GET",  path="/api/receipts",                  answer=ProvenReceipt,    query=_RECEIPT, misses=True, summary="Read the receipt of a message that was accepted, or of an entry.", **_AUDITOR),
     Call(id="erase",         method="POST", path="/api/orders/{order_id}/erase",   answer=OrderView,        request=ReasonRequest, refuses=True, summary="Erase an order's personal data, with a reason that has none; twice is once.", **_OPERATOR),
     Call(id="resolve",       method="POST", path="/api/orders/{order_id}/resolve", answer=OrderView,        request=ResolveRequest, refuses=True, summary="Settle what needs a person, with a reason.", **_OPERATOR),
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
@@ -89,6 +106,7 @@ CALLS = (
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
     Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
+    Call(id="consistency",   method="GET",  path="/api/consistency",               answer=Consistency,      query=_CONSISTENCY, misses=True, summary="Read what proves that a later log begins with an earlier one.", **_AUDITOR),
     Call(id="verification",  method="GET",  path="/api/verification",              answer=VerificationView, summary="Read what the last verification in the background found.", **_AUDITOR),
     Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
 )
@@ -137,7 +155,32 @@ class Api:
 
     def order_proof(self, order_id: str) -> Response:
         """All that proves the order without us."""
-        return _json(self._prover.prove(order_id))
+        return _json(self._prover.prove(order_id, _position("size")))
+
+    def order_receipts(self, order_id: str) -> Response:
+        """The receipts of all requests to the order."""
+        return _json(Receipts(data=self._prover.receipts(order_id)))
+
+    def receipt(self) -> Response:
+        """The receipt of a message by its id, or of an entry by its place."""
+        source, message_id, order_id = _one_of("source", SOURCES, SOURCES), request.args.get("id"), request.args.get("orderId")
+        if (source is None) == (order_id is None):
+            raise BadInput("source", "expected source and id, or orderId and orderSeq")
+        if source is not None:
+            if not message_id or len(message_id) > MESSAGE_CHARACTERS:
+                raise BadInput("id", f"expected 1 to {MESSAGE_CHARACTERS} characters")
+            return _json(self._prover.receipt_of(source, message_id))
+        order_seq = _position("orderSeq")
+        if order_seq is None:
+            raise BadInput("orderSeq", "expected the entry's number in its order")
+        return _json(self._prover.receipt(order_id or "", order_seq))
+
+    def consistency(self) -> Response:
+        """That the log of a later checkpoint begins with that of an earlier one."""
+        old, new = _position("old"), _position("new")
+        if old is not None and new is not None and old > new:
+            raise BadInput("new", f"expected a size from {old} on, got {new}")
+        return _json(self._prover.consistency(old, new))
 
     def resolve(self, order_id: str) -> Response:
         """A person settles attention, with a reason."""

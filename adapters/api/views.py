@@ -12,6 +12,7 @@ from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.money import Money
 from workflow.order import Order, Payment
 from workflow.past import PastOrder, PersonalThen
+from workflow.proof import ProvenReceipt
 from workflow.upkeep import Report
 
 T = TypeVar("T")
@@ -169,6 +170,12 @@ class VerificationView(View, frozen=True, kw_only=True):
     seconds: float
     ok: bool | None
     first_bad: FaultView | None
+
+
+class Receipts(View, frozen=True, kw_only=True):
+    """Receipts, oldest first."""
+
+    data: list[ProvenReceipt]
 
 
 class Requeued(View, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ from workflow.errors import (
     Refused,
     ServerSilent,
     TryAgain,
+    UnknownCheckpoint,
+    UnknownEntry,
     UnknownOrder,
     UnknownTask,
     WorkflowError,
@@ -119,6 +121,8 @@ def _ending(error: WorkflowError) -> tuple[Exit, str, str]:
 _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Exit, str, str], ...] = (
     # The first row that fits: narrow kinds stand before wide ones.
     (UnknownOrder, Exit.FOUND, "", "tillproof orders list"),
+    (UnknownCheckpoint, Exit.FOUND, "", "{again} with such sizes, or with none"),
+    (UnknownEntry, Exit.FOUND, "", "tillproof journal tail"),
     (UnknownTask, Exit.FOUND, "", "tillproof outbox list --status dead"),
     (DojoRefusesUs, Exit.UNREACHABLE, "Dojo refuses the API key: ", "set TILLPROOF_DOJO_API_KEY, then tillproof doctor"),
     (Refused, Exit.FOUND, "", "{refused}"),

@@ -36,7 +36,7 @@ from workflow.journal.copying import new_file
 from workflow.journal.keys import load_key
 from workflow.journal.witness import Witnessed, read_head
 from workflow.past import venue_at
-from workflow.proof import Prover, Waiting
+from workflow.proof import SOURCES, Prover, Waiting
 from workflow.verification import Fault, Verification
 
 NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
@@ -362,10 +362,60 @@ def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> No
 
 @journal.command("proof", cls=Command, example="tillproof journal proof tp_019ab2c4d5e6")
 @click.argument("order_id")
+@click.option("--size", type=click.IntRange(1, MAX_POSITION), help="Under the stored checkpoint of this size, not the newest.")
+@copy_option
+@key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
-def journal_proof(order_id: str, as_json: bool) -> None:
-    """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key."""
-    with open_journal() as (found, reads):
-        key = load_key(found.signing_key).public_key()
-        proof = Prover(reads, Waiting(reads, key)).prove(order_id)
+def journal_proof(order_id: str, size: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+    """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key.
+
+    tillproof-verify checks the file anywhere, with nothing of ours.
+    """
+    with _prover(copy, pinned) as prover:
+        proof = prover.prove(order_id, size)
     emit(True, proof, lambda: iter(()))
+
+
+@journal.command("consistency", cls=Command, example="tillproof journal consistency 1200")
+@click.argument("old", type=click.IntRange(1, MAX_POSITION), required=False)
+@click.argument("new", type=click.IntRange(1, MAX_POSITION), required=False)
+@copy_option
+@key_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
+def journal_consistency(old: int | None, new: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+    """Print what proves that the log of NEW entries begins with the log of OLD entries; both are sizes of stored checkpoints.
+
+    Without NEW up to the newest checkpoint, without OLD from the first one on.
+    """
+    if old is not None and new is not None and old > new:
+        raise click.BadParameter(f"expected a size from {old} on, got {new}", param_hint="NEW")
+    with _prover(copy, pinned) as prover:
+        proof = prover.consistency(old, new)
+    emit(True, proof, lambda: iter(()))
+
+
+@journal.command("receipts", cls=Command, example="tillproof journal receipts tp_019ab2c4d5e6")
+@click.argument("order_id", required=False)
+@click.option("--source", type=click.Choice(SOURCES), help="What a message was; with --id, and without an order.")
+@click.option("--id", "message_id", help="Its id: Dojo's or the till's order id, of an event EVENT:INTENT.")
+@copy_option
+@key_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, as always: receipts are for a program.")
+def journal_receipts(
+    order_id: str | None, source: str | None, message_id: str | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool
+) -> None:
+    """Print the receipts of all requests to an order, or that of one message: what was acknowledged, and where the log has it.
+
+    tillproof-verify checks them, and whether a later proof has their entries (--receipt).
+    """
+    if (order_id is None) != (source is not None and message_id is not None) or (source is None) != (message_id is None):
+        raise click.UsageError("expected an order, or --source and --id of a message")
+    with _prover(copy, pinned) as prover:
+        found = prover.receipts(order_id) if order_id else [prover.receipt_of(str(source), str(message_id))]
+    emit(True, {"data": found}, lambda: iter(()))
+
+
+@contextmanager
+def _prover(copy: Path | None, pinned: Ed25519PublicKey | None) -> Iterator[Prover]:
+    with open_journal(copy) as (found, reads):
+        yield Prover(reads, Waiting(reads, pinned or load_key(found.signing_key).public_key()))

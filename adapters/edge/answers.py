@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import secrets
 from collections.abc import Mapping
 from typing import Literal, TypeVar, cast
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_app_context, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
@@ -24,9 +25,12 @@ from workflow.errors import (
     NotOffered,
     Refused,
     UnknownBooking,
+    UnknownCheckpoint,
+    UnknownEntry,
     UnknownOrder,
     UnknownTask,
 )
+from workflow.journal.port import Receipt
 
 T = TypeVar("T")
 ErrorType = Literal["NotFound", "Conflict", "InvalidRequest", "UnexpectedError"]
@@ -58,6 +62,18 @@ class EposError(Answer, frozen=True, kw_only=True):
     trace_id: str
 
 
+RECEIPT = "Tillproof-Receipt"
+"""The header of an answer to whatever left an entry in the journal: JSON, `{"order_id", "order_seq", "hash"}` of its last one."""
+
+_as_json = json.JSONEncoder(separators=(",", ":")).encode  # In ASCII, whatever an order's id is.
+
+
+def note_receipt(receipt: Receipt) -> None:
+    """Let the answer to the present request, if there is one, carry the receipt."""
+    if has_app_context():
+        g.receipt = receipt
+
+
 def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """An `EPOSError` with the type that goes with `status`, MARKS and `headers`. The message is made printable: it may repeat an id."""
     body = EposError(error_type=_error_type(status), debug_message=visible(message), trace_id=trace_id)
@@ -72,7 +88,7 @@ def trace_id() -> str:
 def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
 
-    BadInput and NotOffered are 400, BodyTooLarge 413, UnknownOrder, UnknownBooking, LockUnknown and UnknownTask 404, other Refused 409,
+    BadInput and NotOffered are 400, BodyTooLarge 413, what is unknown (UnknownOrder and the like) 404, other Refused 409,
     JournalUnavailable, JournalDamaged and LogHeld 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
@@ -81,7 +97,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
-    for unknown in (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask):
+    for unknown in (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry):
         app.register_error_handler(unknown, lambda error: error_answer(404, str(error), trace_id()))
     app.register_error_handler(NotOffered, lambda error: error_answer(400, _not_offered(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))
@@ -109,6 +125,8 @@ def _error_type(status: int) -> ErrorType:
 
 def _mark(response: Response) -> Response:
     response.headers["X-Trace-Id"] = trace_id()
+    if receipt := g.get("receipt"):
+        response.headers[RECEIPT] = _as_json(receipt._asdict())
     for name, value in MARKS.items():
         response.headers.setdefault(name, value)
     return response

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
-from adapters.edge.answers import EposError
+from adapters.edge.answers import RECEIPT, EposError
 from adapters.edge.credentials import Role
 
 Schema = dict[str, Any]
@@ -153,6 +153,7 @@ class Call:
     security: str | None = None
     role: Role | None = None
     refuses: bool = False
+    misses: bool = False
     stores: bool = True
     otherwise: tuple[tuple[int, str], ...] = ()
 
@@ -173,7 +174,7 @@ class Call:
             400: self.request is not None or self.query,
             401: self.security,
             403: self.role,
-            404: self.ids,
+            404: self.ids or self.misses,
             409: self.refuses,
             413: self.request is not None,
             415: self.request is not None,
@@ -202,6 +203,10 @@ def document(title: str, description: str, calls: Sequence[Call], schemes: Mappi
             "responses": {str(status): _error(status) for status in sorted({status for call in calls for status in call.errors})},
             "headers": {
                 "X-Trace-Id": {"description": "The request's id, also in the log", "schema": {"type": "string"}},
+                RECEIPT: {
+                    "description": "Of what left an entry in the journal, JSON: order_id, order_seq and hash of its last entry",
+                    "schema": {"type": "string"},
+                },
                 "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
             },
             "securitySchemes": dict(schemes),
@@ -226,6 +231,8 @@ def _operation(call: Call, schemas: Mapping[str, Schema]) -> Schema:
     if call.request is not None:
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas[_key(call.request)]}}}
     headers = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
+    if call.method != "GET":
+        headers[RECEIPT] = {"$ref": f"#/components/headers/{RECEIPT}"}
     good: Schema = {"description": "Done" if call.request or call.method != "GET" else "Found", "headers": headers}
     if call.answer is not None:
         good["content"] = {call.media: {"schema": _clean(schemas[_key(call.answer)])}}

@@ -237,8 +237,12 @@ class Handlers:
             status=request.data.payment_status,
         )
         # A storm of copies is answered from a reader, without waiting for the writer.
-        is_copy = self._reads.has_seen(command.source, command.idempotency_key)
-        became = DUPLICATE if is_copy else self._engine.handle(command).became
+        if seen := self._reads.seen(command.source, command.idempotency_key):
+            became, receipt = DUPLICATE, seen[1]
+            if receipt:
+                self._engine.acknowledge(receipt)
+        else:
+            became = self._engine.handle(command).became
         self._count(request.event if request.event in EVENTS else "other", became)
         return Nothing()
 

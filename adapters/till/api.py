@@ -22,6 +22,7 @@ from workflow.commands import AmendOrder, OpenOrder, OrderRequest, RefuseOrder, 
 from workflow.engine import Engine
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ports import OrderId
+from workflow.proof import ProvenReceipt, Prover
 from workflow.unit import Outcome
 
 T = TypeVar("T")
@@ -86,6 +87,12 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
+class TillReceipts(msgspec.Struct, frozen=True, kw_only=True):
+    """Receipts, oldest first."""
+
+    data: list[ProvenReceipt]
+
+
 _TILL: Side = {"tag": "Till", "security": "token", "role": "till"}
 _FEED = (
     Query("after", Annotated[int, msgspec.Meta(ge=0, le=FEED_MAX_AFTER)], "the last position that the till has seen", 0),
@@ -103,6 +110,7 @@ CALLS = (
     Call(id="amend_order",     method="PUT",  path="/till/orders/{order_id}",        request=OpenOrderRequest, answer=OrderAnswer,    refuses=True, summary="Amend a bill; 409 while Dojo holds the lock or a payment is under way.", **_TILL),
     Call(id="report_progress", method="POST", path="/till/orders/{order_id}/status", request=StatusRequest,    answer=OrderAnswer,    refuses=True, summary="Report the kitchen's progress; 409 names the statuses that may follow.", **_TILL),
     Call(id="refuse_order",    method="POST", path="/till/orders/{order_id}/refuse", request=RefuseRequest,    answer=OrderAnswer,    refuses=True, summary="Say that the till cannot take the order; 409 while Dojo holds the lock.", **_TILL),
+    Call(id="own_receipts",    method="GET",  path="/till/orders/{order_id}/receipts",                           answer=TillReceipts,   summary="Read the receipts of what tills asked of the order.", **_TILL),
     Call(id="set_state",       method="PUT",  path="/till/state",                    request=StateRequest,     answer=StateRequest,   summary="Say whether the venue takes orders; if not, CreateOrder is answered with 409.", **_TILL),
     Call(id="set_areas",       method="PUT",  path="/till/areas",                    request=_Areas,           answer=dict[str, int], summary="Give the whole list of areas, replacing the last.", **_TILL),
     Call(id="set_tables",      method="PUT",  path="/till/tables",                   request=_Tables,          answer=dict[str, int], summary="Give the whole list of tables, replacing the last.", **_TILL),
@@ -116,9 +124,10 @@ class TillApi:
     """The calls of CALLS, and what they do. `wait` returns when the journal is longer than a size, or after some seconds."""
 
     def __init__(
-        self, engine: Engine, reads: SqliteReads, clock: Clock, settings: TillSettings, wait: Callable[[int, float], None]
+        self, engine: Engine, reads: SqliteReads, clock: Clock, settings: TillSettings, prover: Prover, wait: Callable[[int, float], None]
     ) -> None:
         self._engine, self._reads, self._clock, self._settings, self._wait = engine, reads, clock, settings, wait
+        self._prover = prover
         self._waiters = threading.BoundedSemaphore(FEED_WAITERS)
 
     def blueprint(self) -> Blueprint:
@@ -155,6 +164,11 @@ class TillApi:
         """The till cannot take the order."""
         actor, asked = require("till"), self._body(RefuseRequest)
         return self._ask(RefuseOrder(order_id=OrderId(order_id), reason=asked.reason, actor=actor))
+
+    def own_receipts(self, order_id: str) -> Response:
+        """The receipts of what tills asked of the order, to be kept: a later proof must have their entries."""
+        require("till")
+        return _json(TillReceipts(data=self._prover.receipts(order_id, ("till:",))))
 
     def set_state(self) -> Response:
         """Whether CreateOrder is answered with 409."""

@@ -220,7 +220,7 @@ def test_what_pip_installs_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert ["pip", "install", "-e", ".[dev]"] in blocks("not run")
     assert "dev" in project["optional-dependencies"]
-    assert list(project["scripts"]) == ["tillproof"]
+    assert list(project["scripts"]) == ["tillproof", "tillproof-verify"]
 
 
 def test_the_commands_of_the_first_day_work_against_the_simulator(tmp_path):

@@ -323,7 +323,8 @@ def older_fingerprint(venue: Venue, command) -> None:
     content = {"bill": command.bill, "personal": command.personal}
     if hasattr(command, "status"):
         content["status"] = command.status
-    venue.journal.write(lambda transaction: transaction.refingerprint(command.source, command.idempotency_key, keyed(content, transaction)))
+    source, key = command.source, command.idempotency_key
+    venue.journal.write(lambda tx: tx.refingerprint(source, key, tx.seen(source, key)._replace(fingerprint=keyed(content, tx))))
 
 
 @pytest.mark.parametrize("command", [a_create(personal=ADA), an_open("bill-1", personal=ADA)], ids=["create", "open"])

@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pymerkle import InmemoryTree
 
-from tests.builders import Venue
+from tests.builders import Venue, an_intent
 from workflow import proof
-from workflow.errors import JournalUnavailable, UnknownOrder
+from workflow.commands import ToldPayment
+from workflow.errors import JournalUnavailable, UnknownCheckpoint, UnknownEntry, UnknownOrder
 from workflow.ledger import (
     HASHED_COLUMNS,
     Frontier,
@@ -24,6 +25,7 @@ from workflow.ledger import (
     tree_root,
     verify_checkpoint,
 )
+from workflow.ports import IntentId
 from workflow.proof import Prover, Waiting
 
 HASHES = [f"{number:064x}" for number in range(70)]
@@ -128,3 +130,88 @@ def test_the_frontier_of_a_growing_tree_is_the_root_of_all_its_leaves():
     for size, each in enumerate(HASHES, start=1):
         frontier.append(each)
         assert frontier.root() == tree_root(HASHES[:size])
+
+
+def test_a_proof_leaves_out_no_entry_that_its_checkpoint_covers(venue, monkeypatch):
+    """An order may grow between the look at its end and the checkpoint."""
+    prover, seal = Prover(venue.reads, venue.journal), venue.journal.seal
+    venue.event("pi_x", "Captured")  # Nothing covers it, so a checkpoint is made.
+
+    def seal_late():
+        venue.create("o3", payments=(ToldPayment(intent_id=IntentId("pi_late"), paid=1000),))
+        seal()
+
+    monkeypatch.setattr(venue.journal, "seal", seal_late)
+    venue.create("o3", payments=(ToldPayment(intent_id=IntentId("pi_first"), paid=1000),))
+    made = prover.prove("o3")
+
+    assert made.entries[-1].columns["hash"] == list(venue.reads.entries(order_id="o3"))[-1].hash
+    assert any(entry.columns["payment_intent_id"] == "pi_late" for entry in made.entries)
+
+
+def test_a_proof_under_an_older_checkpoint_shows_the_order_as_it_was_then(venue):
+    venue.journal.seal()
+    size = venue.reads.newest_checkpoint_size()
+    before = Prover(venue.reads, venue.journal).prove("o3")
+    venue.create("o3", payments=(ToldPayment(intent_id=IntentId("pi_1"), paid=1000),))
+    venue.journal.seal()
+
+    prover = Prover(venue.reads, venue.journal)
+    assert prover.prove("o3", size) == before
+    assert len(prover.prove("o3").entries) > len(before.entries)
+    with pytest.raises(UnknownCheckpoint, match=f"the nearest are of {size} and {venue.reads.newest_checkpoint_size()}"):
+        prover.prove("o3", size + 1)
+    with pytest.raises(UnknownCheckpoint, match=f"the nearest is of {venue.reads.newest_checkpoint_size()}"):
+        prover.consistency(10**6)
+    venue.create("o9", payments=())
+    with pytest.raises(UnknownOrder, match="no entry among the first"):
+        prover.prove("o9", size)
+
+
+def test_without_a_checkpoint_there_is_no_consistency_to_prove(tmp_path):
+    venue = Venue(tmp_path)
+    with pytest.raises(UnknownCheckpoint, match="no checkpoint yet"):
+        Prover(venue.reads, venue.journal).consistency()
+    venue.close()
+
+
+def test_a_command_has_the_receipt_of_the_last_entry_that_it_left(venue):
+    noted = []
+    venue.engine.acknowledge = noted.append
+    opened = venue.open("till-1").receipt
+
+    assert noted == [opened]
+    assert opened == venue.journal.write(lambda transaction: transaction.receipt("till-1", opened.order_seq))
+    assert list(venue.reads.entries(order_id="till-1"))[-1].hash == opened.hash
+    assert venue.open("till-1").receipt == opened
+    asked = Prover(venue.reads, venue.journal).receipt_of("open_order", "till-1")
+    assert (asked.order_id, asked.order_seq, asked.hash) == opened
+
+
+def test_a_message_that_an_older_version_accepted_is_known_and_has_no_receipt_by_its_id(venue):
+    first = venue.open("till-2").receipt
+    database = venue.journal._connection
+    with_number = database.execute("SELECT fingerprint FROM inbox WHERE message_id = 'till-2'").fetchone()[0]
+    venue.journal.write(
+        lambda transaction: database.execute(
+            "UPDATE inbox SET fingerprint = ? WHERE message_id = 'till-2'", (with_number.partition("#")[0],)
+        )
+    )
+
+    again = venue.open("till-2")
+    assert (again.refusal, again.became, again.receipt) == (None, "duplicate", None)
+    prover = Prover(venue.reads, venue.journal)
+    with pytest.raises(UnknownEntry, match="those of order till-2 are all kept"):
+        prover.receipt_of("open_order", "till-2")
+    assert [receipt.hash for receipt in prover.receipts("till-2")] == [first.hash]
+
+
+def test_receipts_of_an_order_are_those_of_requests_and_of_whom_was_asked_for(venue):
+    venue.create("o7")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(external_id="o7")})
+    prover = Prover(venue.reads, venue.journal)
+
+    assert {receipt.entry.columns["actor"] for receipt in prover.receipts("o7")} == {"dojo"}
+    assert prover.receipts("o7", ("till:",)) == []
+    assert any(entry.actor == "outbox" for entry in venue.reads.entries(order_id="o7"))

@@ -19,11 +19,30 @@ from workflow.ports import IntentId, OrderId
 T = TypeVar("T")
 
 
+class Receipt(NamedTuple):
+    """Stands for an entry that is in the journal: whoever has it can ask for its proof. `order_id` is "" for what concerns no order."""
+
+    order_id: str
+    order_seq: int
+    hash: str
+
+
 class Seen(NamedTuple):
-    """A request that was answered with 2xx before: what it was about, and the fingerprint of its content."""
+    """A request that was answered with 2xx before: the fingerprint of its content, and its last entry; 0 where that is not known."""
 
     fingerprint: str
     order_id: str
+    order_seq: int = 0
+
+    @classmethod
+    def of_row(cls, fingerprint: str, order_id: str) -> Seen:
+        """As stored: both in one text."""
+        text, _, order_seq = fingerprint.partition("#")
+        return cls(text, order_id, int(order_seq) if order_seq.isdecimal() else 0)
+
+    def to_text(self) -> str:
+        """What is stored of fingerprint and entry."""
+        return f"{self.fingerprint}#{self.order_seq}"
 
 
 class StoredTask(NamedTuple):
@@ -88,8 +107,8 @@ class Transaction(Protocol):
     def save(self, order: Order, before: Order | None) -> None:
         """Store the order as its entries left it."""
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Append the entries, chained and hashed."""
+    def append(self, entries: Sequence[Entry]) -> Receipt:
+        """Append the entries, chained and hashed; the receipt of the last."""
 
     def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Move | None:
         """The newest transition of this machine of the order, or of the payment; None where there was none."""
@@ -100,10 +119,13 @@ class Transaction(Protocol):
     def seen(self, source: str, message_id: str) -> Seen | None:
         """The earlier request with this key."""
 
+    def receipt(self, order_id: str, order_seq: int) -> Receipt | None:
+        """The receipt of an entry that is there."""
+
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
 
-    def refingerprint(self, source: str, message_id: str, fingerprint: str) -> None:
+    def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""
 
     def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:

@@ -24,6 +24,7 @@ from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, connect, translated
 from workflow.journal.driver import sqlite3
+from workflow.journal.port import Receipt, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
@@ -367,6 +368,12 @@ class SqliteReads:
         sql = f"SELECT seq, body FROM journal WHERE {where} ORDER BY {'seq' if from_size else 'order_seq'}"
         return read_succession(self.origin(), self._rows(sql, (from_size,)), known)
 
+    def key_entries(self, after: int) -> list[StoredEntry]:
+        """The entries behind position `after` that say of a key that it is brought in; `after` 0 reads those of no order alone."""
+        condition = KEY_ENTRIES.replace("order_id", "+order_id" if after else "order_id")
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq > ? AND {condition} ORDER BY seq", (after,))
+        return [StoredEntry._make(row) for row in rows]
+
     def key_in_force(self) -> list[str]:
         """The id of the key that signs next, or all that a note claims; none where nothing is signed yet. Raises JournalDamaged."""
         newest = self.newest_checkpoint()
@@ -378,6 +385,36 @@ class SqliteReads:
             return ids_in_force(self.origin(), size, note, entry[0][0] if entry else None)
         except ValueError as error:
             raise JournalDamaged(f"{self._path}: the key that entry {size} brings in: {error}") from error
+
+    def checkpoint(self, size: int) -> tuple[str, str] | None:
+        """(root, note) of the signed checkpoint of exactly this size."""
+        rows = self._rows("SELECT root, note FROM checkpoint WHERE size = ?", (size,))
+        return rows[0] if rows else None
+
+    def newest_checkpoint_size(self) -> int | None:
+        """How many entries the newest signed checkpoint covers."""
+        return cast("int | None", self._rows("SELECT max(size) FROM checkpoint", ())[0][0])
+
+    def oldest_checkpoint_size(self) -> int | None:
+        """How many entries the first signed checkpoint covers."""
+        return cast("int | None", self._rows("SELECT min(size) FROM checkpoint", ())[0][0])
+
+    def checkpoints_around(self, size: int) -> list[int]:
+        """The sizes of the nearest checkpoints below and above `size`, as far as there are any."""
+        row = self._rows(
+            "SELECT (SELECT max(size) FROM checkpoint WHERE size < ?), (SELECT min(size) FROM checkpoint WHERE size > ?)", (size, size)
+        )[0]
+        return [each for each in row if each is not None]
+
+    def last_seq(self, order_id: str) -> int | None:
+        """The position of the order's newest entry."""
+        rows = self._rows("SELECT seq FROM journal WHERE order_id = ? ORDER BY order_seq DESC LIMIT 1", (order_id,))
+        return int(rows[0][0]) if rows else None
+
+    def entry(self, order_id: str, order_seq: int) -> StoredEntry | None:
+        """The entry with this number in its order, or among those that concern no order."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND order_seq = ?", (order_id, order_seq))
+        return StoredEntry._make(rows[0]) if rows else None
 
     def tree_node(self, level: int, index: int) -> bytes:
         """A stored node of the Merkle tree; level 0 is the leaf hash of the entry at `index` + 1. Raises JournalDamaged."""
@@ -393,9 +430,15 @@ class SqliteReads:
         """Random bytes of this journal, for tokens that nobody else can make."""
         return bytes.fromhex(self._rows("SELECT value FROM meta WHERE name = 'secret'", ())[0][0])
 
-    def has_seen(self, source: str, message_id: str) -> bool:
-        """A request with this key was answered with 2xx before."""
-        return bool(self._rows("SELECT 1 FROM inbox WHERE source = ? AND message_id = ?", (source, message_id)))
+    def seen(self, source: str, message_id: str) -> tuple[Seen, Receipt | None] | None:
+        """The request with this key that was answered with 2xx before, and its receipt, where it was kept."""
+        sql = "SELECT fingerprint, order_id FROM inbox WHERE source = ? AND message_id = ?"
+        rows = self._rows(sql, (source, message_id))
+        if not rows:
+            return None
+        seen = Seen.of_row(*rows[0])
+        entry = self.entry(seen.order_id, seen.order_seq) if seen.order_seq else None
+        return seen, Receipt(entry.order_id, entry.order_seq, entry.hash) if entry else None
 
     def integrity(self, table: str | None = None, *, seconds: float) -> str | None:
         """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`."""

@@ -19,7 +19,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Move, Parked, ParkedLinks, Seen, StoredTask, Watch
+from workflow.journal.port import Move, Parked, ParkedLinks, Receipt, Seen, StoredTask, Watch
 from workflow.ledger import ZERO_HASH, HashedEntry, canonical, entry_hash
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
@@ -109,7 +109,7 @@ class SqliteTransaction:
         names = (*_ALWAYS_SET, *changed)
         self._connection.execute(update_order(names), (*(row[name] for name in names), order.id))
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> Receipt:
         rows = []
         for entry in entries:
             prev_hash = self._previous_hash(entry)
@@ -119,6 +119,7 @@ class SqliteTransaction:
             self._last_hash[entry.order_id] = hash_
             rows.append((self._size + len(self.hashes), *msgspec.structs.astuple(hashed), hash_))
         self._connection.executemany(INSERT_ENTRY, rows)
+        return Receipt(entry.order_id, entry.order_seq, hash_)
 
     def _previous_hash(self, entry: Entry) -> str:
         if entry.order_seq == 1:
@@ -144,14 +145,18 @@ class SqliteTransaction:
 
     def seen(self, source: str, message_id: str) -> Seen | None:
         row = self._one("SELECT fingerprint, order_id FROM inbox WHERE source = ? AND message_id = ?", source, message_id)
-        return Seen(*row) if row else None
+        return Seen.of_row(*row) if row else None
+
+    def receipt(self, order_id: str, order_seq: int) -> Receipt | None:
+        row = self._one("SELECT hash FROM journal WHERE order_id = ? AND order_seq = ?", order_id, order_seq)
+        return Receipt(order_id, order_seq, row[0]) if row else None
 
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
-        self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.fingerprint, seen.order_id, at))
+        self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.to_text(), seen.order_id, at))
 
-    def refingerprint(self, source: str, message_id: str, fingerprint: str) -> None:
+    def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
-        self._connection.execute(sql, (fingerprint, source, message_id))
+        self._connection.execute(sql, (seen.to_text(), source, message_id))
 
     def beginning(self, order_id: str) -> tuple[Facts, str]:
         body = "SELECT body FROM journal WHERE order_id = ? ORDER BY order_seq LIMIT 1"
