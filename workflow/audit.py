@@ -1,7 +1,7 @@
 """What an auditor finds in a sealed copy besides the journal: views with their descriptions, for any SQLite viewer and for Datasette.
 
 Data and SQL only; `journal/auditing.py` puts them into a copy. The SQL keeps to what SQLite 3.37 knows, the oldest that reads our tables
-(STRICT): no arrows into JSON, no `format()`, no `unixepoch()`.
+(STRICT): no arrows into JSON, no `format`, no `unixepoch`.
 
 Money is in minor units, and once more as people read it. Times are UTC as journaled; a `date` is the venue's, whose days are kept in
 `audit_base_days`, since SQL knows no time zones.
