@@ -53,7 +53,7 @@ HASHED = (
 )
 """The columns of an entry that its hash covers."""
 COLUMNS = ("seq", *HASHED, "hash")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a CSV export puts an apostrophe before, so that no spreadsheet computes it."""
 
 ZERO_HASH = "0" * 64

@@ -19,7 +19,7 @@ import click
 from adapters.api.views import entry_view
 from adapters.cli.orders import entry_lines, happened
 from adapters.cli.output import cut, emit
-from workflow.errors import WorkflowError
+from workflow.errors import JournalUnavailable, WorkflowError
 from workflow.journal.connection import reading
 from workflow.journal.reads import SqliteReads, StoredEntry
 
@@ -72,7 +72,10 @@ class _Followed(NamedTuple):
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = os.stat(path)
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise JournalUnavailable(f"{path}: {error.strerror}") from error
     return found.st_dev, found.st_ino
 
 
@@ -84,8 +87,6 @@ def _go_on(path: Path, followed: _Followed, last: int, printer: _Printer) -> tup
         for entry in followed.reads.entries(after=last):
             printer.show([entry])
             last = entry.seq
-    except FileNotFoundError:
-        printer.wait(f"{path} is not there")
     except WorkflowError as error:
         printer.wait(str(error))
     else:

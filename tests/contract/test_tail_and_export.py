@@ -125,9 +125,12 @@ def test_tail_ends_quietly_when_nobody_reads_any_more_also_while_nothing_comes(j
     words = [sys.executable, "-c", ATTENTIVE, "journal", "tail", "-f", "-n", "1"]
     with (tmp_path / "err").open("wb") as err, subprocess.Popen(words, env=environment(journal), stdout=theirs, stderr=err) as tail:
         os.close(theirs)
-        with closing(os.fdopen(ours, "rb")) as read:
-            assert read.readline()
-        assert tail.wait(PATIENCE) == 0
+        try:
+            with closing(os.fdopen(ours, "rb")) as read:
+                assert read.readline()
+            assert tail.wait(PATIENCE) == 0
+        finally:
+            tail.kill()
 
     assert (tmp_path / "err").read_text() == ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters import tillproof_verify
 from tests.builders import Venue, an_intent
 from workflow import export
 from workflow.journal.reads import StoredEntry
@@ -124,6 +125,13 @@ def test_a_formula_becomes_text_in_csv(field, formula):  # A7
     [row] = rows_of(text_of(Entries(AN_ENTRY._replace(**{field: formula})), "csv"))
 
     assert row[field] == f"'{formula}"
+
+
+def test_the_stand_alone_verifier_takes_off_again_whatever_was_put_before_a_formula():
+    assert sorted(tillproof_verify.FORMULA) == sorted(export._FORMULA)
+    for start in export._FORMULA:
+        [row] = rows_of(text_of(Entries(AN_ENTRY._replace(actor=f"{start}x")), "csv"))
+        assert row["actor"] == f"'{start}x"
 
 
 def test_a_formula_stays_as_it_is_in_json_lines():
