@@ -283,6 +283,27 @@ def test_our_own_commands_find_the_copy_whole_and_print_a_proof(place):
     assert [entry["columns"]["order_id"] for entry in json.loads(ended.stdout)["entries"]] == ["oap-updated"] * 16
 
 
+def test_the_stand_alone_verifier_holds_what_the_page_has_it_check_and_refuses_what_was_changed(place):
+    for line in block("sh", "the stand-alone verifier's").strip().splitlines():
+        if line.startswith("tillproof journal"):
+            asked, _, file = line.partition(" > ")
+            (place / file).write_text(ours(place, asked).stdout, "utf-8")
+        else:
+            ended = verify_alone(place, line)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+    (place / "proof.json").write_text((place / "proof.json").read_text("utf-8").replace("Captured", "Refunded"), "utf-8")
+    assert verify_alone(place, line).returncode == 1
+
+
+def verify_alone(folder, line):
+    """The program as one file, elsewhere, where nothing of ours can be imported."""
+    shutil.copy(ROOT / "adapters" / "tillproof_verify.py", folder / "tillproof_verify.py")
+    _, *words = shlex.split(line)
+    return subprocess.run(
+        [sys.executable, "-I", "tillproof_verify.py", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
 def test_the_worked_example_prints_what_is_shown_and_the_witness_says_the_same(place):
     ended = subprocess.run(
         [sys.executable, "-c", block("python", "worked example")], capture_output=True, text=True, check=True, cwd=place, timeout=60
@@ -313,6 +334,7 @@ def test_every_block_of_the_page_is_tried_and_every_link_leads_somewhere():
         None,
         "what it prints",
         "with the venue's settings",
+        "the stand-alone verifier's",
         "worked example",
         "its output",
     }
