@@ -56,6 +56,7 @@ from workflow.errors import (
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
+from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.sqlite import WAL_BYTES_KEPT, WAL_PAGES, SqliteJournal
 from workflow.journal.witness import Witnessed
 from workflow.ledger import Frontier, leaf_hash, sign_checkpoint, tree_root, verify_checkpoint
@@ -607,7 +608,7 @@ def test_the_file_is_in_wal_mode_synced_at_every_commit_and_says_whose_it_is(sql
     assert sqlite.rows("PRAGMA journal_mode") == [("wal",)]
     assert on_the_writer(opened, "PRAGMA synchronous") == (2,)
     assert sqlite.rows("PRAGMA application_id") == [(0x54494C4C,)]
-    assert sqlite.rows("PRAGMA user_version") == [(1,)]
+    assert sqlite.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
 
 
 def test_a_reader_cannot_write(sqlite, opened):
@@ -618,7 +619,7 @@ def test_a_reader_cannot_write(sqlite, opened):
         with pytest.raises(WorkflowError):
             reads.rows(sql)
     assert sqlite.texts() == ["kept"]
-    assert sqlite.rows("PRAGMA user_version") == [(1,)]
+    assert sqlite.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
 
 
 def test_a_reader_sees_one_state_while_the_journal_grows(sqlite, opened):  # P2
@@ -927,7 +928,9 @@ def another_programs_in_wal_mode(path):
 
 def a_newer_one(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("PRAGMA application_id = 0x54494C4C; PRAGMA user_version = 2; CREATE TABLE meta(name, value);")
+        connection.executescript(
+            f"PRAGMA application_id = 0x54494C4C; PRAGMA user_version = {SCHEMA_VERSION + 1}; CREATE TABLE meta(name, value);"
+        )
 
 
 def a_link_to_a_journal(path):
