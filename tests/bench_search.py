@@ -15,8 +15,9 @@ from tests.bench import table
 from tests.many_orders import LAST_HASH, fill, orders
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
+from workflow.journal.rows import order_row
 from workflow.journal.schema import TABLES
-from workflow.journal.transaction import INSERT_ORDER, order_row, update_order
+from workflow.journal.transaction import INSERT_ORDER, update_order
 
 COUNT = 1_000_000
 PAGE = 50

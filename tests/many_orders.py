@@ -14,8 +14,9 @@ from workflow.bill import Bill, Details, DineIn
 from workflow.clock import to_text
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
+from workflow.journal.rows import order_row
 from workflow.journal.schema import ORDER_INDEXES, create_index
-from workflow.journal.transaction import INSERT_ORDER, order_row
+from workflow.journal.transaction import INSERT_ORDER
 from workflow.order import Attention, Order
 from workflow.ports import OrderId
 

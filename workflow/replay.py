@@ -26,8 +26,7 @@ from workflow.booking import Booking, kind_told, told
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads, StoredEntry
-from workflow.journal.shape import shape_fault
-from workflow.journal.transaction import (
+from workflow.journal.rows import (
     attention_rows,
     booking_row,
     booking_table_rows,
@@ -37,6 +36,7 @@ from workflow.journal.transaction import (
     payment_row,
     venue_row,
 )
+from workflow.journal.shape import shape_fault
 from workflow.journal.witness import Head, Witnessed
 from workflow.ledger import Frontier, canonical
 from workflow.lifecycle import ORDER

@@ -12,7 +12,7 @@ import pytest
 
 from tests.many_orders import fill
 from workflow.journal.reads import OrderFilter, Position
-from workflow.journal.transaction import search_columns
+from workflow.journal.rows import search_columns
 
 COUNT = 20_000
 LIMIT = 20
