@@ -14,23 +14,20 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
+
+from adapters import setting_kinds as kinds
+from adapters.setting_kinds import MASK, Address, Kind, Token
 
 PREFIX = "TILLPROOF_"
 FILE_SUFFIX = "_FILE"
-MASK = "***"
 UNREAD = "cannot be read"
 """What is said of a settings file of which nothing is known."""
 SHOWN_CHARACTERS = 100
 """Of a refused value, this much is repeated in the message."""
 PRODUCTION_KEY_PREFIX = "sk_prod_"
-NAME_CHARACTERS = 64
-"""Of the name in a token, at most this many."""
-ROLES = ("till", "auditor", "operator")
 
-Address = tuple[str, int]
-T = TypeVar("T")
 Origin = Literal["environment", "tillproof.toml", "default"]
 
 
@@ -43,18 +40,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str], rest: Settings | None) -> None:
         super().__init__("\n".join(problems))
         self.problems, self.rest = tuple(problems), rest
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One bearer of the venue's side; `name` is journaled as the actor. Its repr hides the token."""
-
-    role: Literal["till", "auditor", "operator"]
-    name: str
-    token: str
-
-    def __repr__(self) -> str:
-        return f"Token({self.role}:{self.name}:{MASK})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -155,15 +140,6 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a value must be: `expected` completes the sentence "expected …"; `parse` raises ValueError on anything else."""
-
-    expected: str
-    parse: Callable[[str], Any]
-    is_list: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One setting. A `default` of None means not given; `<journal>` in it stands for the journal's path."""
 
@@ -227,7 +203,7 @@ def _value(row: Row, given: _Given | None, journal: str, problems: list[str]) ->
         return row.kind.parse(text)
     except ValueError as error:
         label = given.label if given else f"{PREFIX}{row.name} (default)"
-        entry = f" in entry {error.number}" if isinstance(error, _BadEntry) else ""
+        entry = f" in entry {error.number}" if isinstance(error, kinds.BadEntry) else ""
         problems.append(f"{label}: expected {row.kind.expected}, got {_shown(row, text)}{entry}")
         return _value(row, None, journal, problems) if given else None
 
@@ -316,188 +292,50 @@ def _texts(value: str | tuple[str | Token, ...] | None) -> Iterator[str]:
         yield item.token if isinstance(item, Token) else item
 
 
-def _refuse_unless(good: object) -> None:
-    if not good:
-        raise ValueError
-
-
-def _parse_address(text: str) -> Address:
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", text)
-    _refuse_unless(match and int(match[2]) <= 65535)
-    return (match[1].strip("[]"), int(match[2])) if match else ("", 0)
-
-
-def _parse_url(text: str) -> str:
-    _refuse_unless(re.fullmatch(r"[!-~]+", text))
-    parts = urlsplit(text)
-    _refuse_unless(parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc)
-    _refuse_unless(not parts.query and not parts.fragment and parts.port != 0)
-    return text.rstrip("/")
-
-
-def _parse_path(text: str) -> Path:
-    _refuse_unless("\0" not in text and "://" not in text and text != ":memory:")
-    return Path(text)
-
-
-def _parse_template(text: str) -> Path:
-    path = _parse_path(text)
-    _refuse_unless(path.is_file())
-    return path
-
-
-def _parse_visible(text: str) -> str:
-    _refuse_unless(re.fullmatch(r"[!-~]+", text))
-    return text
-
-
-def _parse_printable(text: str) -> str:
-    _refuse_unless(text.isprintable() and text.strip() == text)
-    return text
-
-
-def _parse_username(text: str) -> str:
-    _refuse_unless(":" not in text)
-    return _parse_printable(text)
-
-
-class _BadEntry(ValueError):
-    """The entry of a comma list, counted from 1, that cannot be used."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _parse_entries(text: str, parse_entry: Callable[[str], T]) -> tuple[T, ...]:
-    parsed = []
-    for number, entry in enumerate(text.split(",") if text else (), start=1):
-        try:
-            parsed.append(parse_entry(entry.strip()))
-        except ValueError as error:
-            raise _BadEntry(number) from error
-    return tuple(parsed)
-
-
-def _parse_list(text: str) -> tuple[str, ...]:
-    return _parse_entries(text, _parse_visible)
-
-
-def _parse_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return _parse_entries(text, ipaddress.ip_network)
-
-
-def _parse_tokens(text: str) -> tuple[Token, ...]:
-    tokens = _parse_entries(text, _parse_token)
-    _refuse_unless(len({token.token for token in tokens}) == len(tokens))  # One token cannot mean two people.
-    return tokens
-
-
-def _parse_token(text: str) -> Token:
-    role, _, rest = text.partition(":")
-    name, _, token = rest.partition(":")
-    _refuse_unless(role in ROLES and 0 < len(name) <= NAME_CHARACTERS)
-    return Token(cast("Literal['till', 'auditor', 'operator']", role), _parse_printable(name), _parse_visible(token))
-
-
-def _parse_zone(text: str) -> zoneinfo.ZoneInfo:
-    try:
-        return zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:  # OSError: a directory of zones, such as "Europe".
-        raise ValueError from error
-
-
-def _matching(expected: str, pattern: str) -> Kind:
-    def parse(text: str) -> str:
-        _refuse_unless(re.fullmatch(pattern, text))
-        return text
-
-    return Kind(expected, parse)
-
-
-def _one_of(*words: str) -> Kind:
-    return _matching(" or ".join(words), "|".join(words))
-
-
-def _whole(low: int, high: int) -> Kind:
-    def parse(text: str) -> int:
-        _refuse_unless(re.fullmatch(r"[0-9]{1,15}", text) and low <= int(text) <= high)
-        return int(text)
-
-    return Kind(f"a whole number from {low} to {high}", parse)
-
-
-_ADDRESS = Kind("host:port with a port from 0 (any free one) to 65535", _parse_address)
-_URL = Kind("an http or https URL without user, query and fragment", _parse_url)
-_JOURNAL = Kind("a file's path (this version keeps its journal in SQLite; PostgreSQL is not served yet)", _parse_path)
-_PATH = Kind("a file's path", _parse_path)
-_TEMPLATE = Kind("the path of a file that exists", _parse_template)
-_HEADER = Kind("visible ASCII without spaces", _parse_visible)
-_TEXT = Kind("text without control characters and outer spaces", _parse_printable)
-_USERNAME = Kind("text without colon, control characters and outer spaces", _parse_username)
-_LIST = Kind("a comma list of visible ASCII", _parse_list, is_list=True)
-_TOKENS = Kind(f"a comma list of role:name:token, no token twice; roles {', '.join(ROLES)}", _parse_tokens, is_list=True)
-_ZONE = Kind("an IANA time zone such as Europe/London (on a machine without zone data: pip install tzdata)", _parse_zone)
-_CURRENCY = _matching("three capital letters (ISO 4217)", "[A-Z]{3}")
-_VERSION = _matching("a date such as 2026-02-27", "[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_MODE = _one_of("event", "inline")
-_TABLES = _one_of("pages", "page")
-_DAYS = _whole(1, 36_500)
-_ENV = _one_of("production", "test")
-_MILLISECONDS = _whole(1, 3_600_000)
-_SECONDS = _whole(1, 86_400)
-_HORIZON = _whole(1, 31_536_000)
-_WORKERS = _whole(1, 256)
-_PACE = _whole(1, 1_000)
-_BODY = _whole(1_024, 16_777_216)
-_DEPTH = _whole(8, 256)
-_RATE = _whole(10, 100_000)
-_NETWORKS = Kind("a comma list of IP addresses or networks such as 10.0.0.0/8", _parse_networks, is_list=True)
-
 # fmt: off
 ROWS = (
-    #   name                  kind           default                  meaning
-    Row("LISTEN",             _ADDRESS,      "127.0.0.1:8080",        "Dojo's side"),
-    Row("PUBLIC_URL",         _URL,          None,                    "where Dojo reaches LISTEN; what `caps register` registers"),
-    Row("CONSOLE_LISTEN",     _ADDRESS,      "127.0.0.1:8081",        "the venue's side: till API, auditors' API, metrics"),
-    Row("JOURNAL",            _JOURNAL,      "tillproof.db",          "the journal's database"),
-    Row("WITNESS",            _PATH,         "<journal>.witness",     "append-only file of checkpoints, kept outside the database"),
-    Row("SIGNING_KEY",        _PATH,         "<journal>.key",         "Ed25519 private key, PEM; made at first start, mode 0600"),
-    Row("DOJO_URL",           _URL,          "https://api.dojo.tech", "Dojo API"),
-    Row("DOJO_API_KEY",       _HEADER,       None,                    "key for the Dojo API", secret=True),
-    Row("DOJO_VERSION",       _VERSION,      "2026-02-27",            "`version` header of calls to Dojo"),
-    Row("SOFTWARE_HOUSE_ID",  _HEADER,       None,                    "`software-house-id` header of calls to Dojo"),
-    Row("RESELLER_ID",        _HEADER,       None,                    "`reseller-id` header of calls to Dojo"),
-    Row("ACCOUNT_IDS",        _LIST,         "",                      "accepted `accountId`s; any when none is given"),
-    Row("EPOS_USERNAME",      _USERNAME,     None,                    "Dojo presents it to us; required unless ENV=test"),
-    Row("EPOS_PASSWORD",      _TEXT,         None,                    "Dojo presents it to us; required unless ENV=test", secret=True),
-    Row("WEBHOOK_SECRETS",    _LIST,         "",                      "a webhook's signature by any of them is good", secret=True),
-    Row("TOKENS",             _TOKENS,       "",                      "who may use the venue's side; the name is journaled", secret=True),
-    Row("TILL_URL",           _URL,          None,                    "where to tell the till of new orders and payments"),
-    Row("TILL_SECRET",        _TEXT,         None,                    "signs what is sent to TILL_URL", secret=True),
-    Row("CURRENCY",           _CURRENCY,     "GBP",                   "of the venue"),
-    Row("TIMEZONE",           _ZONE,         "Europe/London",         "of the venue; times on bills"),
-    Row("VENUE_NAME",         _TEXT,         "Venue",                 "of the venue; on bills where the template has no name"),
-    Row("BILL_TEMPLATE",      _TEMPLATE,     None,                    "TOML file with the bill's header and footer, see docs/bill.md"),
-    Row("ORDER_AND_PAY_MODE", _MODE,         "event",                 "whether CreateOrder's payments are captured by event or inline"),
-    Row("SEARCH_DAYS",        _DAYS,         "90",                    "how many days back SearchOrders looks, unless for payable orders"),
-    Row("TABLES_ANSWER",      _TABLES,       "pages",                 "SearchTables answers a list of pages, as published, or one page"),
-    Row("RETRY_BASE_MS",      _MILLISECONDS, "500",                   "first back-off of the outbox"),
-    Row("RETRY_CAP_MS",       _MILLISECONDS, "900000",                "longest back-off of the outbox"),
-    Row("RETRY_HORIZON_S",    _HORIZON,      "259200",                "age at which an effect is given up, if tried ten times"),
-    Row("OUTBOUND_WORKERS",   _WORKERS,      "32",                    "parallel calls to Dojo"),
-    Row("RETRY_RPS",          _PACE,         "20",                    "second and later attempts a second, to Dojo and to the till each"),
-    Row("CALL_DEADLINE_MS",   _MILLISECONDS, "10000",                 "total time of one call, connect to last byte"),
-    Row("LEASE_S",            _SECONDS,      "30",                    "how long a worker may hold an effect"),
-    Row("SWEEP_S",            _SECONDS,      "60",                    "period of re-reading open payment intents"),
-    Row("ORPHAN_ALARM_S",     _SECONDS,      "300",                   "age at which an event without an order raises attention"),
-    Row("PAID_ALARM_S",       _SECONDS,      "120",                   "age at which money paid but not on the till raises attention"),
-    Row("VERIFY_S",           _HORIZON,      "21600",                 "period of verifying the whole journal in the background"),
-    Row("MAX_BODY",           _BODY,         "1048576",               "bytes of inbound JSON"),
-    Row("MAX_DEPTH",          _DEPTH,        "32",                    "nesting of inbound JSON"),
-    Row("REQUESTS_PER_SECOND", _RATE,        "2000",                  "requests a second that one address may make, on either side"),
-    Row("TRUSTED_PROXIES",    _NETWORKS,     "",                      "proxies whose X-Forwarded-For says who calls"),
-    Row("ENV",                _ENV,          "production",            "test permits plain http on loopback and no EPOS credentials"),
+    #   name                  kind                default                  meaning
+    Row("LISTEN",             kinds.ADDRESS,      "127.0.0.1:8080",        "Dojo's side"),
+    Row("PUBLIC_URL",         kinds.URL,          None,                    "where Dojo reaches LISTEN; what `caps register` registers"),
+    Row("CONSOLE_LISTEN",     kinds.ADDRESS,      "127.0.0.1:8081",        "the venue's side: till API, auditors' API, metrics"),
+    Row("JOURNAL",            kinds.JOURNAL,      "tillproof.db",          "the journal's database"),
+    Row("WITNESS",            kinds.PATH,         "<journal>.witness",     "append-only file of checkpoints, kept outside the database"),
+    Row("SIGNING_KEY",        kinds.PATH,         "<journal>.key",         "Ed25519 private key, PEM; made at first start, mode 0600"),
+    Row("DOJO_URL",           kinds.URL,          "https://api.dojo.tech", "Dojo API"),
+    Row("DOJO_API_KEY",       kinds.HEADER,       None,                    "key for the Dojo API", secret=True),
+    Row("DOJO_VERSION",       kinds.VERSION,      "2026-02-27",            "`version` header of calls to Dojo"),
+    Row("SOFTWARE_HOUSE_ID",  kinds.HEADER,       None,                    "`software-house-id` header of calls to Dojo"),
+    Row("RESELLER_ID",        kinds.HEADER,       None,                    "`reseller-id` header of calls to Dojo"),
+    Row("ACCOUNT_IDS",        kinds.LIST,         "",                      "accepted `accountId`s; any when none is given"),
+    Row("EPOS_USERNAME",      kinds.USERNAME,     None,                    "Dojo presents it to us; required unless ENV=test"),
+    Row("EPOS_PASSWORD",      kinds.TEXT,         None,                    "Dojo presents it to us; required unless ENV=test", secret=True),
+    Row("WEBHOOK_SECRETS",    kinds.LIST,         "",                      "a webhook's signature by any of them is good", secret=True),
+    Row("TOKENS",             kinds.TOKENS,       "",                      "who may use the venue's side; the name is journaled", secret=True),
+    Row("TILL_URL",           kinds.URL,          None,                    "where to tell the till of new orders and payments"),
+    Row("TILL_SECRET",        kinds.TEXT,         None,                    "signs what is sent to TILL_URL", secret=True),
+    Row("CURRENCY",           kinds.CURRENCY,     "GBP",                   "of the venue"),
+    Row("TIMEZONE",           kinds.ZONE,         "Europe/London",         "of the venue; times on bills"),
+    Row("VENUE_NAME",         kinds.TEXT,         "Venue",                 "of the venue; on bills where the template has no name"),
+    Row("BILL_TEMPLATE",      kinds.TEMPLATE,     None,                    "TOML file with the bill's header and footer, see docs/bill.md"),
+    Row("ORDER_AND_PAY_MODE", kinds.MODE,         "event",                 "whether CreateOrder's payments are captured by event or inline"),
+    Row("SEARCH_DAYS",        kinds.DAYS,         "90",                    "how many days back SearchOrders looks, unless for payable orders"),
+    Row("TABLES_ANSWER",      kinds.TABLES,       "pages",                 "SearchTables answers a list of pages, as published, or one page"),
+    Row("RETRY_BASE_MS",      kinds.MILLISECONDS, "500",                   "first back-off of the outbox"),
+    Row("RETRY_CAP_MS",       kinds.MILLISECONDS, "900000",                "longest back-off of the outbox"),
+    Row("RETRY_HORIZON_S",    kinds.HORIZON,      "259200",                "age at which an effect is given up, if tried ten times"),
+    Row("OUTBOUND_WORKERS",   kinds.WORKERS,      "32",                    "parallel calls to Dojo"),
+    Row("RETRY_RPS",          kinds.PACE,         "20",                    "second and later attempts a second, to Dojo and to the till each"),
+    Row("CALL_DEADLINE_MS",   kinds.MILLISECONDS, "10000",                 "total time of one call, connect to last byte"),
+    Row("LEASE_S",            kinds.SECONDS,      "30",                    "how long a worker may hold an effect"),
+    Row("SWEEP_S",            kinds.SECONDS,      "60",                    "period of re-reading open payment intents"),
+    Row("ORPHAN_ALARM_S",     kinds.SECONDS,      "300",                   "age at which an event without an order raises attention"),
+    Row("PAID_ALARM_S",       kinds.SECONDS,      "120",                   "age at which money paid but not on the till raises attention"),
+    Row("VERIFY_S",           kinds.HORIZON,      "21600",                 "period of verifying the whole journal in the background"),
+    Row("MAX_BODY",           kinds.BODY,         "1048576",               "bytes of inbound JSON"),
+    Row("MAX_DEPTH",          kinds.DEPTH,        "32",                    "nesting of inbound JSON"),
+    Row("REQUESTS_PER_SECOND", kinds.RATE,       "2000",                  "requests a second that one address may make, on either side"),
+    Row("TRUSTED_PROXIES",    kinds.NETWORKS,     "",                      "proxies whose X-Forwarded-For says who calls"),
+    Row("ENV",                kinds.ENV,          "production",            "test permits plain http on loopback and no EPOS credentials"),
 )
 # fmt: on
 

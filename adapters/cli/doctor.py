@@ -26,13 +26,12 @@ from adapters.cli.context import Dojo
 from adapters.dojo.capabilities import difference, wanted
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.outbound import Call
+from adapters.setting_kinds import ROLES, Address
 from adapters.settings import (
     FILE_SUFFIX,
     PREFIX,
     PRODUCTION_KEY_PREFIX,
-    ROLES,
     UNREAD,
-    Address,
     Settings,
     SettingsError,
     describe,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import requests
 
-from adapters.settings import Address, Token
+from adapters.setting_kinds import Address, Token
 from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated

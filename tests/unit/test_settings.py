@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.settings import ROWS, Settings, SettingsError, Token, describe, is_loopback, read_settings
+from adapters.setting_kinds import Token
+from adapters.settings import ROWS, Settings, SettingsError, describe, is_loopback, read_settings
 
 SECRET = "s3cr3t-value"
 
