@@ -48,7 +48,7 @@ from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
-from workflow.commands import EffectTaken, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result
+from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -90,16 +90,19 @@ def __getattr__(name: str) -> object:
 
 def main() -> None:
     """Run a command."""
-    run(
-        Program(
-            serve=serve,
-            dojo=dojo_client,
-            ask=ask,
-            accept_loss=accept_loss,
-            migrate=migrate,
-            rotate_key=rotate_key,
-            clock=SystemClock(),
-        )
+    run(program())
+
+
+def program() -> Program:
+    """What the commands are given."""
+    return Program(
+        serve=serve,
+        dojo=dojo_client,
+        ask=ask,
+        accept_loss=accept_loss,
+        migrate=migrate,
+        rotate_key=rotate_key,
+        clock=SystemClock(),
     )
 
 
@@ -124,7 +127,7 @@ def ask(settings: Settings, command: OperatorCommand) -> None:
         if isinstance(command, RequeueTask):  # Nobody sends here: what is requeued waits, untried, for the next start.
             found = replace(found, sends=frozenset())
         engine = Engine(journal, declared_machines(), SystemClock(), found)
-        outcome = engine.handle(command) if isinstance(command, RequeueTask) else engine.erase(command)
+        outcome = engine.erase(command) if isinstance(command, EraseOrder | EraseGuest) else engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal
     finally:

@@ -362,6 +362,6 @@ OrderRequest: TypeAlias = (
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | EraseGuest
 VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteTrouble | Sweep
-OperatorCommand: TypeAlias = RequeueTask | EraseOrder | EraseGuest
+OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | RequeueTask | EraseOrder | EraseGuest
 """What an operator asks for at a terminal, with a reason."""
 Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | BookingRequest | VenueRequest | Result

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from adapters.cli import doctor as checks
+from adapters.cli.attention import attention
 from adapters.cli.caps import caps
 from adapters.cli.context import Program, bill_template, json_option, settings
 from adapters.cli.demo import Demo
@@ -107,5 +108,5 @@ def completion(shell: str, as_json: bool) -> None:
     emit(as_json, {"shell": shell, "script": script}, lambda: iter([script]))
 
 
-for command in (sandbox, caps, orders, bookings, outbox, takings, journal, machine, diagram, openapi):
+for command in (sandbox, caps, orders, bookings, attention, outbox, takings, journal, machine, diagram, openapi):
     cli.add_command(command)

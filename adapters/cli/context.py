@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -51,6 +51,17 @@ from workflow.succession import parse_public_key
 
 MAX_POSITION = 2**63 - 1
 """No journal has an entry behind it."""
+
+
+class Position(click.IntRange):
+    """A position in the journal, or a size of it, from `min` on. The help names no upper bound: nobody will meet it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, or the end of a command that names none."""
+        found: int = super().convert(value, param, ctx)
+        if found > MAX_POSITION:
+            self.fail(f"{found} is more than any journal has.", param, ctx)
+        return found
 
 
 class Serve(Protocol):

@@ -6,9 +6,12 @@ back from the journal.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -54,7 +57,7 @@ class Demo:
 
     def run(self) -> bool:
         """Play both flows; whether everything ended as it should."""
-        with tempfile.TemporaryDirectory(prefix="tillproof-demo-") as folder:
+        with _stopped_as_by_ctrl_c(), tempfile.TemporaryDirectory(prefix="tillproof-demo-") as folder:
             where = place(Path(folder))
             sandbox = Sandbox(observer=self._arrow)
             sandbox.start()
@@ -79,10 +82,14 @@ class Demo:
         self._open_bill(place)
         second = sandbox.pay_only(TABLE, parts=2)
         self._outcome(reads, second)
-        ok = self._totals(place, sandbox, reads, [first, second])
-        if self._keep:
-            self._wait(place, sandbox)
-        return ok
+        told = self._totals(place, sandbox, reads, [first, second])
+        try:
+            emit(self._as_json, told, lambda: iter(()))
+            if self._keep:
+                self._wait(place, sandbox)
+        except KeyboardInterrupt:
+            self._say("")
+        return bool(told["ok"])
 
     def _title(self, name: str, what: str) -> None:
         self._say(f"\n{paint(name, 'cyan')}: {what}")
@@ -131,7 +138,7 @@ class Demo:
                 self._duplicates += delivered - 1
                 self._say(f"    == the event {shortened(str(event_id))} came {delivered} times and was applied once")
 
-    def _totals(self, place: Place, sandbox: Sandbox, reads: SqliteReads, flows: list[FlowResult]) -> bool:
+    def _totals(self, place: Place, sandbox: Sandbox, reads: SqliteReads, flows: list[FlowResult]) -> dict[str, object]:
         verified, replayed = verify(reads, Path(f"{place.journal}.witness"), None), replay(reads)
         whole = verified.ok and replayed.ok
         done = sum(flow.ok for flow in flows)
@@ -143,9 +150,8 @@ class Demo:
         )
         state = paint("whole, and replay equals what is stored", "green") if whole else paint("NOT WHOLE", "red")
         self._say(f"Journal: {verified.entries} entries, {state}. {seconds:.1f} s in all.")
-        ok = whole and done == len(flows)
-        data = {
-            "ok": ok,
+        data: dict[str, object] = {
+            "ok": whole and done == len(flows),
             "flows": [self._flow_view(reads, flow) for flow in flows],
             "paid": paid,
             "failedCallsRetried": self._retries,
@@ -156,8 +162,7 @@ class Demo:
         if self._keep:
             addresses = {"listen": place.public_url, "consoleListen": place.venue_url, "sandbox": sandbox.url}
             data["serving"] = addresses | {"operatorToken": place.tokens["operator"], "sandboxKey": sandbox.api_key}
-        emit(self._as_json, data, lambda: iter(()))
-        return ok
+        return data
 
     def _flow_view(self, reads: SqliteReads, flow: FlowResult) -> dict[str, object]:
         view: dict[str, object] = {"flow": flow.name, "ok": flow.ok, "reason": flow.reason, "orderId": flow.order_id}
@@ -179,7 +184,18 @@ class Demo:
         self._say(f"Dojo's side:      {place.public_url}")
         self._say(f"Dojo simulator:   {sandbox.url}   (key: {sandbox.api_key})")
         self._say("Ctrl-C to stop.")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            self._say("")
+        threading.Event().wait()
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a terminal that is closed end it as Ctrl-C does, so that the service does not go on without us."""
+    before = {number: signal.getsignal(number) for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # As under nohup.
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

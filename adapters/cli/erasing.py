@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import click
 
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.output import Command, Group, emit
 from adapters.edge.strict_json import visible
@@ -21,7 +21,7 @@ from workflow.ports import OrderId
 
 _before = click.option("--before", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="Instead of one: all made before that day.")
 _preview = click.option("--preview", is_flag=True, help="With --before: list them, and erase nothing.")
-_reason = click.option("--reason", required=True, help="Why; journaled for ever with who you are, so repeat nothing of what is erased.")
+_reason = reason_option("Why; journaled for ever with who you are, so repeat nothing of what is erased.")
 
 
 @click.command("erase", cls=Command, example='tillproof orders erase tp_019ab2c4d5e6 --reason "a customer asked, letter 12"')
@@ -37,9 +37,8 @@ def erase_orders(program: Program, order_id: str | None, before: datetime | None
     Only of orders that are over; twice is once. Money, journal and proofs stay as they are, and whatever comes for the order later is not
     kept. Dojo and the till are told, and see to their own copies. Sealed copies and backups that were made before still have it all.
     """
-    actor = _actor()
     kind = _Kind(
-        command=lambda each: EraseOrder(order_id=OrderId(each), reason=reason, actor=actor),
+        command=lambda each: EraseOrder(order_id=OrderId(each), reason=reason, actor=actor()),
         made_before=SqliteReads.orders_with_personal,
         erased=_erased_order,
         following="tillproof orders show {}",
@@ -64,9 +63,8 @@ def erase_bookings(program: Program, booking_id: str | None, before: datetime | 
 
     Only of a party that has left, or a reservation whose time is over; as `orders erase` does. Dojo is not told, but reads it erased.
     """
-    actor = _actor()
     kind = _Kind(
-        command=lambda each: EraseGuest(booking_id=each, reason=reason, actor=actor),
+        command=lambda each: EraseGuest(booking_id=each, reason=reason, actor=actor()),
         made_before=SqliteReads.bookings_with_guest,
         erased=_erased_booking,
         following="tillproof bookings erase --help",
@@ -82,10 +80,6 @@ class _Kind:
     made_before: Callable[[SqliteReads, str], list[str]]
     erased: Callable[[SqliteReads, str], dict[str, object]]
     following: str
-
-
-def _actor() -> str:
-    return f"operator:{getpass.getuser()}"
 
 
 def _erase(program: Program, kind: _Kind, one: str | None, before: datetime | None, *, preview: bool, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from adapters.api.keys import keys_view, rotated_view
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import (
-    MAX_POSITION,
+    Position,
     Program,
     copy_option,
     failures,
@@ -123,7 +123,7 @@ def _reading(witness: Path) -> Iterator[None]:
 
 
 @journal.command("replay", cls=Command, example="tillproof journal replay")
-@click.option("--until", type=click.IntRange(0, MAX_POSITION), help="A position: the venue as it was then; nothing is compared.")
+@click.option("--until", type=Position(0), help="A position: the venue as it was then; nothing is compared.")
 @copy_option
 @json_option
 def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
@@ -186,8 +186,8 @@ def journal_tail(count: int, follow: bool, as_json: bool) -> None:
 
 @journal.command("export", cls=Command, example="tillproof journal export --format csv")
 @click.option("--format", "form", type=click.Choice(export.FORMATS), default="jsonl", show_default=True)
-@click.option("--from", "first", type=click.IntRange(1, MAX_POSITION), default=1, show_default=True, help="First position.")
-@click.option("--to", "last", type=click.IntRange(1, MAX_POSITION), help="Last position; without it, to the end.")
+@click.option("--from", "first", type=Position(1), default=1, show_default=True, help="First position.")
+@click.option("--to", "last", type=Position(1), help="Last position; without it, to the end.")
 @click.option("--output", type=click.Path(path_type=Path), help="A new file instead of stdout; it gets its name once it is whole.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl: an object a line.")
 def journal_export(form: str, first: int, last: int | None, output: Path | None, as_json: bool) -> None:
@@ -325,7 +325,7 @@ def journal_key(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: boo
 
 
 @journal.command("rotate-key", cls=Command, example='tillproof journal rotate-key --reason "the till was stolen"')
-@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@reason_option()
 @json_option
 @click.pass_obj
 def journal_rotate_key(program: Program, reason: str, as_json: bool) -> None:
@@ -335,7 +335,7 @@ def journal_rotate_key(program: Program, reason: str, as_json: bool) -> None:
     """
     found = settings()
     with failures(refused="tillproof journal key"):
-        rotated = program.rotate_key(found, f"operator:{getpass.getuser()}", reason)
+        rotated = program.rotate_key(found, actor(), reason)
 
     def lines() -> Iterator[str]:
         yield paint(f"Entry {rotated.position:,} brought in a new key. The old one signs nothing behind it.", "green")
@@ -349,20 +349,20 @@ def journal_rotate_key(program: Program, reason: str, as_json: bool) -> None:
 
 
 @journal.command("accept-lost-tail", cls=Command, example='tillproof journal accept-lost-tail --reason "disk replaced, no newer copy"')
-@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@reason_option()
 @json_option
 @click.pass_obj
 def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> None:
     """Go on with a journal that lacks entries its witness saw: the last resort after HEAD_REGRESSED, with the server stopped."""
     found = settings()
     with failures(refused="tillproof journal verify"):
-        lost = program.accept_loss(found, f"operator:{getpass.getuser()}", reason)
+        lost = program.accept_loss(found, actor(), reason)
     emit(as_json, {"accepted": lost}, lambda: iter([f"Accepted: {lost}. The old witness was put aside."]))
 
 
 @journal.command("proof", cls=Command, example="tillproof journal proof tp_019ab2c4d5e6")
 @click.argument("order_id")
-@click.option("--size", type=click.IntRange(1, MAX_POSITION), help="Under the stored checkpoint of this size, not the newest.")
+@click.option("--size", type=Position(1), help="Under the stored checkpoint of this size, not the newest.")
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
@@ -377,8 +377,8 @@ def journal_proof(order_id: str, size: int | None, copy: Path | None, pinned: Ed
 
 
 @journal.command("consistency", cls=Command, example="tillproof journal consistency 1200")
-@click.argument("old", type=click.IntRange(1, MAX_POSITION), required=False)
-@click.argument("new", type=click.IntRange(1, MAX_POSITION), required=False)
+@click.argument("old", type=Position(1), required=False)
+@click.argument("new", type=Position(1), required=False)
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, copy_option, failures, json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress, table
 from workflow.case import Machines, declared_machines
@@ -280,7 +280,7 @@ def _retold_view(found: Retold) -> dict[str, object]:
 
 
 @machine.command("migrate", cls=Command, example='tillproof machine migrate --reason "captured is called taken since 2.0"')
-@click.option("--reason", help="Why; it is journaled with who you are.")
+@reason_option(required=False)
 @click.option("--dry-run", is_flag=True, help="Only say what would be moved; a server may run.")
 @json_option
 @click.pass_obj
@@ -299,8 +299,7 @@ def machine_migrate(program: Program, reason: str | None, dry_run: bool, as_json
         moves = [each for each in moves if each.target]
         orders = list(dict.fromkeys(each.order_id for each in moves))
         if reason and not dry_run and orders:
-            actor = f"operator:{getpass.getuser()}"
-            commands = [_migration(reads, order_id, reason, actor) for order_id in orders]
+            commands = [_migration(reads, order_id, reason, actor()) for order_id in orders]
             with progress("migrate", len(orders), every=1) as show:
                 program.migrate(found, commands, show)
     data = {
@@ -316,8 +315,8 @@ def machine_migrate(program: Program, reason: str | None, dry_run: bool, as_json
         click.echo("Next: stop the server, then tillproof machine migrate --reason TEXT", err=True)
 
 
-def _migration(reads: SqliteReads, order_id: str, reason: str, actor: str) -> MigrateOrder:
-    return MigrateOrder(order_id=OrderId(order_id), reason=reason, actor=actor, was=moved_by(reads, order_id))
+def _migration(reads: SqliteReads, order_id: str, reason: str, who: str) -> MigrateOrder:
+    return MigrateOrder(order_id=OrderId(order_id), reason=reason, actor=who, was=moved_by(reads, order_id))
 
 
 def _migrated_lines(moves: list[Stranded], stuck: list[Stranded], orders: int, *, dry_run: bool) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
 import requests
 
 from adapters.setting_kinds import Address, Token
-from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask
+from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask, ResolveOrder, ResolveVenue
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
 
@@ -25,17 +26,17 @@ class Operator:
 
     def ask(self, command: OperatorCommand) -> None:
         """Give the command. Raises Refused, what is unknown included, LogHeld, JournalInUse without a token, ServerSilent."""
-        path, unknown = _call(command)
-        answer = self._post(path, command.reason)
-        if answer.status_code == 404:
-            raise unknown
-        if answer.status_code == 503 and not isinstance(command, RequeueTask):
+        call = _call(command)
+        answer = self._post(call.path, {"reason": command.reason} | call.asked)
+        if answer.status_code == 404 and call.unknown:
+            raise call.unknown
+        if answer.status_code == 503 and isinstance(command, EraseOrder | EraseGuest):
             raise LogHeld(answer.json().get("debugMessage", ""))
         _require_done(answer)
 
     def rotate_key(self, reason: str) -> Rotated:
         """Have a new key sign the journal from here on. Raises Refused, JournalInUse without a token, ServerSilent."""
-        answer = self._post("/api/keys/rotate", reason)
+        answer = self._post("/api/keys/rotate", {"reason": reason})
         _require_done(answer)
         told = answer.json()
         return Rotated(
@@ -46,7 +47,7 @@ class Operator:
             pending=told["pending"] or "",
         )
 
-    def _post(self, path: str, reason: str) -> requests.Response:
+    def _post(self, path: str, asked: dict[str, str]) -> requests.Response:
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
@@ -54,7 +55,7 @@ class Operator:
         try:
             return session.post(
                 f"{self._url}{path}",
-                json={"reason": reason},
+                json=asked,
                 headers={"Authorization": f"Bearer {self._token}"},
                 timeout=SECONDS,
                 allow_redirects=False,
@@ -68,11 +69,31 @@ def _require_done(answer: requests.Response) -> None:
         raise Refused(f"the server says {answer.status_code}: {answer.json().get('debugMessage', '')}")
 
 
-def _call(command: OperatorCommand) -> tuple[str, WorkflowError]:
-    """The path of the API's call, and what 404 means there."""
-    if isinstance(command, EraseGuest):
-        path = f"/api/bookings/{quote(command.booking_id, safe='')}/erase"
-        return path, UnknownBooking(f"no party or reservation {command.booking_id}")
-    if isinstance(command, EraseOrder):
-        return f"/api/orders/{quote(command.order_id, safe='')}/erase", UnknownOrder(f"no order {command.order_id}")
-    return f"/api/outbox/{quote(command.task_id, safe='')}/requeue", UnknownTask(f"no task {command.task_id}")
+class _Call(NamedTuple):
+    """The path of the API's call, what 404 means there, and what is asked beside the reason."""
+
+    path: str
+    unknown: WorkflowError | None
+    asked: dict[str, str]
+
+
+def _call(command: OperatorCommand) -> _Call:
+    match command:
+        case EraseGuest(booking_id=booking_id):
+            return _Call(f"/api/bookings/{_quoted(booking_id)}/erase", UnknownBooking(f"no party or reservation {booking_id}"), {})
+        case EraseOrder(order_id=order_id):
+            return _Call(f"/api/orders/{_quoted(order_id)}/erase", UnknownOrder(f"no order {order_id}"), {})
+        case RequeueTask(task_id=task_id):
+            return _Call(f"/api/outbox/{_quoted(task_id)}/requeue", UnknownTask(f"no task {task_id}"), {})
+        case ResolveOrder(order_id=order_id):
+            return _Call(f"/api/orders/{_quoted(order_id)}/resolve", UnknownOrder(f"no order {order_id}"), _resolution(command))
+        case ResolveVenue():
+            return _Call("/api/resolve", None, _resolution(command))
+
+
+def _resolution(command: ResolveOrder | ResolveVenue) -> dict[str, str]:
+    return {"action": command.action} | ({"paymentIntentId": command.intent_id} if command.intent_id else {})
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view
-from adapters.cli.context import MAX_POSITION, bill_template, json_option, open_journal
+from adapters.cli.context import Position, bill_template, json_option, open_journal
 from adapters.cli.erasing import erase_orders
 from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
@@ -30,7 +30,7 @@ def orders() -> None:
 
 
 @orders.command("list", cls=Command, example="tillproof orders list --limit 20")
-@click.option("--state", type=click.Choice([*ORDER.states]), help="Only in this state.")
+@click.option("--state", metavar="STATE", type=click.Choice([*ORDER.states]), help="Only in this state, such as captured.")
 @click.option("--attention", is_flag=True, help="Only orders that need a person.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
@@ -112,7 +112,7 @@ def attention_lines(item: AttentionView) -> Iterator[str]:
 
 @orders.command("show", cls=Command, example="tillproof orders show tp_019ab2c4d5e6")
 @click.argument("order_id")
-@click.option("--at", "seq", type=click.IntRange(1, MAX_POSITION), help="A position in the journal: the order as it was then.")
+@click.option("--at", "seq", type=Position(1), help="A position in the journal: the order as it was then.")
 @json_option
 def orders_show(order_id: str, seq: int | None, as_json: bool) -> None:
     """Show one order: its state, its payments, what needs a person, and its entries.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 
 import click
 
 from adapters.api.views import task_view
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.output import Command, Group, emit, table
 from workflow.commands import RequeueTask
@@ -48,12 +48,12 @@ def outbox_list(status: str | None, limit: int, as_json: bool) -> None:
 
 @outbox.command("requeue", cls=Command, example='tillproof outbox requeue tp_019ab2c4d5e6.12.0 --reason "Dojo is back"')
 @click.argument("task_id")
-@click.option("--reason", required=True, help="Why; it is journaled with who you are.")
+@reason_option()
 @json_option
 @click.pass_obj
 def outbox_requeue(program: Program, task_id: str, reason: str, as_json: bool) -> None:
     """Have a dead task tried again: through the running server where there is one, else the next start sends it."""
     found = settings()
     with failures(refused="tillproof outbox list --status dead"):
-        program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=f"operator:{getpass.getuser()}"))
+        program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=actor()))
     emit(as_json, {"id": task_id, "status": "pending"}, lambda: iter([f"{task_id} will be tried again."]))

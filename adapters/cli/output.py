@@ -16,6 +16,9 @@ import msgspec
 from adapters.edge.strict_json import visible
 
 _COLOUR = re.compile(r"(\x1b\[(?:3[0-7]|0)m)")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+WHOLE_SENTENCE = 1_000
+"""Longer than any first sentence of a command's help."""
 BAR_WIDTH = 30
 BAR_EVERY = 1_000
 
@@ -90,10 +93,14 @@ class Command(click.Command):
         formatter.write(f"Example: {self.example or ctx.command_path.replace('app.py', 'tillproof')}\n\n")
         super().format_help(ctx, formatter)
 
+    def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
+        """The first sentence, whole: a group's list of commands wraps it."""
+        return super().get_short_help_str(max(limit, WHOLE_SENTENCE))
+
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
         """Understand the words."""
         with _misuse():
-            return super().make_context(info_name, args, parent, **extra)
+            return _of_unicode(super().make_context(info_name, args, parent, **extra))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
@@ -103,6 +110,15 @@ class Command(click.Command):
 
 class Group(Command, click.Group):
     """A group of commands whose help opens with an example of one of them."""
+
+
+def _of_unicode(ctx: click.Context) -> click.Context:
+    """Refuse words with bytes that are no UTF-8; only a file may be named so."""
+    for param in ctx.command.params:
+        value = ctx.params.get(param.name or "")
+        if isinstance(value, str) and not value.isascii() and _LONE_SURROGATE.search(value):
+            raise click.BadParameter(f"expected UTF-8 text, got {visible(value)}", ctx, param)
+    return ctx
 
 
 def emit(as_json: bool, data: object, lines: Callable[[], Iterator[str]]) -> None:

@@ -72,25 +72,15 @@ def run_process(folder, *words, **settings):
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-@pytest.fixture(scope="module")
-def program():
-    """What the composition root gives to the commands."""
-    given = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "run", given.append)
-        app.main()
-    return given[0]
-
-
 @pytest.fixture
-def run(program, monkeypatch):
+def run(monkeypatch):
     """Runs a command in this process, which saves the start of another: otherwise as `run_process`."""
 
     def run(folder, *words, **settings):
         monkeypatch.chdir(folder)
         others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
         given = {f"TILLPROOF_{name}": str(value) for name, value in settings.items()}
-        result = CliRunner().invoke(cli, words, obj=program, prog_name="tillproof", env=others | given, color=True)
+        result = CliRunner().invoke(cli, words, obj=app.program(), prog_name="tillproof", env=others | given, color=True)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         assert "\x1b" not in result.output
         return Ended(result.exit_code, result.stdout, result.stderr)
@@ -152,10 +142,24 @@ named = pytest.mark.parametrize("words", COMMANDS, ids=lambda words: "-".join(("
 
 def test_every_command_of_the_interface_that_is_built_is_there():
     expected = "demo serve sandbox doctor version diagram"
-    groups = {"caps": "list diff register", "orders": "list show bill erase", "journal": "verify replay head tail", "machine": "show"}
+    groups = {
+        "caps": "list diff register",
+        "orders": "list show bill erase",
+        "attention": "list resolve",
+        "journal": "verify replay head tail",
+        "machine": "show",
+    }
     wanted = {(name,) for name in expected.split()} | {(group, name) for group, names in groups.items() for name in names.split()}
 
     assert wanted <= COMMANDS.keys()
+
+
+def test_a_list_of_commands_says_whole_sentences(run, tmp_path):
+    for words, command in COMMANDS.items():
+        if isinstance(command, click.Group):
+            shown = "".join(run(tmp_path, *words, "--help").stdout.split())  # Words are broken at their hyphens, too.
+            firsts = ["".join(below.help.split(". ")[0].partition("\n\n")[0].split()) for below in command.commands.values()]
+            assert [first for first in firsts if first not in shown] == []
 
 
 @named
@@ -369,12 +373,12 @@ def test_version_names_the_program_and_sqlite(ask):
     assert re.match(r"tillproof \d+\.\d+", ask("version").stdout)
 
 
-def test_doctor_notices_a_clock_that_was_set_back(program, venue, monkeypatch):  # T1
+def test_doctor_notices_a_clock_that_was_set_back(venue, monkeypatch):  # T1
     monkeypatch.chdir(venue.folder)
     environ = environment(venue.service.settings)
 
     def clock(moment):
-        examined = examine(environ, venue.folder / "none.toml", program.dojo, FixedClock(moment))
+        examined = examine(environ, venue.folder / "none.toml", app.dojo_client, FixedClock(moment))
         return next((finding.level, finding.text) for finding in examined if finding.name == "clock")
 
     newest = from_text(venue.service.reads.last_entries(1)[0].at)
@@ -505,6 +509,32 @@ def test_wrong_usage_is_2(ask, words):
     assert (ended.returncode, "Usage: tillproof" in ended.stderr) == (2, True)
 
 
+WITH_A_REASON = ("orders erase x", "bookings erase x", "outbox requeue x", "attention resolve acknowledge", "machine migrate")
+WITH_A_REASON += ("journal rotate-key", "journal accept-lost-tail")
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 1_001], ids=["empty", "long"])
+@pytest.mark.parametrize("words", WITH_A_REASON, ids=lambda words: words.replace(" ", "-"))
+def test_a_reason_that_a_server_would_refuse_is_a_mistake_in_the_command_where_none_runs(ask, words, reason):
+    ended = ask(*words.split(), "--reason", reason)
+
+    assert (ended.returncode, "'--reason': expected 1 to 1,000 characters" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("orders show X", "orders bill X", "orders erase X --reason x", "bookings erase X --reason x", "journal proof X"),
+        *("outbox requeue X --reason x", "outbox requeue x --reason X", "journal receipts --source create_order --id X"),
+        *("attention resolve acknowledge --order X --reason x", "diagram --order X", "machine show --hash X"),
+    ],
+)
+def test_bytes_that_are_no_text_are_a_mistake_in_the_command(ask, words):
+    ended = ask(*("\udcff" if word == "X" else word for word in words.split()))  # As Python has a byte FF of the command line.
+
+    assert (ended.returncode, "expected UTF-8 text" in ended.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("words", ["serve", "orders list", "journal verify", "caps list"], ids=lambda words: words.replace(" ", "-"))
 def test_settings_that_cannot_be_used_are_3(ask, words):
     fails(ask(*words.split(), RETRY_BASE_MS="soon"), 3, "TILLPROOF_RETRY_BASE_MS", "Next: tillproof doctor")
@@ -627,6 +657,8 @@ def test_every_command_with_settings_names_doctor_where_they_cannot_be_used(run,
         ("journal head", {"JOURNAL": "none.db"}, 4, "tillproof doctor"),
         ("orders list", {"JOURNAL": "foreign.db"}, 5, "set TILLPROOF_JOURNAL to the journal's file, then tillproof orders list"),
         ("journal verify", {"JOURNAL": "newer.db"}, 5, "install the version that wrote it, then tillproof journal verify"),
+        ("attention resolve acknowledge --order tp_none --reason x", {}, 1, "tillproof orders list"),
+        ("attention resolve acknowledge --reason x", {}, 1, "tillproof attention list"),
         ("outbox requeue none --reason x", {}, 1, "tillproof outbox list --status dead"),
         ("outbox requeue TASK --reason x", {}, 1, "tillproof outbox list --status dead"),
         ("outbox requeue TASK --reason x", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
@@ -955,6 +987,20 @@ def test_a_server_with_json_says_in_one_line_where_it_listens_once_it_does(tmp_p
 
     assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url"})
     assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_told_to_stop_leaves_nothing_running(tmp_path, number):
+    words = [sys.executable, "-m", "app", "demo", "--serve", "--json"]
+    with subprocess.Popen(words, cwd=tmp_path, env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        serving = json.loads(process.stdout.readline())["serving"]
+        process.send_signal(number)
+        rest = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
+    for url in (serving["listen"], serving["consoleListen"], serving["sandbox"]):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(urlsplit(url).netloc.split(":"), PATIENCE)
 
 
 def test_the_sandbox_refuses_a_port_that_is_taken_and_a_key_of_production(tmp_path):

@@ -62,13 +62,10 @@ def said_in(folder, name):
 
 def command(service, monkeypatch, *words):
     """A command of the service's, in this process, which saves the start of another."""
-    given = []
-    monkeypatch.setattr(app, "run", given.append)
-    app.main()
     monkeypatch.chdir(service.folder)
     others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
     settings = {f"TILLPROOF_{name}": str(value) for name, value in service.settings.items()}
-    return CliRunner().invoke(cli, [*map(str, words)], obj=given[0], prog_name="tillproof", env=others | settings)
+    return CliRunner().invoke(cli, [*map(str, words)], obj=app.program(), prog_name="tillproof", env=others | settings)
 
 
 def reading(service, order_id):

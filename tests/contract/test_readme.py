@@ -130,12 +130,9 @@ def run(command, folder, **given):
     """Run a command in this process, which saves the start of another."""
     assert command[0] == "tillproof", f"a block that is run holds {command[0]}: mark the block, or say here how to run it"
     with pytest.MonkeyPatch.context() as patch:
-        built = []
-        patch.setattr(app, "run", built.append)
-        app.main()
         patch.chdir(folder)
         others = {name: None for name in os.environ if name.startswith(PREFIX)}
-        return CliRunner().invoke(cli, command[1:], obj=built[0], prog_name="tillproof", env=others | given)
+        return CliRunner().invoke(cli, command[1:], obj=app.program(), prog_name="tillproof", env=others | given)
 
 
 def make_journal(folder):

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import app
-from adapters.cli import Program
 from adapters.cli.commands import cli
 from tests.builders import MACHINES, FixedClock, Venue, a_bill
 from tests.contract.running import an_order, running, whole_copy
@@ -373,15 +373,7 @@ def command(shop):
     """Runs a command on the shop's journal, whose server is stopped."""
     shop.venue.close()
     files = {"JOURNAL": shop.folder / "tillproof.db", "WITNESS": shop.venue.witness, "SIGNING_KEY": shop.key_path, "ENV": "test"}
-    program = Program(
-        serve=app.serve,
-        dojo=app.dojo_client,
-        ask=app.ask,
-        accept_loss=app.accept_loss,
-        migrate=app.migrate,
-        rotate_key=app.rotate_key,
-        clock=FixedClock(),
-    )
+    program = replace(app.program(), clock=FixedClock())
 
     def run(*words, **settings):
         given = {f"TILLPROOF_{name}": str(value) for name, value in (files | settings).items()}

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 import app
 from adapters.api.routes import CALLS as AUDITORS_CALLS
-from adapters.cli import Program
 from adapters.cli.commands import cli
 from adapters.edge.answers import MARKS
 from adapters.epos.document import dojo_document
@@ -44,7 +43,6 @@ from tests.contract.test_bad_input import ROUTES as ROUTES_WITH_BODIES
 from tests.contract.test_bad_input import TABLES, changed, soon
 from tests.contract.test_till_callbacks import Till
 from workflow import diagrams
-from workflow.clock import SystemClock
 from workflow.lifecycle import DECLARATIONS
 
 HOOKS = ("hook-canary-old-1f0c", "hook-canary-new-2e9d")
@@ -253,16 +251,7 @@ def test_what_customers_say_of_themselves_is_in_no_entry_export_log_metric_or_er
 
 def command(service, *words):
     """What a command prints on either stream, with every escape that is in it."""
-    program = Program(
-        serve=app.serve,
-        dojo=app.dojo_client,
-        ask=app.ask,
-        accept_loss=app.accept_loss,
-        migrate=app.migrate,
-        rotate_key=app.rotate_key,
-        clock=SystemClock(),
-    )
-    result = CliRunner().invoke(cli, words, obj=program, prog_name="tillproof", env=service.environment, color=True)
+    result = CliRunner().invoke(cli, words, obj=app.program(), prog_name="tillproof", env=service.environment, color=True)
     return result.output.encode()
 
 

@@ -75,13 +75,9 @@ def quiet(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch):
     """Runs the command with a service's settings; without `now`, long after every capture, when nothing is on its way any more."""
-    given = []
-    with monkeypatch.context() as patch:
-        patch.setattr(app, "run", given.append)
-        app.main()
 
     def run(service, *words, now=None, **settings):
-        program = replace(given[0], clock=SimpleNamespace(now=lambda: now or SystemClock().now() + timedelta(minutes=5)))
+        program = replace(app.program(), clock=SimpleNamespace(now=lambda: now or SystemClock().now() + timedelta(minutes=5)))
         monkeypatch.chdir(service.folder)
         others = {name: None for name in os.environ if name.startswith("TILLPROOF_")}
         chosen = {f"TILLPROOF_{name}": str(value) for name, value in (service.settings | settings).items()}

@@ -859,14 +859,11 @@ def test_an_operator_has_a_dead_task_tried_again(whole):
 @pytest.fixture
 def command(service, monkeypatch):
     """Runs a command in this process with the settings of the service."""
-    given = []
-    monkeypatch.setattr(app, "run", given.append)
-    app.main()
     monkeypatch.chdir(service.folder)
 
     def run(*words):
         settings = {f"TILLPROOF_{name}": str(value) for name, value in service.settings.items()}
-        return CliRunner().invoke(cli, words, obj=given[0], prog_name="tillproof", env=settings)
+        return CliRunner().invoke(cli, words, obj=app.program(), prog_name="tillproof", env=settings)
 
     return run
 
