@@ -11,7 +11,7 @@ from workflow.journal.reads import SqliteReads
 from workflow.ledger import salted_hash
 
 ERASED = "{}"
-"""What is left where personal data were overwritten, padded with blanks; the salt is blank."""
+"""What is left where personal data were taken back, or overwritten and padded with blanks: then the salt is blank too."""
 _ORDERS = """
 SELECT 'personal ' || order_id, salt, data, coalesce(json_extract(body, '$.personal_hash'), '')
 FROM personal LEFT JOIN orders ON orders.id = order_id ORDER BY order_id
@@ -31,7 +31,7 @@ def asides(reads: SqliteReads) -> Iterator[str]:
     """Where they do not fit. Personal data may be gone, erased; where it is there, it has the salted hash that was journaled."""
     for sql in (_ORDERS, _BOOKINGS):
         for what, salt, data, journaled in reads.stream(sql):
-            if not salt.strip() and data.strip() == ERASED:  # The blanks that an erasing leaves in its place.
+            if data.strip() == ERASED and not (salt.strip() and journaled):
                 continue
             if not journaled:
                 yield f"{what}: personal data is stored, but no entry has a hash of it"

@@ -7,17 +7,16 @@ Nothing is sent: only Dojo changes them here and has the change in its reply, so
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
+from workflow import fingerprints
 from workflow.booking import Booking, Guest, Party
 from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, EraseGuest, UpdateBooking
 from workflow.entry import Facts, Json
 from workflow.errors import KeyReused, Refused, UnknownBooking
-from workflow.fingerprints import hash_of, keyed
 from workflow.journal.port import Seen
 from workflow.ledger import salted_hash
 from workflow.offer import Offer
@@ -62,23 +61,18 @@ def _create(command: CreateBooking, unit: Unit, new_salt: Callable[[], str], off
 def _made_before(command: CreateBooking, source: str, unit: Unit) -> tuple[str, str]:
     """The id of the booking that the same request made, "" where there is none, and a key under which none was made.
 
-    The guest is no part of the key, since keys are for ever: bookings that differ in the guest alone are told apart by its salted hash.
     Of an erased guest nothing is left to tell by, so that the request counts as the same whatever its guest.
     """
-    booking = replace(command.booking, id="")
-    older = keyed({"booking": booking, "guest": command.guest}, unit.transaction)  # As earlier versions had it.
-    if seen := unit.transaction.seen(source, f"{booking.dojo_id}:{older}"):
-        return seen.order_id, ""
-    content = f"{booking.dojo_id}:{keyed({'booking': booking}, unit.transaction)}"
-    for number in count(1):
-        key = f"{content}.{number}"
-        seen = unit.transaction.seen(source, key)
-        if seen is None:
-            return "", key
+
+    def is_same_guest(seen: Seen) -> bool:
         salt = unit.transaction.guest_salt(seen.order_id)
-        if (seen.fingerprint and not salt) or seen.fingerprint == hash_of(command.guest, salt):
-            return seen.order_id, key
-    raise AssertionError("there is always another number")
+        return (bool(seen.fingerprint) and not salt) or seen.fingerprint == fingerprints.hash_of(command.guest, salt)
+
+    booking = replace(command.booking, id="")
+    if seen := unit.transaction.seen(source, fingerprints.older_key_of_booking(booking, command.guest, unit.transaction)):
+        return seen.order_id, ""
+    key, seen = fingerprints.key_of_booking(booking, is_same_guest, source, unit.transaction)
+    return (seen.order_id if seen else ""), key
 
 
 def _update(command: UpdateBooking, unit: Unit, new_salt: Callable[[], str], offer: Offer) -> Outcome:
@@ -99,7 +93,7 @@ def _delete(command: DeleteBooking, unit: Unit) -> Outcome:
         raise _unknown(command.kind, command.booking_id)
     if not before.deleted:
         unit.transaction.save_booking(replace(before, deleted=True, personal_hash=""), before)
-        unit.transaction.forget_guest(before.id)
+        _forget(before, unit)
         trigger = f"delete_{command.kind}"
         unit.note("system", {"id": before.id}, cause=f"{trigger}:{before.id}", actor=command.actor, trigger=trigger)
     return Outcome()
@@ -114,11 +108,16 @@ def _erase(command: EraseGuest, unit: Unit) -> Outcome:
         return Outcome(refusal=Refused(f"{before.kind} {before.id} is not over: its guest is erased once it is, or once Dojo deletes it"))
     if not before.erased_at:
         unit.transaction.save_booking(replace(before, erased_at=unit.at, personal_hash=""), before)
-        unit.transaction.forget_guest(before.id)
+        _forget(before, unit)
         trigger = f"erase_{before.kind}"
         facts: Facts = {"id": before.id, "reason": command.reason}
         unit.note("operator", facts, cause=f"{trigger}:{before.id}", actor=command.actor, trigger=trigger)
     return Outcome()
+
+
+def _forget(booking: Booking, unit: Unit) -> None:
+    unit.transaction.forget_guest(booking.id)
+    fingerprints.forget_booking(booking, f"create_{booking.kind}", unit.transaction)
 
 
 def _known(asked: B, unit: Unit) -> B:

@@ -51,7 +51,6 @@ from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
 from workflow.errors import LogHeld, Refused
 from workflow.journal.port import Journal, ParkedLinks, Receipt, Seen, StoredTask, Transaction
-from workflow.ledger import salted_hash
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -228,13 +227,14 @@ class Engine:
         return unit.store(decision, None)
 
     def _keep_personal(self, order_id: str, personal: Personal, unit: Unit) -> str:
-        """Keep personal data beside the journal; its salted hash, "" where there is none."""
-        if personal == Personal():
+        """Keep personal data beside the journal, in the place of what was there; its salted hash, "" where there is none."""
+        salt = unit.transaction.personal_salt(order_id)
+        if personal == Personal() and not salt:
             return ""
-        # One salt for as long as anything is kept: by it the order is known again that an older CreateOrder made.
-        salt = unit.transaction.personal_salt(order_id) or self._settings.new_salt()
+        # One salt until it is erased, though nothing may be left to hash: by it the request is known again that made the order.
+        salt = salt or self._settings.new_salt()
         unit.transaction.keep_personal(order_id, salt, personal)
-        return salted_hash(salt, personal)
+        return fingerprints.hash_of(personal, salt)
 
     def _taken_by_other(self, command: CreateOrder, order_id: OrderId, unit: Unit) -> Outcome | None:
         intents = [told.intent_id for told in command.payments]

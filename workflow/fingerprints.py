@@ -1,4 +1,5 @@
-"""What "the same request" means: the content of an order without its payments, and what is left of that when personal data are erased.
+"""What "the same request" means: the content of an order without its payments, or that of a booking, and what is left of that when personal
+data are erased.
 
 A fingerprint is `CONTENT:PERSONAL`. CONTENT is keyed with a secret of the journal; PERSONAL is the salted hash of the personal data, with
 the salt that is kept beside these. It goes with them: from then on nobody can confirm a guess by what is left, and the request is known
@@ -8,17 +9,21 @@ again by its content alone.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from itertools import count
 
 import msgspec
 from msgspec.structs import replace
 
 from workflow.bill import Bill, Personal
-from workflow.booking import Guest
+from workflow.booking import Booking, Guest
 from workflow.commands import CreateOrder, OpenOrder
 from workflow.journal.port import Seen, Transaction
 from workflow.ledger import canonical, salted_hash
 from workflow.order import Order
 
+ERASED = "erased"
+"""In the place of a salted hash of personal data that are erased."""
 _CREATE, _OPEN = CreateOrder.source, OpenOrder.source
 
 
@@ -47,8 +52,37 @@ def forget_order(order: Order, transaction: Transaction) -> None:
         return
     facts, status = transaction.beginning(order.id)
     bill = replace(msgspec.convert(facts["bill"], Bill), display_name=None)
-    fingerprint = f"{_content(bill, status if source == _OPEN else '', transaction)}:erased"
+    fingerprint = f"{_content(bill, status if source == _OPEN else '', transaction)}:{ERASED}"
     transaction.refingerprint(source, key, seen._replace(fingerprint=fingerprint))
+
+
+def key_of_booking(booking: Booking, guest_is: Callable[[Seen], bool], source: str, transaction: Transaction) -> tuple[str, Seen | None]:
+    """The key of a request for this booking (without an id), and the earlier request that has it; None where none has.
+
+    The guest is no part of a key, since keys are for ever: requests that differ in the guest alone are numbered, `guest_is` tells theirs.
+    """
+    content = f"{booking.dojo_id}:{keyed({'booking': booking}, transaction)}"
+    for number in count(1):
+        key = f"{content}.{number}"
+        seen = transaction.seen(source, key)
+        if seen is None or guest_is(seen):
+            return key, seen
+    raise AssertionError("there is always another number")
+
+
+def older_key_of_booking(booking: Booking, guest: Guest, transaction: Transaction) -> str:
+    """As earlier versions had it: with the guest in it."""
+    return f"{booking.dojo_id}:{keyed({'booking': booking, 'guest': guest}, transaction)}"
+
+
+def forget_booking(booking: Booking, source: str, transaction: Transaction) -> None:
+    """Have the request that made a booking known without its guest, where an older version gave it a key with the guest in it."""
+    for key, seen in transaction.requests_of(source, booking.id):
+        if "." in key.rpartition(":")[2]:
+            continue
+        asked = replace(transaction.booking_as_made(booking.kind, booking.id), id="", created_at="", personal_hash="")
+        new_key, _ = key_of_booking(asked, lambda other: False, source, transaction)
+        transaction.rename_request(source, key, new_key, seen._replace(fingerprint=ERASED))
 
 
 def keyed(content: object, transaction: Transaction) -> str:

@@ -91,8 +91,7 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
             return
         yield paint("The journal is whole.", "green")
         yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained"
-        if result.checkpoint:
-            yield f"  {result.checkpoints:,} checkpoints, the newest: {result.checkpoint.size} {result.checkpoint.root}"
+        yield f"  {_signed(result)}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
         if len(result.keys) > 1:
             yield f"  {len(result.keys)} keys, each brought in by the one before it: {', '.join(result.keys)}"
@@ -103,6 +102,14 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
     emit(as_json, data, lines)
     if not result.ok:
         end_found(following)
+
+
+def _signed(result: Verification) -> str:
+    if not result.checkpoint:
+        return "no checkpoint: nothing is signed"
+    behind = result.entries - result.checkpoint.size
+    told = f"{result.checkpoints:,} checkpoints, the newest: {result.checkpoint.size} {result.checkpoint.root}"
+    return told + (f", {behind:,} entries behind: not signed" if behind > 0 else "")
 
 
 def _witnessed(result: Verification) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from adapters.edge.bill import BillTemplate, OrderBill, order_bill
 from adapters.edge.wire import ERASED, TableBody
@@ -28,7 +29,7 @@ def answer(order: Order, personal: Personal) -> OrderAnswer:
     return order_answer(
         id=order.id,
         status=order.status,
-        bill=order.bill,
+        bill=replace(order.bill, display_name=None) if order.erasure else order.bill,  # Where an older version had it.
         personal=_marked(order.erasure) if order.erasure else personal,
         paid=order.paid,
         tips=order.tips,

@@ -195,7 +195,7 @@ def edit(place, *statements):
 
 
 CHECKS = [match["body"] for match in BLOCKS if match["kind"] == "sh" and match["mark"] is None]
-WHOLE, SIGNATURE, ENTRY, ORDER, ROTATIONS = CHECKS
+WHOLE, SIGNATURE, ENTRY, ORDER, ROTATIONS, ERASINGS = CHECKS
 
 
 def test_the_check_with_python_alone_calls_a_sealed_journal_whole_and_prints_what_is_shown(place):
@@ -270,6 +270,14 @@ def test_changes_of_the_key_are_listed(place):
     assert facts["new_key"] in sh(place, ROTATIONS).stdout
 
 
+def test_erasings_are_listed(place):
+    assert sh(place, ERASINGS).stdout == ""
+    columns = "'', 99, at, 'operator', '', 'erase_party', '', '', '', 'operator:ann', '', '{}', prev_hash, hash FROM journal WHERE seq = 1"
+    with closing(sqlite3.connect(place / "sealed.db", isolation_level=None)) as database:
+        database.execute(f"INSERT INTO journal SELECT 239, {columns}")
+    assert "operator:ann" in sh(place, ERASINGS).stdout
+
+
 def test_the_views_of_the_page_are_those_of_the_copy(place):
     with closing(sqlite3.connect(place / "sealed.db")) as database:
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'")]
@@ -291,8 +299,13 @@ def test_the_stand_alone_verifier_holds_what_the_page_has_it_check_and_refuses_w
         else:
             ended = verify_alone(place, line)
             assert ended.returncode == 0, ended.stdout + ended.stderr
-    (place / "proof.json").write_text((place / "proof.json").read_text("utf-8").replace("Captured", "Refunded"), "utf-8")
-    assert verify_alone(place, line).returncode == 1
+    assert sh(place, SIGNATURE).returncode == 0
+    kept = verify_alone(place, "tillproof-verify journal.jsonl --key venue.pub --checkpoint note.txt")
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    for file in ("proof.json", "journal.jsonl"):
+        (place / file).write_text((place / file).read_text("utf-8").replace("Captured", "Refunded"), "utf-8")
+    for line in block("sh", "the stand-alone verifier's").strip().splitlines():
+        assert line.startswith("tillproof journal") or verify_alone(place, line).returncode == 1
 
 
 def verify_alone(folder, line):

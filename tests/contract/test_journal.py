@@ -1485,6 +1485,10 @@ def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
     assert (found.checkpoint, replayed.ok, replayed.digest) == (head, True, digest)
 
 
+WRITE_SCHEMA = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES"
+HIDDEN_TRIGGER = "CREATE TRIGGER sqlite_t AFTER INSERT ON locks BEGIN DELETE FROM locks; END"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -1494,7 +1498,14 @@ def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
         ("ALTER TABLE journal RENAME TO entries; CREATE VIEW journal AS SELECT * FROM entries", "the table journal is missing"),
         ("ALTER TABLE payments ADD COLUMN more TEXT", "the table payments is not the one that was made"),
         ("DROP INDEX payments_by_order", "the index payments_by_order is missing"),
+        (f"{WRITE_SCHEMA}('trigger', 'sqlite_t', 'locks', 0, '{HIDDEN_TRIGGER}')", "the trigger sqlite_t is none of a journal's"),
+        (
+            f"{WRITE_SCHEMA}('view', 'sqlite_v', 'sqlite_v', 0, 'CREATE VIEW sqlite_v AS SELECT 0')",
+            "the view sqlite_v is none of a journal's",
+        ),
+        ("CREATE INDEX audit_attention ON attention(code)", "the index audit_attention is none of a journal's"),
         ("PRAGMA user_version = 0", "the file's header says schema 0"),
+        ("PRAGMA user_version = 1", f"the file's header says schema 1, and its tables are those of schema {SCHEMA_VERSION}"),
         ("UPDATE machines SET declaration = replace(declaration, 'capture', 'Capture') WHERE name = 'order'", "has another hash"),
     ],
     ids=lambda value: "-".join(re.findall(r"\w+", value)[:5]),
@@ -1506,6 +1517,12 @@ def test_a_file_that_is_not_made_as_a_journal_is_called_so(copy, change, said): 
     found = copy.verified().first_bad
     assert found.seq == 0
     assert said in found.reason
+
+
+def test_what_sqlite_notes_of_how_often_values_occur_is_no_fault(copy):
+    with closing(sqlite3.connect(copy.path, isolation_level=None)) as connection:
+        connection.execute("ANALYZE")
+    assert copy.verified().ok
 
 
 def test_an_entry_that_cannot_be_read_is_named(copy):  # S6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests import tampering
@@ -40,9 +42,29 @@ def test_copies_of_all_moments_that_nobody_touched_are_called_whole(tmp_path):  
     assert made.copies.keys() == COPIES.keys()
 
 
-def test_a_change_that_no_command_finds_would_be_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(tampering, "audit", lambda folder, journal="": Finding(""))
+@pytest.mark.parametrize(("missing", "said"), [("replay", "not found: row of orders: "), ("shape_fault", "not found: trigger dropped: ")])
+def test_a_change_that_no_command_finds_is_reported(tmp_path, monkeypatch, missing, said):
+    """The commands as they are, but blind to one thing."""
+    blind = {"replay": "workflow.replay._mismatches", "shape_fault": "workflow.replay.shape_fault"}
+    monkeypatch.setattr(blind[missing], lambda *_: [])
+    monkeypatch.setattr(tampering, "KINDS", [kind for kind in KINDS if kind.name == said.split(": ")[1]])
     made = Report()
-    mutate_many(tmp_path, made, mutations=3, seed=3)
-    assert len(made.violations) == 3
-    assert all(violation.startswith("not found: ") for violation in made.violations)
+    mutate_many(tmp_path, made, mutations=1, seed=3)
+    assert [violation[: len(said)] for violation in made.violations] == [said]
+
+
+def test_that_verify_tells_of_less_is_no_finding_where_something_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tampering, "KINDS", [kind for kind in KINDS if kind.name == "edit of body"])
+    findings = iter([Finding(""), Finding("told", 0, "13 entries behind: not signed")])
+    monkeypatch.setattr(tampering, "audit", lambda folder, journal="": next(findings))
+    made = Report()
+    mutate_many(tmp_path, made, mutations=1, seed=3)
+    assert [violation[:25] for violation in made.violations] == ["only told: edit of body: "]
+
+
+def test_verify_tells_how_much_is_not_signed_where_checkpoints_were_taken_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(tampering, "KINDS", [kind for kind in KINDS if kind.name == "newest checkpoints deleted"])
+    made = Report()
+    mutate_many(tmp_path, made, mutations=2, seed=3)
+    assert made.violations == []
+    assert all(re.search(r"entries behind: not signed|no checkpoint: nothing is signed", told) for told in made.sentences.popitem()[1])

@@ -13,6 +13,7 @@ import pytest
 from adapters.edge.orders import answer
 from adapters.edge.wire_bookings import party_answer, reservation_answer
 from tests.builders import MACHINES, Venue, a_bill, a_party, a_reservation, an_intent, gbp
+from tests.old_journal import load
 from tests.unit.test_engine import ADA, a_create, an_open, entries, everything_but_personal
 from workflow.bill import Personal
 from workflow.booking import Guest
@@ -28,7 +29,8 @@ from workflow.commands import (
 )
 from workflow.errors import KeyReused, LogHeld, OrderLocked, Refused, UnknownBooking, UnknownOrder
 from workflow.explaining import check
-from workflow.fingerprints import keyed
+from workflow.fingerprints import keyed, older_key_of_booking
+from workflow.journal.port import Seen
 from workflow.ledger import salted_hash
 from workflow.order import Erasure
 from workflow.past import order_at
@@ -185,6 +187,25 @@ def test_the_same_request_is_known_again_after_an_erasing_and_brings_nothing_bac
     assert again.personal == Personal()
     other = venue.engine.handle(replace(command, bill=a_bill(1001)))
     assert isinstance(other.refusal, KeyReused)
+
+
+def test_a_display_name_that_is_taken_back_is_shown_no_more_and_its_salt_goes_with_the_erasing(venue):  # I13 D1
+    command = an_open("bill-1", personal=Personal(display_name="Ada Lovelace"))
+    venue.engine.handle(command)
+    amended = venue.engine.handle(AmendOrder(order_id=OrderId("bill-1"), bill=a_bill(), personal=Personal(), actor="till:till-1"))
+    assert (amended.personal, amended.order.personal_hash, venue.reads.order("bill-1").personal) == (Personal(), "", Personal())
+    assert is_whole(venue)
+    assert venue.engine.handle(command).became == "duplicate"
+    assert isinstance(venue.engine.handle(replace(command, personal=ADA)).refusal, KeyReused)
+
+    venue.engine.handle(CancelOrder(order_id=OrderId("bill-1")))
+    assert venue.reads.orders_with_personal("2999") == ["bill-1"]
+    venue.engine.erase(replace(ERASE, order_id=OrderId("bill-1")))
+
+    assert [word for word in ("Lovelace", "salt-0") if word.encode() in files_of(venue)] == []
+    assert venue.reads.orders_with_personal("2999") == []
+    assert venue.engine.handle(command).became == "duplicate"
+    assert is_whole(venue)
 
 
 def test_the_same_request_is_known_again_after_the_till_amended_what_it_said_of_the_customer(venue):  # D1
@@ -344,6 +365,27 @@ def test_an_order_of_an_older_version_is_known_again_before_and_after_an_erasing
     assert older not in everything_but_personal(venue)
 
 
+@pytest.mark.parametrize("command", [a_create(personal=ADA), an_open("bill-1", personal=ADA)], ids=["create", "open"])
+@pytest.mark.parametrize("is_older", [False, True])
+def test_the_receipt_of_a_request_is_given_again_after_an_erasing(venue, command, is_older):  # D1
+    receipt = venue.engine.handle(command).receipt
+    if is_older:
+        older_fingerprint(venue, command)
+    venue.engine.handle(CancelOrder(order_id=command.order_id))
+    venue.settle({"pi_1": an_intent(status="Canceled")})
+    venue.engine.erase(replace(ERASE, order_id=command.order_id))
+    assert venue.engine.handle(command).receipt == receipt
+
+
+def test_the_display_name_that_an_older_version_journaled_is_shown_no_more_once_it_is_erased(venue):
+    bill = msgspec.structs.replace(a_bill(), display_name="Ada Lovelace")
+    venue.engine.handle(an_open(bill=bill))
+    venue.engine.handle(CancelOrder(order_id=OrderId("o1")))
+    assert answer(*venue.reads.order("o1")).display_name == "Ada Lovelace"
+    venue.engine.erase(ERASE)
+    assert "displayName" not in msgspec.to_builtins(answer(*venue.reads.order("o1")))
+
+
 # Guests
 
 
@@ -375,6 +417,53 @@ def test_after_a_guest_is_gone_nothing_in_the_file_confirms_a_guess_and_a_late_c
     older = {"booking": asked, "guest": Guest(name="Ada Lovelace")}
     [(kept,)] = venue.reads.rows("SELECT message_id || fingerprint FROM inbox")
     assert venue.journal.write(lambda transaction: keyed(older, transaction)) not in kept
+
+
+@pytest.mark.parametrize(
+    "end", [DeleteBooking(kind="party", booking_id="pty_1"), EraseGuest(booking_id="pty_1", reason="x", actor="operator:op-1")]
+)
+def test_a_booking_whose_key_an_older_version_made_of_its_guest_too_is_known_again_but_not_by_the_guest(venue, end):  # P4 I13
+    asked = a_creation(Guest(name="Ada Lovelace"))
+    party = venue.engine.handle(asked).booking
+    request = replace_part(asked.booking, id="")
+
+    def older(guest):
+        return venue.journal.write(lambda transaction: older_key_of_booking(request, guest, transaction))
+
+    def make_older(transaction):
+        [(key, _)] = transaction.requests_of("create_party", "pty_1")
+        transaction.rename_request("create_party", key, older_key_of_booking(request, asked.guest, transaction), Seen("", "pty_1"))
+
+    venue.journal.write(make_older)
+    assert venue.engine.handle(a_creation(asked.guest, "pty_2")).booking.id == "pty_1"
+    assert older(asked.guest) in everything_but_personal(venue)
+    left = replace_part(party, status="left", end_time="2026-03-14T11:00:00.000Z")
+    venue.engine.handle(UpdateBooking(booking=left, guest=asked.guest))
+
+    assert venue.engine.erase(end).refusal is None if isinstance(end, EraseGuest) else venue.engine.handle(end).refusal is None
+
+    assert older(asked.guest) not in everything_but_personal(venue)
+    before = size(venue)
+    assert [venue.engine.handle(a_creation(guest, "pty_2")).booking.id for guest in (asked.guest, Guest())] == ["pty_1", "pty_1"]
+    assert size(venue) == before
+    assert is_whole(venue)
+
+
+def test_a_reservation_that_the_first_release_took_is_known_again_after_its_erasing(tmp_path):  # P4
+    load("schema-1", tmp_path / "tillproof.db")
+    for name in ("witness", "key"):
+        (tmp_path / f"tillproof.db.{name}").rename(tmp_path / f"tillproof.{name}")
+    venue = Venue(tmp_path)
+    venue.clock.move(2 * 86_400)
+    [(before,)] = venue.reads.rows("SELECT message_id FROM inbox WHERE order_id = 'rsv_1'")
+
+    assert venue.engine.erase(EraseGuest(booking_id="rsv_1", reason="kept a year", actor="operator:op-1")).refusal is None
+
+    assert before not in everything_but_personal(venue)
+    again = venue.engine.handle(CreateBooking(booking=a_reservation("rsv_2", dojo_id="dojo-rsv_1"), guest=Guest()))
+    assert again.booking.id == "rsv_1"
+    assert is_whole(venue)
+    venue.close()
 
 
 def replace_part(part, **changes):

@@ -128,6 +128,12 @@ class Transaction(Protocol):
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""
 
+    def requests_of(self, source: str, order_id: str) -> list[tuple[str, Seen]]:
+        """The keys of the earlier requests from this source that made this order or booking; looked for among all from it."""
+
+    def rename_request(self, source: str, message_id: str, new_id: str, seen: Seen) -> None:
+        """Know an earlier request by another key and fingerprint from now on."""
+
     def keep_personal(self, order_id: str, salt: str, personal: Personal) -> None:
         """Keep the personal data of an order beside the journal, in the place of older ones."""
 
@@ -145,6 +151,9 @@ class Transaction(Protocol):
 
     def booking(self, kind: Kind, booking_id: str) -> Booking | None:
         """The party or reservation as stored, also a deleted one."""
+
+    def booking_as_made(self, kind: Kind, booking_id: str) -> Booking:
+        """The party or reservation as its first entry tells it; looked for among all entries that concern no order."""
 
     def booking_of_dojo_id(self, kind: Kind, dojo_id: str) -> str | None:
         """The id of the current booking that Dojo knows under this id."""

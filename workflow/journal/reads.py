@@ -222,10 +222,10 @@ class SqliteReads:
         return found[::-1] if before else found
 
     def orders_with_personal(self, before: str) -> list[str]:
-        """The ids of orders that were created before that moment, UTC text, and whose personal data are kept; oldest first."""
+        """The ids of orders created before that moment, UTC text, with personal data that are kept, or the salt of such; oldest first."""
         sql = """
             SELECT id FROM orders JOIN personal ON personal.order_id = orders.id
-            WHERE created_at < ? AND data NOT LIKE '{}%' ORDER BY created_at, id
+            WHERE created_at < ? AND trim(salt) <> '' ORDER BY created_at, id
         """
         return [row[0] for row in self._rows(sql, (before,))]
 

@@ -167,6 +167,14 @@ class SqliteTransaction(Tasks):
         sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
         self._connection.execute(sql, (seen.to_text(), source, message_id))
 
+    def requests_of(self, source: str, order_id: str) -> list[tuple[str, Seen]]:
+        sql = "SELECT message_id, fingerprint, order_id FROM inbox WHERE source = ? AND order_id = ?"
+        return [(key, Seen.of_row(*row)) for key, *row in self._connection.execute(sql, (source, order_id)).fetchall()]
+
+    def rename_request(self, source: str, message_id: str, new_id: str, seen: Seen) -> None:
+        sql = "UPDATE inbox SET message_id = ?, fingerprint = ? WHERE source = ? AND message_id = ?"
+        self._connection.execute(sql, (new_id, seen.to_text(), source, message_id))
+
     def beginning(self, order_id: str) -> tuple[Facts, str]:
         body = "SELECT body FROM journal WHERE order_id = ? ORDER BY order_seq LIMIT 1"
         status = "SELECT to_state FROM journal WHERE order_id = ? AND machine GLOB 'fulfilment@*' ORDER BY order_seq LIMIT 1"
@@ -193,6 +201,15 @@ class SqliteTransaction(Tasks):
     def booking(self, kind: Kind, booking_id: str) -> Booking | None:
         row = self._one("SELECT body FROM bookings WHERE id = ? AND kind = ?", booking_id, kind)
         return msgspec.json.decode(row[0], type=TYPES[kind]) if row else None
+
+    def booking_as_made(self, kind: Kind, booking_id: str) -> Booking:
+        sql = (
+            "SELECT json_extract(body, ?) FROM journal WHERE order_id = '' AND trigger = ? AND json_extract(body, ?) = ? "
+            "ORDER BY order_seq LIMIT 1"
+        )
+        row = self._one(sql, f"$.{kind}", f"create_{kind}", f"$.{kind}.id", booking_id)
+        assert row is not None
+        return msgspec.json.decode(row[0], type=TYPES[kind])
 
     def booking_of_dojo_id(self, kind: Kind, dojo_id: str) -> str | None:
         row = self._one("SELECT id FROM bookings WHERE kind = ? AND dojo_id = ? AND standing = 'current'", kind, dojo_id)
