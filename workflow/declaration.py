@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 NOT_THERE = "-"
 NOTHING = "nothing"
+FINAL = "final"
+"""The name by which the final states are a group among the others."""
 OUTCOMES = {
     "take": "it changes facts of the order, not its state",
     "note": "true, and nothing to do",
@@ -69,14 +71,16 @@ class Resolution(NamedTuple):
 class Migration(NamedTuple):
     """A state that is not declared any more, the declared one that takes its place, why, and whose rule it is.
 
-    Whatever rests in the old state is moved by `tillproof machine migrate`, and journaled; what ended in it stays there. An old state is
-    in all groups that its new one is in, and is final where that is: sums of old entries stay what they were. So a row stays for ever.
+    Whatever rests in the old state is moved by `tillproof machine migrate`, and journaled; what ended in it stays there. Old entries mean
+    what they meant, so a row stays for ever, and `groups` are those that the old state was in, `final` among them where it was; "" where
+    they are those of the new state. What the journal keeps of earlier declarations is compared with that (`explaining.regrouped`).
     """
 
     source: str
     target: str
     reason: str
     rule: str
+    groups: str = ""
 
 
 class Declaration(NamedTuple):
@@ -132,14 +136,10 @@ def migrated(declaration: Declaration) -> dict[str, str]:
 
 
 def group(declaration: Declaration, name: str) -> frozenset[str]:
-    """The states of a group, with those of earlier declarations whose place one of them took."""
-    return with_migrated(declaration, declaration.groups[name])
-
-
-def with_migrated(declaration: Declaration, column: str) -> frozenset[str]:
-    """The states in one column, with those of earlier declarations whose place one of them took."""
-    states = words(column)
-    return frozenset(states) | {old for old, new in migrated(declaration).items() if new in states}
+    """The states of a group, or the final ones for FINAL, with those of earlier declarations that were in it."""
+    states = words(declaration.final if name == FINAL else declaration.groups[name])
+    were = (row for row in declaration.migrations if name in words(row.groups) or (not row.groups and row.target in states))
+    return frozenset(states) | {old for row in were for old in words(row.source)}
 
 
 def declaration_text(declaration: Declaration) -> str:

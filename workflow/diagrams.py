@@ -27,31 +27,34 @@ PARTIES = {"<-": ("Dojo", "Tillproof"), "->": ("Tillproof", "Dojo"), ">>": ("Til
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The way that one order took: the steps (from, to) in order, numbered from 1, and where it is now."""
+    """The way that one order took: the steps (from, to) in order, numbered from 1, and where it is now; also the triggers of each step."""
 
     steps: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     state: str = ""
+    triggers: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
 
 def path_taken(entries: Sequence[Entry], machine: str, intent_id: str = "") -> Taken:
     """The way through `machine` that the entries tell; of one payment intent for the payment machine."""
     moves = [e for e in entries if e.kind == "transition" and e.machine_name == machine and intent_id in ("", e.payment_intent_id)]
     steps: dict[tuple[str, str], list[int]] = {}
+    triggers: dict[tuple[str, str], dict[str, None]] = {}
     for number, entry in enumerate(moves, start=1):
         steps.setdefault((entry.from_state, entry.to_state), []).append(number)
-    return Taken(steps, moves[-1].to_state if moves else "")
+        triggers.setdefault((entry.from_state, entry.to_state), {})[entry.trigger] = None
+    return Taken(steps, moves[-1].to_state if moves else "", {step: [*names] for step, names in triggers.items()})
 
 
 def render(declaration: Declaration, form: str, taken: Taken | None = None) -> str:
-    """The machine in one of FORMATS."""
+    """The machine in one of FORMATS. What was taken and is not declared is drawn as well: an order may have gone by several machines."""
     return {"mermaid": mermaid, "dot": dot, "svg": svg}[form](declaration, taken)
 
 
 def mermaid(declaration: Declaration, taken: Taken | None = None) -> str:
     """The machine as a Mermaid state diagram: every edge of the declaration once, with its triggers."""
     lines = [f"%% drawn from {declaration.name}@{declaration_hash(declaration)}", "stateDiagram-v2"]
-    lines += [f"    {state} : {state}" for state in _drawn(declaration)]
-    for (source, target), triggers in edges(declaration).items():
+    lines += [f"    {state} : {state}" for state in _drawn(declaration, taken)]
+    for (source, target), triggers in edges(declaration, taken).items():
         lines.append(f"    {source or START} --> {target} : {_label(triggers, source, target, taken)}")
     lines += [f"    {state} --> {END}" for state in words(declaration.final)]
     if taken and taken.state:
@@ -68,12 +71,12 @@ def dot(declaration: Declaration, taken: Taken | None = None) -> str:
         '    rankdir=LR; node [shape=box, style="rounded", fontname="sans-serif"]; edge [fontname="sans-serif", fontsize=10];',
         '    "" [shape=point];',
     ]
-    for state in _drawn(declaration):
+    for state in _drawn(declaration, taken):
         marks = ["peripheries=2"] * (state in final)
         if taken and taken.state == state:
             marks += ['style="rounded,filled,bold"', 'fillcolor="#1d4ed8"', 'fontcolor="white"', f'label="{state} (now)"']
         lines.append(f'    "{state}" [{", ".join(marks)}];')
-    for (source, target), triggers in edges(declaration).items():
+    for (source, target), triggers in edges(declaration, taken).items():
         bold = ", penwidth=2.5" if taken and (source, target) in taken.steps else ""
         lines.append(f'    "{source}" -> "{target}" [label="{_label(triggers, source, target, taken)}"{bold}];')
     return "\n".join([*lines, "}", ""])
@@ -85,29 +88,31 @@ def svg(declaration: Declaration, taken: Taken | None = None) -> str:
     return draw(
         Picture(
             title=f"{declaration.name}@{declaration_hash(declaration)}",
-            nodes=["", *_drawn(declaration)],
+            nodes=["", *_drawn(declaration, taken)],
             final=frozenset(words(declaration.final)),
-            edges={edge: _label(triggers, *edge, taken) for edge, triggers in edges(declaration).items()},
+            edges={edge: _label(triggers, *edge, taken) for edge, triggers in edges(declaration, taken).items()},
             taken=frozenset(steps),
             now=taken.state if taken else "",
         )
     )
 
 
-def _drawn(declaration: Declaration) -> list[str]:
-    """The declared states, and those of earlier declarations that migrations lead on from."""
-    return [*declaration.states, *migrated(declaration)]
+def _drawn(declaration: Declaration, taken: Taken | None) -> list[str]:
+    """The declared states, and those of other declarations: that migrations lead on from, or that were passed."""
+    passed = [state for step in taken.steps for state in step if state] if taken else []
+    return [*dict.fromkeys([*declaration.states, *migrated(declaration), *passed])]
 
 
-def edges(declaration: Declaration) -> dict[tuple[str, str], list[str]]:
-    """(from, to) → the triggers of that step, in the order of the declaration; migrations from states of earlier ones last."""
+def edges(declaration: Declaration, taken: Taken | None = None) -> dict[tuple[str, str], list[str]]:
+    """(from, to) → the triggers of that step, in the order of the declaration; then migrations, and what was taken and is not declared."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in declaration.transitions:
         for source in words(row.source):
             found.setdefault((state_name(source), row.target), []).append(row.when)
     for step in migrated(declaration).items():
         found[step] = [MIGRATE]
-    return found
+    others = {step: names for step, names in taken.triggers.items() if step not in found} if taken else {}
+    return found | others
 
 
 def _label(triggers: list[str], source: str, target: str, taken: Taken | None) -> str:

@@ -5,14 +5,25 @@ Also the declarations that a journal keeps: which were in force, since when, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 from workflow.case import Machines
-from workflow.declaration import NOT_THERE, Declaration, Row, declaration_from, policies_by_case, rows_by_case, words
+from workflow.declaration import (
+    FINAL,
+    NOT_THERE,
+    NOTHING,
+    Declaration,
+    Row,
+    declaration_from,
+    group,
+    policies_by_case,
+    rows_by_case,
+    words,
+)
 from workflow.errors import JournalDamaged, OrdersToMigrate, OrdersUnexplained
 from workflow.journal.reads import ENTRY_COLUMNS, SLICE, SqliteReads, StoredEntry
 from workflow.ledger import ZERO_HASH, HashedEntry, entry_hash
@@ -34,10 +45,10 @@ def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda do
 
     Raises JournalDamaged, naming the entry, where the journal is not what was written.
     """
-    known = {f"{version.name}@{version.hash}": Then(version.declaration) for version in versions(reads)}
+    known = {ident: Then(declaration) for ident, declaration in declarations(reads).items()}
     told = 0
-    for _order, group in groupby(_by_order(reads), key=itemgetter(1)):
-        stored = list(group)
+    for _order, its in groupby(_by_order(reads), key=itemgetter(1)):
+        stored = list(its)
         _refuse_broken(stored)
         found = retell([each.entry() for each in stored], machines, known)
         yield replace(found, seq=stored[found.entry.order_seq - 1].seq) if found.entry else found
@@ -82,14 +93,23 @@ def versions(reads: SqliteReads) -> list[Version]:
     """Every declaration that was in force with this journal, machine by machine, oldest first. Raises JournalDamaged."""
     used = {machine: rest for machine, *rest in reads.rows(_USED)}
     found = []
-    for name, hash_, first_at, text in reads.rows("SELECT name, hash, first_at, declaration FROM machines ORDER BY name, first_at, hash"):
-        try:
-            declaration = declaration_from(text)
-        except ValueError as error:
-            raise JournalDamaged(f"the declaration {name}@{hash_} that the journal keeps: {error}") from error
+    for name, hash_, first_at, declaration in _kept(reads):
         entries, first, last = used.get(f"{name}@{hash_}", (0, 0, 0))
         found.append(Version(name, hash_, first_at, entries, first, last, declaration))
     return found
+
+
+def declarations(reads: SqliteReads) -> dict[str, Declaration]:
+    """Every declaration that the journal keeps, by `name@hash`: without counting the entries, which takes long. Raises JournalDamaged."""
+    return {f"{name}@{hash_}": declaration for name, hash_, _, declaration in _kept(reads)}
+
+
+def _kept(reads: SqliteReads) -> Iterator[tuple[str, str, str, Declaration]]:
+    for name, hash_, first_at, text in reads.rows("SELECT name, hash, first_at, declaration FROM machines ORDER BY name, first_at, hash"):
+        try:
+            yield name, hash_, first_at, declaration_from(text)
+        except ValueError as error:
+            raise JournalDamaged(f"the declaration {name}@{hash_} that the journal keeps: {error}") from error
 
 
 _USED = "SELECT machine, count(*), min(seq), max(seq) FROM journal WHERE machine <> '' GROUP BY machine"
@@ -116,6 +136,39 @@ def stranded(reads: SqliteReads, machines: Machines) -> list[Stranded]:
         rows = reads.rows(sql, explained)
         found += [Stranded(order_id, name, intent_id, state, machine.migrated.get(state, "")) for order_id, intent_id, state in rows]
     return sorted(found)
+
+
+def regrouped(kept: Iterable[Declaration], machines: Machines) -> list[str]:
+    """What migrations say of old states otherwise than the last declaration that had them (`kept` has the oldest first), a sentence each.
+
+    Old entries would not mean what they meant: money would count where it did not, or what is open would be taken for ended.
+    """
+    last = {(then.name, state): then for then in kept for state in then.states}
+    found = []
+    for name, machine in machines.items():
+        for state, target in machine.migrated.items():
+            then = last.get((name, state), machine.declaration)
+            were, are = _groups(then, state), _groups(machine.declaration, state)
+            both = _names(then) & _names(machine.declaration)
+            if were & both != are & both:
+                said = f"{name}: {state!r} was in {_and(were)}, and by its migration to {target!r} is in {_and(are)}"
+                needs = f"groups={' '.join(sorted(were & both)) or NOTHING!r}"
+                if FINAL in were and target not in words(machine.declaration.final):
+                    needs = "to lead to a final state"
+                found.append(f"{said}; the migration needs {needs}")
+    return found
+
+
+def _names(declaration: Declaration) -> set[str]:
+    return {FINAL, *declaration.groups}
+
+
+def _groups(declaration: Declaration, state: str) -> set[str]:
+    return {name for name in _names(declaration) if state in group(declaration, name)}
+
+
+def _and(names: set[str]) -> str:
+    return " and ".join(map(repr, sorted(names))) or "no group"
 
 
 def moved_by(reads: SqliteReads, order_id: str) -> dict[str, str]:
@@ -169,7 +222,8 @@ def _row_text(row: Row) -> str:
 def refuse_unexplained(reads: SqliteReads, machines: Machines) -> None:
     """Raise OrdersUnexplained, with the orders' names, where something rests in a state or went by a declaration that is not known here.
 
-    OrdersToMigrate where declared migrations lead on from all of them. Quick: it looks where orders are, not at their entries. (P5)
+    Also where a migration puts an old state into other groups than it was in; OrdersToMigrate where declared migrations lead on from
+    everything that rests elsewhere. Quick: it looks where orders are, not at their entries. (P5)
     """
     found = stranded(reads, machines)
     for_good = [each for each in found if not each.target]
@@ -182,6 +236,8 @@ def refuse_unexplained(reads: SqliteReads, machines: Machines) -> None:
     if unknown := reads.rows(sql):
         named = ", ".join(f"{order_id} ({machine})" for order_id, machine in unknown)
         raise OrdersUnexplained(f"the journal does not keep the declaration that was in force for: {named}")
+    if wrong := regrouped(declarations(reads).values(), machines):
+        raise OrdersUnexplained(f"old entries would not mean what they meant: {wrong[0]}")
     if found:
         raise OrdersToMigrate(f"the state is one of an earlier declaration, and is to be migrated, of {_named(found)}")
 

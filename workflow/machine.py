@@ -12,6 +12,7 @@ from typing import Any
 from transitions import Machine as Library
 
 from workflow.declaration import (
+    FINAL,
     MIGRATE,
     NOT_THERE,
     OUTCOMES,
@@ -21,11 +22,11 @@ from workflow.declaration import (
     Policy,
     Row,
     declaration_hash,
+    group,
     migrated,
     policies_by_case,
     rows_by_case,
     state_name,
-    with_migrated,
     words,
 )
 from workflow.errors import DeclarationError, TransitionNotDeclared, TransitionRefused
@@ -46,7 +47,7 @@ class Machine:
         self.final = frozenset(words(declaration.final))
         self.migrated = migrated(declaration)
         """The declared state for each that earlier declarations had."""
-        self.explained = frozenset(declaration.states) | with_migrated(declaration, declaration.final)
+        self.explained = frozenset(declaration.states) | group(declaration, FINAL)
         """The states that something may be in: the declared ones, and those in which things ended under earlier declarations."""
         self._rows = rows_by_case(declaration)
         self._guards = {key: guards[row.only_if] for key, row in self._rows.items()}
@@ -170,9 +171,10 @@ def _check_names(declaration: Declaration, guards: Guards, effects: set[str], ru
         _known(declaration, policy, "state", words(policy.in_state), states | {NOT_THERE})
         _known(declaration, policy, "outcome", (policy.outcome,), set(OUTCOMES))
         _known(declaration, policy, "rule", (policy.rule,), rules)
-    for group in declaration.groups.items():
-        _known(declaration, group, "state", words(group[1]), states)
-    _known(declaration, ("final", declaration.final), "state", words(declaration.final), states)
+    for named in (*declaration.groups.items(), (FINAL, declaration.final)):
+        _known(declaration, named, "state", words(named[1]), states)
+    if FINAL in declaration.groups:
+        raise DeclarationError(f"{declaration.name}: {FINAL!r} is no name for a group: it is that of the final states")
     _known(declaration, ("tells", declaration.tells), "trigger", declaration.tells, triggers)
 
 
@@ -242,8 +244,11 @@ def _check_migrations(declaration: Declaration, rules: set[str]) -> None:
     for row in declaration.migrations:
         _known(declaration, row, "state", (row.target,), set(declaration.states))
         _known(declaration, row, "rule", (row.rule,), rules)
+        _known(declaration, row, "group", words(row.groups), {FINAL, *declaration.groups})
         if not row.reason.strip() or not words(row.source):
             raise DeclarationError(f"{declaration.name}: a migration needs an old state and a reason: {row}")
+        if FINAL in words(row.groups) and row.target not in words(declaration.final):
+            raise DeclarationError(f"{declaration.name}: what ended may not be open again, and {row.target!r} is not final: {row}")
         for source in words(row.source):
             if source in declaration.states or source == NOT_THERE:
                 raise DeclarationError(f"{declaration.name}: {source!r} is declared, so nothing is to be migrated from it: {row}")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from workflow.bill import Bill
-from workflow.declaration import group, with_migrated
+from workflow.declaration import FINAL, group, migrated
 from workflow.entry import Entry, Facts
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.money import MAX_MINOR_UNITS, Money
@@ -32,7 +32,7 @@ ACKNOWLEDGED_ONCE = frozenset({"PAID_NOT_ON_TILL", "UNDERPAID", "AUTH_EXPIRED", 
 """Attention that is called for by how things are, and stays away once a person has seen it, as long as the sum is the same."""
 
 CLOSED_STATUSES = group(FULFILMENT, "closed")
-FINAL_STATES = with_migrated(ORDER, ORDER.final)
+FINAL_STATES = group(ORDER, FINAL)
 FLOWS = ("order_and_pay", "pay_later", "pay_only")
 REOPENABLE_FLOWS = frozenset({"pay_later", "pay_only"})
 
@@ -521,7 +521,8 @@ def _apply_transition(order: Order, entry: Entry) -> Order:
             return after
 
 
-_RECONCILED = with_migrated(ORDER, " ".join(row.target for row in ORDER.transitions if row.when == "reconcile"))
+_RECONCILED = {row.target for row in ORDER.transitions if row.when == "reconcile"}
+_RECONCILED |= {old for old, new in migrated(ORDER).items() if new in _RECONCILED}
 
 
 def _answered(order: Order, entry: Entry) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 The facts that the entries hold (what Dojo said and what was read, what the till and operators did) are put before the present machines
 once more, through the same `Case` that decides in the running service: the same messages, the same guards over the order as it then is.
-What moves is compared with what moved. What a row sends is not compared, and what left no entry cannot be told again. Pure.
+What moves is compared with what moved, and what the rows and messages that were taken ask to send with what those of then did. Where one
+state took the place of two, the step from one to the other is none any more. What left no entry cannot be told again. Pure.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Then:
     def __init__(self, declaration: Declaration) -> None:
         self.states, self.final = frozenset(declaration.states), frozenset(words(declaration.final))
         self.rows, self._policies = rows_by_case(declaration), policies_by_case(declaration)
+        self.asks = {message.name: message.then_send for message in declaration.messages}
         self._fires = {message.name: words(message.fires) for message in declaration.messages}
 
     def policy(self, message: str, state: str) -> str:
@@ -161,10 +163,13 @@ class _Case(Case):
         super().__init__(machines, None, at="", actor="", cause="")
         self.steps: deque[_Step] = deque()
         self.answers: list[_Answer] = []
+        self.told: list[tuple[str, str]] = []
+        """Machine and message, of what was told since somebody looked."""
 
     def tell(self, name: str, message: str, intent_id: str = "", *, facts: Facts | None = None, fate: str = "") -> str:
         """As in a decision; what moves nothing is noted. A message that is not declared any more moves nothing either."""
         state = self._state(name, intent_id)
+        self.told.append((name, message))
         is_known = self.machines[name].knows(message)
         outcome = super().tell(name, message, intent_id, facts=facts, fate=fate) if is_known else _UNKNOWN
         if outcome != "moved":
@@ -197,10 +202,12 @@ class _Telling:
         self._then: dict[str, Then] = {}
         """The declaration of each machine that was in force where the telling has come to."""
         self._owes_following = False
+        self._sends: Retold | None = None
+        """Where something else would first be sent, although everything moves as it did: of less weight than where it moves otherwise."""
         self.entry: Entry | None = None
 
     def all(self, entries: Sequence[Entry]) -> Retold | None:
-        """Tell them; where the present machines first lead elsewhere, None where they never do."""
+        """Tell them; where the present machines first lead elsewhere, or else first send otherwise; None where they never do."""
         try:
             for number, entry in enumerate(entries):
                 begins = number == 0 or _command(entries[number - 1]) != _command(entry)
@@ -213,7 +220,7 @@ class _Telling:
             self._end_command()
         except _Differs as difference:
             return difference.found
-        return None
+        return self._sends
 
     def _end_command(self) -> None:
         """What follows by itself has followed, and nothing moved beyond what was journaled."""
@@ -230,9 +237,12 @@ class _Telling:
     def _one(self, entry: Entry, rest: Sequence[Entry]) -> None:
         """Have the present machines do what this entry says, and compare."""
         steps = self._case.steps
+        if self._is_within(entry) and not (steps and steps[0] == self._step(entry)):
+            return
         if not steps:
             self._bring_about(entry, rest)
             self._compare_answers(entry)
+            self._compare_asked(entry)
         if not steps and entry.kind == "transition":
             self._missing(entry)
         step = steps.popleft()
@@ -244,6 +254,12 @@ class _Telling:
             if (step.kind, step.machine, step.intent_id) != (wanted.kind, wanted.machine, wanted.intent_id):
                 self._surplus(step, entry)
             self._elsewhere(entry, step)
+        self._compare_sent(entry, step)
+
+    def _is_within(self, entry: Entry) -> bool:
+        """It moved from one state to another whose place the same one took."""
+        step = self._step(entry)
+        return entry.from_state != entry.to_state and step.from_state == step.to_state and entry.trigger != MIGRATE
 
     def _step(self, entry: Entry) -> _Step:
         """The entry in the names of the present declaration, where migrations give them."""
@@ -352,6 +368,25 @@ class _Telling:
                 found = replace(_otherwise(entry, f"{answer.machine}: {about} {what}"), machine=answer.machine)
                 raise _Differs(replace(found, old_state=state, new_state=answer.state))
 
+    def _compare_asked(self, entry: Entry) -> None:
+        told, self._case.told = self._case.told, []
+        for name, message in told:
+            machine, then = self._machines[name], self._then.get(name)
+            if then and message in then.asks and machine.knows(message):
+                asks = next(one.then_send for one in machine.declaration.messages if one.name == message)
+                self._note_sent(entry, f"{name}: the message {message!r}", then.asks[message], asks, entry.to_state)
+
+    def _compare_sent(self, entry: Entry, step: _Step) -> None:
+        if entry.kind == "transition":
+            was = self._known[entry.machine].rows.get((entry.trigger, entry.from_state))
+            row = self._machines[entry.machine_name].row(entry.trigger, step.from_state)
+            if was and row:
+                self._note_sent(entry, f"{step.machine}: {entry.trigger!r}", was.then_send, row.then_send, step.to_state)
+
+    def _note_sent(self, entry: Entry, what: str, was: str, now: str, state: str) -> None:
+        if self._sends is None and sorted(words(was)) != sorted(words(now)):
+            self._sends = _otherwise(entry, f"{what} sent {was}, and sends {now}", new_state=state)
+
     def _missing(self, entry: Entry) -> None:
         """The entry moved, and the present machines do not."""
         machine, step = self._machines[entry.machine_name], self._step(entry)
@@ -375,7 +410,7 @@ class _Telling:
         if (step.from_state, step.to_state) == (wanted.from_state, wanted.to_state):
             why = f"from {source!r} to {step.to_state!r} leads {step.trigger!r}, not {wanted.trigger!r}"
         elif (step.trigger, step.from_state) == (wanted.trigger, wanted.from_state):
-            why = f"{step.trigger!r} leads from {source!r} to {step.to_state!r}, not to {wanted.to_state!r}"
+            why = f"{step.trigger!r} leads from {source!r} to {step.to_state!r}, not to {entry.to_state!r}"
         else:
             why = f"{step.trigger!r} moves from {source!r} to {step.to_state!r} before {wanted.trigger!r} does"
         raise _Differs(_otherwise(entry, f"{machine.name}: {why}", new_state=step.to_state))

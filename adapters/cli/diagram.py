@@ -12,11 +12,10 @@ from adapters.cli.context import json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, emit
 from workflow import diagrams
 from workflow.case import declared_machines
-from workflow.declaration import Declaration
+from workflow.declaration import Declaration, declaration_hash
 from workflow.entry import Entry
-from workflow.errors import (
-    UnknownOrder,
-)
+from workflow.errors import UnknownOrder
+from workflow.explaining import declarations
 from workflow.lifecycle import DECLARATIONS, ORDER
 
 
@@ -29,7 +28,7 @@ from workflow.lifecycle import DECLARATIONS, ORDER
 @click.option("--record", is_flag=True, help="Play both flows, record what goes over the wire, and draw diagrams/ anew.")
 @json_option
 def diagram(*, name: str | None, order_id: str | None, form: str, check: bool, write: bool, record: bool, as_json: bool) -> None:
-    """Draw the declared machines, or the way of one order through them."""
+    """Draw the declared machines, or the way of one order through them: the machine that it last went by, and what it took of others."""
     folder = Path(__file__).resolve().parents[2] / "diagrams"
     if record:
         recording.record(folder)
@@ -52,20 +51,30 @@ def diagram(*, name: str | None, order_id: str | None, form: str, check: bool, w
 
 def _draw(declaration: Declaration, form: str, order_id: str | None) -> Iterator[dict[str, str]]:
     """The machine alone, or with the way of an order through it: for payments one picture an intent, without any the machine alone."""
-    about = {"name": declaration.name, "hash": declared_machines()[declaration.name].hash}
+    present = declared_machines()[declaration.name].hash
     if order_id is None:
-        yield about | {"text": diagrams.render(declaration, form)}
+        yield {"name": declaration.name, "hash": present, "text": diagrams.render(declaration, form)}
         return
-    entries = _entries_of(order_id)
-    moved = dict.fromkeys(entry.payment_intent_id for entry in entries if entry.machine_name == declaration.name)
-    for intent_id in moved or [""]:
+    entries, kept = _entries_of(order_id)
+    by = {entry.payment_intent_id: entry.machine for entry in entries if entry.machine_name == declaration.name}
+    for intent_id, machine in (by or {"": ""}).items():
+        then = _in_order(kept.get(machine, declaration), declaration)
+        if (hash_ := declaration_hash(then)) != present:
+            click.echo(f"drawn as it was declared when the order last moved: {machine} (now {declaration.name}@{present})", err=True)
         taken = diagrams.path_taken(entries, declaration.name, intent_id)
-        yield about | {"orderId": order_id, "paymentIntentId": intent_id, "text": diagrams.render(declaration, form, taken)}
+        about = {"name": then.name, "hash": hash_, "orderId": order_id, "paymentIntentId": intent_id}
+        yield about | {"text": diagrams.render(then, form, taken)}
 
 
-def _entries_of(order_id: str) -> list[Entry]:
+def _in_order(then: Declaration, now: Declaration) -> Declaration:
+    """The declaration with its states as they follow each other now: stored, they are in no order of their own."""
+    return then._replace(states={state: then.states[state] for state in [*now.states, *then.states] if state in then.states})
+
+
+def _entries_of(order_id: str) -> tuple[list[Entry], dict[str, Declaration]]:
+    """The order's entries, oldest first, and the declarations that the journal keeps, by `name@hash`."""
     with open_journal() as (_, reads):
         entries = [stored.entry() for stored in reads.entries(order_id=order_id)]
         if not entries:
             raise UnknownOrder(f"no order {order_id}")
-        return entries
+        return entries, declarations(reads)

@@ -15,7 +15,7 @@ from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, 
 from workflow.case import Machines, declared_machines
 from workflow.commands import MigrateOrder
 from workflow.declaration import MIGRATE, NOT_THERE, Declaration, declaration_hash, migrated, state_name, words
-from workflow.explaining import Change, Stranded, Version, changes, check, moved_by, stranded, versions
+from workflow.explaining import Change, Stranded, Version, changes, check, declarations, moved_by, regrouped, stranded, versions
 from workflow.journal.reads import SqliteReads
 from workflow.ports import OrderId
 from workflow.retelling import Retold, Verdict
@@ -23,6 +23,7 @@ from workflow.retelling import Retold, Verdict
 EXAMPLES = 3
 """So many orders are named for each cause."""
 CHECK_AGAIN = "declare where they go (migrations in workflow/lifecycle.py), then tillproof machine check"
+SAY_GROUPS = "say so in the migration (workflow/lifecycle.py), then tillproof machine check"
 
 
 @click.group(cls=Group, example="tillproof machine show")
@@ -176,23 +177,26 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
     """Tell every order of a journal again under the machines as they are declared now: would each have gone the same way?
 
     What its entries hold (Dojo's words, reads, what the till and operators did) is put before the present rows, guards and policies.
-    An order is the same; or it differs, with the first entry where it would have gone elsewhere; or it cannot be explained, since it
-    rests in a state that is not declared and has no migration, or its entries cannot be applied. Exit 0 where all are the same, 1
-    otherwise, 5 where the journal is damaged. Nothing is written, and a server may run.
+    An order is the same; or it differs, with the first entry where it would have gone elsewhere, or sent something else; or it cannot be
+    explained, since it rests in a state that is not declared and has no migration, or its entries cannot be applied. Migrations must leave
+    old states in the groups that they were in. Exit 0 where all are the same, 1 otherwise, 5 where the journal is damaged. Nothing is
+    written, and a server may run.
 
-    What left no entry cannot be told again: requests that changed nothing, or were refused without a trace. What rows send is not
-    compared (tillproof machine diff shows it), nor are the parts of the program that are no rows, guards or policies.
+    What left no entry cannot be told again: requests that changed nothing, or were refused without a trace. What is sent is compared as
+    the rows and messages have it, not call by call; the parts of the program that are no rows, guards or policies are not compared.
     """
     machines = _machines()
     with open_journal(copy) as (_, reads), progress("check", size := reads.size()) as show:
         found = list(check(reads, machines, show))
+        wrong = regrouped(declarations(reads).values(), machines)
     counts = Counter(each.verdict for each in found)
     waiting = sum(each.is_to_migrate for each in found)
     causes = _causes(found)
     data = {
-        "ok": counts["same"] == len(found),
+        "ok": counts["same"] == len(found) and not wrong,
         "machines": [each.ident for each in machines.values()],
         "sum": {"entries": size, "orders": len(found)} | {verdict: counts[verdict] for verdict in _SAID} | {"toMigrate": waiting},
+        "migrations": wrong,
         "causes": [
             {"verdict": verdict, "cause": cause, "orders": len(them), "examples": [each.order_id for each in them[:EXAMPLES]]}
             for (verdict, cause), them in causes
@@ -206,9 +210,12 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
             yield paint(f"  {counts[verdict]:>9,}  {said}", colour if counts[verdict] else "white")
         if waiting:
             yield paint(f"  {waiting:>9,}  rest in a state that is to be migrated", "yellow")
+        yield from (paint(f"  {problem}", "red") for problem in wrong)
         yield from _cause_lines(causes)
 
     emit(as_json, data, lines)
+    if wrong:
+        end_found(SAY_GROUPS)
     if counts["unexplained"]:
         end_found(CHECK_AGAIN)
     if counts["differs"]:
@@ -294,6 +301,8 @@ def machine_migrate(program: Program, reason: str | None, dry_run: bool, as_json
         raise click.UsageError("expected --reason TEXT, or --dry-run")
     machines = _machines()
     with open_journal() as (found, reads):
+        if wrong := regrouped(declarations(reads).values(), machines):
+            raise Failure(Exit.FOUND, "\n".join(wrong), SAY_GROUPS)
         moves = stranded(reads, machines)
         stuck = [each for each in moves if not each.target]
         moves = [each for each in moves if each.target]
@@ -326,7 +335,8 @@ def _migrated_lines(moves: list[Stranded], stuck: list[Stranded], orders: int, *
         yield f"  {count:>9,}  {name}: {state} → {target}"
     if moves:
         yield paint(
-            f"{len(moves):,} moves of {orders:,} orders {'would be' if dry_run else 'are'} journaled.", "yellow" if dry_run else "green"
+            f"{len(moves):,} move{'s' * (len(moves) != 1)} of {orders:,} order{'s' * (orders != 1)} {'to be ' * dry_run}journaled.",
+            "yellow" if dry_run else "green",
         )
     for each in stuck[:EXAMPLES]:
         yield paint(f"  {each.order_id}: no migration leads on from {each.machine} {each.state}", "red")

@@ -40,7 +40,7 @@ def changed(tmp_path, journal):
             self.folder.mkdir(exist_ok=True)
             shutil.copy(ROOT / "app.py", self.folder)
             for name in ("workflow", "adapters"):
-                shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / name, self.folder / name, dirs_exist_ok=True)  # With what is compiled, which costs most of a start.
             lifecycle = self.folder / "workflow" / "lifecycle.py"
             text = lifecycle.read_text()
             for change in changes:
@@ -148,6 +148,47 @@ def test_sums_stay_what_they_were_when_the_state_in_which_money_counts_has_anoth
     moves = changed.run("machine", "migrate", "--dry-run", "--json")["moves"]
     assert {(move["machine"], move["state"], move["target"]) for move in moves} == {("payment", "reconciled", "checked")}
     assert sqlite(journal, "SELECT 1 FROM journal WHERE trigger = 'migrate'") == [[]]
+
+
+def merged(groups):
+    """An order has no state `updated` any more: it rests in `reconciled`, which is in a group that `updated` was not in."""
+
+    def change(text):
+        begins = text.index("\nORDER = Declaration(")
+        ends = text.index("\n)\n", begins)
+        body = re.sub(r'        (Row\()?"updated?":? .*\n|        Row\("update",.*\n', "", text[begins:ends])
+        body, count = re.subn(r"( updated\b)", "", body)
+        assert count > 3
+        row = f'        Migration("updated", "reconciled", "Dojo hears of it anyway.", "D6", {groups!r}),\n'
+        body = body.replace("    migrations=(\n", f"    migrations=(\n{row}")
+        return (text[:begins] + body + text[ends:]).replace("Declaration, Message, Policy", "Declaration, Message, Migration, Policy")
+
+    return change
+
+
+def test_a_migration_that_puts_an_old_state_into_other_groups_is_refused_until_it_says_what_it_was_in(changed, journal):  # P5 I2 I6
+    changed.write(merged(""))
+    before = journal.read_bytes()
+    said = "order: 'updated' was in no group, and by its migration to 'reconciled' is in 'unsettled'; the migration needs groups='nothing'"
+
+    told = changed.run("machine", "check", "--json", code=1)
+    assert (told["ok"], told["migrations"]) == (False, [said])
+    assert said in changed.run("machine", "migrate", "--reason", "none", code=1).stderr
+    changed.service.launch(env=changed.env)
+    assert changed.service.exit_code(4 * PATIENCE) == 5
+    [critical] = [line for line in changed.service.log() if line["level"] == "CRITICAL"]
+    assert said in critical["error"]
+    assert "tillproof machine check" in critical["next"]
+    assert journal.read_bytes() == before
+
+    changed.write(merged("nothing"))
+    changed.run("machine", "migrate", "--reason", "one state")
+    replayed = changed.run("journal", "replay", "--json")
+    assert (replayed["ok"], replayed["orders"]) == (True, len(FINALLY))
+    assert changed.run("machine", "check", "--json")["ok"]
+    drawn = changed.run("diagram", "--order", "po-updated", "--json")["diagrams"][0]["text"]
+    assert "updated --> reconciled : migrate (6)" in drawn
+    assert "reconciled --> updated : update (5)" in drawn  # As it was then, beside what is declared now.
 
 
 def test_a_state_that_is_gone_without_a_migration_is_refused_and_nothing_is_moved(changed, journal):  # P5

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from tests.builders import FixedClock
-from tests.contract.running import Service, a_bill, an_event, an_order, eventually, register, sqlite
+from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, eventually, register, sqlite
 from tests.contract.test_till_callbacks import SECRET, Till
 from tests.old_journal import LOCK, SIGNING_KEY, TOTAL, Past, load, new_sandbox
 from workflow.journal.reads import SqliteReads
@@ -93,6 +98,52 @@ def test_an_old_journal_has_the_tables_of_a_new_one_once_it_was_opened(old, tmp_
     tables = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
     [[(version,)], old_tables] = sqlite(tmp_path / "tillproof.db", "PRAGMA user_version", tables)
     assert (version, old_tables) == (SCHEMA_VERSION, sqlite(tmp_path / "new.db", tables)[0])
+
+
+KILLED_MIDWAY = """
+import os, signal, sys
+from pathlib import Path
+from workflow.clock import SystemClock
+from workflow.journal import sqlite as store
+from workflow.journal.keys import load_key
+path, statement = Path(sys.argv[1]), int(sys.argv[2])
+done, migrate = [], store._migrate
+def dying(database):
+    database.conn.set_trace_callback(lambda sql: done.append(sql) if len(done) < statement else os.kill(os.getpid(), signal.SIGKILL))
+    migrate(database)
+    database.conn.set_trace_callback(None)
+store._migrate = dying
+store.SqliteJournal(path, Path(f"{path}.witness"), load_key(Path(f"{path}.key")), SystemClock()).close()
+print(len(done))
+"""
+"""Opens a journal, and is killed before the statement of this number that changes its schema; else it says how many there were."""
+
+
+def test_a_schema_that_is_changed_is_the_old_one_or_the_new_one_wherever_the_program_is_killed(tmp_path):  # K10 P4 I6
+    def opened(statement):
+        command = [sys.executable, "-c", KILLED_MIDWAY, str(tmp_path / "tillproof.db"), str(statement)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
+
+    def schema():
+        left = "SELECT count(*) FROM sqlite_master WHERE name IN ('orders_1', 'payments_1')"
+        return sqlite(tmp_path / "tillproof.db", "PRAGMA user_version", left)
+
+    load("schema-1", tmp_path / "tillproof.db")
+    shutil.copytree(tmp_path, whole := tmp_path.parent / "whole")
+    statements = int(opened(1_000_000).stdout)
+    assert statements > 30
+    for statement in (1, statements // 4, statements // 2, statements - 1):
+        for path in whole.iterdir():
+            shutil.copy(path, tmp_path)
+        for beside in ("-wal", "-shm"):
+            (tmp_path / f"tillproof.db{beside}").unlink(missing_ok=True)
+        assert opened(statement).returncode == -signal.SIGKILL
+        assert schema() == [[(1,)], [(0,)]]
+        assert replay(SqliteReads(tmp_path / "tillproof.db")).digest == DIGESTS["schema-1"]
+    assert opened(1_000_000).stdout == f"{statements}\n"
+    assert schema() == [[(SCHEMA_VERSION,)], [(0,)]]
+    replayed = replay(SqliteReads(tmp_path / "tillproof.db"))
+    assert (replayed.mismatches, replayed.digest) == ([], DIGESTS["schema-1"])
 
 
 @pytest.mark.parametrize("program", [(), ("-c", LATER_VERSION, "serve")], ids=["this program", "one with another declaration"])

@@ -146,6 +146,16 @@ def test_a_way_adds_its_numbers_and_its_mark_to_the_declared_edges_and_takes_non
     assert {edge for edge, _ in shown(MERMAID_EDGE, text)} == set(declared(ORDER))
 
 
+@pytest.mark.parametrize(("pattern", "form"), [(MERMAID_EDGE, "mermaid"), (DOT_EDGE, "dot")])
+def test_what_an_order_took_of_another_declaration_is_drawn_beside_what_is_declared(pattern, form):  # P5
+    way = [*WAY, a_step("order", "authorised", "claimed"), a_step("order", "claimed", "created")]
+    text = diagrams.render(ORDER, form, diagrams.path_taken(way, "order"))
+    drawn = dict(shown(pattern, text))
+    assert drawn.keys() - declared(ORDER).keys() == {("authorised", "claimed"), ("claimed", "created")}
+    assert drawn["authorised", "claimed"][-1].endswith("(5)")
+    assert "claimed" in diagrams.svg(ORDER, diagrams.path_taken(way, "order"))
+
+
 # -- the files that are kept
 
 

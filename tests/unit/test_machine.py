@@ -14,6 +14,7 @@ import pytest
 from tests.builders import MACHINES
 from workflow.case import MISMATCHES, STANDING, declared_machines
 from workflow.declaration import (
+    FINAL,
     NOT_THERE,
     OUTCOMES,
     Declaration,
@@ -593,6 +594,8 @@ def test_what_is_no_declaration_of_this_version_is_not_taken_for_one(text):
         (LOCKED._replace(source="ajar"), "'ajar' is declared, so nothing is to be migrated from it"),
         (LOCKED._replace(source="-"), "'-' is declared, so nothing is to be migrated from it"),
         (LOCKED._replace(source="bolted bolted"), "two migrations from 'bolted'"),
+        (LOCKED._replace(groups="passible"), "unknown group 'passible'"),
+        (LOCKED._replace(groups="final"), "what ended may not be open again, and 'shut' is not final"),
     ],
 )
 def test_a_migration_that_leads_nowhere_or_from_what_is_declared_is_refused(row, named):  # P5
@@ -613,3 +616,16 @@ def test_an_old_state_is_in_the_groups_of_the_one_that_takes_its_place_and_answe
     assert made.explained == {"shut", "ajar", "gone", "torn_out"}  # What ended may stay as it is; what is locked is to be migrated.
     assert (made.policy("knock", "torn_out"), made.policy("knock", "locked")) == ("refuse", "attention")
     assert made.offered("torn_out") == ()
+
+
+def test_an_old_state_is_in_the_groups_that_its_migration_names_and_in_no_others():  # P5
+    old = with_migrations(
+        LOCKED._replace(target="gone", groups="nothing"), Migration("held_open", "gone", "A stone.", "R1", "passable final")
+    )
+    assert group(old, "passable") == {"ajar", "gone", "held_open"}
+    assert group(old, FINAL) == {"gone", "held_open"}
+    assert machine(old).explained == {"shut", "ajar", "gone", "held_open"}  # What was not final is to be migrated, whatever it leads to.
+
+
+def test_no_group_may_be_called_as_the_final_states_are():  # P5
+    assert "'final' is no name for a group" in refusal_of(DOOR._replace(groups={**DOOR.groups, "final": "gone"}))

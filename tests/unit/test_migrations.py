@@ -12,10 +12,10 @@ from workflow.commands import MigrateOrder
 from workflow.declaration import Migration
 from workflow.engine import Engine
 from workflow.errors import OrdersToMigrate, OrdersUnexplained
-from workflow.explaining import moved_by, refuse_unexplained, stranded
+from workflow.explaining import moved_by, refuse_unexplained, regrouped, stranded
 from workflow.guards import GUARDS
 from workflow.journal.driver import sqlite3
-from workflow.lifecycle import DECLARATIONS, EFFECTS, RULES
+from workflow.lifecycle import DECLARATIONS, EFFECTS, PAYMENT, RULES
 from workflow.machine import Machine
 from workflow.replay import replay
 from workflow.requests import migrate_order
@@ -62,6 +62,52 @@ def test_migrating_twice_is_migrating_once():  # P5 K10
 def test_what_ended_in_an_old_state_stays_there():  # P5 I5
     decision, moves = migrate(an_order(state="lost", status="Failed"))
     assert (moves, decision.entries, decision.order.state) == ([], (), "lost")
+
+
+def earlier(declaration, state, *, in_groups):
+    """As it was while it had this state too, in these groups."""
+    groups = {name: f"{states} {state}" if name in in_groups else states for name, states in declaration.groups.items()}
+    final = f"{declaration.final} {state}" if "final" in in_groups else declaration.final
+    return declaration._replace(states={**declaration.states, state: "Of old."}, groups=groups, final=final)
+
+
+def migrating(declaration, *migrations):
+    return {**MACHINES, declaration.name: Machine(declaration._replace(migrations=migrations), GUARDS, EFFECTS, RULES)}
+
+
+@pytest.mark.parametrize(
+    ("target", "were", "said"),
+    [
+        ("announced", "unpaid", ""),
+        ("announced", "unpaid held", "'held' and 'unpaid', and by its migration to 'announced' is in 'unpaid'"),
+        ("released", "unpaid", "'unpaid', and by its migration to 'released' is in 'ended' and 'final'"),
+        ("announced", "", "no group, and by its migration to 'announced' is in 'unpaid'"),
+        ("released", "ended", "'ended', and by its migration to 'released' is in 'ended' and 'final'"),
+    ],
+)
+def test_an_old_state_whose_migration_puts_it_into_other_groups_is_named_with_what_to_declare(target, were, said):  # P5 I2 I6
+    before = earlier(PAYMENT, "seen", in_groups=were.split())
+    row = Migration("seen", target, "Nobody paid it.", "D7.2")
+    found = regrouped([PAYMENT, before], migrating(PAYMENT, row))
+    assert found == (
+        [f"payment: 'seen' was in {said}; the migration needs groups={' '.join(sorted(were.split())) or 'nothing'!r}"] * bool(said)
+    )
+    assert regrouped([PAYMENT, before], migrating(PAYMENT, row._replace(groups=were or "nothing"))) == []
+
+
+def test_an_old_final_state_whose_migration_leads_to_one_that_is_not_is_named():  # P5 I5
+    row = Migration("lost", "announced", "It may be paid again.", "A2")
+    [said] = regrouped([earlier(PAYMENT, "lost", in_groups=["unpaid", "final"])], migrating(PAYMENT, row))
+    assert said.endswith("is in 'unpaid'; the migration needs to lead to a final state")
+
+
+def test_what_the_last_declaration_said_of_an_old_state_is_what_its_migration_must_say():  # P5
+    row = Migration("seen", "announced", "Nobody paid it.", "D7.2")
+    first, last = (earlier(PAYMENT, "seen", in_groups=groups) for groups in (["held"], ["unpaid"]))
+    assert regrouped([first, last], migrating(PAYMENT, row)) == []
+    assert len(regrouped([last, first], migrating(PAYMENT, row))) == 1
+    without = first._replace(groups={name: states for name, states in first.groups.items() if name not in ("held", "unpaid")})
+    assert regrouped([without], migrating(PAYMENT, row)) == []  # Of a group that was not there yet it says nothing.
 
 
 # -- in a journal

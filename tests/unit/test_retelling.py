@@ -10,7 +10,7 @@ from tests.builders import MACHINES, a_bill, walks
 from tests.property import test_every_row as stories
 from tests.story import Story, a_tab, created, settled
 from workflow.case import Case
-from workflow.declaration import Policy, Row
+from workflow.declaration import Migration, Policy, Row
 from workflow.guards import GUARDS
 from workflow.lifecycle import DECLARATIONS, EFFECTS, ORDER, PAYMENT, RULES
 from workflow.machine import Machine
@@ -45,6 +45,23 @@ def with_policy(declaration, message, state, outcome):
         else:
             rows.append(row)
     return declaration._replace(policies=tuple(row for row in rows if row.in_state))
+
+
+def _without(column, state):
+    return " ".join(each for each in column.split() if each != state)
+
+
+MERGED = ORDER._replace(
+    states={name: text for name, text in ORDER.states.items() if name != "captured"},
+    transitions=tuple(
+        row._replace(source="authorised" if row.when == "reconcile" else _without(row.source, "captured"))
+        for row in ORDER.transitions
+        if row.when not in ("capture", "unclaim")
+    ),
+    policies=tuple(row._replace(in_state=_without(row.in_state, "captured")) for row in ORDER.policies),
+    groups={name: _without(states, "captured") for name, states in ORDER.groups.items()},
+)
+"""The order's machine without a state for money that was taken and not read yet."""
 
 
 def told(story, machines):
@@ -249,6 +266,40 @@ def test_a_state_that_is_final_now_is_found_where_something_rests_in_it():  # P5
     story = settled()
     story.read("Reversed")
     assert told(story, under(unpaid))[1:] == ("payment", "reversed", "reversed", "payment: 'reversed' was final and is not")
+
+
+def test_the_step_between_two_states_that_are_one_now_is_no_difference_and_what_follows_is_told_on():  # P5
+    one = MERGED._replace(migrations=(Migration("captured", "authorised", "Both are money on its way.", "D2.1"),))
+    story = settled()
+    story.read("Reversed")
+    for each in (story, mismatched(), a_tab(1000)):
+        assert retell(entries(each), under(one), KNOWN).verdict == "same"
+    changed = with_row(one, "reverse", only_if="everything_was_read")
+    assert told(story, under(changed))[1:4] == ("order", "reconciled", "reversed")  # After the step that is none any more.
+    assert told(story, under(MERGED))[2:4] == ("captured", "authorised")  # Nothing says that the one took the place of the other.
+
+
+def test_a_row_that_sends_something_else_is_found_where_it_was_taken_although_all_moves_as_it_did():  # P5
+    story = settled()
+    seq, machine, old, new, cause = told(story, under(with_row(ORDER, "reconcile", then_send="tell_till")))
+    assert (seq, machine, old, new) == (number(story, "order", "reconcile"), "order", "reconciled", "reconciled")
+    assert cause == "order: 'reconcile' sent order_updated tell_till, and sends tell_till"
+    assert retell(entries(story), under(with_row(ORDER, "reconcile", then_send="tell_till order_updated")), KNOWN).verdict == "same"
+
+
+def test_a_message_that_asks_for_something_else_is_found_where_it_came():  # P5
+    story = created(1000)
+    story.event("Captured")
+    messages = tuple(row._replace(then_send="nothing") if row.name == "word_captured" else row for row in PAYMENT.messages)
+    seq, _, _, _, cause = told(story, under(PAYMENT._replace(messages=messages)))
+    assert entries(story)[seq - 1].kind == "event"
+    assert cause == "payment: the message 'word_captured' sent read_intent, and sends nothing"
+
+
+def test_where_it_moves_otherwise_weighs_more_than_what_is_sent_before():  # P5
+    story = settled()
+    silent = with_row(with_row(ORDER, "reconcile", then_send="nothing"), "update", only_if="held")
+    assert told(story, under(silent))[4].startswith("order: 'update' does not leave 'reconciled' any more")
 
 
 # -- what cannot be explained
