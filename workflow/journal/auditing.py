@@ -181,7 +181,8 @@ def _payment(order: Order, taking: Taking) -> tuple[object, ...]:
     captured_at = to_text(taking.recorded_at) if taking.recorded_at else None
     figures = (taking.paid, taking.tips, taking.refunded)
     flags = (int(taking.counts), int(taking.is_in_words), taking.held_back_as, int(taking.was_detached))
-    return (order.id, taking.intent_id, taking.payment.state, taking.currency, captured_at, *figures, *flags)
+    declared = (taking.payment.told_paid, taking.payment.reserves)
+    return (order.id, taking.intent_id, taking.payment.state, taking.currency, *declared, captured_at, *figures, *flags)
 
 
 def _taking(order: Order, taking: Taking, day: Day) -> tuple[object, ...]:
