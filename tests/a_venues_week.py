@@ -17,16 +17,21 @@ from workflow.commands import (
     AttemptFailed,
     CreateBooking,
     CreateOrder,
+    EraseOrder,
     OpenOrder,
     RecordPayment,
+    ReportProgress,
     RequeueTask,
     ResolveOrder,
+    SetVenue,
     Sweep,
     ToldPayment,
 )
 from workflow.money import Money
+from workflow.ports import IntentId, OrderId
 
 NAME, EMAIL, PHONE, NOTE, GUEST = "Zoë Canary", "canary@example.com", "+447700900123", "a canary sings", "Guest Canary"
+ERASED = "Erased Canary"
 PERSONAL = Personal(customer=Customer(name=NAME, email_address=EMAIL, phone_number=PHONE), note=NOTE)
 SUNDAY_NIGHT = "2026-03-28T23:59:00.000Z"
 """A minute before the day on which London's clocks go forward."""
@@ -93,18 +98,54 @@ def week(folder: Path, clock: FixedClock | None = None) -> Venue:
         if order_id == "o7":
             handle(RequeueTask(task_id=dead.id, reason="Dojo is back", actor="operator:ann"))
             venue.settle({"pi_o7": an_intent("pi_o7")})
-    # An event whose order is not here, and a bill in a currency without parts.
+    _further(venue)
+    # An event whose order is not here, and bills in currencies without parts and with a thousand of them.
     venue.event("pi_stray", "Captured")
-    bill = msgspec.structs.replace(a_bill(), total_amount=Money(1_234_567, "JPY"))
-    told = (ToldPayment(intent_id="pi_yen", paid=1_234_567),)
-    handle(CreateOrder(order_id="o_yen", dojo_order_id="dojo-yen", bill=bill, personal=Personal(), payments=told, captured=True))
-    yen = Money(1_234_567, "JPY")
-    venue.settle({"pi_yen": replace(an_intent("pi_yen"), amount=yen, total=yen, tips=None)})
+    _foreign(venue, "yen", "JPY", 1_234_567)
+    _foreign(venue, "kwd", "KWD", 12_345, tips=1_005, refunded=345)
     venue.clock.move(7 * 3600)
     handle(Sweep(limit=100))
     venue.tasks.clear()
     venue.journal.seal()
     return venue
+
+
+def _further(venue: Venue) -> None:
+    handle = venue.engine.handle
+    # Counted in words until a read said otherwise; half of a bill held; a bill that the till cancelled, and one of somebody erased since.
+    handle(OpenOrder(order_id="o10", key="o10", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
+    handle(RecordPayment(order_id="o10", intent_id="pi_10", paid=gbp(1000), tips=gbp(100)))
+    venue.settle({"pi_10": an_intent("pi_10", paid=900, tips=100, external_id="o10")})
+    handle(OpenOrder(order_id="o12", key="o12", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
+    venue.event("pi_12", "Authorized")
+    held = an_intent("pi_12", paid=400, status="Authorized", external_id="o12")
+    venue.settle({"pi_12": replace(held, capture_mode="Manual")})
+    handle(OpenOrder(order_id="o11", key="o11", bill=a_bill(1000), personal=Personal(), actor="till:till-1"))
+    handle(ReportProgress(order_id="o11", status="Canceled", actor="till:till-1"))
+    venue.settle({})
+    bill, payments = a_bill(700), (ToldPayment(intent_id="pi_13", paid=700),)
+    gone = Personal(customer=Customer(name=ERASED))
+    handle(CreateOrder(order_id="o13", dojo_order_id="dojo-o13", bill=bill, personal=gone, payments=payments, captured=True))
+    venue.settle({"pi_13": an_intent("pi_13", paid=700)})
+    handle(EraseOrder(order_id="o13", reason="letter 12", actor="operator:ann"))
+    for is_taking in (False, True):
+        handle(SetVenue(name="taking_orders", value=is_taking, actor="till:till-1"))
+    venue.tasks.clear()
+
+
+def _foreign(venue: Venue, name: str, currency: str, paid: int, *, tips: int = 0, refunded: int = 0) -> None:
+    intent_id, bill = IntentId(f"pi_{name}"), msgspec.structs.replace(a_bill(), total_amount=Money(paid, currency))
+    told = (ToldPayment(intent_id=intent_id, paid=paid, tips=tips),)
+    order = CreateOrder(
+        order_id=OrderId(f"o_{name}"), dojo_order_id=f"dojo-{name}", bill=bill, personal=Personal(), payments=told, captured=True
+    )
+    venue.engine.handle(order)
+    amounts = {"amount": Money(paid, currency), "total": Money(paid + tips, currency), "tips": Money(tips, currency) if tips else None}
+    intent = replace(an_intent(intent_id), **amounts)
+    venue.settle({intent_id: intent})
+    if refunded:
+        venue.event(intent_id, "Refunded")
+        venue.settle({intent_id: replace(intent, refunded=refunded, updated_at="2026-03-31T03:00:00Z")})
 
 
 def days() -> list[datetime]:

@@ -59,6 +59,10 @@ def _fact(name: str) -> str:
     return f"json_extract(j.body, '$.{name}')"
 
 
+def _type(name: str) -> str:
+    return f"json_type(j.body, '$.{name}')"
+
+
 def _told() -> str:
     """SQL for what a line of `journal tail` says of an entry."""
     machine = "substr(j.machine, 1, instr(j.machine, '@') - 1)"
@@ -82,7 +86,8 @@ CREATE INDEX audit_base_days_by_beginning ON audit_base_days(begins_at, date);
 CREATE TABLE audit_base_currencies(code TEXT PRIMARY KEY, symbol TEXT NOT NULL, decimals INTEGER NOT NULL, scale INTEGER NOT NULL) STRICT;
 CREATE TABLE audit_base_codes(code TEXT PRIMARY KEY, why TEXT NOT NULL, next TEXT NOT NULL) STRICT;
 CREATE TABLE audit_base_payments(
-  order_id TEXT NOT NULL, payment_intent_id TEXT NOT NULL, state TEXT NOT NULL, currency TEXT NOT NULL, captured_at TEXT,
+  order_id TEXT NOT NULL, payment_intent_id TEXT NOT NULL, state TEXT NOT NULL, currency TEXT NOT NULL,
+  declared INTEGER, reserved INTEGER NOT NULL, captured_at TEXT,
   captured INTEGER NOT NULL, tips INTEGER NOT NULL, refunded INTEGER NOT NULL, counts INTEGER NOT NULL, in_words INTEGER NOT NULL,
   held_back TEXT NOT NULL, taken_off INTEGER NOT NULL, PRIMARY KEY (order_id, payment_intent_id)
 ) STRICT;
@@ -97,7 +102,7 @@ CREATE TABLE audit_base_takings(
 HIDDEN = (
     *("audit_base_days", "audit_base_currencies", "audit_base_codes", "audit_base_payments", "audit_base_takings"),
     *("attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
-    *("payments", "personal", "tree_node", "venue", "watch"),
+    *("payments", "personal", "states", "tree_node", "venue", "watch"),
 )
 """Tables that Datasette lists last, under "hidden"; everything in them can still be read."""
 
@@ -116,8 +121,13 @@ def _amount(name: str, what: str) -> tuple[Column, Column]:
 
 
 def _moment(name: str, what: str, date: str = "date") -> tuple[Column, Column]:
-    return Column(name, f"{what}, UTC.", UTC), Column(date, f"{what}: the day at the venue.", DATE)
+    return Column(name, f"{what}.", UTC), Column(date, f"The day at the venue of {name}.", DATE)
 
+
+# Of a bill that is over, be it refunded in part, cancelled or expired, nothing is owed.
+_OWED = """CASE
+    WHEN o.payable THEN o.total - o.paid - (SELECT coalesce(sum(reserved), 0) FROM audit_base_payments p WHERE p.order_id = o.id)
+    WHEN o.paid > o.total THEN o.total - o.paid ELSE 0 END"""
 
 ORDERS = View(
     name="audit_orders",
@@ -129,15 +139,15 @@ ORDERS = View(
     columns=(
         *(_ORDER, _DOJO_ORDER, _REFERENCE, _TABLE),
         Column("flow", "order_and_pay: Dojo made it, with its payments; pay_later: Dojo made it unpaid; pay_only: opened at the till."),
-        Column("state", "Where it stands; audit_order_timeline says how it came there."),
-        Column("kitchen", "The kitchen's progress, in Dojo's words."),
+        Column("state", "Where it stands; audit_states says what that means, audit_order_timeline how it came there."),
+        Column("kitchen", "The kitchen's progress, in Dojo's words (audit_states, fulfilment)."),
         *_moment("created_at", "When it was recorded first"),
-        Column("updated_at", "When something that Dojo is shown changed last, UTC.", UTC),
+        Column("updated_at", "When something that Dojo is shown changed last.", UTC),
         _CURRENCY,
         *_amount("total", "What the bill comes to, without tips"),
         *_amount("paid", "What counts as paid, net of refunds, without tips"),
         *_amount("tips", "The tips that count, net of refunds"),
-        *_amount("owed", "The bill less what is paid; below zero where too much was paid"),
+        *_amount("owed", "What is left to pay of a bill that is open, less what Dojo holds for it; below zero where too much was paid"),
         Column("payments", "How many payment intents it has.", COUNT),
         Column("needs_a_person", "Codes of what needs a person now; audit_stuck says why."),
         Column("entries", "How many journal entries it has.", COUNT),
@@ -149,12 +159,12 @@ SELECT o.id AS order_id, o.dojo_order_id, o.reference, o.table_id, o.flow, o.sta
   o.total AS total_minor, {_shown("o.total", "o.currency")} AS total,
   o.paid AS paid_minor, {_shown("o.paid", "o.currency")} AS paid,
   o.tips AS tips_minor, {_shown("o.tips", "o.currency")} AS tips,
-  o.total - o.paid AS owed_minor, {_shown("(o.total - o.paid)", "o.currency")} AS owed,
+  o.owed AS owed_minor, {_shown("o.owed", "o.currency")} AS owed,
   (SELECT count(*) FROM audit_base_payments p WHERE p.order_id = o.id) AS payments,
   coalesce((SELECT group_concat(code, ', ') FROM (SELECT DISTINCT code FROM attention a WHERE a.order_id = o.id ORDER BY code)), '')
     AS needs_a_person,
   o.order_seq AS entries, o.last_hash
-FROM orders o ORDER BY o.created_at, o.id
+FROM (SELECT o.*, {_OWED} AS owed FROM orders o) o ORDER BY o.created_at, o.id
 """,
 )
 
@@ -190,23 +200,31 @@ FROM journal j WHERE j.order_id <> '' ORDER BY j.order_id, j.order_seq
 PAYMENTS = View(
     name="audit_payments",
     title="Every payment",
-    description="One row for each payment intent of an order: what was captured, what was given back, and whether it counts.",
+    description=(
+        "One row for each payment intent of an order: what was captured, what was given back, and whether it counts. Only rows with "
+        "counts 1 are in the takings; of a payment that a difference holds back Dojo's figures are in audit_mismatches."
+    ),
     columns=(
         *(_INTENT, _ORDER, _REFERENCE),
-        Column("state", "Where it stands: reconciled means that the intent was read at Dojo and agrees with the order."),
-        *_moment("captured_at", "When we recorded its capture; empty while nothing was captured"),
+        Column(
+            "state", "Where it stands (audit_states, payment): only reconciled means that it was read at Dojo and agrees with the order."
+        ),
         _CURRENCY,
-        *_amount("captured", "What was captured, without tips, before refunds"),
-        *_amount("tips", "The tips captured, before refunds"),
+        *_amount("declared", "What Dojo declared that it is for, without tips; empty where it declared nothing"),
+        *_moment("captured_at", "When we recorded its capture; empty while it never counted"),
+        *_amount("captured", "What was captured and counted, without tips, before refunds"),
+        *_amount("tips", "The tips captured and counted, before refunds"),
         *_amount("refunded", "What was given back"),
         *_amount("net", "Captured and tips, less what was given back"),
-        Column("counts", "1: it is in the takings; 0: it is not, or no longer on this order.", FLAG),
+        Column("counts", "1: it is in the takings; 0: not read yet, held back, given up, or taken off this order.", FLAG),
         Column("in_words", "1: it counts as Dojo declared it, and no read has confirmed it.", FLAG),
         Column("held_back", "The difference that keeps it from counting; audit_mismatches has the figures."),
         Column("taken_off", "1: a person took it off this order.", FLAG),
     ),
     sql=f"""
-SELECT p.payment_intent_id, p.order_id, o.reference, p.state, p.captured_at, {_date("p.captured_at")} AS date, p.currency,
+SELECT p.payment_intent_id, p.order_id, o.reference, p.state, p.currency,
+  p.declared AS declared_minor, {_shown("p.declared", "p.currency")} AS declared,
+  p.captured_at, {_date("p.captured_at")} AS date,
   p.captured AS captured_minor, {_shown("p.captured", "p.currency")} AS captured,
   p.tips AS tips_minor, {_shown("p.tips", "p.currency")} AS tips,
   p.refunded AS refunded_minor, {_shown("p.refunded", "p.currency")} AS refunded,
@@ -276,31 +294,49 @@ SELECT j.seq, j.at, {_date("j.at")} AS date, j.order_id, o.reference, j.payment_
         AND later.payment_intent_id = j.payment_intent_id AND json_type(later.body, '$.stale') IS NULL
     ) AS stands
 FROM journal j JOIN orders o ON o.id = j.order_id
-WHERE j.kind = 'check' AND coalesce({_fact("mismatch")}, '') <> '' AND json_type(j.body, '$.stale') IS NULL ORDER BY j.seq
+WHERE j.kind = 'check' AND coalesce({_fact("mismatch")}, '') <> '' AND {_type("stale")} IS NULL ORDER BY j.seq
 """,
 )
+
+_ABOUT = ", ".join(
+    (
+        *(_fact(name) for name in ("code", "requeued", "lost", "id", "erased", "new_key")),
+        f"""CASE j.trigger
+    WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
+    WHEN 'set_venue' THEN {_fact("name")} || CASE {_type("value")} WHEN 'true' THEN ': yes' WHEN 'false' THEN ': no' ELSE '' END
+    WHEN 'migrate' THEN substr(j.machine, 1, instr(j.machine, '@') - 1) || ' ' || j.from_state || ' -> ' || j.to_state END""",
+    )
+)
+"""SQL for what an act was about: the first of these that the entry has."""
 
 OPERATOR_ACTIONS = View(
     name="audit_operator_actions",
     title="What people did by hand",
-    description="One row for each act of a person, at the till or as an operator, oldest first: who, what, and the reason given.",
+    description=(
+        "One row for each act of a person, oldest first: who, what, and the reason given. Of operators all that they did or were refused; "
+        "of the till's staff what they changed of a bill or the venue: amended, cancelled, refused, set."
+    ),
     columns=(
         _SEQ,
         *_moment("at", "When it was done"),
-        Column("role", "operator, or till for what the till's staff did to a bill."),
+        Column("role", "operator, or till for the till's staff."),
         Column("name", "Who: the name that the token was given to, or the account at the terminal."),
-        Column("action", "What was done; refuse: it was asked for and refused."),
+        Column("action", "What was done; refuse by an operator: it was asked for and refused."),
         *(_ORDER, _INTENT),
-        Column("reason", "Why, in their own words."),
-        Column("about", "What it was about: a code that needed a person, a task, or what was lost."),
+        Column("reason", "Why, in their own words; the till gives none for what it amends, cancels or sets."),
+        Column(
+            "about",
+            "A code that needed a person, a task, a bill's new sum, a list or switch of the till's, states, what was erased or lost.",
+        ),
         Column("refused", "Why it was refused; empty where it was done."),
     ),
     sql=f"""
 SELECT j.seq, j.at, {_date("j.at")} AS date, substr(j.actor, 1, instr(j.actor || ':', ':') - 1) AS role,
   substr(j.actor, instr(j.actor || ':', ':') + 1) AS name, j.trigger AS action, j.order_id, j.payment_intent_id,
-  coalesce({_fact("reason")}, '') AS reason,
-  coalesce({_fact("code")}, {_fact("requeued")}, {_fact("lost")}, '') AS about, coalesce({_fact("refused")}, '') AS refused
-FROM journal j WHERE j.kind = 'operator' OR (j.actor LIKE 'operator:%' AND j.trigger = 'refuse') ORDER BY j.seq
+  coalesce({_fact("reason")}, '') AS reason, coalesce({_ABOUT}, '') AS about, coalesce({_fact("refused")}, '') AS refused
+FROM journal j WHERE j.kind = 'operator' OR (j.actor LIKE 'operator:%' AND j.trigger IN ('refuse', 'migrate'))
+  OR (j.kind = 'transition' AND j.trigger = 'cancel' AND j.machine LIKE 'order@%' AND (j.actor LIKE 'till:%' OR j.actor LIKE 'operator:%'))
+ORDER BY j.seq
 """,
 )
 
@@ -352,7 +388,7 @@ DUPLICATES = View(
         Column("applied", "How many of the messages moved the payment; for paid again 1: this payment counts.", COUNT),
         Column("channels", "By which channels it came: capability, webhook."),
         *_moment("first_at", "When it was said first, or captured", "first_date"),
-        Column("last_at", "When it was said last, UTC.", UTC),
+        Column("last_at", "When it was said last.", UTC),
         _CURRENCY,
         *_amount("excess", "What was paid beyond the bill by this payment"),
         Column("settled", "1: a person has seen it.", FLAG),
@@ -397,7 +433,28 @@ FROM (
 """,
 )
 
-VIEWS = (ORDERS, TIMELINE, PAYMENTS, TAKINGS, MISMATCHES, OPERATOR_ACTIONS, STUCK, DUPLICATES)
+STATES = View(
+    name="audit_states",
+    title="What each state means",
+    description="One row for each state of an order, a payment or the kitchen, in the words of the newest declaration that has it.",
+    columns=(
+        Column("machine", "order, payment, or fulfilment for the kitchen."),
+        Column("state", "The name of the state, as the other views have it."),
+        Column("meaning", "What it means."),
+        Column("is_final", "1: nothing follows it.", FLAG),
+    ),
+    sql="""
+SELECT m.name AS machine, s.key AS state, s.value AS meaning,
+  instr(' ' || json_extract(m.declaration, '$.final') || ' ', ' ' || s.key || ' ') > 0 AS is_final
+FROM machines m, json_each(m.declaration, '$.states') s
+WHERE NOT EXISTS (
+  SELECT 1 FROM machines later, json_each(later.declaration, '$.states') again
+  WHERE later.name = m.name AND again.key = s.key AND (later.first_at, later.hash) > (m.first_at, m.hash)
+) ORDER BY m.name, s.key
+""",
+)
+
+VIEWS = (ORDERS, TIMELINE, PAYMENTS, TAKINGS, MISMATCHES, OPERATOR_ACTIONS, STUCK, DUPLICATES, STATES)
 
 _OWN = {
     "audit_about": "What this file is: which journal, sealed when, how far it is signed, in which time zone a date is.",

@@ -28,18 +28,27 @@ Bar = Callable[[str, int | None], AbstractContextManager[replay.Progress]]
 
 UTC = ZoneInfo("UTC")
 KEPT = "in the tables personal and guests"
-MADE_ANEW = "tillproof journal seal makes it anew from the copy"
+TAKEN_OUT = "taken out"
+_TAKEN_OUT = (
+    f"{TAKEN_OUT}: entries hold salted hashes of what customers and guests said of themselves; what staff are called is part of them"
+)
+MADE_ANEW = "tillproof journal seal --journal makes it anew from the copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """What a sealed copy holds. `checkpoint` is its newest signed one, None where there is none; `digest` is that of replay."""
+    """What a sealed copy holds. `checkpoint` is its newest signed one, None where there is none; `digest` is that of replay.
+
+    `witness` is what the witness saw last, None where there was none: then the journal may lack entries at its end, and nobody could tell.
+    `personal` is false where the data of customers and guests was taken out, be it from the source long before.
+    """
 
     path: Path
     entries: int
     orders: int
     root: str
     checkpoint: Head | None
+    witness: Head | None
     digest: str
     bytes: int
     personal: bool
@@ -60,20 +69,28 @@ def seal(
     signer: Ed25519PrivateKey | None = None,
     zone: ZoneInfo = UTC,
     personal: bool = True,
+    at_most: int | None = None,
     clock: Clock | None = None,
 ) -> Sealed:
     """Copy the journal to `path`, sign what no checkpoint covers yet, verify the copy, replay it, and make the views for auditors.
 
     `key` checks every signature, `signer` signs; without it the copy is signed as far as the journal was. `zone` is that of the venue's
-    days. With `personal` false nothing that customers and guests said of themselves is in the file. What is at `path` is never replaced.
+    days. With `personal` false nothing that customers and guests said of themselves is in the file; so it stays where the source is such a
+    copy. With `at_most` the source is an older copy of so many entries: the witness may have seen more.
+
+    What is at `path` is never replaced.
 
     Raises JournalDamaged, which names the first fault, FileExistsError and JournalUnavailable; then there is no file at `path`.
     """
     now = (clock or SystemClock()).now()
+    try:
+        seen = Witnessed(witness, at_most=at_most)  # Before the copy, which must have everything that was witnessed until now.
+    except OSError as error:
+        raise JournalUnavailable(f"cannot read the witness {witness}: {error.strerror}") from error
     with new_file(path) as draft:
-        seen = Witnessed(witness)  # Before the copy, which must have everything that was witnessed until now.
         with bar("copy", None) as show:
             copy_snapshot(journal, draft, lambda done, _: show(done))
+        personal = personal and not auditing.about(SqliteReads(draft)).get("personal_data", KEPT).startswith(TAKEN_OUT)
         if not personal:
             auditing.remove_personal(draft)
         if signer:
@@ -98,6 +115,7 @@ def seal(
         orders=replayed.orders,
         root=root,
         checkpoint=verified.checkpoint,
+        witness=verified.witness,
         digest=replayed.digest,
         bytes=size,
         personal=personal,
@@ -115,10 +133,16 @@ def view_mismatches(path: Path) -> Iterator[str]:
     with TemporaryDirectory(prefix="tillproof-views-") as folder:
         draft = Path(folder) / "anew.db"
         try:
-            said = dict(sealed.rows("SELECT name, value FROM audit_about"))
+            said = auditing.about(sealed)
             zone = ZoneInfo(said["time_zone"])
             copy_snapshot(path, draft, lambda done, total: None)
-            about = _about(sealed, _checkpoint(sealed), replay.head(sealed).root, zone, personal=said["personal_data"] == KEPT)
+            about = _about(
+                sealed,
+                _checkpoint(sealed),
+                replay.head(sealed).root,
+                zone,
+                personal=said["personal_data"] == KEPT or auditing.has_personal(sealed),
+            )
             auditing.add_views(draft, zone, about | {"sealed_at": said["sealed_at"]})
         except (JournalUnavailable, KeyError, ZoneInfoNotFoundError, ValueError):
             yield f"audit_about: it does not say what the copy is; {MADE_ANEW}"
@@ -146,6 +170,6 @@ def _about(copy: SqliteReads, checkpoint: Head | None, root: str, zone: ZoneInfo
         "root": root,
         "signed_up_to_entry": str(checkpoint.size if checkpoint else 0),
         "time_zone": zone.key,
-        "personal_data": KEPT if personal else "taken out; entries hold salted hashes of it",
+        "personal_data": KEPT if personal else _TAKEN_OUT,
         "how_to_check": "tillproof journal verify --journal FILE, and tillproof journal replay --journal FILE",
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import click
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient
@@ -192,9 +192,15 @@ key_option = click.option(
 
 def trusted_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519PublicKey | None:
     """The key that was pinned, or that of the settings; None where there is neither. Raises UnusableKey."""
-    if pinned is None and found.signing_key.exists():
-        return load_key(found.signing_key).public_key()
-    return pinned
+    if pinned:
+        return pinned
+    key = signing_key(found)
+    return key.public_key() if key else None
+
+
+def signing_key(found: Settings) -> Ed25519PrivateKey | None:
+    """The private key of the settings; None where none is, or where we may not look. Raises UnusableKey."""
+    return load_key(found.signing_key) if os.path.lexists(found.signing_key) else None
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

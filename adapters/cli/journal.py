@@ -25,6 +25,7 @@ from adapters.cli.context import (
     next_command,
     open_journal,
     settings,
+    signing_key,
     trusted_key,
 )
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress
@@ -34,7 +35,7 @@ from workflow import export, replay, sealing
 from workflow.errors import HeadRegressed
 from workflow.journal.copying import new_file
 from workflow.journal.keys import load_key
-from workflow.journal.witness import Witnessed, read_head
+from workflow.journal.witness import Head, Witnessed, read_head
 from workflow.past import venue_at
 from workflow.proof import SOURCES, Prover, Waiting
 from workflow.verification import Fault, Verification
@@ -170,10 +171,11 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
 
 
 @journal.command("head", cls=Command, example="tillproof journal head")
+@copy_option
 @json_option
-def journal_head(as_json: bool) -> None:
+def journal_head(copy: Path | None, as_json: bool) -> None:
     """Print how many entries there are and the root of their tree: `SIZE ROOT`."""
-    with open_journal() as (_, reads):
+    with open_journal(copy) as (_, reads):
         head = replay.head(reads)
     emit(as_json, head._asdict(), lambda: iter([f"{head.size} {head.root}"]))
 
@@ -196,8 +198,9 @@ def journal_tail(count: int, follow: bool, as_json: bool) -> None:
 @click.option("--from", "first", type=Position(1), default=1, show_default=True, help="First position.")
 @click.option("--to", "last", type=Position(1), help="Last position; without it, to the end.")
 @click.option("--output", type=click.Path(path_type=Path), help="A new file instead of stdout; it gets its name once it is whole.")
+@copy_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl: an object a line.")
-def journal_export(form: str, first: int, last: int | None, output: Path | None, as_json: bool) -> None:
+def journal_export(form: str, first: int, last: int | None, output: Path | None, copy: Path | None, as_json: bool) -> None:
     """Print every entry, as JSON Lines or CSV: the same bytes for the same journal, everywhere.
 
     UTF-8 without a byte order mark. In JSON Lines a body is an object, whose canonical JSON is the text that was hashed. In CSV no text is
@@ -205,7 +208,7 @@ def journal_export(form: str, first: int, last: int | None, output: Path | None,
     """
     if last is not None and last < first:
         raise click.BadParameter(f"expected a position from {first} on, got {last}", param_hint="--to")
-    with open_journal() as (_, reads), _sink(output) as sink:
+    with open_journal(copy) as (_, reads), _sink(output) as sink:
         size = reads.size()
         with progress("export", max(0, min(last or size, size) - first + 1), every=1) as show:
             for count, chunk in export.chunks(reads, "jsonl" if as_json else form, first, last):
@@ -250,32 +253,46 @@ def _taken(file: Path, hint: str) -> click.BadParameter:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--without-personal", is_flag=True, help="For handing over: leave out what customers and guests said of themselves.")
 @click.option("--metadata", "with_metadata", is_flag=True, help="Also write FILE.metadata.json, for datasette FILE -m FILE.metadata.json.")
+@copy_option
+@key_option
 @json_option
 @click.pass_obj
-def journal_seal(program: Program, file: Path, without_personal: bool, with_metadata: bool, as_json: bool) -> None:
+def journal_seal(
+    program: Program,
+    file: Path,
+    without_personal: bool,
+    with_metadata: bool,
+    copy: Path | None,
+    pinned: Ed25519PublicKey | None,
+    as_json: bool,
+) -> None:
     """Copy the journal, in use or not, to a new file, signed, verified and replayed: for a backup, and for handing over.
 
     The copy is one file (0600) that any SQLite viewer opens, also where nothing can be written; its views, named audit_*, and their
     descriptions are for auditors. Nothing is ever replaced, and what is not whole is not kept.
 
     A backup has everything and can be put back. For an auditor take --without-personal: no name, phone number, e-mail address or note of
-    a customer or guest is in it, nor the secret by which they could be guessed; it verifies and replays alike.
+    a customer or guest is in it, nor the secret by which they could be guessed; it verifies and replays alike. What staff are called
+    (names in TOKENS, waiters' ids, reasons) is part of the entries and stays.
+
+    Without the signing key, and with --journal, it is signed as far as its source was, and says how far that is.
     """
     companion = file.with_name(f"{file.name}.metadata.json")
-    with open_journal() as (found, _):
+    with open_journal(copy) as (found, reads):
         for wanted in [file, companion] if with_metadata else [file]:
             _expect_new(wanted, "FILE")
-        key = load_key(found.signing_key) if found.signing_key.exists() else None
+        key = trusted_key(pinned, found)
         try:
             sealed = sealing.seal(
-                found.journal,
+                copy or found.journal,
                 file,
                 witness=found.witness,
-                key=key.public_key() if key else None,
-                signer=key,
+                key=key,
+                signer=None if copy else signing_key(found),  # A copy may have been anywhere: what is new in it is not ours to sign.
                 bar=progress,
                 zone=found.timezone,
                 personal=not without_personal,
+                at_most=reads.size() if copy else None,
                 clock=program.clock,
             )
         except FileExistsError as error:
@@ -285,22 +302,36 @@ def journal_seal(program: Program, file: Path, without_personal: bool, with_meta
                 draft.write_text(sealing.metadata(file), encoding="utf-8")
 
     def lines() -> Iterator[str]:
-        yield paint(f"Sealed: {sealed.path}", "green")
-        yield f"  {sealed.entries:,} entries of {sealed.orders:,} orders, verified and replayed, {sealed.bytes:,} bytes"
-        yield f"  root {sealed.root}"
-        signed = f"up to entry {sealed.checkpoint.size:,}" if sealed.checkpoint else "nowhere"
-        yield f"  signed {signed}{'' if key else ', not checked: no key at ' + str(found.signing_key)}"
-        if sealed.unsigned:
-            yield paint(
-                f"  the newest {sealed.unsigned:,} are not signed yet: seal again with the key, or once the server has signed", "yellow"
-            )
-        yield f"  customers' and guests' data {'is in it: keep it as a backup' if sealed.personal else 'was taken out: for handing over'}"
+        yield from _sealed(sealed)
+        if key is None:
+            yield f"  signatures not checked: no key at {found.signing_key}"
+        if sealed.witness is None:
+            yield paint(f"  {found.witness} {NO_WITNESS}", "yellow")
         if with_metadata:
             yield f"  to browse it: datasette {sealed.path} -m {companion}"
 
-    checkpoint = sealed.checkpoint._asdict() if sealed.checkpoint else None
-    shown = {"path": str(sealed.path), "checkpoint": checkpoint, "metadata": str(companion) if with_metadata else None}
-    emit(as_json, asdict(sealed) | {"unsigned": sealed.unsigned} | shown, lines)
+    shown = asdict(sealed) | {name: head._asdict() if head else None for name, head in _heads(sealed)}
+    emit(
+        as_json,
+        shown | {"path": str(sealed.path), "unsigned": sealed.unsigned, "metadata": str(companion) if with_metadata else None},
+        lines,
+    )
+
+
+def _heads(sealed: sealing.Sealed) -> list[tuple[str, Head | None]]:
+    return [("checkpoint", sealed.checkpoint), ("witness", sealed.witness)]
+
+
+def _sealed(sealed: sealing.Sealed) -> Iterator[str]:
+    yield paint(f"Sealed: {sealed.path}", "green")
+    yield f"  {sealed.entries:,} entries of {sealed.orders:,} orders, verified and replayed, {sealed.bytes:,} bytes"
+    yield f"  root {sealed.root}"
+    yield f"  signed {f'up to entry {sealed.checkpoint.size:,}' if sealed.checkpoint else 'nowhere'}"
+    if sealed.unsigned:
+        yield paint(
+            f"  the newest {sealed.unsigned:,} are not signed: seal the journal again with its key, or once the server has signed", "yellow"
+        )
+    yield f"  customers' and guests' data {'is in it: keep it as a backup' if sealed.personal else 'was taken out: for handing over'}"
 
 
 @journal.command("key", cls=Command, example="tillproof journal key")

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
@@ -34,18 +33,16 @@ WIDE, ID_END = 120, 10
 def tail(path: Path, count: int, *, follow: bool, as_json: bool) -> None:
     """Print the newest `count` entries, and with `follow` whatever comes, until Ctrl-C or until nobody reads any more.
 
-    A journal that is put in the place of this one is gone on with where it has more entries, else from its end, which is said on stderr.
-    Raises JournalUnavailable, JournalDamaged and what else refuses a journal, but only at the beginning: later it waits.
+    A journal that is put in the place of this one is gone on with where it has the entry that was printed last, else from its end, which
+    is said on stderr. Raises JournalUnavailable, JournalDamaged and what else refuses a journal, but only at the beginning: later it waits.
     """
     printer = _Printer(as_json)
     try:
-        followed = _Followed.begin(path)
-        entries = followed.reads.last_entries(count)
-        last = entries[-1].seq if entries else followed.reads.size()
-        printer.show(entries)
+        followed = _Followed(path)
+        followed.begin(count, printer)
         while follow and not _is_nobody_there():
             time.sleep(TAIL_SECONDS)
-            followed, last = _go_on(path, followed, last, printer)
+            followed.go_on(printer)
     except KeyboardInterrupt:
         return
     except OSError as error:
@@ -54,54 +51,77 @@ def tail(path: Path, count: int, *, follow: bool, as_json: bool) -> None:
         _let_go_of_stdout()
 
 
-class _Followed(NamedTuple):
-    """A journal as it was opened: the file, and whose entries it holds."""
+class _Followed:
+    """The journal at a path, whichever file that is, and how far it was printed: position and hash of an entry, (0, None) before any."""
 
-    reads: SqliteReads
-    file: tuple[int, int]
-    journal_id: str
+    _printed: tuple[int, str | None] = (0, None)
+    _files: tuple[tuple[int, int] | None, ...] = ()
 
-    @classmethod
-    def begin(cls, path: Path) -> _Followed:
-        with reading(path):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        self._journal_id, _ = self._asked()
+
+    def begin(self, count: int, printer: _Printer) -> None:
+        """Print the newest `count` entries."""
+        newest = self._reads.last_entries(max(count, 1))
+        if count:
+            printer.show(newest)
+        if newest:
+            self._printed = (newest[-1].seq, newest[-1].hash)
+
+    def go_on(self, printer: _Printer) -> None:
+        """Print what has come since. Whatever keeps it from being read may pass: that is said once, and asked again the next time."""
+        try:
+            if _identity(self._path) != self._files:
+                self._reads.close()
+                self._open()
+            self._see_that_it_is_the_same()
+            for entry in self._reads.entries(after=self._printed[0]):
+                printer.show([entry])
+                self._printed = (entry.seq, entry.hash)
+            printer.is_waiting = False
+        except WorkflowError as error:
+            self._files = ()  # What the connection knows of the file may be what was wrong.
+            printer.wait(str(error))
+
+    def _open(self) -> None:
+        files = _identity(self._path)
+        with reading(self._path):
             pass  # Refuses what is not a journal of ours.
-        file, reads = _identity(path), SqliteReads(path, is_shared=True)
-        reads.keep_spare()
-        [(journal_id,)] = reads.rows("SELECT value FROM meta WHERE name = 'journal_id'")
-        return cls(reads, file, journal_id)
+        self._reads = SqliteReads(self._path, is_shared=True)
+        self._reads.keep_spare()
+        self._files = files
+
+    def _see_that_it_is_the_same(self) -> None:
+        seq, hash_ = self._printed
+        journal_id, there = self._asked()
+        if (journal_id, there) == (self._journal_id, hash_):
+            return
+        newest = self._reads.last_entries(1)
+        self._printed = (newest[0].seq, newest[0].hash) if newest else (0, None)
+        older = "an older state" if self._printed[0] < seq else "another state"
+        whose = older if journal_id == self._journal_id else "another journal"
+        self._journal_id = journal_id
+        click.echo(f"The file was replaced by {whose} with {self._printed[0]:,} entries; going on behind these.", err=True)
+
+    def _asked(self) -> tuple[str, str | None]:
+        """Whose entries these are, and the hash that the last printed one has here."""
+        sql = "SELECT value, (SELECT hash FROM journal WHERE seq = ?) FROM meta WHERE name = 'journal_id'"
+        [(journal_id, hash_)] = self._reads.rows(sql, (self._printed[0],))
+        return journal_id, hash_
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Which files the journal and its log are: of one that was put in their place another connection must read."""
     try:
         found = os.stat(path)
     except OSError as error:
         raise JournalUnavailable(f"{path}: {error.strerror}") from error
-    return found.st_dev, found.st_ino
-
-
-def _go_on(path: Path, followed: _Followed, last: int, printer: _Printer) -> tuple[_Followed, int]:
-    """Print what came behind `last`; the journal as it is now, and how far it was printed. Whatever keeps it from being read may pass."""
-    try:
-        if _identity(path) != followed.file:
-            followed, last = _replaced(_Followed.begin(path), followed, last)
-        for entry in followed.reads.entries(after=last):
-            printer.show([entry])
-            last = entry.seq
-    except WorkflowError as error:
-        printer.wait(str(error))
-    else:
-        printer.is_waiting = False
-    return followed, last
-
-
-def _replaced(found: _Followed, followed: _Followed, last: int) -> tuple[_Followed, int]:
-    followed.reads.close()
-    size = found.reads.size()
-    if found.journal_id == followed.journal_id and size >= last:
-        return found, last
-    whose = "another journal" if found.journal_id != followed.journal_id else "an older state"
-    click.echo(f"The file was replaced by {whose} with {size:,} entries; going on behind these.", err=True)
-    return found, size
+    log = None
+    with suppress(OSError):
+        log = os.stat(f"{path}-wal")
+    return (found.st_dev, found.st_ino), (log.st_dev, log.st_ino) if log else None
 
 
 class _Printer:

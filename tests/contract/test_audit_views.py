@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from html import unescape
 from types import SimpleNamespace
 from urllib.request import urlopen
@@ -16,14 +18,19 @@ import pytest
 
 from adapters.api.views import attention_views
 from adapters.cli.orders import happened
-from tests.a_venues_week import EMAIL, GUEST, NAME, NOTE, PHONE, days, week
+from tests.a_venues_week import EMAIL, ERASED, GUEST, NAME, NOTE, PHONE, days, week
 from tests.builders import Venue
-from tests.contract.running import PATIENCE, ROOT, eventually, free_port
+from tests.contract.disks import bound_by_permissions
+from tests.contract.running import PATIENCE, environment, eventually, free_port
+from tests.old_journal import SIGNING_KEY, load
+from tests.property.test_same_bytes import COMMANDS
 from workflow import audit, replay, sealing
 from workflow.attention import concerns
 from workflow.books import day_of, read_books
-from workflow.clock import from_text
+from workflow.clock import from_text, to_text
+from workflow.journal import auditing
 from workflow.journal.reads import OrderFilter, SqliteReads
+from workflow.lifecycle import ORDER
 from workflow.money import Money
 from workflow.takings import DUPLICATE, shown, takings
 
@@ -86,9 +93,35 @@ def test_orders_are_those_of_orders_list(view, sealed):
         )
         assert (row["total_minor"], row["paid_minor"], row["tips_minor"]) == (order.total.value, order.paid.value, order.tips.value)
         assert (row["total"], row["paid"], row["tips"]) == (shown(order.total), shown(order.paid), shown(order.tips))
-        assert row["owed"] == shown(order.total - order.paid)
+        assert row["owed"] == shown(Money(row["owed_minor"], order.currency))
+        assert row["owed_minor"] < 0 if order.paid.value > order.total.value else row["owed_minor"] >= 0
         assert row["needs_a_person"] == ", ".join(sorted({item.code for item in order.attention}))
         assert row["payments"] == len(order.payments)
+
+
+def test_what_is_owed_is_what_takings_calls_outstanding_and_a_bill_that_is_over_owes_nothing(view, sealed):
+    now = sealed.venue.clock.now()
+    day = day_of(now, LONDON)
+    outstanding = {total.currency: total.outstanding for total in takings(read_books(sealed.reads, day), day, None, now).totals}
+
+    owed = {row["order_id"]: row["owed_minor"] for row in view("audit_orders")}
+
+    assert sum(value for value in owed.values() if value > 0) == outstanding["GBP"]
+    # Given back in part, taken off and expired, cancelled; overpaid; held by half; read nowhere, so that all of it is held.
+    assert [owed[order_id] for order_id in ("o1", "o9", "o11", "o2", "o12", "o8")] == [0, 0, 0, -150, 600, 0]
+
+
+def test_every_state_that_a_view_shows_is_explained_and_says_whether_anything_follows(view):
+    explained = {(row["machine"], row["state"]): row["is_final"] for row in view("audit_states")}
+
+    orders, timeline = view("audit_orders"), [row for row in view("audit_order_timeline") if row["machine"]]
+    shown = {("order", row["state"]) for row in orders} | {("fulfilment", row["kitchen"]) for row in orders}
+    shown |= {("payment", row["state"]) for row in view("audit_payments")}
+    shown |= {(row["machine"], row[name]) for row in timeline for name in ("from_state", "to_state") if row[name]}
+    assert len(shown) > 12
+    assert shown <= explained.keys()
+    finals = {state for (machine, state), is_final in explained.items() if machine == "order" and is_final}
+    assert finals == set(ORDER.final.split())
 
 
 def test_each_day_s_takings_are_the_till_s_side_of_takings(view, sealed):
@@ -106,6 +139,8 @@ def test_each_day_s_takings_are_the_till_s_side_of_takings(view, sealed):
     names = ("captured", "tips", "refunded", "net", "in_words", "held_back")
     assert {(row["date"], row["currency"]): (row["payments"], *(row[f"{name}_minor"] for name in names)) for row in found} == expected
     assert {key[0] for key in expected} == {"2026-03-28", "2026-03-29", "2026-03-30"}
+    assert {key[1] for key in expected} == {"GBP", "JPY", "KWD"}
+    assert [*zip(*expected.values(), strict=True)][5:] == [(0, 0, 1050, 0, 0), (0, 0, 1100, 0, 0)]  # In words, and held back.
     for row in found:
         assert [row[name] for name in names] == [shown(Money(row[f"{name}_minor"], row["currency"])) for name in names]
 
@@ -119,6 +154,8 @@ def test_payments_add_up_to_the_takings_and_the_counted_ones_are_those_stored(vi
     gbp = sum(row["net_minor"] for row in found if row["counts"] and row["currency"] == "GBP")
     assert gbp == sum(row["net_minor"] for row in view("audit_takings_by_day") if row["currency"] == "GBP")
     assert {row["payment_intent_id"] for row in found if row["taken_off"]} == {"pi_7"}
+    declared = {row["payment_intent_id"]: (row["declared_minor"], row["declared"]) for row in found}
+    assert (declared["pi_5"], declared["pi_2"], declared["pi_kwd"]) == ((1000, "£10.00"), (None, None), (12345, "KWD 12.345"))
     assert {row["payment_intent_id"]: row["held_back"] for row in found if row["held_back"]} == {
         intent: mismatch for intent, mismatch in sealed.reads.rows("SELECT intent_id, mismatch FROM payments") if mismatch
     }
@@ -152,13 +189,17 @@ def test_mismatches_are_the_reads_that_disagreed_and_those_that_stand_hold_a_pay
 def test_what_people_did_has_who_what_and_why(view, sealed):
     found = view("audit_operator_actions")
 
-    acts = [(row["role"], row["name"], row["action"], row["order_id"], row["reason"]) for row in found]
+    acts = [(row["role"], row["name"], row["action"], row["order_id"], row["reason"], row["about"]) for row in found]
     assert acts == [
-        ("till", "till-1", "amend", "o2", ""),
-        ("operator", "ann", "accept_difference", "o4", "a round of drinks"),
-        ("operator", "ann", "detach_payment", "o9", "not ours"),
-        ("operator", "bob", "refuse", "o1", ""),
-        ("operator", "ann", "requeue", "o7", "Dojo is back"),
+        ("till", "till-1", "amend", "o2", "", "bill of £12.00"),
+        ("operator", "ann", "accept_difference", "o4", "a round of drinks", "AMOUNT_MISMATCH"),
+        ("operator", "ann", "detach_payment", "o9", "not ours", "AMOUNT_MISMATCH"),
+        ("operator", "bob", "refuse", "o1", "", ""),
+        ("operator", "ann", "requeue", "o7", "Dojo is back", "o7.8.0"),
+        ("till", "till-1", "cancel", "o11", "", ""),
+        ("operator", "ann", "erase", "o13", "letter 12", '["customer"]'),
+        ("till", "till-1", "set_venue", "", "", "taking_orders: no"),
+        ("till", "till-1", "set_venue", "", "", "taking_orders: yes"),
     ]
     assert "settles nothing" in found[3]["refused"]
     journaled = {entry.seq for entry in sealed.reads.entries() if entry.kind == "operator"}
@@ -199,21 +240,43 @@ def test_duplicates_are_what_came_twice_and_was_applied_once_and_bills_that_were
 def test_money_in_a_view_is_written_as_the_program_writes_it(tmp_path, currency, value):
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(audit.TABLES)
-        from workflow.journal.auditing import _currency
-
-        database.execute("INSERT INTO audit_base_currencies VALUES (?, ?, ?, ?)", _currency(currency))
+        database.execute("INSERT INTO audit_base_currencies VALUES (?, ?, ?, ?)", auditing._currency(currency))
         [(text,)] = database.execute(f"SELECT {audit._shown('x.value', 'x.code')} FROM (SELECT ? AS value, ? AS code) x", (value, currency))
 
     assert text == shown(Money(value, currency))
 
 
-@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/New_York", "Pacific/Apia", "America/St_Johns"])
-def test_a_date_is_the_venue_s_wherever_it_is(sealed, tmp_path, view, zone):
-    seal(sealed.venue, tmp_path / "there.db", zone=ZoneInfo(zone))
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("Europe/London", "2026-03-29"),
+        ("Europe/London", "2026-10-25"),
+        ("Atlantic/Azores", "2026-03-29"),  # No midnight on that day,
+        ("Atlantic/Azores", "2026-10-25"),  # and two on that one.
+        ("Asia/Kathmandu", "2026-03-29"),
+        ("America/St_Johns", "2026-03-08"),
+        ("Pacific/Apia", "2011-12-30"),  # A date that never was.
+    ],
+)
+def test_a_date_is_the_venue_s_at_every_quarter_of_an_hour_around_a_change_of_its_clocks(zone, change):
+    began = from_text(f"{change}T00:00:00.000Z")
+    moments = [began + timedelta(minutes=15 * number, milliseconds=late) for number in range(-200, 200) for late in (-1, 0)]
+    hours = SimpleNamespace(rows=lambda sql: [(hour,) for hour in sorted({to_text(moment)[:13] for moment in moments})])
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(audit.TABLES)
+        database.executemany("INSERT INTO audit_base_days VALUES (?, ?, ?)", auditing._days(hours, ZoneInfo(zone)))
+        database.execute("CREATE TABLE x(at TEXT)")
+        database.executemany("INSERT INTO x VALUES (?)", [(to_text(moment),) for moment in moments])
+        found = dict(database.execute(f"SELECT at, {audit._date('x.at')} FROM x"))
 
-    for row in view("audit_order_timeline", tmp_path / "there.db"):
-        assert row["date"] == day_of(from_text(row["at"]), ZoneInfo(zone)).date.isoformat()
-    assert {row["name"]: row["value"] for row in view("audit_about", tmp_path / "there.db")}["time_zone"] == zone
+    assert found == {to_text(moment): day_of(moment, ZoneInfo(zone)).date.isoformat() for moment in moments}
+
+
+def test_a_copy_says_in_which_zone_its_dates_are(sealed, tmp_path, view):
+    seal(sealed.venue, tmp_path / "there.db", zone=ZoneInfo("America/New_York"))
+
+    assert {row["date"] for row in view("audit_takings_by_day", tmp_path / "there.db")} == {"2026-03-28", "2026-03-29"}
+    assert {row["name"]: row["value"] for row in view("audit_about", tmp_path / "there.db")}["time_zone"] == "America/New_York"
 
 
 # The file
@@ -269,17 +332,23 @@ def test_without_the_key_that_signed_before_it_says_how_much_is_not_signed(unsig
     stranger.close()
 
 
-def test_the_journal_of_the_first_release_is_sealed_with_its_views(tmp_path, view):
-    journals = ROOT / "tests" / "journals"
-    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
-        old.executescript((journals / "schema-1.sql").read_text("utf-8"))
+def test_the_journal_of_the_first_release_is_sealed_with_its_views_put_back_upgraded_and_sealed_again(tmp_path, view):
+    old = tmp_path / "old.db"
+    load("schema-1", old)
 
-    sealing.seal(tmp_path / "old.db", tmp_path / "sealed.db", witness=journals / "schema-1.witness", key=None, bar=no_bar, personal=False)
+    sealing.seal(old, tmp_path / "tillproof.db", witness=tmp_path / "old.db.witness", key=SIGNING_KEY.public_key(), bar=no_bar)
 
-    assert [(row["date"], row["payments"], row["net"]) for row in view("audit_takings_by_day", tmp_path / "sealed.db")] == [
-        ("2026-03-14", 8, "£67.50")
-    ]
-    assert len(view("audit_orders", tmp_path / "sealed.db")) == 23
+    takings_then = [("2026-03-14", 8, "£67.50")]
+    assert [(row["date"], row["payments"], row["net"]) for row in view("audit_takings_by_day", tmp_path / "tillproof.db")] == takings_then
+    assert len(view("audit_orders", tmp_path / "tillproof.db")) == 23
+    for name in ("key", "witness"):
+        (tmp_path / f"old.db.{name}").rename(tmp_path / f"tillproof.{name}")
+    venue = Venue(tmp_path)
+    venue.create("o_later", payments=())
+    assert seal(venue, tmp_path / "again.db").unsigned == 0
+    venue.close()
+    assert [(row["date"], row["payments"], row["net"]) for row in view("audit_takings_by_day", tmp_path / "again.db")] == takings_then
+    assert len(view("audit_orders", tmp_path / "again.db")) == 24
 
 
 # Handing over
@@ -292,6 +361,7 @@ def test_a_copy_for_handing_over_has_no_byte_of_personal_data_and_proves_the_sam
     for words in (NAME, EMAIL, PHONE, NOTE, GUEST, secret):
         assert words.encode() in backup
         assert words.encode() not in handed
+    assert ERASED.encode() not in backup + handed
     assert (sealed.about_handed.digest, sealed.about_handed.root) == (sealed.about.digest, sealed.about.root)
     copy = SqliteReads(sealed.handed)
     assert replay.verify(copy, sealed.venue.witness, sealed.venue.key.public_key()).ok
@@ -302,6 +372,15 @@ def test_a_copy_for_handing_over_has_no_byte_of_personal_data_and_proves_the_sam
 def test_a_copy_for_handing_over_shows_the_same_views(sealed, view):
     for one in audit.VIEWS:
         assert view(one.name, sealed.handed) == view(one.name)
+
+
+def test_a_copy_of_a_copy_for_handing_over_is_one_too_and_never_called_a_backup(sealed, tmp_path, view):
+    again = sealing.seal(sealed.handed, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, zone=LONDON)
+
+    assert (sealed.about.personal, sealed.about_handed.personal, again.personal) == (True, False, False)
+    said = {path: dict(tuple(row.values()) for row in view("audit_about", path))["personal_data"] for path in (sealed.path, again.path)}
+    assert (said[sealed.path], said[again.path].partition(":")[0]) == ("in the tables personal and guests", "taken out")
+    assert list(sealing.view_mismatches(again.path)) == []
 
 
 # Put back, and sealed again
@@ -339,6 +418,63 @@ def test_the_sqlite_utils_command_reads_every_view(sealed, view):
     listed = {row["view"]: row["count"] for row in ask("views", str(sealed.path), "--counts")}
     assert listed == {one.name: len(view(one.name)) for one in audit.VIEWS}
     assert ask("rows", str(sealed.path), "audit_takings_by_day") == view("audit_takings_by_day")
+
+
+def test_every_table_of_a_copy_is_described_or_listed_last_in_datasette(sealed):
+    shown = json.loads(sealing.metadata(sealed.path))["databases"]["sealed"]["tables"]
+
+    assert {*SqliteReads(sealed.path).tables(), *(one.name for one in audit.VIEWS)} == shown.keys()
+    assert [name for name, found in shown.items() if not (found.get("hidden") or found.get("description"))] == []
+
+
+@contextmanager
+def medium(copy, folder):
+    """The copy where nothing can be written, and a way to run programs to which that applies."""
+    folder.mkdir()
+    shutil.copy(copy, folder / "copy.db")
+    (folder / "copy.db").chmod(0o444)
+    folder.chmod(0o555)
+
+    def run(program, *words, **settings):
+        ran = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            env=environment(settings),
+            preexec_fn=bound_by_permissions,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return ran.stdout
+
+    try:
+        yield folder / "copy.db", run
+    finally:
+        folder.chmod(0o755)
+
+
+WITH_SQLITE_UTILS = """
+import pathlib, sys, sqlite_utils.cli
+sqlite_utils.cli.cli(["rows", sys.argv[1], "audit_takings_by_day"], standalone_mode=False)
+try:
+    pathlib.Path(sys.argv[1] + "-wal").touch()
+except PermissionError:
+    print("nothing can be written")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions are taken from root, on Linux")
+def test_a_copy_where_nothing_can_be_written_is_read_by_our_commands_and_by_others(sealed, tmp_path, view):
+    with medium(sealed.handed, tmp_path / "medium") as (copy, run):
+        settings = {"JOURNAL": copy, "WITNESS": sealed.venue.witness, "SIGNING_KEY": sealed.venue.folder / "tillproof.key"}
+        told = run(COMMANDS, "journal verify", "journal replay", "journal tail -n 1", "journal head", **settings)
+        rows, _, said = run(WITH_SQLITE_UTILS, copy).rpartition("]\n")
+
+    for claim in ("The journal is whole.", "signatures checked", "Replay equals what is stored.", str(sealed.about.root)):
+        assert claim in told
+    assert said == "nothing can be written\n"
+    assert json.loads(f"{rows}]") == view("audit_takings_by_day")
+    assert [path.name for path in copy.parent.iterdir()] == ["copy.db"]
 
 
 def test_datasette_shows_every_view_with_its_title_and_what_its_columns_mean(sealed, tmp_path, view):

@@ -118,6 +118,12 @@ def test_orders_in_a_renamed_state_are_named_migrated_and_finished_by_the_change
         }
         assert all(entry.actor.startswith("operator:") and entry.body["was"].startswith("order@") for entry in migrated)
 
+        changed.run("journal", "seal", str(journal.parent / "migrated.db"))  # Which verifies and replays it.
+        [acts] = sqlite(
+            journal.parent / "migrated.db", "SELECT role, order_id, reason, about FROM audit_operator_actions WHERE action = 'migrate'"
+        )
+        assert set(acts) == {("operator", name, "claimed is the better word", "order captured -> claimed") for name in IN_FLIGHT}
+
         service.start(env=changed.env)
         register(service, sandbox)
         go_on(service, sandbox, past)

@@ -429,8 +429,11 @@ def test_a_copy_from_before_a_rotation_verifies_with_the_public_key_of_its_time(
 
     ended = command("journal", "verify", "--journal", str(tmp_path / "sealed.db"), "--key", old)
     assert (ended.exit_code, "The journal is whole." in ended.stdout) == (0, True)
-    after = command("journal", "seal", str(tmp_path / "after.db"))
-    assert (after.exit_code, after.stderr) == (0, "")
+    after = command("journal", "seal", str(tmp_path / "after.db"), "--json")
+    assert (after.exit_code, json.loads(after.stdout)["unsigned"], after.stderr) == (0, 0, "")
+    ended = command("journal", "verify", "--journal", str(tmp_path / "after.db"), "--key", old)
+    assert (ended.exit_code, "2 keys, each brought in by the one before it" in ended.stdout) == (0, True)
+    assert command("journal", "replay", "--journal", str(tmp_path / "after.db")).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("outbox", "requeue", "none", "--reason", "x"), ("journal", "rotate-key", "--reason", "x")])

@@ -239,6 +239,43 @@ def test_a_seal_that_is_killed_midway_leaves_the_source_and_no_file_of_its_name(
     assert source.read_bytes() == before
 
 
+def test_the_command_says_how_far_a_copy_is_signed_and_what_could_not_be_checked(venue, tmp_path):
+    venue.journal.seal()
+    venue.journal._sealed_at = venue.clock.monotonic() + 1e9  # No other checkpoint until the end.
+    signed = venue.reads.size()
+    venue.create("unsigned", payments=())
+    entries = venue.reads.size()
+    own = Service(tmp_path, SIGNING_KEY=tmp_path / "tillproof.key", WITNESS=venue.witness)
+    without = Service(tmp_path, SIGNING_KEY=tmp_path / "none.key", WITNESS=tmp_path / "none.witness")
+
+    told = command(own, "journal", "seal", tmp_path / "own.db").stdout
+    assert f"  signed up to entry {entries}\n" in told
+    assert "not" not in told
+    told = command(without, "journal", "seal", tmp_path / "without.db").stdout
+    assert f"  signed up to entry {signed}\n  the newest {entries - signed} are not signed: " in told
+    assert f"  signatures not checked: no key at {tmp_path / 'none.key'}\n" in told
+    assert f"  {tmp_path / 'none.witness'} has no line about this journal, " in told
+
+    venue.create("later", payments=())
+    again = json.loads(command(own, "journal", "seal", tmp_path / "again.db", "--journal", tmp_path / "without.db", "--json").stdout)
+    assert (again["entries"], again["checkpoint"]["size"], again["unsigned"]) == (
+        entries,
+        signed,
+        entries - signed,
+    )  # None of ours to sign.
+    assert again["witness"]["size"] == entries
+
+
+def test_a_witness_that_cannot_be_read_is_named_and_nothing_is_sealed(venue, tmp_path):
+    (tmp_path / "folder").mkdir()
+    service = Service(tmp_path, SIGNING_KEY=tmp_path / "tillproof.key", WITNESS=tmp_path / "folder")
+
+    ended = command(service, "journal", "seal", tmp_path / "sealed.db")
+
+    assert (ended.exit_code, f"cannot read the witness {tmp_path / 'folder'}" in ended.stderr) == (4, True)
+    assert not (tmp_path / "sealed.db").exists()
+
+
 # Putting one back
 
 
@@ -325,6 +362,7 @@ def test_a_witness_says_of_an_older_copy_what_it_saw_last_of_it(tmp_path):
         ("CREATE VIEW audit_more AS SELECT 1", "audit_more"),
         ("UPDATE audit_about SET value = '1' WHERE name = 'entries'", "audit_about"),
         ("UPDATE audit_about SET value = 'Mars/Olympus' WHERE name = 'time_zone'", "audit_about"),
+        ("UPDATE audit_about SET value = replace(value, 'in the tables', 'taken out:') WHERE name = 'personal_data'", "audit_about"),
         ("DROP TABLE audit_about", "audit_about"),
     ],
     ids=lambda value: str(value)[:40],
@@ -339,7 +377,7 @@ def test_views_of_a_sealed_copy_that_were_changed_are_named(venue, change, named
         database.executescript(change)
     mismatches = list(sealing.view_mismatches(sealed))
     assert [line.partition(":")[0] for line in mismatches] == [named]
-    assert "tillproof journal seal makes it anew" in mismatches[0]
+    assert sealing.MADE_ANEW in mismatches[0]
 
 
 def test_a_journal_that_was_never_sealed_has_no_views_to_compare(venue):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
 import pty
@@ -14,13 +15,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import pytest
 
 from tests.a_venues_week import week
-from tests.contract.running import PATIENCE, Service, an_order, environment, eventually, running, whole_copy
+from tests.builders import Venue
+from tests.contract.running import PATIENCE, Service, environment, eventually, whole_copy
 from tests.contract.test_sealing import command
 from workflow import export
 from workflow.journal.reads import StoredEntry
@@ -33,6 +36,8 @@ ATTENTIVE = (
 """The program, which hears Ctrl-C although a shell that runs these tests in the background had it ignored."""
 FILE_BYTES = 36_000
 """A process may write so many into one file: enough for what SQLite keeps beside a journal."""
+MANY = 500
+"""Entries: more than a writer makes between two looks of the tail's."""
 TERMINAL = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
 
 
@@ -64,7 +69,7 @@ def ask(settings, *words):
 @pytest.fixture(scope="module")
 def exports(journal):
     """The bytes of both forms."""
-    return {form: run(journal, "export", "--format", form).stdout for form in export.FORMATS}
+    return {form: ask(journal, "export", "--format", form).stdout_bytes for form in export.FORMATS}
 
 
 @contextmanager
@@ -82,42 +87,117 @@ def following(folder, settings, *words):
         process.wait()
 
 
+@contextmanager
+def busy(venue, clients=3):
+    """Clients that make orders at once, until the block ends."""
+    over = threading.Event()
+
+    def write(client):
+        for number in itertools.count():
+            if over.is_set():
+                return
+            venue.create(f"busy-{client}-{number}", payments=())
+
+    threads = [threading.Thread(target=write, args=(client,)) for client in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
 # Tail
 
 
-def test_tail_stays_with_the_journal_through_a_restart_and_a_journal_in_its_place_until_ctrl_c(tmp_path):  # K16 S11
+class Shop:
+    """A folder whose journal one venue after the other writes, and which somebody puts other files into."""
+
+    def __init__(self, folder):
+        self.folder, self.path = folder, folder / "tillproof.db"
+        self.settings = {"JOURNAL": self.path, "WITNESS": folder / "tillproof.witness", "SIGNING_KEY": folder / "tillproof.key"}
+
+    def open(self):
+        self.venue = Venue(self.folder)
+        return self.venue
+
+    def copy(self, name):
+        return whole_copy(self.path, self.folder / name)
+
+    def put(self, copy=None):
+        """Nobody serves; the files of the journal go, and the copy comes in their place."""
+        self.venue.close()
+        for suffix in ("", "-wal", "-shm"):
+            (self.folder / f"tillproof.db{suffix}").unlink(missing_ok=True)
+        self.settings["WITNESS"].unlink(missing_ok=True)
+        if copy:
+            copy.rename(self.path)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    shop = Shop(tmp_path)
+    yield shop
+    shop.venue.close()
+
+
+def test_tail_shows_every_entry_of_a_busy_writer_once_and_stays_through_a_restart_until_ctrl_c(shop, tmp_path):  # K16 P2
     def seqs():
         return [json.loads(line)["seq"] for line in tail.shown().splitlines()]
 
-    with running(tmp_path) as service:
-        service.dojo.post("/v1/orders", an_order("before"))
-        first = service.reads.size()
-        old = whole_copy(service.journal, tmp_path / "old.db")
-        with following(tmp_path, service.settings, "-n", "1", "--json") as tail:
-            eventually(lambda: seqs() == [first])
-            service.dojo.post("/v1/orders", an_order("live"))
-            eventually(lambda: seqs()[-1] > first)
-            assert service.stop() == 0
-            service.start()
-            service.dojo.post("/v1/orders", an_order("after-the-restart"))
-            eventually(lambda: seqs() == [*range(first, service.reads.size() + 1)])
+    venue = shop.open()
+    venue.create("before", payments=())
+    first = venue.reads.size()
+    with following(tmp_path, shop.settings, "-n", "1", "--json") as tail:
+        eventually(lambda: seqs() == [first])
+        with busy(venue):
+            eventually(lambda: tail.shown().count("\n") > MANY)
+        eventually(lambda: seqs() == [*range(first, venue.reads.size() + 1)])
+        venue.close()
+        venue = shop.open()
+        venue.create("after-the-restart", payments=())
+        eventually(lambda: seqs() == [*range(first, venue.reads.size() + 1)])
 
-            assert service.stop() == 0
-            for suffix in ("", "-wal", "-shm"):
-                (tmp_path / f"tillproof.db{suffix}").unlink(missing_ok=True)
-            eventually(lambda: "Waiting: " in tail.said())
-            shutil.copy(old, tmp_path / "coming.db")
-            (tmp_path / "coming.db").rename(service.journal)
-            eventually(lambda: f"replaced by an older state with {first:,} entries" in tail.said())
-            service.witness.unlink()
-            service.start()
-            service.dojo.post("/v1/orders", an_order("in-the-older-one"))
-            eventually(lambda: json.loads(tail.shown().splitlines()[-1])["cause"] == "create_order:in-the-older-one")
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(PATIENCE) == 0
+        assert tail.said() == ""
 
-            tail.send_signal(signal.SIGINT)
-            assert tail.wait(PATIENCE) == 0
-            assert "Traceback" not in tail.said()
-            assert "Aborted" not in tail.said()
+
+def test_tail_goes_on_with_whatever_journal_is_put_in_the_place_of_its_own_and_says_which(shop, tmp_path):  # S11
+    def shows(name):
+        shop.venue.create(name, payments=())
+        eventually(lambda: tail.shown().endswith(f"[dojo; create_order:dojo-{name}]\n"))
+
+    venue = shop.open()
+    venue.create("first", payments=())
+    old, size = shop.copy("old.db"), venue.reads.size()
+    with following(tmp_path, shop.settings, "-n", "1") as tail:
+        shows("second")
+        for number in range(3):
+            venue.create(f"third-{number}", payments=())
+        longer = shop.copy("longer.db")
+        shop.put()
+        eventually(lambda: tail.said().startswith("Waiting: "))
+        old.rename(shop.path)
+        eventually(lambda: f"replaced by an older state with {size:,} entries" in tail.said())
+        shop.open()
+        shows("in-the-older-one")
+        shop.put(longer)  # It has more entries, and others than those that were shown.
+        eventually(lambda: "replaced by another state with " in tail.said())
+        shop.open()
+        shows("in-the-longer-one")
+        (tmp_path / "elsewhere").mkdir()
+        stranger = Venue(tmp_path / "elsewhere")
+        stranger.create("theirs", payments=())
+        stranger.close()
+        shop.put(whole_copy(tmp_path / "elsewhere" / "tillproof.db", tmp_path / "theirs.db"))
+        eventually(lambda: f"replaced by another journal with {stranger.reads.size()} entries" in tail.said())
+        (tmp_path / "elsewhere" / "tillproof.key").rename(tmp_path / "tillproof.key")
+        shop.open()
+        shows("in-theirs")
+        assert [line for line in tail.said().splitlines() if not line.startswith(("Waiting: ", "The file was replaced by "))] == []
 
 
 def test_tail_ends_quietly_when_nobody_reads_any_more_also_while_nothing_comes(journal, tmp_path):

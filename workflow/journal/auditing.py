@@ -68,10 +68,15 @@ def remove_personal(copy: Path) -> None:
         database.execute("VACUUM")  # Pages that were given up, here or in the journal's past, are not copied.
 
 
-def add_views(copy: Path, zone: ZoneInfo, about: dict[str, str]) -> None:
+def has_personal(reads: SqliteReads) -> bool:
+    """There is data of customers or guests, be it what an erasing left of it."""
+    return any(reads.rows(f"SELECT 1 FROM {table} LIMIT 1") for table in PERSONAL)
+
+
+def add_views(copy: Path, zone: ZoneInfo, said: dict[str, str]) -> None:
     """Put the views for auditors, their descriptions and the venue's calendar into the copy; those of an earlier sealing are replaced.
 
-    `about` says what the copy is. Raises JournalDamaged on an entry that cannot be explained.
+    `said` says what the copy is. Raises JournalDamaged on an entry that cannot be explained.
     """
     reads = SqliteReads(copy)
     with closing(_for_writing(copy)) as database:
@@ -81,7 +86,7 @@ def add_views(copy: Path, zone: ZoneInfo, about: dict[str, str]) -> None:
         for statement in filter(str.strip, audit.TABLES.split(";")):
             database.execute(statement)
         described = ((position, *row) for position, row in enumerate(audit.descriptions(), start=1))
-        _fill(database, "audit_about", (tuple(pair) for pair in about.items()))
+        _fill(database, "audit_about", (tuple(pair) for pair in said.items()))
         _fill(database, "audit_descriptions", described)
         _fill(database, "audit_base_days", _days(reads, zone))
         _fill(database, "audit_base_codes", ((code, found.why, found.next) for code, found in sorted(ATTENTION.items())))
@@ -92,6 +97,13 @@ def add_views(copy: Path, zone: ZoneInfo, about: dict[str, str]) -> None:
         for view in audit.VIEWS:
             database.create_view(view.name, view.sql.strip())
         database.execute("COMMIT")
+
+
+def about(reads: SqliteReads) -> dict[str, str]:
+    """What a sealed copy says that it is; nothing where it is none."""
+    if not reads.rows("SELECT 1 FROM sqlite_master WHERE name = 'audit_about'"):
+        return {}
+    return dict(reads.rows("SELECT name, value FROM audit_about"))
 
 
 def remove_views(database: Database) -> None:
@@ -121,7 +133,7 @@ def _alike(table: str, one: SqliteReads, other: SqliteReads) -> bool:
 
 def metadata(copy: Path) -> str:
     """Datasette's metadata for the copy, which Datasette knows by its file's name without the ending, as JSON."""
-    zone = dict(SqliteReads(copy).rows("SELECT name, value FROM audit_about"))["time_zone"]
+    zone = about(SqliteReads(copy))["time_zone"]
     return msgspec.json.format(msgspec.json.encode(audit.datasette_metadata(copy.stem, zone)), indent=2).decode() + "\n"
 
 
@@ -169,7 +181,8 @@ def _payment(order: Order, taking: Taking) -> tuple[object, ...]:
     captured_at = to_text(taking.recorded_at) if taking.recorded_at else None
     figures = (taking.paid, taking.tips, taking.refunded)
     flags = (int(taking.counts), int(taking.is_in_words), taking.held_back_as, int(taking.was_detached))
-    return (order.id, taking.intent_id, taking.payment.state, taking.currency, captured_at, *figures, *flags)
+    declared = (taking.payment.told_paid, taking.payment.reserves)
+    return (order.id, taking.intent_id, taking.payment.state, taking.currency, *declared, captured_at, *figures, *flags)
 
 
 def _taking(order: Order, taking: Taking, day: Day) -> tuple[object, ...]:
