@@ -1077,9 +1077,8 @@ def _find_receipts(case: Case) -> None:
     for receipt in case.receipts:
         orders = [order for order in case.report.orders if order.order_id == receipt.order_id]
         found = [order for order in orders if _has(order, receipt)]
-        seq = receipt.seq or min((order.entries[receipt.order_seq][0] for order in found), default=0)
-        for order in orders:
-            if order not in found and (not seq or seq <= order.size):
+        for order in orders if not found else ():  # Where one has it, another that should have it as well was refused above.
+            if receipt.seq <= order.size:
                 end = f"its last is entry {max(order.entries, default=0)}. It was cut off, unless it was made before the receipt"
                 raise Wrong(f"{order.where}: it lacks {receipt}, for which there is a receipt; {end}")
         _say_receipt(receipt, orders, found, case)

@@ -60,6 +60,7 @@ def folder(tmp_path_factory):
         "old-proof.json": prover.prove(ORDER, first),
         "consistency.json": prover.consistency(),
         "receipt.json": prover.receipt(ORDER, 3),
+        "late-receipt.json": prover.receipt(ORDER, 6),
     }
     for name, document in made.items():
         (folder / name).write_bytes(msgspec.json.encode(document))
@@ -279,10 +280,12 @@ def test_a_file_that_is_older_than_a_receipt_need_not_have_its_entry(ask, folder
     assert entry["order_seq"] > len(read(folder, "old-proof.json")["entries"])
     receipt = json.dumps({name: entry[name] for name in ("order_id", "order_seq", "hash")})
 
-    for given in (["old-proof.json", "proof.json"], ["old-proof.json", "export.jsonl", "proof.json"]):
-        ended = ask(*given, "--receipt", receipt)
+    for given in (["proof.json", "--receipt", receipt], ["export.jsonl", "proof.json", "--receipt", receipt], ["late-receipt.json"]):
+        ended = ask("old-proof.json", *given)
         assert ended.code == 0, ended
         assert "that file is older than the receipt" in " ".join(ended.out.split())
+    cut = read(folder, "old-proof.json")
+    assert ask(put(folder, cut | {"entries": cut["entries"][:2]}), "receipt.json").code == 1  # It says where its entry stands.
     assert "unless it was made before the receipt" in " ".join(ask("old-proof.json", "--receipt", receipt).out.split())
 
 
