@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check what Tillproof proves without trusting Tillproof: this one file, Python 3.11 or newer and the package `cryptography`.
 
-    tillproof-verify FILE...          python tillproof_verify.py FILE...
+    python tillproof_verify.py proof.json --key venue.pub
 
 FILE is a proof of an order, a consistency proof of two checkpoints, a receipt, a whole export of the journal (JSON Lines or
 CSV) or a signed checkpoint. Several files are checked one by one, and held against each other. It ends with 0 if all of it
@@ -14,8 +14,10 @@ SHA-256. This program shares no code with the one that wrote the journal, so tha
 from __future__ import annotations
 
 import argparse
+import array
 import base64
 import binascii
+import bisect
 import csv
 import hashlib
 import itertools
@@ -29,9 +31,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+except ImportError:
+    sys.stderr.write("Error: the package cryptography is missing, which checks signatures\nNext: python -m pip install cryptography\n")
+    raise SystemExit(2) from None
 
 PROOF, CONSISTENCY, RECEIPT = "tillproof-proof/1", "tillproof-consistency/1", "tillproof-receipt/1"
 """What the files say of themselves in `format`."""
@@ -63,9 +69,13 @@ MAX_DOCUMENT = 256 * 1024 * 1024
 MAX_LINE = 64 * 1024 * 1024
 """No entry of an export is nearly as long."""
 MAX_NOTE = 131_072
+COUNTED = 10_000
+"""Entries of an export after each of which a person who waits sees how many there were."""
 SHOWN = 80
 """Characters of a value that are repeated in a sentence about it."""
-LISTED = 200
+BODY_SHOWN = 200
+"""Characters of an entry's facts that are printed; the file has them all."""
+LISTED = 400
 """So many lines of one kind are printed."""
 WIDTH = 110
 """Columns of what is printed for a person."""
@@ -74,9 +84,12 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _ORIGIN = re.compile(r"[!-*,-~]{1,255}")
 _SIGNATURE = re.compile("\u2014 ([^\\s+\x00-\x1f]+) (\\S+)")
-_NAMED_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+(\S{40,})")
+_NAMED_KEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+(\S{40,})")
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.IGNORECASE)
+_IS_KEY = re.compile(rf"\s*(?:{_FINGERPRINT.pattern}|[A-Za-z0-9+/]{{43}}=|-----BEGIN)", re.IGNORECASE)
+"""What is a key itself, not the name of a file with one."""
 
+_PROGRAM = f"python {os.path.basename(sys.argv[0])}" if sys.argv[0].endswith(".py") else "tillproof-verify"
 FINE, FOUND, USAGE = 0, 1, 2
 
 
@@ -297,7 +310,7 @@ def _no_float(text: str) -> NoReturn:
     raise ValueError(f"no number here has a fraction or an exponent, and this one is {text[:SHOWN]}")
 
 
-def take(value: object, where: str, **types: type | tuple[type, ...]) -> dict[str, Any]:
+def take(value: object, where: str, **types: type) -> dict[str, Any]:
     """The object with exactly these fields, of these types; numbers are whole and fit 63 bits. Raises Wrong."""
     if not isinstance(value, dict):
         raise Wrong(f"{where}: expected an object, got {shown(value)}")
@@ -391,16 +404,50 @@ class Report:
             part.append(sentence)
 
 
+class Witness:
+    """The lines of a witness file, in some forty bytes each: a busy venue has one for every few entries of a year."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.last = where, 0
+        self._sizes, self._roots = array.array("q"), bytearray()
+
+    def add(self, line: str, where: str) -> None:
+        """One more line. Raises Wrong for one that is none, or that tells of no more entries than the one before it."""
+        size, _, root = line.partition(" ")
+        if not _SIZE.fullmatch(size) or int(size) > MAX_NUMBER or not _HASH.fullmatch(root):
+            raise Wrong(f"{where}: a witness has lines SIZE ROOT, not {shown(line)}")
+        if int(size) <= self.last:
+            raise Wrong(f"{where}: it tells of {int(size):,} entries, and a line before it of {self.last:,}: a log only grows")
+        self.last = int(size)
+        self._sizes.append(self.last)
+        self._roots += bytes.fromhex(root)
+
+    def root(self, size: int) -> bytes | None:
+        """The root that it saw of the tree of this size; None where it has no such line."""
+        place = bisect.bisect_left(self._sizes, size)
+        is_there = place < len(self._sizes) and self._sizes[place] == size
+        return bytes(self._roots[32 * place : 32 * place + 32]) if is_there else None
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """A receipt to be found in a proof or an export."""
+    """A receipt to be found in a proof or an export; `seq` is 0 where it does not say where in the log it stands."""
 
     order_id: str
     order_seq: int
     hash: str
+    seq: int = 0
 
     def __str__(self) -> str:
         return f"entry {self.order_seq} of {f'order {shown(self.order_id)}' if self.order_id else 'no order'} with hash {self.hash[:16]}..."
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A key that was given: its raw bytes, or "sha256:..." of them; and the log that it was given for, "" where none was named."""
+
+    key: bytes | str
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -408,7 +455,7 @@ class Asked:
     """What the command line says."""
 
     files: tuple[str, ...]
-    keys: tuple[tuple[str, bytes | str], ...]
+    keys: tuple[Pinned, ...]
     checkpoints: tuple[str, ...]
     witnesses: tuple[str, ...]
     receipts: tuple[Wanted, ...]
@@ -423,11 +470,18 @@ class Case:
     report: Report = field(default_factory=Report)
     exports: list[tuple[str, IO[bytes], bytes]] = field(default_factory=list)
     notes: list[tuple[str, Note]] = field(default_factory=list)
+    witnesses: list[Witness] = field(default_factory=list)
     receipts: list[Wanted] = field(default_factory=list)
     links: list[set[int]] = field(default_factory=list)
 
 
 # -- proof files
+
+_FILE: dict[str, type] = {"format": str, "origin": str, "key_changes": list}
+_HEAD: dict[str, type] = {"size": int, "root": str, "checkpoint": str, "public_key": str}
+_ENTRY: dict[str, type] = {name: int if name == "order_seq" else str for name in (*HASHED, "hash")}
+_ROW: dict[str, type] = {"seq": int, **_ENTRY}
+"""The fields of a file of ours, of a signed head, of an entry and of a line of an export."""
 
 
 def check_head(found: Mapping[str, Any], where: str, report: Report) -> Head:
@@ -457,9 +511,6 @@ def check_columns(columns: Mapping[str, Any], where: str) -> str:
     return found
 
 
-_ENTRY: dict[str, type | tuple[type, ...]] = {name: int if name == "order_seq" else str for name in (*HASHED, "hash")}
-
-
 def check_entry(value: object, where: str, head: Head) -> tuple[int, dict[str, Any]]:
     """Position and columns of an entry that is in the tree of `head`. Raises Wrong."""
     entry = take(value, where, seq=int, columns=dict, path=list)
@@ -483,25 +534,13 @@ def check_inclusion(hash_: str, seq: int, head: Head, path: Sequence[bytes], whe
 
 def check_proof(document: object, where: str, report: Report) -> None:
     """A proof of an order. Raises Wrong."""
-    found = take(
-        document,
-        where,
-        format=str,
-        origin=str,
-        order_id=str,
-        size=int,
-        root=str,
-        checkpoint=str,
-        public_key=str,
-        entries=list,
-        key_changes=list,
-    )
+    found = take(document, where, order_id=str, entries=list, **_FILE, **_HEAD)
     head = check_head(found, where, report)
     _same_origin(found["origin"], head, where)
     order_id, entries = found["order_id"], found["entries"]
     if not order_id or not entries:
         raise Wrong(f"{where}: it names no order, or shows no entry of it")
-    previous, last_seq, shown_entries = ZERO_HASH, 0, {}
+    previous, last_seq, shown_entries, listed = ZERO_HASH, 0, {}, [f"  {where}: order {shown(order_id)}"]
     for number, value in enumerate(entries, start=1):
         at = f"{where}, entry {number}"
         seq, columns = check_entry(value, at, head)
@@ -513,19 +552,21 @@ def check_proof(document: object, where: str, report: Report) -> None:
             raise Wrong(f"{at}: it does not follow the entry before it")
         previous, last_seq = columns["hash"], seq
         shown_entries[number] = (seq, columns["hash"])
-        _list(columns, seq, report)
+        listed += _listed(columns, seq)
     check_key_changes(found["key_changes"], where, head, report)
+    report.listed += listed
     report.orders.append(Shown(order_id, head.size, where, shown_entries))
     _say_proof(order_id, len(entries), head, where, report)
 
 
-def _list(columns: Mapping[str, Any], seq: int, report: Report) -> None:
+def _listed(columns: Mapping[str, Any], seq: int) -> Iterator[str]:
+    """What happened in a line, and the facts in another."""
     moved = f"{columns['from_state'] or '*'} -> {columns['to_state']}" if columns["to_state"] else ""
     words = (columns["machine"].partition("@")[0] or columns["kind"], columns["trigger"], moved, columns["payment_intent_id"])
     happened = " ".join(word for word in words if word)
-    report.listed.append(
-        plain(f"  #{columns['order_seq']:<4} {seq:>8}  {columns['at']}  {happened}  [{columns['actor']}; {columns['cause']}]")
-    )
+    yield plain(f"  #{columns['order_seq']:<4} {seq:>8}  {columns['at']}  {happened}  [{columns['actor']}; {columns['cause']}]")
+    if (body := columns["body"]) != "{}":
+        yield plain(f"{' ' * 17}{body[:BODY_SHOWN]}{'...' if len(body) > BODY_SHOWN else ''}")
 
 
 def _same_origin(origin: str, head: Head, where: str) -> None:
@@ -540,9 +581,8 @@ def _say_proof(order_id: str, count: int, head: Head, where: str, report: Report
         f"{where}: each one's path leads to the root of the tree of {head.size:,} entries",
     ]
     report.proves += [
-        f"These {_number(count, 'entry', 'entries')} of order {shown(order_id)} stood in the log when its head was signed, byte for byte "
-        "as shown.",
-        f"No entry of the order before its entry {count} is missing, was changed, or was put in since.",
+        f"{where}: these {_number(count, 'entry', 'entries')} of order {shown(order_id)} stood in the log of {head.size:,} entries when "
+        "its head was signed, byte for byte as the file has them; none between the first and the last was taken out, changed or put in.",
     ]
 
 
@@ -582,14 +622,12 @@ def check_key_change(columns: Mapping[str, Any], seq: int, origin: str, where: s
 
 # -- consistency and receipt files
 
-_SIDE: dict[str, type | tuple[type, ...]] = {"size": int, "root": str, "checkpoint": str, "public_key": str}
-
 
 def check_consistency(document: object, where: str, report: Report) -> set[int]:
     """A consistency proof of two checkpoints; the two sizes. Raises Wrong."""
-    found = take(document, where, format=str, origin=str, old=dict, new=dict, path=list, key_changes=list)
-    old = check_head(take(found["old"], f"{where}, old", **_SIDE), f"{where}, old", report)
-    new = check_head(take(found["new"], f"{where}, new", **_SIDE), f"{where}, new", report)
+    found = take(document, where, old=dict, new=dict, path=list, **_FILE)
+    old = check_head(take(found["old"], f"{where}, old", **_HEAD), f"{where}, old", report)
+    new = check_head(take(found["new"], f"{where}, new", **_HEAD), f"{where}, new", report)
     for head in (old, new):
         _same_origin(found["origin"], head, where)
     path = take_path(found["path"], f"{where}, path")
@@ -614,21 +652,7 @@ def check_consistency(document: object, where: str, report: Report) -> set[int]:
 
 def check_receipt(document: object, where: str, report: Report) -> Wanted:
     """A receipt with its entry, and that one's place in the log. Raises Wrong."""
-    found = take(
-        document,
-        where,
-        format=str,
-        origin=str,
-        order_id=str,
-        order_seq=int,
-        hash=str,
-        size=int,
-        root=str,
-        checkpoint=str,
-        public_key=str,
-        entry=dict,
-        key_changes=list,
-    )
+    found = take(document, where, order_id=str, order_seq=int, hash=str, entry=dict, **_FILE, **_HEAD)
     head = check_head(found, where, report)
     _same_origin(found["origin"], head, where)
     seq, columns = check_entry(found["entry"], f"{where}, entry", head)
@@ -636,10 +660,10 @@ def check_receipt(document: object, where: str, report: Report) -> Wanted:
         if found[name] != columns[name]:
             raise Wrong(f"{where}: its {name} is {shown(found[name])}, and that of its entry {shown(columns[name])}")
     check_key_changes(found["key_changes"], where, head, report)
-    receipt = Wanted(columns["order_id"], columns["order_seq"], columns["hash"])
+    receipt = Wanted(columns["order_id"], columns["order_seq"], columns["hash"], seq)
     report.checked.append(f"{where}: its entry's hash is what its columns make, and leads to the root of the tree of {head.size:,} entries")
-    report.proves.append(f"What was acknowledged, {receipt}, stood in the log at {seq:,} when its head was signed, byte for byte as shown.")
-    _list(columns, seq, report)
+    report.proves.append(f"What was acknowledged, {receipt}, stood in the log at {seq:,} when its head was signed, byte for byte.")
+    report.listed += [f"  {where}: the entry of the receipt", *_listed(columns, seq)]
     return receipt
 
 
@@ -656,7 +680,10 @@ def read_receipt(value: object, where: str) -> Wanted:
 
 @dataclass
 class Export:
-    """An export as far as it was read: the tree, where each order's chain ends, and what somebody asked to see of it."""
+    """An export as far as it was read: the tree, where each order's chain ends, and what somebody asked to see of it.
+
+    `compared` counts the roots that were found in it, by where they are known from.
+    """
 
     tree: Tree
     ends: dict[str, tuple[int, str]]
@@ -666,42 +693,70 @@ class Export:
     compared: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Point:
-    """A root that is known of a tree of some size: of a checkpoint of the log `origin`, or "" of a witness."""
-
-    origin: str
-    root: bytes
-    where: str
-
-
 def check_export(rows: Iterable[tuple[str, Mapping[str, Any]]], where: str, case: Case) -> None:
-    """A whole export: every hash, every order's chain, and each checkpoint's root as the tree grows. Raises Wrong."""
-    report, points = case.report, _points(case)
-    origin = next((point.origin for found in points.values() for point in found if point.origin), "")
+    """A whole export: every hash, every order's chain, and each known root as the tree grows. Raises Wrong, Unusable."""
+    report, heads = case.report, _known_heads(case)
+    origin = next((found[0].origin for found in heads.values()), "")
     wanted = {order.order_id for order in report.orders} | {receipt.order_id for receipt in case.receipts}
     export = Export(Tree(), {}, {order_id: {} for order_id in wanted})
-    for at, columns in rows:
+    for at, columns in _counted(rows):
         _follow(export, columns, at)
         if origin and is_key_change(columns):
             report.exported_changes.append((columns["seq"], *check_key_change(columns, columns["seq"], origin, at)))
-        _compare_points(points.pop(export.tree.size, ()), export, where)
-    _refuse_shorter(export.tree.size, points, where, report)
+        for head in heads.pop(export.tree.size, ()):
+            _compare_root(export, head.root, f"the checkpoint in {head.where}", where)
+            export.signed = export.tree.size
+        for witness in case.witnesses:
+            if root := witness.root(export.tree.size):
+                _compare_root(export, root, f"the witness {witness.where}", where)
+                export.witnessed = export.tree.size
+    _refuse_shorter(export.tree.size, heads, where, case)
     report.exported = max(report.exported, export.signed)
-    _compare_orders(export, where, report)
+    report.orders += [Shown(order_id, export.tree.size, where, entries) for order_id, entries in export.seen.items()]
     _say_export(export, where, report)
 
 
-def _compare_points(points: Iterable[Point], export: Export, where: str) -> None:
-    """The tree as far as it was read has the roots that are known of it. Raises Wrong."""
-    for point in points:
-        if point.root != export.tree.root():
-            raise Wrong(f"{where}: its first {export.tree.size:,} entries are not those of {point.where}: something in them was changed")
-        if point.origin:
-            export.signed = export.tree.size
-        else:
-            export.witnessed = export.tree.size
-        export.compared[point.where] = export.compared.get(point.where, 0) + 1
+def _counted(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows; how many there were so far stands on a terminal meanwhile."""
+    is_shown = sys.stderr.isatty()
+    try:
+        for number, row in enumerate(rows, start=1):
+            if is_shown and number % COUNTED == 0:
+                sys.stderr.write(f"\r{number:,} entries")
+                sys.stderr.flush()
+            yield row
+    finally:
+        if is_shown:
+            sys.stderr.write("\r" + " " * WIDTH + "\r")
+
+
+def _known_heads(case: Case) -> dict[int, list[Head]]:
+    """size -> the heads that an export is held against when it has come so far."""
+    heads: dict[int, list[Head]] = {}
+    # Whose key signed a note that came alone is asked once all keys are known.
+    for head in (*(Head(note.origin, note.size, note.root, where, b"") for where, note in case.notes), *case.report.heads):
+        heads.setdefault(head.size, []).append(head)
+    if not heads and not case.witnesses:
+        raise Unusable("an export is held against a signed checkpoint or a witness: give --checkpoint FILE or --witness FILE")
+    heads.pop(0, None)  # Every log begins with nothing.
+    return heads
+
+
+def _compare_root(export: Export, root: bytes, source: str, where: str) -> None:
+    if root != export.tree.root():
+        raise Wrong(f"{where}: its first {export.tree.size:,} entries are not those of {source}: something in them was changed")
+    export.compared[source] = export.compared.get(source, 0) + 1
+
+
+def _refuse_shorter(size: int, heads: Mapping[int, list[Head]], where: str, case: Case) -> None:
+    """What nothing was found for: an export must come as far as each checkpoint, a witness merely goes on. Raises Wrong."""
+    for longer in sorted(heads):
+        other = f"the checkpoint in {heads[longer][0].where} is about {longer:,}"
+        raise Wrong(f"{where}: it has {size:,} entries, and {other}: its end is missing, or it was made earlier; have it made anew")
+    for witness in case.witnesses:
+        if witness.last > size:
+            goes_on = f"the witness {witness.where} goes on to {witness.last:,} entries."
+            case.report.say(case.report.cannot, f"Whether {where} was cut off at its end, or is merely older: {goes_on}")
 
 
 def _say_export(export: Export, where: str, report: Report) -> None:
@@ -721,30 +776,6 @@ def _say_export(export: Export, where: str, report: Report) -> None:
         report.cannot.append(f"That the last {_number(last, 'entry', 'entries')} of {where} will stay: nothing given here covers them yet.")
 
 
-def _refuse_shorter(size: int, points: Mapping[int, list[Point]], where: str, report: Report) -> None:
-    """What nothing was found for: a checkpoint of more entries was given to cover the export, a witness merely goes on. Raises Wrong."""
-    for longer in sorted(points):
-        for point in points[longer]:
-            if point.origin:
-                raise Wrong(f"{where}: it has {size:,} entries, and {point.where} is about {longer:,}: entries are missing")
-            report.say(report.cannot, f"Whether {where} was cut off at its end, or is merely older: {point.where} goes on.")
-
-
-def _points(case: Case) -> dict[int, list[Point]]:
-    """size -> what an export is held against when it has come so far."""
-    points: dict[int, list[Point]] = {}
-    there: list[tuple[str, Note | Head]] = [*case.notes, *((head.where, head) for head in case.report.heads)]
-    for where, head in there:
-        points.setdefault(head.size, []).append(Point(head.origin, head.root, f"the checkpoint in {where}"))
-    for path in case.asked.witnesses:
-        for size, root in read_witness(path):
-            points.setdefault(size, []).append(Point("", root, f"the witness {plain(path)}"))
-    if not points:
-        raise Unusable("an export is held against a signed checkpoint or a witness: give --checkpoint FILE or --witness FILE")
-    points.pop(0, None)  # Every log begins with nothing.
-    return points
-
-
 def _follow(export: Export, columns: Mapping[str, Any], where: str) -> None:
     """One more entry. Raises Wrong."""
     seq, order_id, order_seq = columns["seq"], columns["order_id"], columns["order_seq"]
@@ -758,25 +789,6 @@ def _follow(export: Export, columns: Mapping[str, Any], where: str) -> None:
     export.tree.add(columns["hash"])
     if order_id in export.seen:
         export.seen[order_id][order_seq] = (seq, columns["hash"])
-
-
-def _compare_orders(export: Export, where: str, report: Report) -> None:
-    """What proofs show of an order is what the export has of it, and all of that. Raises Wrong."""
-    for order in [*report.orders]:
-        if export.tree.size < order.size:
-            report.say(report.cannot, f"Whether {order.where} leaves something out at its end: {where} is shorter than its checkpoint.")
-            continue
-        there = {number: each for number, each in export.seen[order.order_id].items() if each[0] <= order.size}
-        if there != order.entries:
-            raise Wrong(f"{order.where}: {where} has {len(there)} entries of order {shown(order.order_id)}, not those {len(order.entries)}")
-        report.proves.append(
-            f"Order {shown(order.order_id)} has no entry among the first {order.size:,} but those shown: nothing was left out."
-        )
-    for order_id, entries in export.seen.items():
-        report.orders.append(Shown(order_id, export.tree.size, where, entries))
-
-
-_ROW: dict[str, type | tuple[type, ...]] = {"seq": int, **_ENTRY}
 
 
 def json_rows(stream: IO[bytes], first: bytes, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -835,18 +847,17 @@ def _undefused(row: dict[str, str], where: str) -> dict[str, Any]:
     return read
 
 
-def read_witness(path: str) -> Iterator[tuple[int, bytes]]:
-    """The lines of a witness file; one that is cut off at the end is no line yet. Raises Unusable, Wrong."""
-    number = 0
+def read_witness(path: str) -> Witness:
+    """A witness file; a line that is cut off at the end is no line yet. Raises Unusable, Wrong."""
+    found = Witness(plain(path))
     with opened(path) as stream:
-        while (line := stream.readline(MAX_NOTE)).endswith(b"\n"):
-            number += 1
-            size, _, root = line[:-1].decode("ascii", "replace").partition(" ")
-            if not _SIZE.fullmatch(size) or int(size) > MAX_NUMBER or not _HASH.fullmatch(root):
-                raise Wrong(f"{plain(path)}, line {number}: a witness has lines SIZE ROOT, not {shown(line.decode('ascii', 'replace'))}")
-            yield int(size), bytes.fromhex(root)
-    if not number:
+        lines = enumerate(iter(lambda: stream.readline(MAX_NOTE), b""), start=1)
+        for number, line in lines:
+            if line.endswith(b"\n") and not line.startswith(b"\0"):  # A power cut leaves zeros where the disk did not get a line.
+                found.add(line[:-1].decode("ascii", "replace"), f"{plain(path)}, line {number}")
+    if not found.last:
         raise Unusable(f"{plain(path)} is no witness: it has no whole line SIZE ROOT")
+    return found
 
 
 # -- all files together
@@ -869,6 +880,7 @@ def check(asked: Asked) -> Report:
 def _check(case: Case) -> Report:
     asked, report = case.asked, case.report
     try:
+        case.witnesses += map(read_witness, asked.witnesses)
         for path in (*asked.files, *asked.checkpoints):
             _read(path, case)
         for path, stream, first in case.exports:
@@ -879,8 +891,9 @@ def _check(case: Case) -> Report:
         _compare_heads(report)
         _compare_witnesses(case)
         _trust(case)
+        _compare_orders(case)
         _find_receipts(case)
-        _compare_kept(case)
+        _connect(case)
     except Wrong as wrong:
         report.problems.append(str(wrong))
     _say_limits(case)
@@ -943,7 +956,7 @@ def _check_document(document: Any, where: str, case: Case) -> None:
 
 def _signed_by_somebody(note: Note, where: str, case: Case) -> Head:
     """The head of a note that came alone, by whichever key is at hand. Raises Wrong."""
-    known = [key for _, key in case.asked.keys if isinstance(key, bytes)]
+    known = [pinned.key for pinned in case.asked.keys if isinstance(pinned.key, bytes)]
     known += [head.key for head in case.report.heads] + [change.new for change in case.report.key_changes]
     known += [key for _, old, new in case.report.exported_changes for key in (old, new)]
     for key in known:
@@ -951,7 +964,8 @@ def _signed_by_somebody(note: Note, where: str, case: Case) -> Head:
             case.report.checked.append(f"{where}: the checkpoint of {note.size:,} entries is signed")
             return Head(note.origin, note.size, note.root, where, key)
     if not known:
-        raise Unusable(f"{where} brings no key: give --key KEY to check its signature")
+        needed = "the key itself with --key, its SHA-256 checks no signature" if case.asked.keys else "--key KEY to check its signature"
+        raise Unusable(f"{where} brings no key: give {needed}")
     raise Wrong(f"{where}: the checkpoint is signed by none of the keys that were given")
 
 
@@ -972,17 +986,16 @@ def _compare_heads(report: Report) -> None:
 def _compare_witnesses(case: Case) -> None:
     """Every witness has the roots of the heads. Raises Wrong."""
     report = case.report
-    for path in case.asked.witnesses:
-        lines = {size: root for size, root in read_witness(path) if any(head.size == size for head in report.heads)}
+    for witness in case.witnesses:
         for head in report.heads:
-            if head.size not in lines:
-                report.say(
-                    report.cannot, f"Whether the witness {plain(path)} saw the tree of {head.size:,} entries: it has no line of that size."
-                )
-            elif lines[head.size] != head.root:
-                raise Wrong(f"{head.where}: the witness {plain(path)} saw another tree of {head.size:,} entries")
+            root = witness.root(head.size)
+            if root is None:
+                seen = f"Whether the witness {witness.where} saw the tree of {head.size:,} entries: it has no line of that size."
+                report.say(report.cannot, seen)
+            elif root != head.root:
+                raise Wrong(f"{head.where}: the witness {witness.where} saw another tree of {head.size:,} entries")
             else:
-                report.say(report.checked, f"{head.where}: the witness {plain(path)} saw the same tree of {head.size:,} entries")
+                report.say(report.checked, f"{head.where}: the witness {witness.where} saw the same tree of {head.size:,} entries")
 
 
 # -- whose keys
@@ -1002,22 +1015,37 @@ def _trust(case: Case) -> None:
                 raise Wrong(
                     f"{head.where}: at {head.size:,} entries another key signs than {fingerprint(head.key)}: see entry {change.seq:,}"
                 )
+    _refuse_forked_keys(report.key_changes)
     if not case.asked.keys:
         return
-    trusted = _trusted(case)
+    trusted, logs = _trusted(case), {pinned.log for pinned in case.asked.keys if pinned.log}
     for head in report.heads:
+        if logs and head.origin not in logs:
+            raise Wrong(
+                f"{head.where}: it is about the log {shown(head.origin)}, and the key that you gave is for {', '.join(sorted(logs))}"
+            )
         if head.key not in trusted:
             raise Wrong(
                 f"{head.where}: it is signed by {fingerprint(head.key)}, which is not the key that you gave, nor one that it signed in"
             )
-    report.proves.append("That head was signed by whoever has the key that you gave, or a key which that one signed in.")
+    report.proves.append("Each head was signed by whoever has the key that you gave, or a key which that one signed in.")
+
+
+def _refuse_forked_keys(changes: Iterable[KeyChange]) -> None:
+    """A key is followed by one other. Raises Wrong."""
+    by_old: dict[bytes, KeyChange] = {}
+    for change in changes:
+        other = by_old.setdefault(change.old, change)
+        if (other.seq, other.new) != (change.seq, change.new):
+            places = f"at entry {other.seq:,} and at entry {change.seq:,}"
+            raise Wrong(f"the key {fingerprint(change.old)} signed in two others, {places}: two logs were kept")
 
 
 def _trusted(case: Case) -> set[bytes]:
     """The keys that were given, and those that they lead to by changes that they signed or that stand in what they signed."""
     report = case.report
     there = {head.key for head in report.heads} | {key for change in report.key_changes for key in (change.old, change.new)}
-    trusted = {key for key in there for _, given in case.asked.keys if given in (key, fingerprint(key))}
+    trusted = {key for key in there for pinned in case.asked.keys if pinned.key in (key, fingerprint(key))}
     while True:
         found = {change.new for change in report.key_changes if change.old in trusted}
         found |= {change.old for change in report.key_changes if change.new in trusted and change.under in trusted}
@@ -1026,45 +1054,75 @@ def _trusted(case: Case) -> set[bytes]:
         trusted |= found
 
 
-# -- receipts and kept checkpoints
+# -- orders, receipts and kept checkpoints
+
+
+def _compare_orders(case: Case) -> None:
+    """Files about one order have the same entries of it, as far as the log of each goes. Raises Wrong."""
+    report, exports = case.report, {where for where, _, _ in case.exports}
+    for one, other in itertools.permutations(report.orders, 2):
+        if one.order_id != other.order_id:
+            continue
+        for number, (seq, hash_) in other.entries.items():
+            if seq <= one.size and one.entries.get(number) != (seq, hash_):
+                is_there = f"entry {number} of order {shown(one.order_id)}, which {other.where} has at {seq:,}"
+                raise Wrong(f"{one.where}: {is_there}, is left out or another one")
+        if other.where in exports and one.where not in exports:
+            nothing = "but those shown: nothing was left out."
+            report.say(report.proves, f"Order {shown(one.order_id)} has no entry among the first {one.size:,} {nothing}")
 
 
 def _find_receipts(case: Case) -> None:
-    """Each receipt's entry is in what was given of its order. Raises Wrong."""
-    report = case.report
+    """Each receipt's entry is in what was given of its order, but for files that are older than it. Raises Wrong."""
     for receipt in case.receipts:
-        orders = [order for order in report.orders if order.order_id == receipt.order_id]
-        for order in orders:
-            _, hash_ = order.entries.get(receipt.order_seq, (0, ""))
-            if not hash_:
-                raise Wrong(
-                    f"{order.where}: it lacks {receipt}, for which there is a receipt; it ends at entry {max(order.entries, default=0)}"
-                )
-            if hash_ != receipt.hash:
-                raise Wrong(f"{order.where}: its entry {receipt.order_seq} is not the one of the receipt: {receipt}")
-            report.say(report.checked, f"{order.where}: it has {receipt}, for which there is a receipt")
-        if orders:
-            report.say(report.proves, f"What was acknowledged by the receipt of {receipt} is in the log.")
-        elif report.orders or receipt in case.asked.receipts:
-            raise Wrong(f"nothing here is about {receipt}, for which there is a receipt")
+        orders = [order for order in case.report.orders if order.order_id == receipt.order_id]
+        found = [order for order in orders if _has(order, receipt)]
+        for order in orders if not found else ():  # Where one has it, another that should have it as well was refused above.
+            if receipt.seq <= order.size:
+                end = f"its last is entry {max(order.entries, default=0)}. It was cut off, unless it was made before the receipt"
+                raise Wrong(f"{order.where}: it lacks {receipt}, for which there is a receipt; {end}")
+        _say_receipt(receipt, orders, found, case)
 
 
-def _compare_kept(case: Case) -> None:
-    """Each checkpoint that was kept elsewhere is connected with what was given. Raises Wrong."""
+def _has(order: Shown, receipt: Wanted) -> bool:
+    """The receipt's entry is there. Raises Wrong where another one is in its place."""
+    _, hash_ = order.entries.get(receipt.order_seq, (0, ""))
+    if hash_ and hash_ != receipt.hash:
+        raise Wrong(f"{order.where}: its entry {receipt.order_seq} is not the one of the receipt: {receipt}")
+    return bool(hash_)
+
+
+def _say_receipt(receipt: Wanted, orders: Sequence[Shown], found: Sequence[Shown], case: Case) -> None:
     report = case.report
-    groups = [{size for size in (head.size for head in report.heads) if size <= report.exported}, *case.links]
-    for path in case.asked.checkpoints:
-        for kept in (head for head in report.heads if head.where == plain(path)):
-            reached = {kept.size}
-            for _ in groups:
-                reached |= {size for group in groups if group & reached for size in group}
-            others = [head for head in report.heads if head is not kept and head.where not in map(plain, case.asked.checkpoints)]
-            if missed := [head.size for head in others if head.size not in reached]:
-                pair = " ".join(map(str, sorted((kept.size, missed[0]))))
-                apart = f"{kept.where} is of {kept.size:,} entries, and nothing connects it with the tree of {missed[0]:,}"
-                raise Wrong(f"{apart}: give the file of tillproof journal consistency {pair} as well")
-            if others:
-                report.say(report.proves, f"It is the log of the checkpoint that you kept in {kept.where}, or what grew from it.")
+    for order in orders:
+        if order in found:
+            report.say(report.checked, f"{order.where}: it has {receipt}, for which there is a receipt")
+        else:
+            report.say(report.cannot, f"That {receipt} is in {order.where}: that file is older than the receipt.")
+    if found:
+        report.say(report.proves, f"What was acknowledged by the receipt of {receipt} is in the log.")
+    elif not orders and (report.orders or receipt in case.asked.receipts):
+        raise Wrong(f"nothing here is about {receipt}, for which there is a receipt")
+
+
+def _connect(case: Case) -> None:
+    """Whether all heads are of one log as it grew; one that was kept elsewhere must be connected with what was given. Raises Wrong."""
+    report, kept = case.report, set(map(plain, case.asked.checkpoints))
+    groups = [{head.size for head in report.heads if head.size <= report.exported}, *case.links]
+    for head in report.heads:
+        reached = {head.size}
+        for _ in groups:
+            reached |= {size for group in groups if group & reached for size in group}
+        for other in report.heads:
+            if other.size < head.size and other.size not in reached:
+                then = f"give the file of tillproof journal consistency {other.size} {head.size} as well"
+                if (head.where in kept) != (other.where in kept):
+                    apart = f"{head.where} is about {head.size:,} entries, and nothing connects it with the {other.size:,} of {other.where}"
+                    raise Wrong(f"{apart}: {then}")
+                grew = f"That the log of {head.size:,} entries grew from that of {other.size:,}"
+                report.say(report.cannot, f"{grew}: nothing here connects them, {then}.")
+    if kept and not {head.where for head in report.heads} <= kept:
+        report.proves.append("It is the log of the checkpoint that you kept, or what grew from it.")
 
 
 # -- what is said at the end
@@ -1078,16 +1136,11 @@ ALWAYS = (
 def _say_limits(case: Case) -> None:
     """What no check here can prove, for these files."""
     report, asked = case.report, case.asked
-    if not asked.keys and report.heads:
-        keys = ", ".join(sorted({fingerprint(head.key) for head in report.heads}))
-        report.cannot.insert(
-            0,
-            f"Who signed: the key is the one in the file itself ({keys}), so only agreement with that key is shown. Whoever made the file "
-            "may have made the key: give --key with the venue's key as you know it from elsewhere.",
-        )
-    if any(order.where not in {where for where, _, _ in case.exports} for order in report.orders) and not case.exports:
+    if report.heads:
+        report.cannot[:0] = _of_the_key(report, asked)
+    if report.orders and not case.exports:
         report.cannot.append(
-            "That the order has no later entry: a proof shows a beginning, and its end may be left out. A whole export beside it "
+            "That the order has no other entry: a proof shows a beginning, and its end may be left out. A whole export beside it "
             "(tillproof journal export) shows that, and so does a receipt of what came last."
         )
     if report.heads and not asked.witnesses and not asked.checkpoints:
@@ -1098,11 +1151,29 @@ def _say_limits(case: Case) -> None:
     report.cannot.extend(ALWAYS)
 
 
+def _of_the_key(report: Report, asked: Asked) -> Iterator[str]:
+    """What a signature leaves open."""
+    if not asked.keys:
+        keys = ", ".join(sorted({fingerprint(head.key) for head in report.heads}))
+        yield (
+            f"Who signed: the key is the one in the file itself ({keys}), so only agreement with that key is shown. Whoever made the file "
+            "may have made the key: give --key with the venue's key as you know it from elsewhere."
+        )
+        return
+    if not any(pinned.log for pinned in asked.keys):
+        yield (
+            f"That this is the log you mean: a key can sign several, and this is {report.heads[0].origin}. Compare the name, or give the "
+            "key with it (tillproof journal key)."
+        )
+    if not asked.witnesses:
+        yield "Who had the key: whoever else has it, or one that was retired, can sign too. A witness (--witness) shows that."
+
+
 def _number(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(report: Report, asked: Asked) -> Iterator[str]:
     """The report for a person."""
     if report.problems:
         yield "IT DOES NOT HOLD."
@@ -1111,7 +1182,8 @@ def lines(report: Report) -> Iterator[str]:
             yield "Before that, this was checked"
             yield from map(_wrapped, report.checked)
         return
-    yield "It holds."
+    is_unpinned = report.heads and not asked.keys
+    yield "It holds, if the key is the venue's: it is the file's own, give --key to know." if is_unpinned else "It holds."
     for title, sentences in (
         ("What was checked", report.checked),
         ("What that proves", report.proves),
@@ -1141,7 +1213,7 @@ def as_json(report: Report, asked: Asked) -> dict[str, object]:
         ],
         "checked": report.checked,
         "proves": [] if report.problems else report.proves,
-        "cannot_prove": report.cannot,
+        "cannot_prove": [] if report.problems else report.cannot,
         "problems": report.problems,
     }
 
@@ -1159,14 +1231,14 @@ def main(words: Sequence[str] | None = None) -> int:
         options = _parser().parse_intermixed_args(words)
         asked = _asked(options)
         report = check(asked)
-    except (Unusable, Wrong) as error:
+    except (Unusable, Wrong, OSError) as error:
         return _end_unusable(str(error), options.json)
     except (MemoryError, RecursionError) as error:
         return _end_unusable(f"this is too large or too deep to be checked here ({type(error).__name__})", options.json)
     if options.json:
         _write(json.dumps(as_json(report, asked), indent=2))
     else:
-        _write("\n".join(lines(report)))
+        _write("\n".join(lines(report, asked)))
     return FOUND if report.problems else FINE
 
 
@@ -1181,12 +1253,15 @@ def _write(text: str) -> None:
 def _end_unusable(message: str, in_json: bool) -> int:
     if in_json:
         _write(json.dumps({"ok": False, "error": message}))
-    sys.stderr.write(f"Error: {message}\nNext: tillproof-verify --help\n")
+    sys.stderr.write(f"Error: {message}\nNext: {_PROGRAM} --help\n")
     return USAGE
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that says what to do next."""
+    """One whose help opens with an example, and that says what to do next."""
+
+    def format_help(self) -> str:
+        return f"Example: {self.prog} proof.json --key venue.pub --receipt receipt.json\n\n{super().format_help()}"
 
     def error(self, message: str) -> NoReturn:
         raise Unusable(message)
@@ -1194,17 +1269,20 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="tillproof-verify",
-        description="Check what Tillproof proves, with nothing of Tillproof's. Ends with 0 if it holds, 1 if not, 2 if a file is unusable.",
-        epilog="Example: tillproof-verify proof.json --key sha256:9f2c... --receipt receipt.json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=_PROGRAM,
+        description="Check what Tillproof proves, with nothing of Tillproof's. Ends with 0 if all of it holds, 1 if something does not, 2 "
+        "if it was not understood or a file cannot be used.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="proof, consistency proof, receipt, whole export or checkpoint; - reads stdin"
     )
     parser.add_argument(
-        "--key", action="append", default=[], help="the key that you trust: base64, sha256:HEX of it, PEM, or a file with one of these"
+        "--key",
+        action="append",
+        default=[],
+        help="the key that you trust: NAME+ID+BASE64 as tillproof journal key prints it, base64, sha256:HEX of its 32 bytes, PEM, or a "
+        "file with one of these",
     )
     parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE", help="a signed checkpoint that was kept elsewhere")
     parser.add_argument(
@@ -1220,42 +1298,36 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(options: argparse.Namespace) -> Asked:
     return Asked(
         files=tuple(options.files),
-        keys=tuple((text, _given_key(text)) for text in options.key),
+        keys=tuple(_given_key(text) for text in options.key),
         checkpoints=tuple(options.checkpoint),
         witnesses=tuple(options.witness),
         receipts=tuple(receipt for text in options.receipt for receipt in _given_receipts(text)),
     )
 
 
-def _given_key(text: str) -> bytes | str:
-    """A key as people keep it: its raw bytes, or its fingerprint where only that is known. Raises Unusable."""
-    if not _looks_like_key(text) and os.path.exists(text):
+def _given_key(text: str) -> Pinned:
+    """A key as people keep it. Raises Unusable."""
+    if not _IS_KEY.match(text) and os.path.exists(text):
         with opened(text) as stream:
-            text = stream.read(MAX_NOTE).decode("utf-8", "replace").strip()
-    if match := _FINGERPRINT.fullmatch(text.strip()):
-        return f"sha256:{match[1].lower()}"
-    if text.lstrip().startswith("-----BEGIN"):
-        return _pem_key(text)
+            text = stream.read(MAX_NOTE).decode("utf-8", "replace")
+    text = text.strip()
+    if match := _FINGERPRINT.fullmatch(text):
+        return Pinned(f"sha256:{match[1].lower()}")
+    if text.startswith("-----BEGIN"):
+        return Pinned(_pem_key(text))
     try:
-        named = _NAMED_KEY.fullmatch(text)
-        key = from_base64(named[1] if named else text, "--key")
+        return _named_key(*named.groups()) if (named := _NAMED_KEY.fullmatch(text)) else Pinned(take_key(text, "--key"))
     except Wrong as error:
-        raise Unusable(
-            f"--key: expected base64 of an Ed25519 key, sha256:HEX, PEM, or a file with one of these, got {shown(text)}"
-        ) from error
-    if named and key[:1] == b"\x01":  # As C2SP writes a key for verifiers: name+id+base64.
-        key = key[1:]
-    if len(key) != 32:
-        raise Unusable(f"--key: an Ed25519 key has 32 bytes, this has {len(key)}")
-    return key
+        expected = "base64 of an Ed25519 key, NAME+ID+BASE64, sha256:HEX, PEM, or a file with one of these"
+        raise Unusable(f"--key: expected {expected}, got {shown(text)}: {error}") from error
 
 
-def _looks_like_key(text: str) -> bool:
-    return bool(_FINGERPRINT.fullmatch(text)) or _is_raw(text) or text.lstrip().startswith("-----BEGIN")
-
-
-def _is_raw(text: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9+/]{43}=", text))
+def _named_key(log: str, id_: str, data: str) -> Pinned:
+    """As C2SP writes a key for verifiers: the log that it signs, its id there, and a byte for Ed25519 before the key. Raises Wrong."""
+    raw = from_base64(data, "its last part")
+    if raw[:1] != b"\x01" or len(raw) != 33 or key_id(log, raw[1:]).hex() != id_:
+        raise Wrong("this is no Ed25519 key, or its name, id and key do not belong together")
+    return Pinned(raw[1:], log)
 
 
 def _pem_key(text: str) -> bytes:

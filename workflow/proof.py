@@ -194,6 +194,13 @@ class Prover:
             raise UnknownEntry(f"no entry {order_seq} of {f'order {order_id[:80]}' if order_id else 'what concerns no order'}")
         return self._receipt(entry, self._head_over(entry.seq))
 
+    def receipt_at(self, seq: int) -> ProvenReceipt:
+        """The receipt of the entry at a position of the log, whatever it concerns. Raises UnknownEntry."""
+        entry = next(self._reads.entries(after=seq - 1, limit=1), None)
+        if entry is None:
+            raise UnknownEntry(f"no entry {seq}: the journal has {self._reads.size()}")
+        return self._receipt(entry, self._head_over(entry.seq))
+
     def receipts(self, order_id: str, actors: tuple[str, ...] = REQUESTS) -> list[ProvenReceipt]:
         """The receipts of all requests to an order that left something in the journal, oldest first. Raises UnknownOrder.
 

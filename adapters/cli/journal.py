@@ -436,20 +436,32 @@ def journal_consistency(old: int | None, new: int | None, copy: Path | None, pin
 @click.argument("order_id", required=False)
 @click.option("--source", type=click.Choice(SOURCES), help="What a message was; with --id, and without an order.")
 @click.option("--id", "message_id", help="Its id: Dojo's or the till's order id, of an event EVENT:INTENT.")
+@click.option("--seq", type=click.IntRange(1, MAX_POSITION), help="The entry at this position instead, such as what concerns no order.")
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: receipts are for a program.")
 def journal_receipts(
-    order_id: str | None, source: str | None, message_id: str | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool
+    order_id: str | None,
+    source: str | None,
+    message_id: str | None,
+    seq: int | None,
+    copy: Path | None,
+    pinned: Ed25519PublicKey | None,
+    as_json: bool,
 ) -> None:
-    """Print the receipts of all requests to an order, or that of one message: what was acknowledged, and where the log has it.
+    """Print the receipts of all requests to an order, or that of one message or entry: what was acknowledged, and where the log has it.
 
     tillproof-verify checks them, and whether a later proof has their entries (--receipt).
     """
-    if (order_id is None) != (source is not None and message_id is not None) or (source is None) != (message_id is None):
-        raise click.UsageError("expected an order, or --source and --id of a message")
+    if [bool(order_id), bool(source and message_id), seq is not None].count(True) != 1 or bool(source) != bool(message_id):
+        raise click.UsageError("expected an order, or --source and --id of a message, or --seq of an entry")
     with _prover(copy, pinned) as prover:
-        found = prover.receipts(order_id) if order_id else [prover.receipt_of(str(source), str(message_id))]
+        if order_id:
+            found = prover.receipts(order_id)
+        elif seq is not None:
+            found = [prover.receipt_at(seq)]
+        else:
+            found = [prover.receipt_of(str(source), str(message_id))]
     emit(True, {"data": found}, lambda: iter(()))
 
 

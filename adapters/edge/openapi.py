@@ -264,7 +264,7 @@ def _in_header(header: Parameter) -> Schema:
 
 
 def _error(status: int) -> Schema:
-    names = ["X-Trace-Id", "Retry-After"] if status in {429, 503} else ["X-Trace-Id"]
+    names = ["X-Trace-Id", *{409: [RECEIPT], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])]
     return {
         "description": ERRORS[status],
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},

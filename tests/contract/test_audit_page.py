@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tests import old_journal
 from tests.contract.running import ROOT
@@ -26,7 +27,7 @@ from tests.tampering import COVERS, DATABASE, KEY, WITNESS, Place, audit, comman
 from workflow.audit import VIEWS
 from workflow.entry import KINDS
 from workflow.ledger import HASHED_COLUMNS, canonical
-from workflow.succession import rotation_facts
+from workflow.succession import fingerprint, rotation_facts
 
 PAGE = ROOT / "docs" / "audit.md"
 TEXT = PAGE.read_text("utf-8")
@@ -276,6 +277,13 @@ def test_erasings_are_listed(place):
     with closing(sqlite3.connect(place / "sealed.db", isolation_level=None)) as database:
         database.execute(f"INSERT INTO journal SELECT 239, {columns}")
     assert "operator:ann" in sh(place, ERASINGS).stdout
+
+
+def test_the_fingerprint_that_the_page_has_written_down_is_the_one_that_is_asked_for(place):
+    [line] = re.findall(r"`(openssl pkey -pubin -in venue.pub [^`]*sha256sum)`", TEXT)
+    key = load_pem_public_key((place / "venue.pub").read_bytes())
+
+    assert sh(place, line).stdout.split()[0] == fingerprint(key)
 
 
 def test_the_views_of_the_page_are_those_of_the_copy(place):

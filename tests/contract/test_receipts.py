@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import adapters.tillproof_verify as program
-from tests.contract.running import PATIENCE, a_bill, an_event, an_order, is_refused, running, sqlite
+from adapters.cli.commands import cli
+from tests.contract.running import PATIENCE, a_bill, an_event, an_order, gbp, is_refused, running, sqlite
 
 SOURCE = Path(program.__file__)
 
@@ -117,6 +119,29 @@ def test_the_till_and_an_operator_get_receipts_too(service):
     assert [each["hash"] for each in whole] == [*(each["hash"] for each in kept), receipt(locked)["hash"]]
 
 
+def test_what_is_idempotent_by_state_has_a_receipt_when_it_changed_something_or_was_refused(service):
+    dojo, till, operator = service.dojo, service.till, service.operator
+    till.post("/till/orders", a_bill(total=1000) | {"id": "till-s1"})
+    order, lock = "/v1/orders/till-s1", {"lockId": "lock_s1", "expiry": "2099-01-01T00:00:00Z"}
+    payment = {"paymentIntentId": "pi_s1", "paidAmount": gbp(1000), "lockId": "lock_s1"}
+    asked = [
+        (lambda: dojo.post(f"{order}/lock", lock), 200, "lock:lock_s1", True),  # Again it is extended.
+        (lambda: till.call("PUT", "/till/orders/till-s1", a_bill(total=1500)), 409, "amend_order", True),
+        (lambda: dojo.post(f"{order}/record-payment", payment), 200, "record_payment:pi_s1", False),
+        (lambda: dojo.post(f"{order}/record-payment", payment | {"paidAmount": gbp(1)}), 409, "record_payment:pi_s1", True),
+        (lambda: dojo.call("DELETE", f"{order}/locks/lock_s1"), 200, "lock:lock_s1", False),
+        (lambda: till.post("/till/orders/till-s1/status", {"status": "Preparing"}), 200, "status:Preparing", False),
+        (lambda: operator.post("/api/orders/till-s1/erase", {"reason": "x"}), 409, "erase_order", True),
+        (lambda: operator.post("/api/keys/rotate", {"reason": "x"}), 200, "key", True),
+    ]
+    for ask, status, cause, leaves_more in asked:
+        first, again = ask(), ask()
+        assert (first.status, again.status) == (status, status), first.body
+        assert entry_of(service, receipt(first))[4] == cause
+        assert (receipt(again) is not None) == leaves_more, cause
+        assert receipt(again) != receipt(first)
+
+
 def test_receipts_are_asked_for_by_message_or_place_and_by_whom_they_concern(service):
     created = service.dojo.post("/v1/orders", an_order("dojo-r7"))
     found = receipt(created)
@@ -124,8 +149,9 @@ def test_receipts_are_asked_for_by_message_or_place_and_by_whom_they_concern(ser
     by_message = service.auditor.get("/api/receipts?source=create_order&id=dojo-r7").json
     by_place = service.auditor.get(f"/api/receipts?orderId={found['order_id']}&orderSeq={found['order_seq']}").json
     assert by_message["hash"] == by_place["hash"] == found["hash"]
-    printed = json.loads(command(service, "journal", "receipts", "--source", "create_order", "--id", "dojo-r7"))
-    assert [each["hash"] for each in printed["data"]] == [found["hash"]]
+    for words in (("--source", "create_order", "--id", "dojo-r7"), ("--seq", f"{by_place['entry']['seq']}")):
+        printed = json.loads(command(service, "journal", "receipts", *words))
+        assert [each["hash"] for each in printed["data"]] == [found["hash"]]
 
     for query, field in (
         ("", "source"),
@@ -143,6 +169,13 @@ def test_receipts_are_asked_for_by_message_or_place_and_by_whom_they_concern(ser
     is_refused(service.till.get("/api/receipts?source=create_order&id=dojo-r7"), 403)
     is_refused(service.auditor.get(f"/till/orders/{found['order_id']}/receipts"), 403)
     assert service.till.get(f"/till/orders/{found['order_id']}/receipts").json == {"data": []}  # Dojo's are not the till's.
+
+
+@pytest.mark.parametrize("words", [(), ("",), ("o1", "--seq", "1"), ("--source", "create_order"), ("--id", "1"), ("o1", "--id", "1")])
+def test_receipts_are_asked_for_in_one_way_at_a_time(words):
+    ended = CliRunner().invoke(cli, ["journal", "receipts", *words])
+
+    assert (ended.exit_code, "expected an order, or --source and --id of a message, or --seq of an entry" in ended.stderr) == (2, True)
 
 
 def test_a_consistency_proof_is_asked_for_by_the_sizes_of_checkpoints(service):

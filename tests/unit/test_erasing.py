@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 import pytest
 
+from adapters import tillproof_verify
 from adapters.edge.orders import answer
 from adapters.edge.wire_bookings import party_answer, reservation_answer
 from tests.builders import MACHINES, Venue, a_bill, a_party, a_reservation, an_intent, gbp
@@ -35,6 +36,7 @@ from workflow.ledger import salted_hash
 from workflow.order import Erasure
 from workflow.past import order_at
 from workflow.ports import OrderId
+from workflow.proof import Prover
 from workflow.replay import rebuild, replay, verify
 
 SAID = ("Lovelace", "ada@example.com", "7946", "window seat", "by the door")
@@ -103,6 +105,20 @@ def test_entries_proofs_and_money_are_what_they_were(paid):
     after = paid.order()
     assert (after.state, after.paid, after.bill, after.payments) == (order.state, order.paid, order.bill, order.payments)
     assert is_whole(paid)
+
+
+def test_a_proof_and_a_receipt_from_before_an_erasing_hold_beside_the_proof_from_after_it(paid, tmp_path):  # I7
+    prover, files = Prover(paid.reads, paid.journal), {}
+    files["before.json"], files["receipt.json"] = prover.prove("o1"), prover.receipt("o1", 1)
+    paid.engine.erase(ERASE)
+    files["after.json"] = prover.prove("o1")
+    files["grown.json"] = prover.consistency(files["before.json"].size, files["after.json"].size)
+    for name, made in files.items():
+        (tmp_path / name).write_bytes(msgspec.json.encode(made))
+
+    assert tillproof_verify.main([str(tmp_path / name) for name in files]) == 0
+    assert files["after.json"].entries[-1].columns["trigger"] == "erase"
+    assert not any(said.encode() in (tmp_path / name).read_bytes() for said in SAID for name in files)
 
 
 def test_the_past_shows_the_order_with_its_customer_gone(paid):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
+from adapters import tillproof_verify
 from tests.builders import MACHINES, Venue, a_payment, an_order
 from tests.story import AT
+from workflow import export
 from workflow.commands import MigrateOrder
 from workflow.declaration import Migration
 from workflow.engine import Engine
@@ -17,6 +20,7 @@ from workflow.guards import GUARDS
 from workflow.journal.driver import sqlite3
 from workflow.lifecycle import DECLARATIONS, EFFECTS, PAYMENT, RULES
 from workflow.machine import Machine
+from workflow.proof import Prover
 from workflow.replay import replay
 from workflow.requests import migrate_order
 
@@ -176,6 +180,20 @@ def test_a_migration_that_was_broken_off_is_finished_by_the_next_one(venue):  # 
         (order_id, "waiting", MACHINES["order"].ident) for order_id in ("o1", "o2")
     ]
     assert replay(venue.reads).mismatches == []
+
+
+def test_a_migrated_order_and_the_one_beside_it_are_proved_like_any_other(venue, tmp_path, capsys):  # I7 P5
+    prover = Prover(venue.reads, venue.journal)
+    put(venue, "o1", "waiting")
+    (tmp_path / "before.json").write_bytes(msgspec.json.encode(prover.prove("o1")))
+    engine = Engine(venue.journal, MIGRATING, venue.clock, venue.engine._settings)
+    engine.handle(replace(COMMAND, was=moved_by(venue.reads, "o1")))
+    for order_id in ("o1", "o2"):
+        (tmp_path / f"{order_id}.json").write_bytes(msgspec.json.encode(prover.prove(order_id)))
+    (tmp_path / "export.jsonl").write_text("".join(export.lines(venue.reads, "jsonl")), "utf-8")
+
+    assert tillproof_verify.main([str(tmp_path / name) for name in ("before.json", "o1.json", "o2.json", "export.jsonl")]) == 0
+    assert "order migrate waiting -> created  [operator:ann; migrate]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

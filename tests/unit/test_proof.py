@@ -188,6 +188,17 @@ def test_a_command_has_the_receipt_of_the_last_entry_that_it_left(venue):
     assert (asked.order_id, asked.order_seq, asked.hash) == opened
 
 
+def test_the_receipt_of_what_concerns_no_order_is_asked_for_by_its_position(venue):
+    venue.event("pi_unknown", "Captured")
+    prover, last = Prover(venue.reads, venue.journal), venue.reads.size()
+
+    found = prover.receipt_at(last)
+    assert (found.order_id, found.entry.seq, found.entry.columns["payment_intent_id"]) == ("", last, "pi_unknown")
+    assert prover.receipt("", found.order_seq) == found
+    with pytest.raises(UnknownEntry, match=f"no entry {last + 1}: the journal has {last}"):
+        prover.receipt_at(last + 1)
+
+
 def test_a_message_that_an_older_version_accepted_is_known_and_has_no_receipt_by_its_id(venue):
     first = venue.open("till-2").receipt
     database = venue.journal._connection
