@@ -424,6 +424,22 @@ for _how in COVERS[1:]:
     kind(f"edit, then anew: {_how}")(lambda place, how=_how: _edited(place.dice.choice(HASHED_COLUMNS[:-1]), how)(place))
 
 
+@kind("undeclared move, all and the witness made anew")
+def _(place):
+    with place.opened() as db:
+        seq, old = place.dice.choice(db.execute("SELECT seq, from_state FROM journal WHERE kind = 'transition'").fetchall())
+        state = place.dice.choice([state for state in ("created", "captured", "Preparing") if state != old])
+        column, new = place.dice.choice([("from_state", state), ("trigger", "teleport"), ("kind", "event")])
+        db.execute(f"UPDATE journal SET {column} = ? WHERE seq = ?", (new, seq))
+        _chain_anew(db, seq)
+        _heads_anew(db)
+        roots = _tree_anew(db)
+        _signed_anew(db, roots, place.key())
+    sizes = [int(line.split()[0]) for line in (place.folder / WITNESS).read_text().splitlines()]
+    (place.folder / WITNESS).write_text("".join(f"{size} {roots[size].hex()}\n" for size in sizes))
+    return f"{column} of entry {seq} edited to {new}, and all made anew, the witness too", seq
+
+
 def _delete(place: Place, db: sqlite3.Connection, seq: int, closed: bool) -> None:
     db.execute("DELETE FROM journal WHERE seq = ?", (seq,))
     if closed:

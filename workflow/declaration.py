@@ -120,6 +120,12 @@ def rows_by_case(declaration: Declaration) -> dict[tuple[str, str], Row]:
     return {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
 
 
+def steps(declaration: Declaration) -> frozenset[tuple[str, str, str]]:
+    """Everything that an entry may say of a move: (trigger, from, to), migrations included."""
+    rows = {(trigger, source, row.target) for (trigger, source), row in rows_by_case(declaration).items()}
+    return frozenset(rows | {(MIGRATE, source, target) for source, target in migrated(declaration).items()})
+
+
 def policies_by_case(declaration: Declaration) -> dict[tuple[str, str], Policy]:
     """The policy for each message and state; a policy may name several of both."""
     return {

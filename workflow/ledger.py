@@ -377,20 +377,27 @@ def sign_checkpoint(origin: str, size: int, root: bytes, key: Ed25519PrivateKey)
 def verify_checkpoint(note: str, public_key: Ed25519PublicKey) -> Checkpoint:
     """What a note states, once its signature by `public_key` is verified; whether `origin` is the expected log is the caller's.
 
-    Signatures by other keys (witnesses may add theirs) are passed over. Extension lines are refused, as we write none.
-    Raises BadCheckpoint, naming the part that is wrong.
+    Signatures by other keys (witnesses may add theirs) are passed over. Raises BadCheckpoint, naming the part that is wrong.
     """
-    if len(note) > MAX_NOTE_CHARACTERS:
-        raise BadCheckpoint(f"checkpoint: {len(note)} characters, more than {MAX_NOTE_CHARACTERS}")
-    text, blank_line, signatures = note.rpartition("\n\n")
-    if not blank_line:
-        raise BadCheckpoint("checkpoint: no blank line between text and signatures")
+    checkpoint = read_checkpoint(note)
     try:
-        checkpoint = _parse_text(text)
-        _require_signature(checkpoint, signatures, public_key)
+        _require_signature(checkpoint, note.rpartition("\n\n")[2], public_key)
     except ValueError as error:
         raise BadCheckpoint(f"checkpoint: {error}") from error
     return checkpoint
+
+
+def read_checkpoint(note: str) -> Checkpoint:
+    """What a note states, whoever signed it: of no worth by itself. Extension lines are refused, as we write none. Raises BadCheckpoint."""
+    if len(note) > MAX_NOTE_CHARACTERS:
+        raise BadCheckpoint(f"checkpoint: {len(note)} characters, more than {MAX_NOTE_CHARACTERS}")
+    text, blank_line, _ = note.rpartition("\n\n")
+    if not blank_line:
+        raise BadCheckpoint("checkpoint: no blank line between text and signatures")
+    try:
+        return _parse_text(text)
+    except ValueError as error:
+        raise BadCheckpoint(f"checkpoint: {error}") from error
 
 
 def _parse_text(text: str) -> Checkpoint:

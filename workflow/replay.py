@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +46,8 @@ from workflow.unit import VENUE
 from workflow.verification import Fault, Verification, Verifier
 
 Progress = Callable[[int], None]
+Bar = Callable[[str, int | None], AbstractContextManager[Progress]]
+"""Shows how far something long is, of how much; a count where nobody knows."""
 MAX_MISMATCHES = 50
 """Replay names this many differences, then only counts."""
 
@@ -55,22 +58,29 @@ EXPLAINS_NOTHING = (KeyError, TypeError, ValueError)
 """What an entry raises, where it is folded, that lacks a fact or tells of something that is not there."""
 
 
-def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None) -> Verification:
-    """Check positions, chains, hashes, tree, checkpoints, signatures, witness and SQLite's own integrity; stop at the first fault."""
-    return verify_beside(reads, Witnessed(witness), public_key, progress)
+@contextmanager
+def no_bar(what: str, total: int | None) -> Iterator[Progress]:
+    """The bar of who shows none."""
+    yield lambda done: None
 
 
-def verify_beside(
-    reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None, progress: Progress = lambda done: None
-) -> Verification:
+def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None) -> Verification:
+    """Check positions, hashes, chains, moves, tree, checkpoints, signatures, witness and SQLite's integrity; stop at the first fault."""
+    return verify_beside(reads, Witnessed(witness), public_key)
+
+
+def verify_beside(reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None, bar: Bar = no_bar) -> Verification:
     """The same beside what a witness saw, which must have been read before: the journal may have grown since."""
     verifier = Verifier(reads, seen, public_key)
-    goes_on = True
-    while goes_on:
-        goes_on = verifier.step(ENTRIES_AT_ONCE)
-        progress(verifier.found.entries)
+    goes_on = verifier.step(ENTRIES_AT_ONCE)
+    with bar("verify", verifier.size) as show:
+        while goes_on:
+            show(verifier.found.entries)
+            goes_on = verifier.step(ENTRIES_AT_ONCE)
+        show(verifier.found.entries)
     if verifier.found.ok:
-        verifier.note_integrity(reads.integrity(seconds=INTEGRITY_SECONDS))
+        with bar("verify: SQLite's own check, seconds:", None) as show:
+            verifier.note_integrity(reads.integrity(seconds=INTEGRITY_SECONDS, progress=show))
     if verifier.found.ok and (fault := shape_fault(reads)):
         verifier.found.first_bad = Fault(seq=0, reason=fault)
     return verifier.found
@@ -97,10 +107,11 @@ class Replayed:
 
 @dataclass(slots=True, kw_only=True)
 class Replay:
-    """What `replay` found: the digest of equal histories is equal."""
+    """What `replay` found: the digest of equal histories is equal. Of very many `differences` the first are named in `mismatches`."""
 
     entries: int
     orders: int
+    differences: int
     mismatches: list[str]
     digest: str
     rebuilt: Replayed = field(repr=False)
@@ -119,16 +130,23 @@ def head(reads: SqliteReads) -> Head:
     return Head(frontier.size, frontier.root().hex())
 
 
-def replay(reads: SqliteReads, *, until: int | None = None, progress: Progress = lambda done: None) -> Replay:
+def replay(reads: SqliteReads, *, until: int | None = None, bar: Bar = no_bar) -> Replay:
     """Rebuild everything from the entries up to position `until`; without it, compare with what is stored as well."""
-    rebuilt = rebuild(reads, until=until, progress=progress)
+    size = reads.size()
+    with bar("replay", size if until is None else min(until, size)) as show:
+        rebuilt = rebuild(reads, until=until, progress=show)
     mismatches: list[str] = []
     if until is None:
-        with reads.snapshot():  # Short: only what came meanwhile is left to fold.
-            rebuild(reads, progress=progress, onto=rebuilt)
+        with bar("replay: comparing with what is stored", None), reads.snapshot():  # Short: only what came meanwhile is left to fold.
+            rebuild(reads, onto=rebuilt)
             mismatches = list(_mismatches(reads, rebuilt))
     return Replay(
-        entries=rebuilt.entries, orders=len(rebuilt.orders), mismatches=mismatches[:MAX_MISMATCHES], digest=digest(rebuilt), rebuilt=rebuilt
+        entries=rebuilt.entries,
+        orders=len(rebuilt.orders),
+        differences=len(mismatches),
+        mismatches=mismatches[:MAX_MISMATCHES],
+        digest=digest(rebuilt),
+        rebuilt=rebuilt,
     )
 
 

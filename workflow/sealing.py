@@ -5,8 +5,7 @@ For a backup, or for handing over: then without personal data. In both an audito
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,9 +21,6 @@ from workflow.journal import auditing
 from workflow.journal.copying import copy_snapshot, new_file
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import Head, Witnessed
-
-Bar = Callable[[str, int | None], AbstractContextManager[replay.Progress]]
-"""Shows how far something long is, of how much; a count where nobody knows."""
 
 UTC = ZoneInfo("UTC")
 KEPT = "in the tables personal and guests"
@@ -65,7 +61,7 @@ def seal(
     *,
     witness: Path,
     key: Ed25519PublicKey | None,
-    bar: Bar,
+    bar: replay.Bar,
     signer: Ed25519PrivateKey | None = None,
     zone: ZoneInfo = UTC,
     personal: bool = True,
@@ -96,12 +92,10 @@ def seal(
         if signer:
             auditing.sign(draft, signer, now)
         copy = SqliteReads(draft)
-        with bar("verify", copy.size()) as show:
-            verified = replay.verify_beside(copy, seen, key, show)
+        verified = replay.verify_beside(copy, seen, key, bar)
         if verified.first_bad:
             raise JournalDamaged(f"not sealed: {verified.first_bad}")
-        with bar("replay", verified.entries) as show:
-            replayed = replay.replay(copy, progress=show)
+        replayed = replay.replay(copy, bar=bar)
         if replayed.mismatches:
             raise JournalDamaged(f"not sealed: {replayed.mismatches[0]}")
         root = replay.head(copy).root
@@ -122,7 +116,7 @@ def seal(
     )
 
 
-def view_mismatches(path: Path) -> Iterator[str]:
+def view_mismatches(path: Path, bar: replay.Bar = replay.no_bar) -> Iterator[str]:
     """What sealing put into the copy at `path` for auditors, and is not what this version makes of its journal; nothing of other files.
 
     Makes it anew in a copy elsewhere, and compares. Raises JournalDamaged and JournalUnavailable.
@@ -136,14 +130,15 @@ def view_mismatches(path: Path) -> Iterator[str]:
             said = auditing.about(sealed)
             zone = ZoneInfo(said["time_zone"])
             copy_snapshot(path, draft, lambda done, total: None)
-            about = _about(
-                sealed,
-                _checkpoint(sealed),
-                replay.head(sealed).root,
-                zone,
-                personal=said["personal_data"] == KEPT or auditing.has_personal(sealed),
-            )
-            auditing.add_views(draft, zone, about | {"sealed_at": said["sealed_at"]})
+            with bar("replay: making the views anew", None):
+                about = _about(
+                    sealed,
+                    _checkpoint(sealed),
+                    replay.head(sealed).root,
+                    zone,
+                    personal=said["personal_data"] == KEPT or auditing.has_personal(sealed),
+                )
+                auditing.add_views(draft, zone, about | {"sealed_at": said["sealed_at"]})
         except (JournalUnavailable, KeyError, ZoneInfoNotFoundError, ValueError):
             yield f"audit_about: it does not say what the copy is; {MADE_ANEW}"
             return

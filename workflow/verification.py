@@ -1,7 +1,8 @@
 """Whether the journal is whole, found slice by slice: little memory, no state of the journal held for long, a pause wherever one likes.
 
-A slice re-hashes its entries, follows the chain of each order, rebuilds the tree, and compares it with the stored nodes, with the
-signed checkpoints and with every line of the witness. What it needs is read in a few questions before its first entry is looked at.
+A slice re-hashes its entries, follows the chain of each order and the moves of its machines, rebuilds the tree, and compares it with the
+stored nodes, with the signed checkpoints and with every line of the witness. What it needs is read in a few questions before its first
+entry is looked at.
 """
 
 from __future__ import annotations
@@ -14,21 +15,40 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from workflow.declaration import declaration_from, steps
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import SqliteReads
+from workflow.journal.shape import declaration_fault
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
-from workflow.ledger import HASHED_SORTED, ZERO_HASH, BadCheckpoint, Frontier, entry_hash_sorted, is_canonical, key_id, verify_checkpoint
+from workflow.ledger import (
+    HASHED_SORTED,
+    ZERO_HASH,
+    BadCheckpoint,
+    Frontier,
+    entry_hash_sorted,
+    is_canonical,
+    key_id,
+    read_checkpoint,
+    verify_checkpoint,
+)
 from workflow.succession import ROTATE_KEY, told
 from workflow.unit import VENUE
 
 UNREADABLE_CHARACTERS = 300
 """So much is said of an entry that cannot be read."""
 KEPT_CHAINS = 10_000
-"""Of so many orders the last hash is kept, of those that were met last; that of another is asked for when the order goes on."""
+"""Of so many orders the last hash and states are kept, of those that were met last; those of another are asked for when it goes on."""
 _SLICE = f"SELECT {', '.join(HASHED_SORTED)}, seq, hash FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+_LINK = "SELECT order_seq, hash FROM journal WHERE order_id = ? AND order_seq = ? AND seq < ?"
+_MOVES = (
+    "SELECT machine, payment_intent_id, to_state FROM journal WHERE order_id = ? AND order_seq <= ? AND machine <> '' ORDER BY order_seq"
+)
 _COLUMNS = (*HASHED_SORTED, "seq", "hash")
-_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _KIND, _TRIGGER, _BODY, _MACHINE, _SEQ, _HASH = (
-    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "kind", "trigger", "body", "machine", "seq", "hash")
+_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _KIND, _BODY, _SEQ, _HASH = (
+    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "kind", "body", "seq", "hash")
+)
+_MACHINE, _TRIGGER, _FROM, _TO, _INTENT = (
+    _COLUMNS.index(name) for name in ("machine", "trigger", "from_state", "to_state", "payment_intent_id")
 )
 
 Row: TypeAlias = tuple[Any, ...]
@@ -77,13 +97,15 @@ class _Bad(Exception):
 
 
 class _Link(NamedTuple):
-    """The end of an order's chain: where the next entry goes on."""
+    """The end of an order's chain: where the next entry goes on. `states` are those of its machines, by name and payment intent."""
 
     order_seq: int
     hash: str
+    states: dict[tuple[str, str], str]
 
 
-_NO_LINK = _Link(0, ZERO_HASH)
+def _no_link() -> _Link:
+    return _Link(0, ZERO_HASH, {})
 
 
 class Verifier:
@@ -103,6 +125,11 @@ class Verifier:
         self._line: Head | None = None
         self._damaged_witness: WitnessDamaged | None = None
         self._target = -1
+
+    @property
+    def size(self) -> int:
+        """How many entries there were when it began; 0 in front of the first step."""
+        return max(0, self._target)
 
     def step(self, entries: int) -> bool:
         """Check up to `entries` more; False at the end, or at the first fault. Raises JournalUnavailable: then try the same step again."""
@@ -136,7 +163,7 @@ class Verifier:
         if not ids:
             raise _Bad(0, "the journal's id is not there: no checkpoint can be told to be of this journal")
         [(self._origin,)] = ids
-        self._machines = {"", *(f"{name}@{hash_}" for name, hash_ in self._reads.rows("SELECT name, hash FROM machines"))}
+        self._steps = self._declared()
         sql = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0), (SELECT min(size) FROM checkpoint) FROM journal"
         [(first, target, signed)] = self._reads.rows(sql)
         if first < 1:
@@ -151,6 +178,18 @@ class Verifier:
                 raise _Bad(0, f"the key {self._name(self._key)} is none of those that sign this journal: {', '.join(self.found.keys)}")
         self._next_line()
         self._target = target
+
+    def _declared(self) -> Mapping[str, frozenset[tuple[str, str, str]]]:
+        """What each declaration that is kept lets an entry say: (trigger, from, to), by `name@hash`. Without one nothing moves."""
+        if fault := declaration_fault(self._reads):
+            raise _Bad(0, fault)
+        found = {}
+        for name, hash_, text in self._reads.rows("SELECT name, hash, declaration FROM machines"):
+            try:
+                found[f"{name}@{hash_}"] = steps(declaration_from(text))
+            except ValueError as error:
+                raise _Bad(0, f"the declaration kept as {name}@{hash_} cannot be read: {error}") from error
+        return found
 
     def _next_line(self) -> None:
         try:
@@ -199,40 +238,48 @@ class Verifier:
 
     def _load_chains(self, rows: Sequence[Row]) -> None:
         """Have the ends of the chains at hand that these entries go on with, and let go of those that were not needed for long."""
-        sql = "SELECT order_seq, hash FROM journal WHERE order_id = ? AND order_seq = ? AND seq < ?"
         firsts = {row[_ORDER_ID]: row for row in reversed(rows)}
         for order_id, row in firsts.items():
             link = self._chains.pop(order_id, None)
             if link is None and row[_ORDER_SEQ] > 1:
-                link = next(map(_Link._make, self._reads.rows(sql, (order_id, row[_ORDER_SEQ] - 1, row[_SEQ]))), None)
+                link = self._link_before(row)
             if link:
                 self._chains[order_id] = link
         too_many = len(self._chains) - max(KEPT_CHAINS, len(firsts))
         for order_id in list(islice(self._chains, max(0, too_many))):
             del self._chains[order_id]
 
+    def _link_before(self, row: Row) -> _Link | None:
+        """Where this entry's order stood in front of it."""
+        order_id, before = row[_ORDER_ID], row[_ORDER_SEQ] - 1
+        for order_seq, hash_ in self._reads.rows(_LINK, (order_id, before, row[_SEQ])):
+            moves = self._reads.rows(_MOVES, (order_id, before))
+            return _Link(order_seq, hash_, {(_name_of(machine), intent_id): state for machine, intent_id, state in moves})
+        return None
+
     def _entry(self, row: Row, nodes: Mapping[tuple[int, int], bytes]) -> None:
         order_id, order_seq, seq, hash_ = row[_ORDER_ID], row[_ORDER_SEQ], row[_SEQ], row[_HASH]
-        last_seq, last_hash = self._chains.get(order_id, _NO_LINK)
+        last_seq, last_hash, states = self._chains.get(order_id) or _no_link()
         if not (
             seq == self._frontier.size + 1
             and order_seq == last_seq + 1
             and row[_PREV_HASH] == last_hash
             and entry_hash_sorted(row[:_SEQ]) == hash_
             and is_canonical(row[_BODY])
-            and row[_MACHINE] in self._machines
         ):
             self._explain(row)
+        if row[_MACHINE] or row[_FROM] or row[_TO] or row[_KIND] == "transition":
+            self._move(row, states)
         for level, position, node in self._frontier.append(hash_):
             if nodes.get((level, position)) != node:  # Proofs read these.
                 raise _Bad(seq, f"the stored node {level}/{position} of the tree is not what the entries make")
-        self._chains[order_id] = _Link(order_seq, hash_)
+        self._chains[order_id] = _Link(order_seq, hash_, states)
         self.found.orders += order_seq == 1 and order_id != VENUE
 
     def _explain(self, row: Row) -> NoReturn:
         """Say in words what is wrong with an entry."""
         position, seq, order_seq = self._frontier.size + 1, row[_SEQ], row[_ORDER_SEQ]
-        link = self._chains.get(row[_ORDER_ID], _NO_LINK)
+        link = self._chains.get(row[_ORDER_ID]) or _no_link()
         if seq != position:
             raise _Bad(position, f"entry {position} is missing: the next one is {seq}")
         if order_seq != link.order_seq + 1:
@@ -242,9 +289,22 @@ class Verifier:
             raise _Bad(seq, "prev_hash is not the hash of the order's previous entry")
         if entry_hash_sorted(row[:_SEQ]) != row[_HASH]:
             raise _Bad(seq, "the hash is not that of the entry: it was changed")
-        if not is_canonical(row[_BODY]):
-            raise _Bad(seq, "the body is not canonical JSON")
-        raise _Bad(seq, f"{row[_MACHINE]}, which order {row[_ORDER_ID]} went by, is not among the declarations kept here")
+        raise _Bad(seq, "the body is not canonical JSON")
+
+    def _move(self, row: Row, states: dict[tuple[str, str], str]) -> None:
+        """A move is a row of the declaration that the entry names, and begins where the one before it ended."""
+        seq, machine, trigger, source, target = (row[at] for at in (_SEQ, _MACHINE, _TRIGGER, _FROM, _TO))
+        if row[_KIND] != "transition" or not machine:
+            raise _Bad(seq, f"a {row[_KIND]} by the machine {machine!r} from {source!r} to {target!r}: transitions move, and by a machine")
+        if machine not in self._steps:
+            raise _Bad(seq, f"{machine}, which order {row[_ORDER_ID]} went by, is not among the declarations kept here")
+        if (trigger, source, target) not in self._steps[machine]:
+            raise _Bad(seq, f"{machine} declares no {trigger!r} from {source!r} to {target!r}")
+        whose = (_name_of(machine), row[_INTENT])
+        if (stood := states.get(whose, "")) != source:
+            about = f"{whose[0]} {row[_INTENT]}".rstrip()
+            raise _Bad(seq, f"{trigger!r} moves from {source!r}, and the entries before it left {about} in {stood!r}")
+        states[whose] = target
 
     def _checkpoint(self, size: int, root: str, note: str) -> None:
         if self.found.checkpoint and self.found.checkpoint.size == size:
@@ -255,18 +315,21 @@ class Verifier:
         self.found.checkpoints += 1
 
     def _signature(self, size: int, root: str, note: str) -> None:
-        if self._key is None:
-            return
+        """The note says what its row does, and is signed by the key that was in force; without a key, whoever signed it."""
         try:
-            checkpoint = verify_checkpoint(note, self._keys.at(size))
+            checkpoint = verify_checkpoint(note, self._keys.at(size)) if self._key else read_checkpoint(note)
         except BadCheckpoint as error:
-            raise _Bad(size, f"the checkpoint at size {size}: {self._misplaced(size, note) or error}") from error
-        if (checkpoint.origin, checkpoint.size, checkpoint.root.hex()) != (self._origin, size, root):
-            raise _Bad(size, f"the checkpoint at size {size} is signed for something else: {checkpoint.origin} {checkpoint.size}")
+            raise _Bad(
+                size, f"the checkpoint at size {size}: {self._misplaced(size, note) or str(error).removeprefix('checkpoint: ')}"
+            ) from error
+        said = {"journal": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
+        stored = {"journal": self._origin, "size": size, "root": root}
+        if others := [f"its {name} is {said[name]}, not {stored[name]}" for name in said if said[name] != stored[name]]:
+            raise _Bad(size, f"the note of the checkpoint at size {size} says something else: {', '.join(others)}")
 
     def _misplaced(self, size: int, note: str) -> str:
         """Whether another of the journal's keys has signed it, which one, and why that one may not."""
-        for key, first, last in self._keys.spans():
+        for key, first, last in self._keys.spans() if self._key else ():
             with suppress(BadCheckpoint):
                 verify_checkpoint(note, key)
                 why = f"retired with entry {last}" if last is not None and last < size else f"brought in only by entry {first - 1}"
@@ -315,3 +378,8 @@ class Verifier:
         made = size - size.bit_count()  # A complete pair of subtrees makes a node.
         if nodes != made:
             raise _Bad(size, f"{nodes} nodes of the tree are stored, the entries make {made}")
+
+
+def _name_of(machine: str) -> str:
+    """The name in `name@hash`."""
+    return machine.partition("@")[0]

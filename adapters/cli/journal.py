@@ -64,8 +64,7 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
         key = trusted_key(pinned, found)
         newest = read_head(found.witness)
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
-        with progress("verify", reads.size()) as show:
-            result = replay.verify_beside(reads, seen, key, show)
+        result = replay.verify_beside(reads, seen, key, progress)
         following = "tillproof journal replay"
         if result.first_bad and not result.witness_ok:
             following = LOST_TAIL if result.first_bad.seq else BAD_WITNESS
@@ -91,7 +90,7 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
             yield f"  until then {result.entries:,} entries of {result.orders:,} orders held"
             return
         yield paint("The journal is whole.", "green")
-        yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained"
+        yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained, each move as declared"
         yield f"  {_signed(result)}"
         yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
         if len(result.keys) > 1:
@@ -107,10 +106,10 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
 
 def _signed(result: Verification) -> str:
     if not result.checkpoint:
-        return "no checkpoint: nothing is signed"
+        return "no checkpoint: nothing of it is signed"
     behind = result.entries - result.checkpoint.size
     told = f"{result.checkpoints:,} checkpoints, the newest: {result.checkpoint.size} {result.checkpoint.root}"
-    return told + (f", {behind:,} entries behind: not signed" if behind > 0 else "")
+    return told + (f", {behind:,} entries behind: not signed yet" if behind > 0 else "")
 
 
 def _witnessed(result: Verification) -> str:
@@ -143,10 +142,9 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
     """
     with open_journal(copy) as (found, reads):
         size = reads.size()
-        with progress("replay", size if until is None else min(until, size)) as show:
-            result = replay.replay(reads, until=until, progress=show)
+        result = replay.replay(reads, until=until, bar=progress)
         if until is None:
-            result.mismatches.extend(sealing.view_mismatches(copy or found.journal))
+            result.mismatches.extend(sealing.view_mismatches(copy or found.journal, progress))
     past = None if until is None else venue_at(result.rebuilt)
 
     def lines() -> Iterator[str]:
@@ -156,6 +154,8 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
         elif result.ok:
             yield paint("Replay equals what is stored.", "green")
         yield from (paint(f"DIFFERS: {mismatch}", "red") for mismatch in result.mismatches)
+        if result.differences > replay.MAX_MISMATCHES:
+            yield paint(f"DIFFERS: {result.differences - replay.MAX_MISMATCHES:,} more than are named here", "red")
         yield f"  {result.entries:,} entries, {result.orders:,} orders, digest {result.digest}"
 
     data = {
@@ -436,7 +436,7 @@ def journal_consistency(old: int | None, new: int | None, copy: Path | None, pin
 @click.argument("order_id", required=False)
 @click.option("--source", type=click.Choice(SOURCES), help="What a message was; with --id, and without an order.")
 @click.option("--id", "message_id", help="Its id: Dojo's or the till's order id, of an event EVENT:INTENT.")
-@click.option("--seq", type=click.IntRange(1, MAX_POSITION), help="The entry at this position instead, such as what concerns no order.")
+@click.option("--seq", type=Position(1), help="The entry at this position instead, such as what concerns no order.")
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: receipts are for a program.")

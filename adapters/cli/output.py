@@ -162,6 +162,9 @@ def progress(what: str, total: int | None, every: int = BAR_EVERY) -> Iterator[C
     if not sys.stderr.isatty():
         yield lambda done: None
         return
+    if total is None:  # It may be long until there is something to count.
+        sys.stderr.write(f"\r{what}")
+        sys.stderr.flush()
 
     def show(done: int) -> None:
         if total is None:

@@ -945,8 +945,12 @@ def test_colour_is_for_terminals_that_want_it(venue):
     assert b"\x1b[" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
 
 
-@pytest.mark.parametrize("words", [("verify",), ("replay",), ("export",)], ids="-".join)
-def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(venue, words):
+@pytest.mark.parametrize(
+    ("words", "then"),
+    [(("verify",), "verify: SQLite's own check, seconds"), (("replay",), "replay: comparing with what is stored"), (("export",), "")],
+    ids=["verify", "replay", "export"],
+)
+def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(venue, words, then):
     ours, theirs = pty.openpty()
     with closing(os.fdopen(ours, "rb", buffering=0)) as shown:
         command = [sys.executable, "-m", "app", "journal", *words]
@@ -958,6 +962,7 @@ def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(venue, words):
         os.close(theirs)
 
     assert re.search(rf"{words[0]} \[#+\] (\d+) of \1", text), text
+    assert then in text
     assert piped.stderr == b""
 
 

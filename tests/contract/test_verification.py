@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from tests import bench_journal
-from tests.builders import Venue
-from tests.many_entries import fill
+from tests.builders import MACHINES, Venue
+from tests.many_entries import fill, play
+from tests.tampering import command
 from workflow import verification
 from workflow.commands import LockOrder
 from workflow.errors import JournalUnavailable
@@ -18,7 +19,8 @@ from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
 from workflow.journal.transaction import INSERT_ENTRY
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
-from workflow.ledger import ZERO_HASH, Frontier, HashedEntry, entry_hash
+from workflow.ledger import HASHED_COLUMNS, ZERO_HASH, Frontier, HashedEntry, entry_hash, sign_checkpoint
+from workflow.lifecycle import ORDER
 from workflow.replay import ENTRIES_AT_ONCE, verify, verify_beside
 from workflow.verification import Verifier
 
@@ -187,13 +189,16 @@ def test_two_checkpoints_of_one_size_are_found(venue):
     assert fault(venue) == (size, f"two checkpoints of size {size} are stored")
 
 
-def append(venue, body):
-    """One entry more, with its hash, chain, tree and all, as only the program can; but with this body."""
-    size = venue.reads.size()
+def append(venue, order_id="new", **columns):
+    """One entry more, with its hash, chain, tree and all, as only the program can; but with these columns."""
+    size, last = venue.reads.size(), venue.reads.rows("SELECT order_seq, hash FROM journal WHERE order_id = ?", (order_id,))
+    order_seq, prev_hash = max(last, default=(0, ZERO_HASH))
     entry = HashedEntry(
-        order_id="new", order_seq=1, at="2026-03-14T12:00:00.000Z", kind="event", machine="", trigger="", from_state="", to_state="",
-        payment_intent_id="", actor="dojo", cause="x", body=body, prev_hash=ZERO_HASH,
-    )  # fmt: skip
+        **{name: "" for name in HASHED_COLUMNS}
+        | {"at": "2026-03-14T12:00:00.000Z", "kind": "event", "actor": "dojo", "cause": "x", "body": "{}"}
+        | {"order_id": order_id, "order_seq": order_seq + 1, "prev_hash": prev_hash}
+        | columns
+    )
     hash_ = entry_hash(entry)
     nodes = Frontier.restore(size, venue.reads.tree_node).append(hash_)
     row = (size + 1, *(getattr(entry, name) for name in entry.__struct_fields__), hash_)
@@ -205,10 +210,125 @@ def append(venue, body):
     "body", ['{"a":1.5}', '{"a":1.0}', '{"b":1,"a":1}', '{"a":1,"a":1}', '{"a": 1}', '{"a":"\\u00e9"}', "[1e400]", "[" * 100_000]
 )
 def test_a_body_that_is_not_canonical_is_found_whatever_its_hash(venue, body):
-    seq = append(venue, body)
+    seq = append(venue, body=body)
 
     assert fault(venue)[0] == seq
     assert "canonical" in fault(venue)[1]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"origin": "tillproof/else"}, "its journal is tillproof/else, not tillproof/"),
+        ({"size": 9}, "its size is 9, not "),
+        ({"root": b"\1" * 32}, f"its root is {'01' * 32}, not "),
+    ],
+    ids=["of-another-journal", "of-another-size", "of-another-root"],
+)
+@pytest.mark.parametrize("has_key", [True, False], ids=["with-the-key", "without-a-key"])
+def test_a_note_that_says_something_else_than_its_row_is_found_and_told_what(venue, other, words, has_key):  # S7
+    [(size, root)] = venue.reads.rows("SELECT size, root FROM checkpoint ORDER BY size LIMIT 1")
+    said = {"origin": venue.reads.origin(), "size": size, "root": bytes.fromhex(root)} | other
+    edit(venue, ("UPDATE checkpoint SET note = ? WHERE size = ?", (sign_checkpoint(**said, key=venue.key), size)))
+
+    bad = verify(venue.reads, venue.witness, venue.key.public_key() if has_key else None).first_bad
+
+    assert bad.seq == size
+    assert words in bad.reason
+
+
+def test_a_note_that_is_none_is_found_without_a_key_too(venue):
+    edit(venue, ("UPDATE checkpoint SET note = 'dear diary' WHERE size = (SELECT min(size) FROM checkpoint)",))
+
+    assert "no blank line" in verify(venue.reads, venue.witness, None).first_bad.reason
+
+
+def test_what_no_checkpoint_covers_is_told(tmp_path):
+    venue = Venue(tmp_path)
+    venue.create("o1", payments=())
+    unsigned = command(tmp_path, "verify").stdout
+    venue.journal.seal()
+    signed = command(tmp_path, "verify").stdout
+    size = venue.reads.size()
+    venue.create("o2", payments=())
+    behind = command(tmp_path, "verify").stdout
+    venue.close()
+
+    assert "  no checkpoint: nothing of it is signed\n" in unsigned
+    assert "not signed" not in signed
+    assert f", {venue.reads.size() - size} entries behind: not signed yet\n" in behind
+
+
+# -- moves
+
+
+def a_move(name, trigger, from_state, to_state, **columns):
+    machine = MACHINES[name].ident if name else ""
+    return {"kind": "transition", "machine": machine, "trigger": trigger, "from_state": from_state, "to_state": to_state} | columns
+
+
+UNDECLARED = {
+    "no-row": (a_move("order", "capture", "created", "captured"), "declares no 'capture' from 'created' to 'captured'"),
+    "other-trigger": (a_move("order", "reconcile", "created", "authorised"), "declares no 'reconcile' from 'created' to 'authorised'"),
+    "other-target": (a_move("order", "authorise", "created", "captured"), "declares no 'authorise' from 'created' to 'captured'"),
+    "other-machine": (a_move("payment", "update", "reconciled", "updated", payment_intent_id="pi_1"), "declares no 'update'"),
+    "unknown-version": (a_move("order", "cancel", "created", "cancelled", machine="order@0123456789ab"), "which order o1 went by, is not"),
+    "no-machine": (a_move("", "cancel", "created", "cancelled"), "transitions move, and by a machine"),
+    "no-transition": (a_move("order", "cancel", "created", "cancelled", kind="event"), "transitions move, and by a machine"),
+    "state-of-none": ({"to_state": "captured"}, "transitions move, and by a machine"),
+}
+
+
+@pytest.mark.parametrize(("move", "words"), UNDECLARED.values(), ids=UNDECLARED)
+def test_a_move_that_its_declaration_does_not_have_is_found_whatever_its_hash(venue, move, words):  # I4
+    seq = append(venue, "o1", **move)
+
+    assert fault(venue)[0] == seq
+    assert words in fault(venue)[1]
+
+
+BROKEN = {
+    "order": (
+        a_move("order", "capture", "authorised", "captured"),
+        "'capture' moves from 'authorised', and the entries before it left order in",
+    ),
+    "kitchen": (a_move("fulfilment", "ready", "Preparing", "Ready"), "left fulfilment in"),
+    "unknown-payment": (a_move("payment", "authorise", "announced", "authorised", payment_intent_id="pi_2"), "left payment pi_2 in ''"),
+    "begun-again": (a_move("order", *next((row.when, "", row.target) for row in ORDER.transitions)), "moves from ''"),
+}
+
+
+@pytest.mark.parametrize("entries", [1, 500])
+@pytest.mark.parametrize(("move", "words"), BROKEN.values(), ids=BROKEN)
+def test_a_move_that_does_not_begin_where_the_last_one_ended_is_found(venue, few_chains, move, words, entries):  # I3
+    seq = append(venue, "o1", **move)
+
+    verifier = Verifier(venue.reads, None, None)
+    while verifier.step(entries):
+        pass
+    assert verifier.found.first_bad.seq == seq
+    assert words in verifier.found.first_bad.reason
+
+
+@pytest.mark.parametrize("entries", [1, 7])
+def test_moves_of_every_machine_follow_each_other_however_long_ago_the_last_one_was(tmp_path, few_chains, entries):  # I3 I4
+    venue = Venue(tmp_path)
+    play(venue)
+    verifier = Verifier(venue.reads, Witnessed(venue.witness), venue.key.public_key())
+    while verifier.step(entries):
+        pass
+    venue.close()
+
+    assert verifier.found.first_bad is None
+    moved = {machine.partition("@")[0] for (machine,) in venue.reads.rows("SELECT DISTINCT machine FROM journal WHERE from_state <> ''")}
+    assert moved == MACHINES.keys()
+
+
+def test_a_declaration_that_was_changed_is_named_before_what_it_no_longer_explains(venue):
+    edit(venue, ("UPDATE machines SET declaration = replace(declaration, 'created', 'begun')",))
+
+    assert fault(venue)[0] == 0
+    assert "has another hash: it was changed" in fault(venue)[1]
 
 
 # -- chains

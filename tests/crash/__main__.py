@@ -1,7 +1,8 @@
 """The program killed again and again: `python -m tests.crash --kills N [--seed N]`.
 
-First every point of both flows, of a first start, of a recovery, and of SQLite's own writing, in a random order; then, until there were
-N kills, random moments under load. Several venues at once, each with a simulator of its own and one journal through all of its kills.
+First every point of both flows, of a first start, of a recovery, of a key's rotation and of SQLite's own writing, in a random order; then,
+until there were N kills, random moments under load. Several venues at once, each with a simulator of its own and one journal through all of
+its kills.
 A violation is printed with its kill and seed, and its journal is kept. Ctrl-C ends it after what is under way.
 """
 
@@ -41,6 +42,12 @@ IN_SYSTEM_CALLS = (
     (SYNCS, "", 1, True),
 )
 """Within commits ("-wal") and checkpoints (""), while it runs and while it stops."""
+IN_A_ROTATION = (
+    *(f"{kind}:1" for kind in ("statement", "before commit", "after commit", "before witness", "torn witness", "after witness")),
+    *(f"file:{k}" for k in (1, 2, 3, 4, 5, 6)),
+    "before answer:1",
+)
+"""Where the server dies while it brings in a new key."""
 PROGRESS_SECONDS = 10
 
 
@@ -137,12 +144,18 @@ def _every_point() -> Iterator[Work]:
     yield from (Work("first start", str(point), partial(_first_start, point=point)) for point in starting)
     for kind, times in RECOVERIES:
         yield Work("recovery", f"{kind}, {times} times", partial(kills.kill_while_recovering, kind=kind, times=times))
+    for plan in IN_A_ROTATION:
+        yield Work("key rotation", plan, partial(_rotation, plan=plan))
     if shutil.which("strace") is None:
         print("strace is not installed: no kills inside SQLite's own writing", flush=True)
         return
     for call, suffix, k, stop in IN_SYSTEM_CALLS:
         group = ("inside a commit" if suffix else "inside a checkpoint") + (", while stopping" if stop else "")
         yield Work(group, f"{call} {k}", partial(kills.kill_in_system_call, call=call, suffix=suffix, k=k, stop=stop))
+
+
+def _rotation(venue: Venue, dojo: Dojo, plan: str) -> None:
+    kills.kill_while_rotating(venue, dojo, plan)
 
 
 def _first_start(venue: Venue, dojo: Dojo, point: Point) -> None:

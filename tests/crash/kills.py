@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from tests.contract.running import PATIENCE, eventually
 from tests.crash.harness import PATIENCE_THROUGH_CRASHES, Dojo, Story, Venue, Violation, a_venue, check
+from workflow.journal.keys import next_path
 
 AFTER_ANSWER = "after answer"
 """The one kind of point that is not in the program: whoever asked has the answer, and kills."""
@@ -142,6 +144,33 @@ def kill_while_recovering(venue: Venue, dojo: Dojo, kind: str, times: int) -> No
             venue.note_death()
         venue.begin()
     check([story], venue.kills - before)
+
+
+# -- while its key is rotated
+
+
+def kill_while_rotating(venue: Venue, dojo: Dojo, plan: str) -> bool:
+    """The server dies while it brings a new key in; afterwards one of both signs, and no key lies about. Whether it is the new one."""
+    before = _keys(venue)
+    venue.arm(plan)
+    with suppress(OSError, http.client.HTTPException):
+        reply = venue.operator.post("/api/keys/rotate", {"reason": "stolen"})
+        raise Violation(f"{plan} was not reached: {reply.status}")
+    if not venue.revive():
+        raise Violation(f"{plan}: it did not die")
+    after = _keys(venue)
+    if after[: len(before)] != before or len(after) > len(before) + 1:
+        raise Violation(f"{plan}: the keys {before} became {after}")
+    if (waiting := next_path(Path(f"{venue.journal}.key"))).exists():
+        raise Violation(f"{plan}: {waiting} is there still")
+    story = Story(venue, dojo)
+    story.pay_only()
+    check([story], 0)
+    return len(after) > len(before)
+
+
+def _keys(venue: Venue) -> list[str]:
+    return [key["key"] for key in venue.operator.get("/api/keys").json["data"]]
 
 
 # -- under load

@@ -19,10 +19,11 @@ from tests.crash.harness import LEASE_S, Story, Venue, Violation, a_dojo, a_venu
 from tests.crash.kills import AFTER_ANSWER, RUNNING, SYNCS, Point
 from workflow.clock import SystemClock, from_text
 from workflow.errors import HeadRegressed
-from workflow.journal.keys import load_key
+from workflow.journal.keys import load_key, next_path
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
-from workflow.replay import replay
+from workflow.replay import replay, verify
+from workflow.rotation import open_with_key
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
 
@@ -253,6 +254,42 @@ def standing(venue):
     except HeadRegressed:
         return "asked for"
     return "accepted" if venue.rows("SELECT 1 FROM journal WHERE actor LIKE 'operator:%'") else "served without a word"
+
+
+def test_a_rotation_that_is_killed_leaves_one_key_that_signs_and_the_next_start_finds_which(tmp_path, dojo):  # K1 K2 K11 I1 I7
+    with a_venue(tmp_path / "whole", dojo) as whole:
+        whole.folder.mkdir()
+        assert whole.begin()
+        Story(whole, dojo).pay_only()
+        assert whole.stop() == 0
+    first = load_key(Path(f"{whole.journal}.key")).public_key()
+
+    outcomes = {}
+    for plan in ("file:2", "seal:1", "before commit:1", "after commit:1", "output:1"):
+        copy = Venue(shutil.copytree(whole.folder, tmp_path / plan), dojo.url)
+        assert run(copy, plan, "journal", "rotate-key", "--reason", "stolen").returncode == -signal.SIGKILL
+        outcomes[plan] = whose_key_signs(copy, first)
+
+    assert outcomes == {"file:2": "old", "seal:1": "old", "before commit:1": "old", "after commit:1": "new", "output:1": "new"}
+
+
+def whose_key_signs(venue, first):
+    """Which key does after the next start: the journal opens, and is whole for whoever knows the first key alone."""
+    path = Path(f"{venue.journal}.key")
+    journal = open_with_key(path, lambda key: SqliteJournal(venue.journal, venue.witness, key, SystemClock()))
+    signs = journal.public_key
+    journal.close()
+    assert signs == load_key(path).public_key()
+    assert not next_path(path).exists()
+    verified = verify(SqliteReads(venue.journal), venue.witness, first)
+    assert verified.ok, verified.first_bad
+    assert len(verified.keys) == (1 if signs == first else 2)
+    return "old" if signs == first else "new"
+
+
+@pytest.mark.parametrize(("plan", "is_new"), [("before commit:1", False), ("after commit:1", True)])
+def test_a_server_that_is_killed_while_it_rotates_its_key_serves_on_with_one_of_them(venue, dojo, plan, is_new):  # K1 K2 I7
+    assert kills.kill_while_rotating(venue, dojo, plan) == is_new
 
 
 # The harness itself

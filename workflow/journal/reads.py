@@ -440,12 +440,24 @@ class SqliteReads:
         entry = self.entry(seen.order_id, seen.order_seq) if seen.order_seq else None
         return seen, Receipt(entry.order_id, entry.order_seq, entry.hash) if entry else None
 
-    def integrity(self, table: str | None = None, *, seconds: float) -> str | None:
-        """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`."""
+    def integrity(self, table: str | None = None, *, seconds: float, progress: Callable[[int], None] = lambda seconds: None) -> str | None:
+        """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`.
+
+        `progress` hears how many seconds it has taken so far, each of them once.
+        """
         what = f"('{table}')" if table else "(1)"
-        ends_at = time.monotonic() + seconds
+        began, told = time.monotonic(), 0
+
+        def is_over() -> bool:
+            nonlocal told
+            passed = time.monotonic() - began
+            if passed >= told + 1:
+                told = int(passed)
+                progress(told)
+            return passed > seconds
+
         with self._open() as database:
-            database.conn.set_progress_handler(lambda: time.monotonic() > ends_at, STEPS)
+            database.conn.set_progress_handler(is_over, STEPS)
             try:
                 return str(database.execute(f"PRAGMA integrity_check{what}").fetchone()[0])
             except sqlite3.Error as error:

@@ -27,8 +27,8 @@ _HASH_DIGITS = 12
 
 
 def shape_fault(reads: SqliteReads) -> str | None:
-    """What is wrong with the file's header or its schema, or with the declarations that it keeps; None where nothing is."""
-    return _header_fault(reads) or _schema_fault(reads) or _declaration_fault(reads) or _states_fault(reads)
+    """What is wrong with the file's header or its schema, or with the states that may be stored; None where nothing is."""
+    return _header_fault(reads) or _schema_fault(reads) or _states_fault(reads)
 
 
 def _header_fault(reads: SqliteReads) -> str | None:
@@ -71,7 +71,8 @@ def _why(kind: str) -> str:
     return ": entries and checkpoints could be changed without a word" if kind == "trigger" else ""
 
 
-def _declaration_fault(reads: SqliteReads) -> str | None:
+def declaration_fault(reads: SqliteReads) -> str | None:
+    """What is wrong with the declarations that the file keeps, by which entries are judged; None where nothing is."""
     for name, hash_, declaration in reads.stream("SELECT name, hash, declaration FROM machines ORDER BY name, hash"):
         if hashlib.sha256(declaration.encode()).hexdigest()[:_HASH_DIGITS] != hash_:
             return f"the declaration kept as {name}@{hash_} has another hash: it was changed"
