@@ -9,6 +9,7 @@ import pytest
 
 from tests.builders import MACHINES, Venue
 from tests.contract.disks import disk, fill, make_room, no_file_grows_beyond, remount  # noqa: F401
+from tests.contract.running import eventually
 from tests.contract.test_journal import SqliteStore, checkpoints, keep_a_copy, note, on_the_writer, tamper
 from workflow.errors import (
     DiskFailed,
@@ -24,7 +25,7 @@ from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED,
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
 from workflow.journal.schema import SCHEMA_VERSION, TABLES
-from workflow.journal.sqlite import WAL_PAGES
+from workflow.journal.sqlite import CHECKPOINT_INTERVAL_S, WAL_PAGES
 from workflow.journal.unwritable import UnwritableJournal
 from workflow.replay import verify
 from workflow.verification import Verifier
@@ -217,15 +218,13 @@ def test_a_disk_that_is_full_when_the_wal_is_put_into_the_database_turns_writers
 
 
 def test_a_checkpoint_of_the_tree_that_somebody_elses_lock_prevents_is_signed_later(store):  # S3
-    store.clock.move(0.9)  # The seal is due in a tenth of a second.
+    store.clock.move(CHECKPOINT_INTERVAL_S - 0.1)  # The seal is due in a tenth of a second.
     journal = store.open()
     on_the_writer(journal, "PRAGMA busy_timeout = 20")
     journal.write(note())
     with closing(sqlite3.connect(store.path, isolation_level=None)) as outside:
         outside.execute("BEGIN IMMEDIATE")
-        deadline = threading.Event()
-        while trouble(journal) != JOURNAL_BUSY:
-            assert not deadline.wait(0.01)
+        eventually(lambda: trouble(journal) == JOURNAL_BUSY)
         outside.execute("ROLLBACK")
     assert checkpoints(store) == []
 
