@@ -259,6 +259,16 @@ def test_what_no_checkpoint_covers_is_told(tmp_path):
     assert f", {venue.reads.size() - size} entries behind: not signed yet\n" in behind
 
 
+def test_of_very_many_differences_replay_says_how_many_it_does_not_name(venue, monkeypatch):
+    monkeypatch.setattr("workflow.replay.MAX_MISMATCHES", 1)
+    edit(venue, ("UPDATE orders SET paid = paid + 1",))
+
+    told = command(venue.folder, "replay").stdout
+
+    assert told.count("DIFFERS: orders o") == 1
+    assert "DIFFERS: 2 more than are named here\n" in told
+
+
 # -- moves
 
 
@@ -275,6 +285,7 @@ UNDECLARED = {
     "unknown-version": (a_move("order", "cancel", "created", "cancelled", machine="order@0123456789ab"), "which order o1 went by, is not"),
     "no-machine": (a_move("", "cancel", "created", "cancelled"), "transitions move, and by a machine"),
     "no-transition": (a_move("order", "cancel", "created", "cancelled", kind="event"), "transitions move, and by a machine"),
+    "no-state": ({"kind": "transition", "trigger": "cancel"}, "transitions move, and by a machine"),
     "state-of-none": ({"to_state": "captured"}, "transitions move, and by a machine"),
 }
 
