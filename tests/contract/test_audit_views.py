@@ -259,17 +259,22 @@ def test_money_in_a_view_is_written_as_the_program_writes_it(tmp_path, currency,
     ],
 )
 def test_a_date_is_the_venue_s_at_every_quarter_of_an_hour_around_a_change_of_its_clocks(zone, change):
-    began = from_text(f"{change}T00:00:00.000Z")
-    moments = [began + timedelta(minutes=15 * number, milliseconds=late) for number in range(-200, 200) for late in (-1, 0)]
-    hours = SimpleNamespace(rows=lambda sql: [(hour,) for hour in sorted({to_text(moment)[:13] for moment in moments})])
+    began, zone = from_text(f"{change}T00:00:00.000Z"), ZoneInfo(zone)
+    moments = [began + timedelta(minutes=15 * number, milliseconds=late) for number in range(-120, 120) for late in (-1, 0)]
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(audit.TABLES)
-        database.executemany("INSERT INTO audit_base_days VALUES (?, ?, ?)", auditing._days(hours, ZoneInfo(zone)))
-        database.execute("CREATE TABLE x(at TEXT)")
-        database.executemany("INSERT INTO x VALUES (?)", [(to_text(moment),) for moment in moments])
-        found = dict(database.execute(f"SELECT at, {audit._date('x.at')} FROM x"))
 
-    assert found == {to_text(moment): day_of(moment, ZoneInfo(zone)).date.isoformat() for moment in moments}
+        def date_of(moment, known):
+            hours = SimpleNamespace(rows=lambda sql: [(hour,) for hour in sorted({to_text(each)[:13] for each in known})])
+            database.execute("DELETE FROM audit_base_days")
+            database.executemany("INSERT INTO audit_base_days VALUES (?, ?, ?)", auditing._days(hours, zone))
+            [(date,)] = database.execute(f"SELECT {audit._date('x.at')} FROM (SELECT ? AS at) x", (to_text(moment),))
+            return date
+
+        for moment in moments:
+            date = day_of(moment, zone).date.isoformat()
+            assert date_of(moment, [moment]) == date, moment  # Where it is all that happened,
+            assert date_of(moment, [moments[0], moment, moments[-1]]) == date, moment  # and between others.
 
 
 def test_a_copy_says_in_which_zone_its_dates_are(sealed, tmp_path, view):
