@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pty
@@ -42,9 +43,11 @@ from tests.contract.running import (
 )
 from workflow import diagrams
 from workflow.clock import from_text, to_text
+from workflow.declaration import Migration, group
 from workflow.guards import GUARDS
 from workflow.journal.lock import FileLock
 from workflow.ledger import HASHED_COLUMNS, Frontier, HashedEntry, entry_hash
+from workflow.lifecycle import ORDER, PAYMENT, RULES
 from workflow.money import Money
 
 HEX = re.compile("[0-9a-f]{64}")
@@ -1120,3 +1123,27 @@ def test_nothing_is_migrated_where_every_state_is_declared(ask):  # P5
     for words in (["--dry-run"], ["--reason", "none"]):
         ended = ask("machine", "migrate", *words)
         assert (ended.returncode, ended.stdout) == (0, "Nothing is to be migrated: every state is declared.\n")
+
+
+CHANGING = (Path(app.__file__).parent / "docs" / "change-the-machine.md").read_text("utf-8")
+"""The page for developers who change the declaration."""
+
+
+def test_the_commands_of_the_page_about_changing_the_machine_do_what_they_are_there_for(ask, copied, tmp_path):  # P5
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", CHANGING, re.DOTALL))
+    commands = [shlex.split(line, comments=True)[1:] for line in map(str.strip, blocks.splitlines()) if line.startswith("tillproof ")]
+    assert len(commands) == len([line for line in blocks.splitlines() if line.strip()])
+    commands.remove(["serve"])  # What it does is proved beside a changed machine.
+    for words in commands:
+        there = [str(tmp_path / "friday.db") if word == "/backup/friday.db" else word for word in words]
+        assert ask(*there, **copied).returncode == 0, words
+    assert {" ".join(words[:2]) for words in commands} == {"journal seal", *(f"machine {name}" for name in machines.machine.commands)}
+
+
+def test_the_migrations_of_the_page_lead_from_states_and_groups_that_there_are():  # P5
+    rows = [Migration(*ast.literal_eval(row)) for row in re.findall(r"Migration(\(\".*?\"\))", CHANGING)]
+    assert [(row.source, row.target, row.groups) for row in rows] == [("captured", "claimed", ""), ("announced", "released", "unpaid")]
+    assert "captured" in ORDER.states
+    assert {"announced", "released"} <= PAYMENT.states.keys()
+    assert "announced" in group(PAYMENT, "unpaid")
+    assert {row.rule for row in rows} <= RULES.keys()
