@@ -18,7 +18,7 @@ demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everyth
 	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
 
 test: lint types ## run every check
-	@$(BIN)/python -m pytest -n 2 --cov=workflow
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov=workflow
 	@$(BIN)/python -m tests.branches
 	@$(BIN)/python app.py diagram --check
 	@$(BIN)/python app.py openapi --check

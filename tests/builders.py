@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,6 @@ from workflow.case import declared_machines
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
 from workflow.effects import Task
 from workflow.engine import Engine, EngineSettings
-from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
@@ -124,6 +122,14 @@ def a_reservation(booking_id: str = "rsv_1", *tables: str, **changes: object) ->
     return msgspec.structs.replace(reservation, **changes)
 
 
+class UnsyncedJournal(SqliteJournal):
+    """No test of a venue cuts its power; syncs are proved on processes."""
+
+    def _run(self) -> None:
+        self._connection.execute("PRAGMA synchronous = OFF")  # Here, since the connection is the writer thread's.
+        super()._run()
+
+
 class Venue:
     """A real engine on a real journal; the tasks that it hands over wait in `tasks` until the test performs them."""
 
@@ -138,11 +144,7 @@ class Venue:
         self.folder, self.clock = folder, clock or FixedClock()
         self.key = load_or_make_key(folder / "tillproof.key")
         self.witness = folder / "tillproof.witness"
-        self.journal = SqliteJournal(folder / "tillproof.db", self.witness, self.key, self.clock)
-        with suppress(sqlite3.OperationalError):  # The writer may just sign what an earlier one left.
-            self.journal._connection.execute(
-                "PRAGMA synchronous = OFF"
-            )  # No test of a venue cuts its power; syncs are proved on processes.
+        self.journal = UnsyncedJournal(folder / "tillproof.db", self.witness, self.key, self.clock)
         settings = EngineSettings(
             sends=sends,
             lease_ms=30_000,

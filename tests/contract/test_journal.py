@@ -1555,7 +1555,7 @@ def test_a_journal_without_its_id_is_not_whole(copy):
         ("UPDATE personal SET salt = 'other'", "personal o5"),
         ("UPDATE personal SET data = '{'", "personal o5"),
         ("UPDATE personal SET order_id = 'o1'", "personal o1"),
-        ("INSERT INTO guests VALUES ('pty_1', 'salt', '{}')", "guests pty_1"),
+        ("INSERT INTO guests VALUES ('pty_1', 'salt', '{\"name\":\"Eve\"}')", "guests pty_1"),
         ("UPDATE outbox SET lane = 'o9' WHERE order_id = 'o1'", "outbox o1"),
         ("UPDATE orders SET total = total + 1 WHERE id = 'o1'", "orders o1"),
         ("UPDATE orders SET paid = paid + 1 WHERE id = 'o2'", "orders o2"),

@@ -6,6 +6,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.builders import MACHINES, Venue
 from tests.contract.disks import disk, fill, make_room, no_file_grows_beyond, remount  # noqa: F401
@@ -27,7 +28,7 @@ from workflow.journal.reads import SqliteReads
 from workflow.journal.schema import SCHEMA_VERSION, TABLES
 from workflow.journal.sqlite import CHECKPOINT_INTERVAL_S, WAL_PAGES
 from workflow.journal.unwritable import UnwritableJournal
-from workflow.replay import verify
+from workflow.ledger import sign_checkpoint
 from workflow.verification import Verifier
 
 PAGE = 4096
@@ -334,7 +335,8 @@ def test_a_page_that_is_overwritten_is_called_damage_by_every_question_that_meet
     assert reads.integrity(seconds=PATIENCE) != "ok"
     verifier = Verifier(reads, None, None)
     assert not verifier.step(1000)
-    assert (verifier.found.ok, verifier.found.first_bad.seq) == (False, 0)
+    assert (verifier.found.ok, verifier.found.first_bad.seq) == (False, 1)
+    assert verifier.found.first_bad.reason.startswith("the entry cannot be read: ")
 
 
 def test_what_sqlites_own_check_finds_is_the_first_fault(venue):  # S5
@@ -384,6 +386,9 @@ def test_a_state_or_a_declaration_that_is_not_known_here_is_named_with_its_order
 
 def test_without_the_key_everything_but_the_signatures_is_verified(venue):  # I7
     store = stored(venue)
-    tamper(store, "UPDATE checkpoint SET note = 'forged'")
-    assert not store.verified().ok
-    assert verify(store.reads(), store.witness, None).ok
+    [(size, root)] = store.rows("SELECT size, root FROM checkpoint ORDER BY size DESC LIMIT 1")
+    forged = sign_checkpoint(f"tillproof/{venue.journal.journal_id}", size, bytes.fromhex(root), Ed25519PrivateKey.generate())
+    tamper(store, f"UPDATE checkpoint SET note = '{forged}' WHERE size = {size}")
+    with_key, without = (Verifier(store.reads(), None, key) for key in (venue.key.public_key(), None))
+    assert (with_key.step(1000), with_key.found.ok) == (False, False)
+    assert (without.step(1000), without.found.ok) == (False, True)

@@ -360,7 +360,7 @@ LAUNCHER = '''
 """The program, in which a call ends its thread the first time that it is made."""
 
 import app
-from adapters import health, serving
+from adapters import health, venue_server
 from adapters.dojo.client import DojoClient
 from workflow.commands import Sweep
 from workflow.engine import Engine
@@ -385,7 +385,7 @@ if part == "sweeper":
 if part == "watcher":
     Upkeep._watch = die
 if part == "gate":
-    serving._VenueServer._watch_slow_clients = die
+    venue_server._VenueServer._watch_slow_clients = die
 if part == "writer":
     SqliteJournal._grow = lambda self, frontier, hashes: die() if hashes else None
 if __name__ == "__main__":

@@ -269,7 +269,7 @@ def _path_of(descriptor) -> str:
 
 
 class MortalOutput:
-    """A standard output that dies before a line."""
+    """A standard output that dies before a line, or before the bytes of many."""
 
     def __init__(self, real) -> None:
         self._real = real
@@ -277,9 +277,13 @@ class MortalOutput:
     def __getattr__(self, name):
         return getattr(self._real, name)
 
+    @property
+    def buffer(self):
+        return MortalOutput(self._real.buffer)
+
     def write(self, text):
         if text:
-            points.reach("output", text[:24])
+            points.reach("output", str(text[:24]))
         return self._real.write(text)
 
 
