@@ -18,7 +18,7 @@ from functools import partial
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Blueprint, Flask
 
-from adapters import api, till
+from adapters import api, console, till
 from adapters.api.closed import make_blueprint as closed_blueprint
 from adapters.api.keys import Keys
 from adapters.cli import Program, next_command, run
@@ -350,7 +350,21 @@ def _sides(
     metrics.watch(dojo, "dojo")
     is_dojo = rest.credentials.matches if rest.credentials else bool
     _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
+    desk = console.Desk(
+        engine=engine,
+        reads=reads,
+        health=health,
+        prover=prover,
+        clock=clock,
+        tokens=_tokens(settings),
+        guesses=guesses["venue"],
+        venue_name=settings.venue_name,
+        currency=settings.currency,
+        zone=settings.timezone,
+        is_live=settings.is_live,
+    )
     blueprints = (
+        console.make_blueprint(desk),
         till.TillApi(engine, reads, clock, _till_settings(settings), prover, wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),

@@ -96,6 +96,11 @@ class Settings:
         shown = (f"{row.field}={_masked(row, getattr(self, row.field))}" for row in ROWS)
         return f"Settings({', '.join(shown)})"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the key is one of Dojo's for real money."""
+        return (self.dojo_api_key or "").startswith(PRODUCTION_KEY_PREFIX)
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret in clear, the encoded Basic credentials included: what a log must never show."""
         found = [text for row in ROWS if row.secret for text in _texts(getattr(self, row.field))]

@@ -375,7 +375,9 @@ def sides(tmp_path_factory):
 
 
 def served(application):
-    rules = [(re.sub(r"<(?:[a-z]+:)?(\w+)>", r"{\1}", rule.rule), rule.methods) for rule in application.url_map.iter_rules()]
+    """For programs: the console's pages are for people."""
+    found = [rule for rule in application.url_map.iter_rules() if not rule.endpoint.startswith("console.")]
+    rules = [(re.sub(r"<(?:[a-z]+:)?(\w+)>", r"{\1}", rule.rule), rule.methods) for rule in found]
     return {f"{method} {path}" for path, methods in rules for method in methods - {"HEAD", "OPTIONS"}}
 
 

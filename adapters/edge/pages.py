@@ -1,0 +1,115 @@
+"""Pages for people: templates, the files that they need, and how money and moments look in them.
+
+Everything works without scripts; whatever a page needs comes from us (`Content-Security-Policy: default-src 'self'`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, Response
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from werkzeug.exceptions import NotFound
+
+from workflow.money import Money
+
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}
+"""Currencies that people write with a sign; others with their code."""
+SHARED = "adapters.edge"
+"""The package with what all pages look like."""
+KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+KEPT_SECONDS = 31_536_000
+"""A file under its own hash never changes: a browser may keep it for a year."""
+
+
+def environment(package: str) -> Environment:
+    """Templates of `package`, and the shared ones; every value is escaped, an unknown name is an error."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"money": money, "amount": amount, "words": in_words}
+    made.globals |= {"static": lambda name: static_path(package, name), "plural": plural}
+    return made
+
+
+def money(sum_: Money) -> str:
+    """`£1,284.60`; `CHF 12.50` where the currency has no sign that everybody knows; a minus before it."""
+    return amount(sum_.value, sum_.currency)
+
+
+def amount(minor_units: int, currency: str) -> str:
+    """The same of a bare number of minor units."""
+    figures = Money(abs(minor_units), currency).decimal(",")
+    sign = "\N{MINUS SIGN}" if minor_units < 0 else ""
+    return f"{sign}{SYMBOLS[currency]}{figures}" if currency in SYMBOLS else f"{sign}{currency}\N{NO-BREAK SPACE}{figures}"
+
+
+def in_words(name: str) -> str:
+    """A name of ours or of Dojo's as people read it: `order_and_pay` is `order and pay`."""
+    return name.replace("_", " ")
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 order`, `1,204 orders`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def parsed(at: str) -> datetime:
+    """A moment as the journal writes it, aware, UTC."""
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def moment(at: str, zone: ZoneInfo, today: str, *, utc: bool = False) -> Markup:
+    """A `<time>` in the venue's zone, or in UTC: the time alone on the day `today` (YYYY-MM-DD of that zone), else with its date.
+
+    The other one stands in its title.
+    """
+    then = parsed(at)
+    local, other = (then, then.astimezone(zone)) if utc else (then.astimezone(zone), then)
+    text = f"{local:%H:%M:%S}" if f"{local:%Y-%m-%d}" == today else f"{local:%-d %b %Y, %H:%M:%S}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at, f"{other:%Y-%m-%d %H:%M:%S} {other.tzname()}", text)
+
+
+def static_blueprint(packages: Iterable[str]) -> Blueprint:
+    """`/static/HASH/NAME`: the styles and scripts of the packages, kept by browsers for as long as they stay the same."""
+    blueprint, known = Blueprint("static", __name__), tuple(packages)
+
+    @blueprint.get("/static/<digest>/<name>")
+    def static(digest: str, name: str) -> Response:
+        for package in known:
+            if (found := _file(package, name)) and found[0] == digest:
+                kind = next((kind for ending, kind in KINDS.items() if name.endswith(ending)), "application/octet-stream")
+                return Response(found[1], content_type=kind, headers={"Cache-Control": f"public, max-age={KEPT_SECONDS}, immutable"})
+        raise NotFound("no such file")
+
+    return blueprint
+
+
+def static_path(package: str, name: str) -> str:
+    """The path of a file of the package, or of the shared ones. Raises LookupError: a template names what is not there."""
+    for each in (package, SHARED):
+        if found := _file(each, name):
+            return f"/static/{found[0]}/{name}"
+    raise LookupError(name)
+
+
+@cache
+def _file(package: str, name: str) -> tuple[str, bytes] | None:
+    if not any(name.endswith(ending) for ending in KINDS) or "/" in name:
+        return None
+    path = files(package) / "static" / name
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16], content

@@ -1,0 +1,20 @@
+"""What all pages share: who may see them, and their frame."""
+
+from __future__ import annotations
+
+from axe_playwright_python.sync_playwright import Axe
+
+
+def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wanted_to_go(venue, visitor):
+    page = visitor(venue.service, role=None)
+    page.goto("/")
+    assert page.url.endswith("/login")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    assert page.get_by_role("alert").is_visible()
+
+
+def test_the_frame_says_sandbox_and_holds_nothing_that_axe_calls_serious(page):
+    assert page.get_by_text("SANDBOX").is_visible()
+    found = Axe().run(page).response["violations"]
+    assert not [each["id"] for each in found if each["impact"] in {"serious", "critical"}], found
