@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask
 
 from adapters.sandbox.basket import Basket
+from adapters.sandbox.cashier import Cashier
 from adapters.sandbox.channels import Channels
 from adapters.sandbox.control import Control
 from adapters.sandbox.dojo_api import DojoApi
@@ -104,15 +105,12 @@ class Sandbox:
         """Dojo's API and the sandbox's own routes, behind the gate."""
         app = new_app(__name__)
         Gate(api_key=self.api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic).guard(app)
-        payments = PaymentsApi(
-            channels=self._channels,
-            events=self._events,
-            intents=self.intents,
-            refunds=Refunds(intents=self.intents, new_id=new_id),
-            rules=self._faults,
-            new_id=new_id,
+        refunds = Refunds(intents=self.intents, new_id=new_id)
+        cashier = Cashier(channels=self._channels, events=self._events, intents=self.intents, refunds=refunds)
+        payments = PaymentsApi(cashier=cashier, intents=self.intents, refunds=refunds, rules=self._faults, new_id=new_id)
+        control = Control(
+            cashier=cashier, events=self._events, flows=self._flows, intents=self.intents, rules=self._faults, traffic=self._traffic
         )
-        control = Control(flows=self._flows, intents=self.intents, pay=payments.pay, rules=self._faults, traffic=self._traffic)
         for part in (DojoApi(integrations=self._integrations, intents=self.intents), payments, WebhooksApi(self._webhooks), control):
             app.register_blueprint(part.routes())
         return app
