@@ -29,14 +29,18 @@ from adapters.cli.commands import cli
 from adapters.cli.output import Exit
 from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
 from adapters.dojo.capabilities import CAPABILITIES, SERVED
+from adapters.epos.document import dojo_document
+from adapters.epos.operations import OPERATIONS
 from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds
 from adapters.settings import PREFIX, describe, read_settings
+from adapters.venue import venue_document
 from adapters.venue_server import ThreadedServer
 from tests.builders import Venue, an_intent
 from tests.contract.running import free_port
 from tests.contract.sandbox_peer import KEY as PEERS_KEY
 from tests.contract.sandbox_peer import USER
 from tests.contract.table_peer import TablePeer
+from tests.contract.test_reference import operations, who
 from workflow.declaration import words
 from workflow.diagrams import mermaid
 from workflow.lifecycle import ORDER
@@ -65,15 +69,6 @@ def states(folder):
     return "\n".join(["| state | meaning |", "|---|---|", *rows]) + "\n"
 
 
-def settings(folder):
-    rows = [f"| `{PREFIX}{row.name}` | {code(row.default)} | {row.meaning} | {row.expected} |" for row in describe()]
-    return "\n".join(["| variable | default | meaning | expected |", "|---|---|---|---|", *rows]) + "\n"
-
-
-def code(default):
-    return default if default == "–" else f"`{default}`"
-
-
 def order_shown(folder):
     return f"```text\n{run(['tillproof', 'orders', 'show', ORDER_ID], folder).stdout}```\n"
 
@@ -91,7 +86,6 @@ def fault_kinds_shown(folder):
 PARTS = {
     "order diagram": order_diagram,
     "states": states,
-    "settings": settings,
     "order shown": order_shown,
     "control routes": control_routes_shown,
     "kinds of faults": fault_kinds_shown,
@@ -341,10 +335,6 @@ def table_below(marker):
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
 
 
-def test_the_exit_codes_are_those_of_the_commands():
-    assert [int(row[0]) for row in table_below("exit codes")] == sorted(Exit)
-
-
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory):
     """The two applications exactly as `serve` builds them, on a journal of their own; no tasks, so nothing is called."""
@@ -381,30 +371,30 @@ def served(application):
     return {f"{method} {path}" for path, methods in rules for method in methods - {"HEAD", "OPTIONS"}}
 
 
-@pytest.mark.parametrize("side", ["Dojo's side", "the venue's side"])
-def test_the_routes_are_those_that_are_served(side, sides):
-    assert {row[0].strip("`") for row in table_below(f"routes of {side}")} == served(sides[side])
+DOCUMENTS = {"Dojo's side": dojo_document(), "the venue's side": venue_document()}
 
 
-@pytest.mark.parametrize("side", ["Dojo's side", "the venue's side"])
-def test_a_route_lets_in_whom_the_page_names_and_nobody_else(side, sides):
+@pytest.mark.parametrize("side", DOCUMENTS)
+def test_the_calls_that_are_described_are_those_that_are_served(side, sides):
+    assert {f"{method.upper()} {path}" for path, method, _ in operations(DOCUMENTS[side])} == served(sides[side])
+
+
+@pytest.mark.parametrize("side", DOCUMENTS)
+def test_a_call_lets_in_whom_the_reference_names_and_nobody_else(side, sides):
     client = sides[side].test_client()
-    for call, who, _ in table_below(f"routes of {side}"):
-        method, path = call.strip("`").split()
-        path = re.sub(r"{\w+}", "nothing", path)
-        assert (client.open(path, method=method, json={}).status_code == 401) == (who != "–"), call
-        for role, token in TOKENS.items() if side == "the venue's side" and who != "–" else ():
-            status = client.open(path, method=method, json={}, headers={"Authorization": f"Bearer {token}"}).status_code
-            may = role == who or (role == "operator" and who == "auditor")
+    for path, method, operation in operations(DOCUMENTS[side]):
+        call, needed, asked = f"{method.upper()} {path}", who(operation), re.sub(r"{\w+}", "nothing", path)
+        assert (client.open(asked, method=method, json={}).status_code == 401) == (needed != "–"), call
+        for role, token in TOKENS.items() if side == "the venue's side" and needed != "–" else ():
+            status = client.open(asked, method=method, json={}, headers={"Authorization": f"Bearer {token}"}).status_code
+            may = role == needed or (role == "operator" and needed == "auditor")
             assert (status not in {401, 403}) == may, f"{call} by {role}"
 
 
 def test_the_capabilities_are_those_that_are_registered():
-    shown = {
-        (re.split(r"\W", does)[0], call.strip("`").split()[0]) for call, who, does in table_below("routes of Dojo's side") if who == "Dojo"
-    }
+    served_calls = {(operation.capability, operation.method) for operation in OPERATIONS} | {("HandleEvent", "POST")}
     registered = {(one.name.partition(":")[0], one.method) for one in CAPABILITIES if one.name in SERVED}
-    assert shown == registered
+    assert served_calls == registered
 
 
 # -- what it does not do yet
@@ -449,11 +439,8 @@ PAGES = (
     "README.md",
     "CHANGELOG.md",
     "SECURITY.md",
-    "docs/bill.md",
-    "docs/change-the-machine.md",
-    "docs/connect-your-till.md",
-    "docs/when-something-is-wrong.md",
     "diagrams/README.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 )
 
 
