@@ -285,8 +285,8 @@ class _Work:
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
     """Verify before anything is served, as far as the time goes; whether anything may be sent. Raises JournalDamaged."""
     fault = upkeep.verify_first()
-    if fault and not fault.seq:
-        raise JournalDamaged(f"{settings.journal}: {fault.reason}")
+    if fault and fault.is_of_the_file:
+        raise JournalDamaged(f"{settings.journal}: {fault}")
     if fault:
         upkeep.refuse(fault)
     return fault is None

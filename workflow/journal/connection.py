@@ -17,6 +17,7 @@ from workflow.errors import (
     JournalReadOnly,
     JournalTooNew,
     JournalUnavailable,
+    JournalUnreadable,
     NotAFile,
     WorkflowError,
 )
@@ -75,7 +76,9 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 def translated(error: sqlite3.Error, told: str) -> WorkflowError:
     """What an error of SQLite's means to callers; `told` says what was tried."""
     message, code = f"{told}: {error}", getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGED or "Could not decode" in str(error):
+    if code in _DAMAGED:
+        return JournalUnreadable(message)
+    if "Could not decode" in str(error):
         return JournalDamaged(message)
     if code in _READ_ONLY:
         return JournalReadOnly(message)

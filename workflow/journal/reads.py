@@ -21,7 +21,7 @@ from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
+from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Receipt, Seen
@@ -506,7 +506,7 @@ class SqliteReads:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
-                damaged = JournalDamaged(f"{self._path} cannot be read: {NOT_TEXT}")
+                damaged = JournalUnreadable(f"{self._path} cannot be read: {NOT_TEXT}")
                 self._on_damage(str(damaged))
                 raise damaged from error
 
