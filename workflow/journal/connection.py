@@ -43,7 +43,7 @@ def connect(path: Path, *, read_only: bool) -> Database:
     try:
         if read_only:
             connection = sqlite3.connect(
-                f"file:{_quoted(path)}?mode=ro{'&immutable=1' if _cannot_change(path) else ''}",
+                f"file:{_quoted(path)}?mode=ro{'&immutable=1' if cannot_change(path) else ''}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
@@ -58,7 +58,7 @@ def connect(path: Path, *, read_only: bool) -> Database:
         raise translated(error, f"cannot open {path}") from error
 
 
-def _cannot_change(path: Path) -> bool:
+def cannot_change(path: Path) -> bool:
     """Nobody writes here and no WAL is left: SQLite reads such a journal only when it is told that it need not make files beside it."""
     return not is_writable(path) and not os.path.lexists(f"{path}-wal")
 
