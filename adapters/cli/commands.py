@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from adapters.cli import doctor as checks
+from adapters import checks
 from adapters.cli.attention import attention
 from adapters.cli.caps import caps
 from adapters.cli.context import Program, bill_template, json_option, settings

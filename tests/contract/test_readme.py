@@ -25,10 +25,10 @@ import requests
 from click.testing import CliRunner
 
 import app
+from adapters.capabilities import CAPABILITIES, SERVED
 from adapters.cli.commands import cli
 from adapters.cli.output import Exit
 from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
-from adapters.dojo.capabilities import CAPABILITIES, SERVED
 from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds
 from adapters.settings import PREFIX, describe, read_settings
 from adapters.venue_server import ThreadedServer
