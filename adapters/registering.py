@@ -52,7 +52,7 @@ def compare(registry: Registry, registration: Registration) -> Compared:
 
 
 def register(
-    registry: Registry, registration: Registration, gap: Difference, *, actor: str, reason: str, note: Callable[[NoteRegistration], None]
+    registry: Registry, registration: Registration, gap: Difference, *, actor: str, reason: str, note: Callable[[NoteRegistration], object]
 ) -> None:
     """Replace what Dojo has, once that is journaled; `gap` is what this changes. A failure is journaled as well, and raised.
 
@@ -70,7 +70,7 @@ def register(
 class Registrar:
     """The same for a server: with its settings and its journal."""
 
-    def __init__(self, settings: Settings, registry: Callable[[], Registry], note: Callable[[NoteRegistration], None]) -> None:
+    def __init__(self, settings: Settings, registry: Callable[[], Registry], note: Callable[[NoteRegistration], object]) -> None:
         self._settings, self._registry, self._note = settings, registry, note
 
     @property

@@ -22,6 +22,8 @@ from adapters.setting_kinds import MASK, Address, Kind, Token, address_text
 
 PREFIX = "TILLPROOF_"
 FILE_SUFFIX = "_FILE"
+SETTINGS_FILE = Path("tillproof.toml")
+"""In the directory that the program is run from."""
 UNREAD = "cannot be read"
 """What is said of a settings file of which nothing is known."""
 SHOWN_CHARACTERS = 100

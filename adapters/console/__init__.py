@@ -5,5 +5,6 @@ One view, one template, one question it answers. Pages read the journal and act 
 
 from adapters.console.desk import Desk
 from adapters.console.pages import make_blueprint
+from adapters.console.setup_desk import SetupDesk
 
-__all__ = ["Desk", "make_blueprint"]
+__all__ = ["Desk", "SetupDesk", "make_blueprint"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from adapters.console.setup_desk import SetupDesk
 from adapters.edge import Tokens
 from adapters.edge.limits import Guesses
 from adapters.health import Health
@@ -29,3 +30,4 @@ class Desk:
     currency: str
     zone: ZoneInfo
     is_live: bool
+    setup: SetupDesk
