@@ -54,7 +54,7 @@ def _register_pages(blueprint: Blueprint, site: Site, jobs: Jobs) -> None:
         try:
             registrar.register(compared.gap, actor=actor, reason=reason)
         except (DojoRefusesUs, TryAgain, OutcomeUnknown, Refused) as error:
-            return site.page("setup_register.html", 409, compared=compared, seen=_seen(compared.gap), trouble=_trouble(error))
+            return site.page("setup_register.html", 409, compared=compared, seen=_seen(compared.gap), trouble=trouble_of(error))
         site.say(f"Registered: Dojo calls {compared.wanted.url} for {len(SERVED)} capabilities from now on.")
         _begin(site, jobs)
         return site.to("/setup/capabilities")
@@ -111,10 +111,11 @@ def _ask(compare: Callable[[], Compared]) -> Asked:
     try:
         return Asked(compared=compare(), trouble=None)
     except (DojoRefusesUs, TryAgain, OutcomeUnknown, Refused) as error:
-        return Asked(compared=None, trouble=_trouble(error))
+        return Asked(compared=None, trouble=trouble_of(error))
 
 
-def _trouble(error: WorkflowError) -> Trouble:
+def trouble_of(error: WorkflowError) -> Trouble:
+    """The same in words."""
     said = f"Dojo was asked, and this came back: {error}."
     if isinstance(error, DojoRefusesUs):
         return Trouble(
