@@ -30,10 +30,10 @@ from adapters.sandbox.refunds import Refunds
 from adapters.sandbox.registry import Integrations, Pos
 from adapters.sandbox.server import Gate, Server, new_app
 from adapters.sandbox.sightings import Sightings
-from adapters.sandbox.site import Site, is_loopback_name
+from adapters.sandbox.site import Site
 from adapters.sandbox.steps import World
 from adapters.sandbox.traffic import Message, Observer, Traffic
-from adapters.sandbox.webhooks import Webhooks
+from adapters.sandbox.webhooks import Webhooks, is_loopback
 from adapters.sandbox.webhooks_api import WebhooksApi
 from adapters.sandbox.wire import EVENT_STATUS_UPDATED
 from workflow.clock import Clock, SystemClock
@@ -123,7 +123,7 @@ class Sandbox:
 
     def _pages(self, cashier: Cashier) -> Blueprint:
         """What people see."""
-        site = Site(api_key=self.api_key, is_local=is_loopback_name(self._address[0]), clock=self._clock)
+        site = Site(api_key=self.api_key, is_local=is_loopback(self._address[0]), clock=self._clock)
         guest = Guest(integrations=self._integrations, rules=self._faults, traffic=self._traffic)
         panel = Panel(
             site,

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import secrets
 import threading
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from adapters.edge.limits import Guesses
 from adapters.edge.pages import POLICY, SHARED, environment, static_blueprint
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.server import ERROR_STATUS, PAGES
+from adapters.sandbox.webhooks import is_loopback
 from workflow.clock import Clock
 from workflow.money import CurrencyMismatch
 
@@ -97,7 +97,7 @@ class Site:
     def _enter(self) -> Response | None:
         request.max_content_length = MAX_FORM_BYTES
         g.cookie = ""
-        if self._is_local and not _is_loopback(request.host):
+        if self._is_local and not _is_this_machine(request.host):
             raise Forbidden("these pages are for this machine: open them by 127.0.0.1 or localhost")
         came_from = request.headers.get("Sec-Fetch-Site", "none")
         if request.method == "POST":
@@ -148,17 +148,9 @@ def _digest(cookie: str) -> bytes:
     return hashlib.sha256(cookie.encode()).digest()
 
 
-def is_loopback_name(name: str) -> bool:
-    """Whether a host is this machine alone."""
+def _is_this_machine(host: str) -> bool:
     try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return is_loopback_name(urlsplit(f"//{host}").hostname or "")
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:  # urllib's answer to unbalanced brackets
         return False
 
