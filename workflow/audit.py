@@ -303,6 +303,7 @@ _ABOUT = ", ".join(
         *(_fact(name) for name in ("code", "requeued", "lost", "id", "erased", "new_key")),
         f"""CASE j.trigger
     WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
+    WHEN 'resolve_takings' THEN {_fact("date")} || ': ' || {_fact("difference")}
     WHEN 'set_venue' THEN {_fact("name")} || CASE {_type("value")} WHEN 'true' THEN ': yes' WHEN 'false' THEN ': no' ELSE '' END
     WHEN 'migrate' THEN substr(j.machine, 1, instr(j.machine, '@') - 1) || ' ' || j.from_state || ' -> ' || j.to_state END""",
     )

@@ -11,6 +11,7 @@ from workflow.commands import (
     AttemptFailed,
     NoteTrouble,
     RequeueTask,
+    ResolveTakings,
     ResolveVenue,
     RotateKey,
     SetVenue,
@@ -21,7 +22,7 @@ from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
-from workflow.journal.port import Move
+from workflow.journal.port import RESOLVE_TAKINGS, Move
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
 from workflow.ports import IntentId
@@ -41,6 +42,8 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             return _set(command, unit)
         case ResolveVenue():
             return _resolve(command, unit)
+        case ResolveTakings():
+            return _resolve_takings(command, unit)
         case RequeueTask():
             return _requeue(command, unit)
         case AcceptLostTail():
@@ -94,6 +97,24 @@ def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
         if command.action == "acknowledge":
             unit.relieve(code, command.reason, cause=cause, intent_id=intent_id, actor=command.actor)
             unit.transaction.unpark(intent_id)
+    return Outcome()
+
+
+def _resolve_takings(command: ResolveTakings, unit: Unit) -> Outcome:
+    """A person explains a difference of a day's takings, once."""
+    said = unit.transaction.resolutions(command.date)
+    wanted = command.kind, command.intent_id, command.amount
+    if before := next((one for one in said if (one.kind, one.intent_id, one.amount) == wanted), None):
+        return Outcome(refusal=Refused(f"that was resolved already, by {before.actor} at {before.at}: {before.reason}"))
+    facts: Facts = {
+        "date": command.date,
+        "difference": command.kind,
+        "amount": {"value": command.amount.value, "currencyCode": command.amount.currency},
+        "order": command.order_id,
+        "reason": command.reason,
+    }
+    cause = f"takings:{command.date}"
+    unit.note("operator", facts, cause=cause, actor=command.actor, trigger=RESOLVE_TAKINGS, intent_id=command.intent_id)
     return Outcome()
 
 

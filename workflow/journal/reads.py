@@ -24,7 +24,7 @@ from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, connect, translated
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Receipt, Seen
+from workflow.journal.port import RESOLUTIONS, Receipt, Resolution, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.order import Order
@@ -333,6 +333,10 @@ class SqliteReads:
         """What the till last said about the venue; None where it never did."""
         rows = self._rows("SELECT value FROM venue WHERE name = ?", (name,))
         return cast(Json, msgspec.json.decode(rows[0][0])) if rows else None
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
+        return [self._decoded(row, lambda row: Resolution.of_row(*row)) for row in self._rows(RESOLUTIONS, (date,))]
 
     def attention(self, code: str | None = None) -> list[StoredAttention]:
         """Everything that needs a person, oldest first; of the venue itself with an empty order id."""
