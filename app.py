@@ -68,7 +68,7 @@ from workflow.journal.unwritable import UnwritableJournal
 from workflow.lifecycle import ATTENTION
 from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
-from workflow.proof import Prover
+from workflow.proof import Prover, Sealer
 from workflow.retries import Pace
 from workflow.rotation import Rotated, Rotator, open_with_key
 from workflow.upkeep import Upkeep
@@ -233,9 +233,11 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
     metrics = Metrics(reads, health, clock, engine.now_ms)
     outbox = Outbox(engine, _senders(settings, reads, clock, metrics), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
-    work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor)
+    jobs = console.Jobs(clock)
+    work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor, jobs=jobs)
     keys = Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate)
-    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), keys, journal.wait_for_more)
+    around = _Around(sealer=journal, upkeep=upkeep, jobs=jobs, wait_for_more=journal.wait_for_more)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, keys, around)
     return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
 
@@ -249,6 +251,7 @@ class _Work:
     outbox: Outbox
     sends: bool
     supervisor: Supervisor
+    jobs: console.Jobs
 
     def begin(self, server: ThreadedServer) -> None:
         """Begin, and watch over all of it and the server of the venue's side."""
@@ -276,6 +279,7 @@ class _Work:
 
     def close(self) -> None:
         """End it all, the journal last."""
+        self.jobs.stop()
         self.upkeep.stop()
         self.outbox.stop()
         if not self.journal.failed.is_set():  # Else nothing more may be written: what failed once may seem to work the second time.
@@ -317,9 +321,15 @@ def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:
     engine.acknowledge = note_receipt
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(journal.reads, health, clock, engine.now_ms)
-    prover, keys = Prover(journal.reads, journal), Keys(journal.reads, journal, journal.rotate_key)
-    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, prover, keys, journal.wait_for_more)
-    return Opened(dojo=dojo, venue=venue, close=journal.close)
+    keys, jobs = Keys(journal.reads, journal, journal.rotate_key), console.Jobs(clock)
+    around = _Around(sealer=journal, upkeep=None, jobs=jobs, wait_for_more=journal.wait_for_more)
+    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, keys, around)
+
+    def close() -> None:
+        jobs.stop()
+        journal.close()
+
+    return Opened(dojo=dojo, venue=venue, close=close)
 
 
 def _shut(settings: Settings, told: str, trouble: Trouble, accept: Accept | None) -> Opened:
@@ -330,19 +340,28 @@ def _shut(settings: Settings, told: str, trouble: Trouble, accept: Accept | None
     return Opened(dojo=make_closed_app(told), venue=_venue_app(settings, blueprints, _guesses("venue", None)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What stands around an open journal, beside who decides: who signs it, looks after it, and waits for more of it."""
+
+    sealer: Sealer
+    upkeep: Upkeep | None
+    jobs: console.Jobs
+    wait_for_more: Callable[[int, float], None]
+
+
 def _sides(
     settings: Settings,
     engine: Engine,
     reads: SqliteReads,
     metrics: Metrics,
     health: Health,
-    prover: Prover,
     keys: Keys,
-    wait_for_more: Callable[[int, float], None],
+    around: _Around,
 ) -> tuple[Flask, Flask]:
     """Dojo's side and the venue's."""
     learn_inbound_types()
-    clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
+    clock, prover, bill = SystemClock(), Prover(reads, around.sealer), read_template(settings.bill_template, settings.venue_name)
     handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
     guesses = {side: _guesses(side, metrics) for side in ("dojo", "venue")}
     rest = _rest_settings(settings, guesses["dojo"])
@@ -362,10 +381,17 @@ def _sides(
         currency=settings.currency,
         zone=settings.timezone,
         is_live=settings.is_live,
+        journal=settings.journal,
+        witness=settings.witness,
+        signing_key=settings.signing_key,
+        sealer=around.sealer,
+        upkeep=around.upkeep,
+        intents=dojo_client(settings, on_call=partial(_count_call, metrics)) if settings.dojo_api_key else None,
+        jobs=around.jobs,
     )
     blueprints = (
         console.make_blueprint(desk),
-        till.TillApi(engine, reads, clock, _till_settings(settings), prover, wait_for_more).blueprint(),
+        till.TillApi(engine, reads, clock, _till_settings(settings), prover, around.wait_for_more).blueprint(),
         api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),

@@ -4,6 +4,7 @@ One view, one template, one question it answers. Pages read the journal and act 
 """
 
 from adapters.console.desk import Desk
+from adapters.console.jobs import Jobs
 from adapters.console.pages import make_blueprint
 
-__all__ = ["Desk", "make_blueprint"]
+__all__ = ["Desk", "Jobs", "make_blueprint"]

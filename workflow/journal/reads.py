@@ -44,6 +44,8 @@ ENTRY_COLUMNS = (
 
 SLICE = 500
 """So many entries are read at once, and no longer is a state of the journal held for a reader of all of them."""
+LOOKED_BACK = 20_000
+"""So many entries are looked through for the page of a list."""
 STEPS = 50_000
 """So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
 SORTED_BOOKINGS = 2_000
@@ -302,10 +304,46 @@ class SqliteReads:
         """
         return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]
 
+    def orders_with_entries(self, start: str, end: str, *, after: int = 0) -> list[str]:
+        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`; it looks at all times there."""
+        sql = "SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND at >= ? AND at < ? AND order_id <> ''"
+        return [order_id for (order_id,) in self._rows(sql, (after, start, end))]
+
+    def orders_changed(self, after: int) -> list[str]:
+        """The orders that have entries behind position `after`."""
+        return [
+            order_id
+            for (order_id,) in self._rows("SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND order_id <> ''", (after,))
+        ]
+
     def last_entries(self, count: int) -> list[StoredEntry]:
         """The newest `count` entries, oldest first."""
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def entries_back(
+        self, before: int, limit: int, *, order_id: str | None = None, kind: str | None = None
+    ) -> tuple[list[StoredEntry], int]:
+        """Up to `limit` entries in front of position `before`, newest first, of an order and of a kind where these are given.
+
+        Also the position in front of which to go on, 0 at the beginning. Without an order it looks through LOOKED_BACK entries at most.
+        """
+        lowest = 1 if order_id is not None else max(1, before - LOOKED_BACK)
+        conditions, values = ["seq < ?", "seq >= ?"], list[object]((before, lowest))
+        for column, value in (("order_id", order_id), ("kind", kind)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        by = "order_seq" if order_id is not None else "seq"
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE {' AND '.join(conditions)} ORDER BY {by} DESC LIMIT ?"
+        found = [StoredEntry._make(row) for row in self._rows(sql, (*values, limit))]
+        following = found[-1].seq if len(found) == limit else lowest
+        return found, following if following > 1 else 0
+
+    def entry_at(self, seq: int) -> StoredEntry | None:
+        """The entry at this position."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq = ?", (seq,))
+        return StoredEntry._make(rows[0]) if rows else None
 
     def size(self) -> int:
         """How many entries there are."""
