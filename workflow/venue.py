@@ -9,6 +9,7 @@ from workflow.clock import from_text
 from workflow.commands import (
     AcceptLostTail,
     AttemptFailed,
+    NoteRegistration,
     NoteTrouble,
     RequeueTask,
     ResolveTakings,
@@ -54,13 +55,27 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             facts = {"reason": command.reason, **unit.transaction.rotate_key(command.new_key)}
             unit.note("operator", facts, cause="key", actor=command.actor, trigger=ROTATE_KEY)
             return Outcome()
-        case NoteTrouble():
-            facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
-            for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
-                unit.note("attention", facts, cause=f"trouble:{command.code}", actor="journal", trigger=trigger)
-            return Outcome()
+        case NoteRegistration() | NoteTrouble():
+            return _note(command, unit)
         case Sweep():
             return _sweep(command, unit)
+
+
+def _note(command: NoteRegistration | NoteTrouble, unit: Unit) -> Outcome:
+    if isinstance(command, NoteRegistration):
+        unit.note("operator", _registration(command), cause="register", actor=command.actor, trigger="register")
+        return Outcome()
+    facts: Facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
+    for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
+        unit.note("attention", facts, cause=f"trouble:{command.code}", actor="journal", trigger=trigger)
+    return Outcome()
+
+
+def _registration(command: NoteRegistration) -> Facts:
+    facts: Facts = {"reason": command.reason, "url": command.url}
+    if command.refused:
+        return facts | {"refused": command.refused}
+    return facts | {"added": [*command.added], "dropped": [*command.dropped]}
 
 
 def is_taking_orders(unit: Unit) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -32,7 +32,6 @@ from workflow.succession import fingerprint, verifier_key
 from workflow.upkeep import Report, Upkeep
 
 VERIFY, REPLAY, SEAL = "verify", "replay", "seal"
-LONGEST_SECONDS = 6 * 3600.0
 ENTRIES_SHOWN = 50
 LAST_POSITION = 2**63 - 1
 ORDER_CHARACTERS = 255
@@ -99,21 +98,22 @@ def _add_jobs(blueprint: Blueprint, site: Site) -> None:
     @blueprint.post("/journal/verify")
     def verify() -> Response:
         upkeep = _upkeep(site)
-        desk.jobs.start(VERIFY, lambda job: upkeep.verify(job.bar), by=_name(site), gentle=False, seconds=LONGEST_SECONDS)
+        desk.jobs.start(VERIFY, _name(site), lambda job: upkeep.verify(job.bar))
         return site.to("/journal")
 
     @blueprint.post("/journal/replay")
     def replay_() -> Response:
         _upkeep(site)
-        desk.jobs.start(REPLAY, lambda job: _replayed(desk.journal, job), by=_name(site), seconds=LONGEST_SECONDS)
+        desk.jobs.start(REPLAY, _name(site), lambda job: _replayed(desk.journal, job), is_gentle=True)
         return site.to("/journal")
 
     @blueprint.post("/journal/seal")
     def seal() -> Response:
         site.require("operator")
-        upkeep, personal = _upkeep(site), request.form.get("personal") == "with"
+        _upkeep(site)
+        personal = request.form.get("personal") == "with"
         _require_space(desk.journal)
-        desk.jobs.start(SEAL, lambda job: _sealed(site, upkeep, job, personal=personal), by=_name(site), seconds=LONGEST_SECONDS)
+        desk.jobs.start(SEAL, _name(site), lambda job: _sealed(site, job, personal=personal), is_gentle=True)
         return site.to("/journal")
 
 
@@ -122,8 +122,8 @@ def _add_files(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/journal/sealed.db")
     def sealed() -> Response:
-        job = desk.jobs.last(SEAL)
-        copy: Copy | None = job.outcome if job else None
+        job = cast("Job[Copy] | None", desk.jobs.latest(SEAL))
+        copy = job.outcome if job else None
         content = copy.read() if copy else None
         if copy is None or content is None:
             raise NotFound("there is no sealed copy here now: seal one")
@@ -168,12 +168,13 @@ def _upkeep(site: Site) -> Upkeep:
 # -- whether it is whole
 
 
-def _overview(site: Site) -> dict[str, object]:
+def _overview(site: Site) -> dict[str, Any]:
     desk = site.desk
     report, size, newest = desk.health.verified(), desk.reads.size(), desk.reads.newest_checkpoint()
-    jobs = {name: desk.jobs.last(name) for name in (VERIFY, REPLAY, SEAL)}
+    jobs = {name: desk.jobs.latest(name) for name in (VERIFY, REPLAY, SEAL)}
     origin = desk.reads.origin()
-    copy = sealing_.outcome if (sealing_ := jobs[SEAL]) else None
+    sealed = cast("Job[Copy] | None", jobs[SEAL])
+    copy = sealed.outcome if sealed else None
     return {
         "report": report,
         "standing": _standing(report),
@@ -185,7 +186,7 @@ def _overview(site: Site) -> dict[str, object]:
         "jobs": jobs,
         "copy": copy if copy and not copy.is_closed else None,
         "can_work": desk.upkeep is not None,
-        "is_under_way": any(job and not job.is_over for job in jobs.values()),
+        "is_under_way": any(job and job.is_running for job in jobs.values()),
     }
 
 
@@ -213,7 +214,7 @@ def _witness(path: Path) -> Head | None:
 # -- jobs
 
 
-def _replayed(journal: Path, job: Job) -> replay.Replay:
+def _replayed(journal: Path, job: Job[object]) -> replay.Replay:
     found = replay.replay(SqliteReads(journal), bar=job.bar)
     found.rebuilt = replay.Replayed()  # Every order of the journal: nobody asks for them here.
     return found
@@ -262,7 +263,7 @@ class _Reading:
         os.close(self._descriptor)
 
 
-def _sealed(site: Site, upkeep: Upkeep, job: Job, *, personal: bool) -> Copy:
+def _sealed(site: Site, job: Job[object], *, personal: bool) -> Copy:
     """Seal in a folder of our own (0700), and take the file's name away: whatever happens to this process, nothing stays."""
     desk = site.desk
     with tempfile.TemporaryDirectory(prefix="tillproof-sealed-") as folder:
@@ -294,7 +295,7 @@ def _require_space(journal: Path) -> None:
 # -- its entries
 
 
-def _list(site: Site) -> dict[str, object]:
+def _list(site: Site) -> dict[str, Any]:
     order_id, kind = request.args.get("order") or None, request.args.get("kind") or None
     if order_id is not None and len(order_id) > ORDER_CHARACTERS:
         raise BadInput("order", f"expected at most {ORDER_CHARACTERS} characters")
@@ -346,7 +347,7 @@ def _found(site: Site, seq: int) -> StoredEntry:
     return entry
 
 
-def _entry(site: Site, seq: int) -> dict[str, object]:
+def _entry(site: Site, seq: int) -> dict[str, Any]:
     entry, reads = _found(site, seq), site.desk.reads
     values = entry._asdict()
     signed = reads.newest_checkpoint()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any, cast
 from urllib.parse import quote
 
 from flask import Blueprint, Response, request
@@ -81,10 +82,10 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
         if intents is None:
             raise Refused("Dojo cannot be asked: there is no DOJO_API_KEY")
 
-        def work(job: Job) -> Compared:
+        def work(job: Job[object]) -> Compared:
             return compare_day(desk.reads, found, desk.clock.now(), intents=intents, bar=job.bar)
 
-        desk.jobs.start(COMPARE, work, by=site.session.actor.name, subject=date, gentle=False, seconds=COMPARE_SECONDS)
+        desk.jobs.start(COMPARE, site.session.actor.name, work, subject=date, seconds=COMPARE_SECONDS)
         return site.to(f"/takings/{date}")
 
     @blueprint.get("/takings/<date>/resolve")
@@ -113,14 +114,14 @@ class _View:
 
     day: Day
     compared: Compared | None
-    job: Job | None
+    job: Job[Compared] | None
 
 
 def _view(site: Site, date: str) -> _View:
-    day, job = _day(site, date), site.desk.jobs.last(COMPARE, date)
-    if job and not job.is_over:
+    day, job = _day(site, date), cast("Job[Compared] | None", site.desk.jobs.latest(COMPARE, date))
+    if job and job.is_running:
         return _View(day=day, compared=None, job=job)
-    compared: Compared = job.outcome if job and job.outcome else _ours(site, day)
+    compared = job.outcome if job and job.outcome else _ours(site, day)
     return _View(day=day, compared=replace(compared, takings=with_resolutions(compared.takings, site.desk.reads)), job=job)
 
 
@@ -128,7 +129,7 @@ def _ours(site: Site, day: Day) -> Compared:
     return compare_day(site.desk.reads, day, site.desk.clock.now(), intents=None)
 
 
-def _shown(site: Site, view: _View, *, every: bool) -> dict[str, object]:
+def _shown(site: Site, view: _View, *, every: bool) -> dict[str, Any]:
     compared = view.compared
     assert compared
     found, day = compared.takings, view.day
