@@ -192,6 +192,7 @@ class Engine:
         if seen.order_seq:
             unit.receipt = unit.transaction.receipt(seen.order_id, seen.order_seq)  # Unless it leaves something itself.
         if isinstance(command, ReceiveEvent):
+            unit.transaction.note_repeat(command.source, command.idempotency_key, seen.order_id, unit.at)
             return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)
         if not fingerprints.is_same_order(command, seen, unit.transaction):
@@ -203,6 +204,8 @@ class Engine:
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
             decision = Decision(order=order)
+        if not decision.entries:
+            unit.transaction.note_repeat(command.source, command.idempotency_key, seen.order_id, unit.at)
         return replace(unit.store(decision, order), became="" if decision.refusal else DUPLICATE)
 
     def _begin(self, command: CreateOrder | OpenOrder, unit: Unit) -> Outcome:
@@ -338,6 +341,8 @@ class Engine:
         stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
+        if isinstance(command, AttemptFailed | PauseDestination):
+            unit.transaction.note_attempt(stored.task, unit.at, command.error)
         command, stored = destinations.weigh(command, stored, unit)
         if isinstance(command, Unsent):
             unsent = replace(stored.task, attempts=stored.task.attempts - 1)  # It was counted for a call that nobody made.

@@ -125,6 +125,9 @@ class Transaction(Protocol):
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
 
+    def note_repeat(self, source: str, message_id: str, order_id: str, at: str) -> None:
+        """Count that a request which was answered before came again, word for word; for people alone, and not in trouble."""
+
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""
 
@@ -280,6 +283,9 @@ class Transaction(Protocol):
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""
+
+    def note_attempt(self, task: Task, at: str, error: str) -> None:
+        """Keep that an attempt failed, and why, for people alone; of one task the newest KEPT_ATTEMPTS."""
 
     def touch(self) -> None:
         """Write something that changes nothing, to learn whether anything can be made durable."""
