@@ -81,10 +81,12 @@ def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
 
 
 def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
-    """The state in the declaration's words, what came in of the bill, what is not known, and what was heard last."""
+    """What came in of the bill, the state in the declaration's words, what is not known, and what was heard last."""
+    if order.paid.value or order.tips.value:
+        tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
+        part = f"{spelling.money(order.paid)} of {spelling.money(order.total)} is paid"
+        yield f"{part if order.paid.value < order.total.value else f'{spelling.money(order.paid)} is paid'}{tip}."
     yield ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
-    if 0 < order.paid.value < order.total.value:
-        yield f"{spelling.money(order.paid)} of {spelling.money(order.total)} is paid."
     if failed := _last_failure(known.tasks):
         yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
         if failed.effect == ReadIntent.name:

@@ -6,8 +6,10 @@ import pytest
 
 from tests.builders import Venue
 from tests.unit.test_engine import a_create
-from workflow.commands import AttemptFailed
+from workflow.commands import AttemptFailed, CancelOrder, Sweep
+from workflow.errors import UnknownOrder
 from workflow.journal.tasks import KEPT_ATTEMPTS
+from workflow.ports import OrderId
 from workflow.replay import replay
 
 
@@ -25,13 +27,17 @@ def fail(venue, error="500"):
     venue.tasks.extend(venue.engine.claim_due(1))
 
 
+def failures(venue):
+    return venue.reads.failures_of([task.id for task in venue.reads.tasks_of("o1")])
+
+
 def test_every_attempt_that_failed_is_kept_with_its_time_and_its_error(venue):
     venue.create()
     venue.event("pi_1", "Captured")
     fail(venue, "500")
     venue.clock.move(2)
     fail(venue, "timeout")
-    kept = venue.reads.failures_of("o1")
+    kept = failures(venue)
     assert [(each.number, each.at[11:19], each.error) for each in kept] == [(1, "12:00:00", "500"), (2, "12:00:02", "timeout")]
     assert {each.task_id for each in kept} == {venue.reads.tasks_of("o1")[0].id}
 
@@ -44,7 +50,7 @@ def test_of_one_task_the_newest_failures_alone_are_kept(venue):
         fail(venue)
     last = next(each.attempts for each in venue.reads.tasks_of("o1") if each.id == task.id) - 1
     assert last > KEPT_ATTEMPTS
-    kept = [each.number for each in venue.reads.failures_of("o1") if each.task_id == task.id]
+    kept = [each.number for each in failures(venue) if each.task_id == task.id]
     assert kept == list(range(last + 1 - KEPT_ATTEMPTS, last + 1))
 
 
@@ -55,15 +61,26 @@ def test_a_message_that_came_again_is_counted_and_leaves_no_entry(venue):
     entries = venue.reads.size()
     venue.create()
     assert venue.reads.size() == entries
+    venue.engine.handle(Sweep(limit=1))
     assert {(each.source, each.message_id): each.times for each in venue.reads.repeats_of("o1")} == {
         ("event/webhook", "evt_1:pi_1"): 2,
         ("create_order", "dojo-o1"): 1,
     }
 
 
+def test_repeats_that_nobody_could_store_are_stored_with_the_next_command(venue):
+    venue.create()
+    venue.create()
+    with pytest.raises(UnknownOrder):
+        venue.engine.handle(CancelOrder(order_id=OrderId("nobody's")))
+    venue.engine.handle(Sweep(limit=1))
+    assert [each.times for each in venue.reads.repeats_of("o1")] == [1]
+
+
 def test_another_content_under_the_same_key_is_no_repeat(venue):
     venue.engine.handle(a_create())
     assert venue.create(total=2000).refusal
+    venue.engine.handle(Sweep(limit=1))
     assert venue.reads.repeats_of("o1") == []
 
 

@@ -110,7 +110,7 @@ ASK = {
     "party_at": lambda asked: asked.party_at("tbl_1"),
     "save_booking": lambda asked: asked.save_booking(a_reservation(), a_reservation()),
     "keep_guest": lambda asked: asked.keep_guest("pty_1", "salt", Guest()),
-    "note_repeat": lambda asked: setattr(asked, "reads_only", False) or asked.note_repeat("event/webhook", "e:pi_1", "o1", "t"),
+    "note_repeat": lambda asked: asked.note_repeat("event/webhook", "e:pi_1", "o1", 1, "t"),
     "note_attempt": lambda asked: asked.note_attempt(a_task(), "t", "500"),
     "guest": lambda asked: asked.guest("pty_1"),
     "forget_guest": lambda asked: asked.forget_guest("pty_1"),

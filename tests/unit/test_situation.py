@@ -105,6 +105,19 @@ def test_what_dojo_did_not_answer_is_unknown_and_never_failed():
 
 
 @pytest.mark.parametrize(
+    ("payment", "said"),
+    [
+        (a_payment(), "£10.00 is paid."),
+        (a_payment(tips=150), "£10.00 is paid, and £1.50 tip."),
+        (a_payment(paid=400), "£4.00 of £10.00 is paid."),
+    ],
+)
+def test_why_says_first_what_was_paid(payment, said):
+    why = situation(an_order(payment, state="updated"), Known(at=AT), SPELLING).why
+    assert why == f"{said} {ORDER.states['updated']}"
+
+
+@pytest.mark.parametrize(
     ("kind", "status", "said"),
     [
         ("event", "Captured", "it announced Captured"),

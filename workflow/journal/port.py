@@ -95,6 +95,10 @@ class Transaction(Protocol):
     def secret(self) -> bytes:
         """Random bytes of this journal, for fingerprints that cannot be guessed from outside."""
 
+    @property
+    def reads_only(self) -> bool:
+        """Nothing can be stored now: whatever changes nothing is answered all the same."""
+
     def order(self, order_id: str) -> Order | None:
         """The order as stored."""
 
@@ -125,8 +129,8 @@ class Transaction(Protocol):
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
 
-    def note_repeat(self, source: str, message_id: str, order_id: str, at: str) -> None:
-        """Count that a request which was answered before came again, word for word; for people alone, and not in trouble."""
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        """Count that a request which was answered before came again so many times, word for word; for people alone."""
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""

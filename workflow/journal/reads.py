@@ -355,12 +355,15 @@ class SqliteReads:
         rows = [*self._rows(sql.format("<>"), values), *self._rows(sql.format("="), values)]
         return sorted(map(_task_row, rows), key=lambda task: (task.created_at, task.id))
 
-    def failures_of(self, order_id: str) -> list[StoredFailure]:
-        """The attempts of the order's tasks that failed, oldest first, as far as they are kept."""
+    def failures_of(self, tasks: Sequence[str]) -> list[StoredFailure]:
+        """The attempts of these tasks that failed, oldest first, as far as they are kept; at most RECENT_FAILURES of them."""
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'attempts'", ()):
             return []  # Of an earlier version, and not to be written.
-        sql = "SELECT task_id, number, at, error FROM attempts WHERE task_id >= ? AND task_id < ? ORDER BY at DESC, fence DESC LIMIT ?"
-        return [StoredFailure._make(row) for row in reversed(self._rows(sql, (f"{order_id}.", f"{order_id}/", RECENT_FAILURES)))]
+        sql = f"""
+            SELECT task_id, number, at, error FROM attempts WHERE task_id IN (SELECT value FROM json_each(?))
+            ORDER BY at DESC, fence DESC LIMIT {RECENT_FAILURES}
+        """
+        return [StoredFailure._make(row) for row in reversed(self._rows(sql, (msgspec.json.encode(tasks).decode(),)))]
 
     def repeats_of(self, order_id: str) -> list[StoredRepeat]:
         """Which messages about the order came again word for word after they had been answered, and how often."""

@@ -164,9 +164,8 @@ class SqliteTransaction(Tasks):
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.to_text(), seen.order_id, at))
 
-    def note_repeat(self, source: str, message_id: str, order_id: str, at: str) -> None:
-        if not self.reads_only:  # In trouble a repeat is answered all the same: nothing may be written for it.
-            self._connection.execute(NOTE_REPEAT, (order_id, source, message_id, at))
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        self._connection.execute(NOTE_REPEAT, (order_id, source, message_id, times, at))
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
@@ -347,8 +346,8 @@ class SqliteTransaction(Tasks):
 
 
 NOTE_REPEAT = (
-    "INSERT INTO repeats VALUES (?, ?, ?, 1, ?) "
-    "ON CONFLICT(order_id, source, message_id) DO UPDATE SET times = times + 1, last_at = excluded.last_at"
+    "INSERT INTO repeats VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT(order_id, source, message_id) DO UPDATE SET times = times + excluded.times, last_at = excluded.last_at"
 )
 INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
 INSERT_ORDER = f"INSERT INTO orders({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
