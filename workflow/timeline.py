@@ -7,7 +7,7 @@ the one that did not. Attention stands in rows of its own. Pure: entries, tasks,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -86,11 +86,21 @@ class Beside:
 
 def timeline(entries: Iterable[StoredEntry], beside: Beside) -> list[Row]:
     """A row for each thing that happened, oldest first; calls that still wait come last."""
-    told: list[Row] = []
-    for _, decided in groupby(entries, key=lambda entry: (entry.at, entry.actor, entry.cause)):
-        told += _rows(tuple(decided))
+    told = [row for decided in _decisions(entries) for row in _rows(decided)]
     rows = [_with_attempts(row, beside) for row in told]
     return _seen_again(rows, beside.repeats) + list(_waiting(beside))
+
+
+def _decisions(entries: Iterable[StoredEntry]) -> Iterator[tuple[StoredEntry, ...]]:
+    """The entries of each decision: one cause, at one moment. Of an event and of a lock the first entry tells, so it begins another."""
+    for _, group in groupby(entries, key=lambda entry: (entry.at, entry.actor, entry.cause)):
+        decided: list[StoredEntry] = []
+        for entry in group:
+            if decided and entry.kind in ("event", "lock"):
+                yield tuple(decided)
+                decided = []
+            decided.append(entry)
+        yield tuple(decided)
 
 
 def compact(rows: Iterable[Row]) -> list[Row]:
@@ -206,21 +216,22 @@ def _with_attempts(row: Row, beside: Beside) -> Row:
     first = next((entry for entry in row.entries if entry.kind in ("check", "effect")), row.entries[0])
     facts = first.entry().body
     task_id = str(facts.get("task") or first.cause.partition(":")[2])
-    failed = _failed(beside, task_id, first.at)
+    tried = next((task.attempts for task in beside.tasks if task.id == task_id and task.status == "done"), 0)
+    count = int(str(facts.get("attempts") or tried))
     if facts.get("outcome") == "dead":
-        attempts = failed
+        attempts = _failed(beside, task_id, first.at, count)
     else:
-        tried = next((task.attempts for task in beside.tasks if task.id == task_id), 0)
-        attempts = (*failed, Attempt(int(str(facts.get("attempts") or tried or len(failed) + 1)), first.at, row.outcome, is_good=True))
+        failed = _failed(beside, task_id, first.at, count - 1 if count else None)
+        attempts = (*failed, Attempt(count or len(failed) + 1, first.at, row.outcome, is_good=True))
     times = max([len(attempts), *(each.number for each in attempts)], default=1)
     return replace(row, attempts=attempts, times=times, is_problem=row.is_problem or times > 1)
 
 
-def _failed(beside: Beside, task_id: str, until: str) -> tuple[Attempt, ...]:
-    """The attempts of a task that failed until then. Where a person requeued it, they are counted anew: those since."""
+def _failed(beside: Beside, task_id: str, until: str, count: int | None) -> tuple[Attempt, ...]:
+    """The last `count` attempts of a task that failed until then; without a count those since it was begun, or requeued."""
     found = [Attempt(each.number, each.at, each.error) for each in beside.failures if each.task_id == task_id and each.at <= until]
     first = max((place for place, attempt in enumerate(found) if attempt.number == 1), default=0)
-    return tuple(found[first:])
+    return tuple(found[first:] if count is None else found[max(0, len(found) - count) :])
 
 
 def _seen_again(rows: list[Row], repeats: Sequence[StoredRepeat]) -> list[Row]:
@@ -271,7 +282,7 @@ def _waiting(beside: Beside) -> Iterable[Row]:
     for task in beside.tasks:
         if task.status in ("done", "dead"):
             continue
-        failed = _failed(beside, task.id, FOREVER) if task.attempts else ()
+        failed = _failed(beside, task.id, FOREVER, task.attempts - (task.status == "leased")) if task.attempts else ()
         state = {"leased": "under way now", "paused": "waits: no calls go there now"}.get(task.status, "waits for its next try")
         yield Row(
             way=OUT,

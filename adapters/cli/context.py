@@ -17,7 +17,7 @@ from adapters.dojo.client import DojoClient
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.outbound import Call
-from adapters.settings import Settings, SettingsError, read_settings
+from adapters.settings import SETTINGS_FILE, Settings, SettingsError, read_settings
 from workflow.clock import Clock
 from workflow.commands import MigrateOrder, OperatorCommand
 from workflow.errors import (
@@ -96,7 +96,7 @@ class Program:
 def settings() -> Settings:
     """The settings, or the end with code 3."""
     try:
-        return read_settings(os.environ, Path("tillproof.toml"))
+        return read_settings(os.environ, SETTINGS_FILE)
     except SettingsError as error:
         raise Failure(Exit.SETTINGS, "\n".join(error.problems), "tillproof doctor") from error
 
@@ -196,6 +196,16 @@ def trusted_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519Publ
         return pinned
     key = signing_key(found)
     return key.public_key() if key else None
+
+
+def needed_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519PublicKey:
+    """The same, where nothing can be said without one. Raises UnusableKey, and Failure where there is neither."""
+    if key := trusted_key(pinned, found):
+        return key
+    told = "the journal's checkpoints are signed with it, and nothing is proved without it or its public key"
+    again = click.get_current_context().command_path
+    following = f"{again} --key KEY with the public key as you had it from elsewhere; or put the file back"
+    raise Failure(Exit.SETTINGS, f"no signing key at {found.signing_key}: {told}", following)
 
 
 def signing_key(found: Settings) -> Ed25519PrivateKey | None:

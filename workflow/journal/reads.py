@@ -21,8 +21,8 @@ from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
-from workflow.journal.connection import NOT_TEXT, connect, translated
+from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
+from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Receipt, Seen
 from workflow.journal.schema import ORDER_INDEXES
@@ -329,6 +329,16 @@ class SqliteReads:
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
 
+    def version(self) -> int | None:
+        """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
+        with self._spare_lock:
+            if self._spare is None or cannot_change(self._path):
+                return None
+            try:
+                return int(self._spare.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
     def size(self) -> int:
         """How many entries there are."""
         return int(self._rows("SELECT coalesce(max(seq), 0) FROM journal", ())[0][0])
@@ -382,7 +392,7 @@ class SqliteReads:
         """When the sweep asks Dojo about an open payment of the order by itself, UTC text; None where it does not."""
         sql = "SELECT min(next_at_ms) FROM watch WHERE intent_id IN (SELECT intent_id FROM payments WHERE order_id = ?) AND order_id = ?"
         at_ms = self._rows(sql, (order_id, order_id))[0][0]
-        return _from_ms(at_ms) if at_ms is not None else None
+        return from_ms(at_ms) if at_ms is not None else None
 
     def newest_entries(self, order_id: str, limit: int, *, before: int | None = None) -> list[StoredEntry]:
         """The newest `limit` entries of the order, or of those in front of position `before`; oldest first."""
@@ -577,7 +587,7 @@ class SqliteReads:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
-                damaged = JournalDamaged(f"{self._path} cannot be read: {NOT_TEXT}")
+                damaged = JournalUnreadable(f"{self._path} cannot be read: {NOT_TEXT}")
                 self._on_damage(str(damaged))
                 raise damaged from error
 
@@ -645,14 +655,15 @@ def _task_row(row: tuple[Any, ...]) -> StoredTaskRow:
         payment_intent_id=intent_id,
         status=status,
         attempts=attempts,
-        next_at=_from_ms(next_at_ms) if status == "pending" else None,
+        next_at=from_ms(next_at_ms) if status == "pending" else None,
         last_error=last_error,
-        created_at=_from_ms(created_at_ms),
+        created_at=from_ms(created_at_ms),
         done_at=done_at or None,
     )
 
 
-def _from_ms(milliseconds: int) -> str:
+def from_ms(milliseconds: int) -> str:
+    """The moment so many milliseconds after the beginning of 1970, as UTC text."""
     return to_text(datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000))
 
 
