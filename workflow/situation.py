@@ -69,6 +69,8 @@ def situation(order: Order, known: Known, spelling: Spelling) -> Situation:
         return Situation(why=why, next=next(_following(order, known, spelling)), needs_person=False)
     first, others = found[0], [concern.code for concern in found[1:]]
     why = first.why.replace(str(first.amount), spelling.money(first.amount)) if first.amount else first.why
+    if not first.is_paid_not_on_till and (paid := _paid(order, spelling)):
+        why = f"{why} {paid}"
     more = f" Besides: {', '.join(code.replace('_', ' ').lower() for code in others)}." if others else ""
     return Situation(why=why + more, next=first.next, needs_person=True)
 
@@ -82,10 +84,8 @@ def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
 
 def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     """What came in of the bill, the state in the declaration's words, what is not known, and what was heard last."""
-    if order.paid.value or order.tips.value:
-        tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
-        part = f"{spelling.money(order.paid)} of {spelling.money(order.total)} is paid"
-        yield f"{part if order.paid.value < order.total.value else f'{spelling.money(order.paid)} is paid'}{tip}."
+    if paid := _paid(order, spelling):
+        yield paid
     yield ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
     if failed := _last_failure(known.tasks):
         yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
@@ -93,6 +93,15 @@ def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
             yield "Whether and how much the customer paid is unknown until Dojo answers."
     if known.last_word:
         yield f"Dojo was last heard at {spelling.moment(known.last_word.at)}: {said(known.last_word)}."
+
+
+def _paid(order: Order, spelling: Spelling) -> str:
+    """What came in, beside the bill where that is another sum; "" where nothing did."""
+    if not (order.paid.value or order.tips.value):
+        return ""
+    of = f" of {spelling.money(order.total)}" if order.paid != order.total else ""
+    tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
+    return f"{spelling.money(order.paid)}{of} is paid{tip}."
 
 
 def _last_failure(tasks: Sequence[StoredTaskRow]) -> StoredTaskRow | None:

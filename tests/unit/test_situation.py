@@ -110,6 +110,7 @@ def test_what_dojo_did_not_answer_is_unknown_and_never_failed():
         (a_payment(), "£10.00 is paid."),
         (a_payment(tips=150), "£10.00 is paid, and £1.50 tip."),
         (a_payment(paid=400), "£4.00 of £10.00 is paid."),
+        (a_payment(paid=1001), "£10.01 of £10.00 is paid."),
     ],
 )
 def test_why_says_first_what_was_paid(payment, said):
