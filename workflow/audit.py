@@ -101,8 +101,8 @@ CREATE TABLE audit_base_takings(
 
 HIDDEN = (
     *("audit_base_days", "audit_base_currencies", "audit_base_codes", "audit_base_payments", "audit_base_takings"),
-    *("attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
-    *("payments", "personal", "states", "tree_node", "venue", "watch"),
+    *("attempts", "attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
+    *("payments", "personal", "repeats", "states", "tree_node", "venue", "watch"),
 )
 """Tables that Datasette lists last, under "hidden"; everything in them can still be read."""
 

@@ -28,6 +28,7 @@ from adapters.api.views import (
     past_order_view,
     resolution_views,
     task_view,
+    told_order_view,
     verification_view,
 )
 from adapters.edge import json_body
@@ -39,6 +40,7 @@ from adapters.edge.wire import ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
+from workflow.clock import Clock, to_text
 from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
@@ -49,6 +51,7 @@ from workflow.order import Order
 from workflow.past import order_at
 from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
+from workflow.situation import situation_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -122,9 +125,9 @@ CALLS = (
 class Api:
     """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys) -> None:
+    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys, clock: Clock) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
-        self._keys = keys
+        self._keys, self._clock = keys, clock
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -319,7 +322,8 @@ class Api:
         stored = self._reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
-        return order_view(stored.order, self._machine)
+        told = situation_of(self._reads, stored.order, to_text(self._clock.now()))
+        return told_order_view(stored.order, self._machine, told)
 
 
 def _authorise() -> None:

@@ -48,6 +48,10 @@ LOOKED_BACK = 20_000
 """So many entries are looked through for the page of a list."""
 STEPS = 50_000
 """So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
+RECENT_TASKS = 500
+RECENT_FAILURES = 500
+MOVES = 2_000
+"""Of one order at most so much is told at once."""
 SORTED_BOOKINGS = 2_000
 """At most so many parties or reservations are sorted for one page."""
 
@@ -123,6 +127,24 @@ class StoredTaskRow(NamedTuple):
     last_error: str
     created_at: str
     done_at: str | None
+
+
+class StoredFailure(NamedTuple):
+    """An attempt that failed; `number` counts from 1, and anew once a person requeued the task."""
+
+    task_id: str
+    number: int
+    at: str
+    error: str
+
+
+class StoredRepeat(NamedTuple):
+    """A message that came again so many times after it had been answered, last at `last_at`."""
+
+    source: str
+    message_id: str
+    times: int
+    last_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +393,55 @@ class SqliteReads:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
+
+    def tasks_of(self, order_id: str) -> list[StoredTaskRow]:
+        """The tasks of an order, oldest first: all that are not done, and the newest RECENT_TASKS of those that are."""
+        # A task's id begins with its order's: these stand together, whatever else the outbox ever had.
+        where = "id >= ? AND id < ? AND order_id = ? AND status {} 'done'"
+        sql = f"SELECT {_TASK} FROM outbox WHERE {where} ORDER BY created_at_ms DESC LIMIT ?"
+        values = (f"{order_id}.", f"{order_id}/", order_id, RECENT_TASKS)
+        rows = [*self._rows(sql.format("<>"), values), *self._rows(sql.format("="), values)]
+        return sorted(map(_task_row, rows), key=lambda task: (task.created_at, task.id))
+
+    def failures_of(self, tasks: Sequence[str]) -> list[StoredFailure]:
+        """The attempts of these tasks that failed, oldest first, as far as they are kept; at most RECENT_FAILURES of them."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'attempts'", ()):
+            return []  # Of an earlier version, and not to be written.
+        sql = f"""
+            SELECT task_id, number, at, error FROM attempts WHERE task_id IN (SELECT value FROM json_each(?))
+            ORDER BY at DESC, fence DESC LIMIT {RECENT_FAILURES}
+        """
+        return [StoredFailure._make(row) for row in reversed(self._rows(sql, (msgspec.json.encode(tasks).decode(),)))]
+
+    def repeats_of(self, order_id: str) -> list[StoredRepeat]:
+        """Which messages about the order came again word for word after they had been answered, and how often."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'repeats'", ()):
+            return []
+        sql = f"SELECT source, message_id, times, last_at FROM repeats WHERE order_id = ? ORDER BY last_at DESC LIMIT {RECENT_FAILURES}"
+        return [StoredRepeat._make(row) for row in self._rows(sql, (order_id,))]
+
+    def last_word(self, order_id: str) -> StoredEntry | None:
+        """What Dojo was heard to say last of the order: an event, or what a read of one of its payments brought."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind IN ('event', 'check') ORDER BY order_seq DESC LIMIT 1"
+        rows = self._rows(sql, (order_id,))
+        return StoredEntry._make(rows[0]) if rows else None
+
+    def next_look(self, order_id: str) -> str | None:
+        """When the sweep asks Dojo about an open payment of the order by itself, UTC text; None where it does not."""
+        sql = "SELECT min(next_at_ms) FROM watch WHERE intent_id IN (SELECT intent_id FROM payments WHERE order_id = ?) AND order_id = ?"
+        at_ms = self._rows(sql, (order_id, order_id))[0][0]
+        return from_ms(at_ms) if at_ms is not None else None
+
+    def newest_entries(self, order_id: str, limit: int, *, before: int | None = None) -> list[StoredEntry]:
+        """The newest `limit` entries of the order, or of those in front of position `before`; oldest first."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND seq < ? ORDER BY order_seq DESC LIMIT ?"
+        rows = self._rows(sql, (order_id, before if before is not None else 2**62, limit))
+        return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def moves(self, order_id: str) -> list[StoredEntry]:
+        """The order's transitions, oldest first: its own, its payments' and the kitchen's; at most MOVES."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind = 'transition' ORDER BY order_seq LIMIT {MOVES}"
+        return [StoredEntry._make(row) for row in self._rows(sql, (order_id,))]
 
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
