@@ -555,6 +555,10 @@ class SqliteReads:
     def _translated(self, error: sqlite3.Error) -> WorkflowError:
         if _is_interrupted(error):
             return JournalUnavailable(f"{self._path}: the question took more than {self._seconds} s")
+        if "no such index" in str(error):
+            return JournalUnavailable(
+                f"{self._path} is of an older version and has no index for this question: start the server on it once"
+            )
         found = translated(error, f"{self._path} cannot be read")
         if isinstance(found, JournalDamaged):
             self._on_damage(str(found))
