@@ -193,11 +193,8 @@ def _days_in_words(first: date | None, last: date | None) -> str | None:
 def _days(site: Site, asked: Mapping[str, str]) -> list[Chip]:
     """The days that people ask for most, each with what else is asked for."""
     today = day_of(site.desk.clock.now(), site.desk.zone).date
-    spans = (
-        ("Today", today, today),
-        ("Yesterday", today - timedelta(days=1), today - timedelta(days=1)),
-        ("7 days", today - timedelta(days=6), today),
-    )
+    yesterday = today - timedelta(days=1)
+    spans = (("Today", today, today), ("Yesterday", yesterday, yesterday), ("7 days", today - timedelta(days=6), today))
     rest = {name: asked[name] for name in NAMES if name in asked and name not in ("from", "to")}
     return [Chip(name, _address("/orders", rest | {"from": first.isoformat(), "to": last.isoformat()})) for name, first, last in spans]
 
