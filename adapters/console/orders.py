@@ -53,11 +53,11 @@ class Shown(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A page of the list, and how many orders there are of the same, COUNTED where there are more."""
+    """A page of the list, and how many orders there are of the same in `total`, COUNTED where there are more."""
 
     page: Page[StoredOrder]
     rows: list[Shown]
-    count: int
+    total: int
 
 
 def pages(site: Site) -> Blueprint:
@@ -139,10 +139,10 @@ def _listed(site: Site, cursors: Cursors, wanted: OrderFilter, tables: list[Tabl
     with reads.snapshot():
         page = cursors.page(cursor, wanted, read, lambda stored: Position(stored.order.created_at, stored.order.id))
         ids = [stored.order.id for stored in page.data]
-        waits, moved_at, count = reads.waits(ids), reads.moved_at(ids), reads.count_orders(wanted, COUNTED + 1)
+        waits, moved_at, total = reads.waits(ids), reads.moved_at(ids), reads.count_orders(wanted, COUNTED + 1)
     names, now = {table.id: table.name for table in tables}, site.desk.clock.now()
     rows = [_shown(stored.order, names, moved_at.get(stored.order.id, ""), waits.get(stored.order.id), now) for stored in page.data]
-    return Listed(page, rows, count)
+    return Listed(page, rows, total)
 
 
 def _shown(order: Order, names: Mapping[str, str], moved_at: str, wait: OrderWait | None, now: datetime) -> Shown:
@@ -194,7 +194,7 @@ def _days(site: Site, asked: Mapping[str, str]) -> list[Chip]:
     """The days that people ask for most, each with what else is asked for."""
     today = day_of(site.desk.clock.now(), site.desk.zone).date
     yesterday = today - timedelta(days=1)
-    spans = (("Today", today, today), ("Yesterday", yesterday, yesterday), ("7 days", today - timedelta(days=6), today))
+    spans = (("Today", today, today), ("Yesterday", yesterday, yesterday), ("Last 7 days", today - timedelta(days=6), today))
     rest = {name: asked[name] for name in NAMES if name in asked and name not in ("from", "to")}
     return [Chip(name, _address("/orders", rest | {"from": first.isoformat(), "to": last.isoformat()})) for name, first, last in spans]
 

@@ -256,7 +256,7 @@ class SqliteReads:
         found = dict[str, OrderWait]()
         for order_id, effect, status, attempts, next_at_ms in rows:
             waits = status in ("pending", "paused")
-            found.setdefault(order_id, OrderWait(effect, status, attempts, _from_ms(next_at_ms) if waits else None))
+            found.setdefault(order_id, OrderWait(effect, status, attempts, from_ms(next_at_ms) if waits else None))
         return found
 
     def moved_at(self, order_ids: Sequence[str]) -> dict[str, str]:
