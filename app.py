@@ -423,7 +423,7 @@ def _sides(
     blueprints = (
         console.make_blueprint(desk),
         till.TillApi(engine, reads, clock, _till_settings(settings), prover, around.wait_for_more).blueprint(),
-        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock).blueprint(),
+        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock, settings.timezone).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import capabilities, closed, journal, keys, login, machines, order, setup, takings, today
+from adapters.console import capabilities, closed, journal, keys, login, machines, order, orders, setup, takings, today
 from adapters.console.desk import Desk, Front
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
@@ -14,6 +14,7 @@ from adapters.edge.pages import SHARED, static_blueprint
 PAGES: tuple[Callable[[Site], Blueprint], ...] = (
     login.pages,
     today.pages,
+    orders.pages,
     order.pages,
     takings.pages,
     journal.pages,
