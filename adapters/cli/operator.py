@@ -9,7 +9,7 @@ from urllib.parse import quote
 import requests
 
 from adapters.setting_kinds import Address, Token
-from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask, ResolveOrder, ResolveVenue, StopTask
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
 
@@ -85,6 +85,8 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call(f"/api/orders/{_quoted(order_id)}/erase", UnknownOrder(f"no order {order_id}"), {})
         case RequeueTask(task_id=task_id):
             return _Call(f"/api/outbox/{_quoted(task_id)}/requeue", UnknownTask(f"no task {task_id}"), {})
+        case StopTask(task_id=task_id):
+            return _Call(f"/api/outbox/{_quoted(task_id)}/stop", UnknownTask(f"no task {task_id}"), {})
         case ResolveOrder(order_id=order_id):
             return _Call(f"/api/orders/{_quoted(order_id)}/resolve", UnknownOrder(f"no order {order_id}"), _resolution(command))
         case ResolveVenue():
