@@ -13,7 +13,8 @@ from workflow.declaration import words
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
-from workflow.lifecycle import FULFILMENT, RESOLUTIONS
+from workflow.lifecycle import FULFILMENT, PAYMENT, RESOLUTIONS
+from workflow.machine import Machine
 from workflow.money import Money
 from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, UNPAID, Order, Payment
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -24,6 +25,8 @@ NOT_ON_TILL = "PAID_NOT_ON_TILL"
 _GIVEN_BACK_BY_HAND = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == "mark_given_back")
 EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})
 """The kinds of event that Dojo publishes: their `data` names a payment intent and its status, others may carry anything (contract §5.1)."""
+DENIALS = words(next(message.fires for message in PAYMENT.messages if message.name == "read_created"))
+"""What takes a payment back to where it stood before we were told of its money."""
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
 
 
@@ -122,15 +125,20 @@ def event_facts(command: ReceiveEvent) -> Facts:
     }
 
 
-def intent_read(machines: Machines, order: Order, command: IntentRead, others: frozenset[OrderId], *, at: str) -> Decision:
-    """A read payment intent that belongs to this order: the only way for money to become reconciled (I10)."""
+def intent_read(
+    machines: Machines, order: Order, command: IntentRead, others: frozenset[OrderId], *, at: str, is_last: bool = True
+) -> Decision:
+    """A read payment intent that belongs to this order: the only way for money to become reconciled (I10).
+
+    Where it is not the last that was asked for, something came since it was sent for: what denies the money then is left to the next one.
+    """
     intent = command.intent
     case = Case(machines, order, at=at, actor="outbox", cause=f"read:{intent.id}")
     if intent.id not in order.payments:
         case.tell("payment", "declare", intent.id)
     payment = case.the_order.payments[intent.id]
     verdict = judge(intent, order, payment, others)
-    if payment.detached or is_stale(intent, payment):
+    if payment.detached or is_stale(intent, payment) or (not is_last and _denies(verdict, payment, machines[PAYMENT.name])):
         facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:40], "stale": True}
         case.record("check", facts, intent_id=intent.id)
         if payment.detached and intent.status == "Captured" and not verdict.mismatch:
@@ -148,6 +156,11 @@ def intent_read(machines: Machines, order: Order, command: IntentRead, others: f
     if payment.state in HELD | UNPAID and now.state in COUNTED | ENDED:
         case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
     return case.close()
+
+
+def _denies(verdict: Verdict, payment: Payment, machine: Machine) -> bool:
+    """The read shows less than we were told: the payment would go back to where it stood before."""
+    return any(trigger in DENIALS and machine.leaves(trigger, payment.state) for trigger in machine.fires(verdict.message))
 
 
 def _is_unexpected_return(before: Order, payment: Payment, after: Order) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,17 +82,31 @@ def dot(declaration: Declaration, taken: Taken | None = None) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def svg(declaration: Declaration, taken: Taken | None = None) -> str:
-    """The machine as a picture of its own, without Graphviz."""
-    steps = taken.steps if taken else {}
+def svg(
+    declaration: Declaration,
+    taken: Taken | None = None,
+    *,
+    embedded: bool = False,
+    counts: Mapping[str, int] | None = None,
+    link: Callable[[str], str] | None = None,
+) -> str:
+    """The machine as a picture of its own, without Graphviz.
+
+    With `counts` each state shows how many are in it, 0 where it is not named; with `link` it leads where that says. `embedded` is for
+    inside a page that allows no style sheet in it and has the dark colours itself.
+    """
+    steps, states = taken.steps if taken else {}, _drawn(declaration, taken)
     return draw(
         Picture(
-            title=f"{declaration.name}@{declaration_hash(declaration)}",
-            nodes=["", *_drawn(declaration, taken)],
+            title=TITLES.get(declaration.name, declaration.name) if embedded else f"{declaration.name}@{declaration_hash(declaration)}",
+            nodes=["", *states],
             final=frozenset(words(declaration.final)),
             edges={edge: _label(triggers, *edge, taken) for edge, triggers in edges(declaration, taken).items()},
             taken=frozenset(steps),
             now=taken.state if taken else "",
+            counts={} if counts is None else {state: counts.get(state, 0) for state in states},
+            links={state: link(state) for state in states} if link else {},
+            has_style=not embedded,
         )
     )
 

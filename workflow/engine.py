@@ -376,7 +376,9 @@ class Engine:
     def _intent_read(self, command: IntentRead, unit: Unit) -> None:
         if found := resolve(command.intent, unit.transaction):
             order = unit.order(found[0])
-            unit.store(decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at), order)
+            is_last = not unit.transaction.read_is_to_come(order.id, command.intent.id)
+            decision = decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at, is_last=is_last)
+            unit.store(decision, order)
             unit.transaction.unpark(command.intent.id)
             for code in ("ORPHAN_EVENT", "PAID_NOT_ON_TILL", "OUTBOX_DEAD"):
                 _relieve(command.intent, code, f"it pays order {order.id}", unit)

@@ -5,22 +5,23 @@ below the line to the states beside it and to the final ones. Steps with one tar
 in the direction of travel; lines that only cross do not meet. Every state has a column or a row to itself and every label a place
 between two columns on its own rail, so that nothing can cover anything, whatever the graph is.
 
-Attributes draw the light picture and the style sheet only adds the dark one: a page that forbids style sheets still shows it.
+Attributes draw the light picture and the style sheet only adds the dark one: a page that forbids style sheets still shows it, and a
+page that has the dark colours itself takes the picture without.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
 MARGIN, ROW_GAP, TRACK_GAP, APPROACH = 12, 18, 4, 16
-BOX_HEIGHT, BOX_PADDING, BOX_LEAST, DOT = 36, 20, 64, 14
-TEXT_SIZE, LABEL_SIZE, LINE_HEIGHT, LINE_LETTERS = 14, 13, 16, 18
+BOX_HEIGHT, COUNTED_HEIGHT, BOX_PADDING, BOX_LEAST, DOT = 36, 50, 20, 64, 14
+TEXT_SIZE, LABEL_SIZE, COUNT_SIZE, LINE_HEIGHT, LINE_LETTERS = 14, 13, 18, 16, 18
 BEND, PORT, HEAD, LOOP = 8, 10, 9, 12
 CLEAR = 8  # the least distance between a line and what it passes
 NARROW, WIDE = frozenset(" !'()*,-./:;I[]`fijlrt{|}"), frozenset("%@MWmw")
@@ -39,7 +40,10 @@ DARK = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What to draw. The node "" is the start; the ends of every edge are nodes; `taken` and `now` may name what is not there."""
+    """What to draw. The node "" is the start; the ends of every edge are nodes; `taken` and `now` may name what is not there.
+
+    `counts` stand in their nodes, and a node with a link leads there. `has_style`: with the style sheet for the dark.
+    """
 
     title: str
     nodes: list[str]
@@ -47,6 +51,9 @@ class Picture:
     edges: dict[tuple[str, str], str]
     taken: frozenset[tuple[str, str]]
     now: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    has_style: bool = True
 
 
 class Way(Enum):
@@ -117,7 +124,7 @@ def draw(picture: Picture) -> str:
     plan = _plan(picture)
     rails = _rails(picture, plan)
     columns = _across(plan, rails)
-    boxes, heights = _down(plan, rails, columns)
+    boxes, heights = _down(plan, rails, columns, COUNTED_HEIGHT if picture.counts else BOX_HEIGHT)
     labels = [(rail, _label_box(rail, plan, columns, boxes, heights)) for rail in rails if rail.label]
     steps = [(source, rail) for rail in rails for source in rail.sources]
     steps.sort(key=lambda step: (step[0], step[1].target) in picture.taken)  # what was taken is drawn over what was not
@@ -126,11 +133,11 @@ def draw(picture: Picture) -> str:
     width = max([0, *(box.right for box in everything), *loops]) + MARGIN
     height = max([0, *(box.bottom for box in everything)]) + MARGIN
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="states" role="img" width="{width}" height="{height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="states" {_role(picture)} width="{width}" height="{height}"'
         f' viewBox="0 0 {width} {height}" color="{INK}" font-family="system-ui, sans-serif" text-anchor="middle">',
         f"<title>{_safe(picture.title)}</title>",
         f"<desc>{_safe(_in_words(picture))}</desc>",
-        f"<style>{DARK}</style>",
+        *([f"<style>{DARK}</style>"] if picture.has_style else []),
         f'<rect class="paper" width="{width}" height="{height}" fill="{PAPER}"/>',
         *(_edge(picture, source, rail, boxes, heights[rail]) for source, rail in steps),
         *(_label(rail, box, any((source, rail.target) in picture.taken for source in rail.sources)) for rail, box in labels),
@@ -138,6 +145,11 @@ def draw(picture: Picture) -> str:
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _role(picture: Picture) -> str:
+    """An image is one thing to a screen reader, whose links nobody would find: with links it is a group of them."""
+    return f'role="group" aria-label="{_safe(picture.title)}"' if picture.links else 'role="img"'
 
 
 def _plan(picture: Picture) -> Plan:
@@ -228,7 +240,7 @@ def _room(rail: Rail, plan: Plan, number: int, half: int, other: int) -> int:
     return 2 * (PORT + BEND) + text + CLEAR
 
 
-def _down(plan: Plan, rails: list[Rail], columns: list[int]) -> tuple[dict[str, Box], dict[Rail, int]]:
+def _down(plan: Plan, rails: list[Rail], columns: list[int], least: int) -> tuple[dict[str, Box], dict[Rail, int]]:
     """The box of every state and the y of every rail, from the top: tracks, the line, then a row for each other state."""
     boxes, heights, y = dict[str, Box](), dict[Rail, int](), MARGIN
     for track in reversed(_tracks(plan, rails)):
@@ -246,9 +258,9 @@ def _down(plan: Plan, rails: list[Rail], columns: list[int]) -> tuple[dict[str, 
         beside = [_text_height(rail.label) for rail in entering if rail.way is Way.STRAIGHT]
         below = [rail for rail in entering if rail.way is Way.BELOW]
         stack = sum(_text_height(rail.label) for rail in below)
-        height = max([BOX_HEIGHT, stack, *beside])
+        height = max([least, stack, *beside])
         middle = y + band + height // 2
-        box_height = max(BOX_HEIGHT, stack)
+        box_height = max(least, stack)
         boxes |= {node: Box(columns[plan.column[node]], middle, _box_width(plan, node), box_height if node else DOT) for node in row}
         entry = middle - stack // 2
         for rail in below:
@@ -333,17 +345,25 @@ def _label(rail: Rail, box: Box, taken: bool) -> str:
 def _node(picture: Picture, name: str, box: Box) -> str:
     if not name:
         return f'<circle class="start" cx="{box.x}" cy="{box.y}" r="{DOT // 2}" fill="currentColor"><title>start</title></circle>'
-    now = name == picture.now
+    now, count = name == picture.now, picture.counts.get(name)
     border = f'stroke="{INK}" stroke-width="4"' if now else 'stroke="currentColor" stroke-width="2"'
     fill, ink = (MARK, PAPER) if now else (PAPER, "currentColor")
-    parts = [f'<g class="node{" final" * (name in picture.final)}{" now" * now}">', _rect(box, 0, f'fill="{fill}" {border}')]
+    look = f"node{' final' * (name in picture.final)}{' now' * now}{' none' * (count == 0)}"
+    parts = [f'<g class="{look}">', _rect(box, 0, f'fill="{fill}" {border}')]
     if name in picture.final:
         parts.append(_rect(box, 8, f'fill="{fill}" stroke="{ink if now else "currentColor"}" stroke-width="1"'))
-    base = box.y + (-1 if now else TEXT_SIZE // 3)
+    base = box.y + (-1 if now else TEXT_SIZE // 3) - 9 * (count is not None)
     parts.append(f'<text x="{box.x}" y="{base}" font-size="{TEXT_SIZE}" fill="{ink}">{_safe(name)}</text>')
     if now:
         parts.append(f'<text x="{box.x}" y="{base + 12}" font-size="11" font-weight="bold" fill="{ink}">now</text>')
-    return "".join([*parts, "</g>"])
+    if count is not None:
+        place = f'class="count" x="{box.x}" y="{box.y + COUNT_SIZE - 2 + 4 * now}" font-size="{COUNT_SIZE}"'
+        parts.append(f'<text {place} font-weight="bold" fill="{ink}">{count:,}</text>')
+    node = "".join([*parts, "</g>"])
+    if name not in picture.links:
+        return node
+    label = name if count is None else f"{name}: {count:,}"
+    return f'<a href="{_safe(picture.links[name])}" aria-label="{_safe(label)}">{node}</a>'
 
 
 def _rect(box: Box, less: int, look: str) -> str:
@@ -355,6 +375,7 @@ def _rect(box: Box, less: int, look: str) -> str:
 def _in_words(picture: Picture) -> str:
     """The whole picture for who cannot see it."""
     sentences = [f"Now in {picture.now}."] if picture.now in picture.nodes and picture.now else []
+    sentences += [f"Counted: {', '.join(f'{node} {count:,}' for node, count in picture.counts.items())}."] if picture.counts else []
     sentences += [f"Final: {', '.join(node for node in picture.nodes if node in picture.final)}."] if picture.final else []
     steps = (_step(*edge, label) + " (taken)" * (edge in picture.taken) for edge, label in picture.edges.items())
     return " ".join([*sentences, f"Steps: {'; '.join(steps) or 'none'}."])

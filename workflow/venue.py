@@ -165,12 +165,9 @@ def _look_again(intent_id: IntentId, order: Order, waited_ms: int, unit: Unit) -
     unit.store(decisions.swept(unit.machines, order, intent_id, out_of_patience, at=unit.at), order)
 
 
-_DENIALS = words(next(message.fires for message in PAYMENT.messages if message.name == "read_created"))
-
-
 def _is_denied(payment: Payment, moved: Move | None) -> bool:
     """Dojo's books show less than an event, CreateOrder or record-payment said. Money told in words may read as held: that is normal."""
-    return (moved is not None and moved.trigger in _DENIALS) or (payment.is_in_words_alone and payment.status == "Created")
+    return (moved is not None and moved.trigger in decisions.DENIALS) or (payment.is_in_words_alone and payment.status == "Created")
 
 
 def _age_ms(move: Move | None, unit: Unit) -> int:

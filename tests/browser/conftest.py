@@ -1,4 +1,8 @@
-"""Chromium, and a service with an evening behind it: what the pages are tried in and on."""
+"""Chromium, and a service with an evening behind it: what the pages are tried in and on.
+
+`page` is the console at a desk, `visitor` opens more windows, `check_page(page)` tries what every page must do: call it once for each
+page, and for each look of it that differs (an empty list, an open form).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.evening import play
@@ -83,6 +88,55 @@ def visitor(chromium, request):
 def page(visitor, venue):
     """The console of the venue's evening, for an operator at a desk."""
     return visitor(venue.service)
+
+
+def check_page(page: Page) -> None:
+    """Fail unless the page that stands open is for everybody: light and dark, on a phone, to axe, and without scripts.
+
+    Axe finds nothing serious or critical in either light; at 360 pixels the page does not scroll sideways, nor is anything lost: fetched
+    again with scripts off it has the same heading, links and buttons. Afterwards it stands open as it did.
+    """
+    size = page.viewport_size
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert_no_barrier(page, scheme)
+    page.set_viewport_size(PHONE)
+    assert_not_wider_than_the_window(page)
+    assert_no_barrier(page, "dark, on a phone")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(size)
+    assert_the_same_without_scripts(page)
+
+
+def assert_no_barrier(page: Page, where: str) -> None:
+    """Axe finds nothing serious or critical in the page as it is now."""
+    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in {"serious", "critical"}]
+    told = [f"{each['id']}: {node['html'][:200]}: {node['failureSummary']}" for each in found for node in each["nodes"][:3]]
+    assert not told, f"{page.url}, {where}: {told}"
+
+
+def assert_not_wider_than_the_window(page: Page) -> None:
+    """The page as a whole does not scroll sideways; a table or picture within it may."""
+    widths = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    wide = """() => [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+        .filter((each) => !each.closest(".wide, .diagram, pre, .visually-hidden, .skip"))
+        .slice(0, 5).map((each) => each.outerHTML.slice(0, 160))"""
+    assert widths[0] <= widths[1], f"{page.url} is {widths[0]} wide in {widths[1]}: {page.evaluate(wide)}"
+
+
+def assert_the_same_without_scripts(page: Page) -> None:
+    """A browser without scripts, with this one's session, is offered the same heading, links and buttons."""
+    state = page.context.storage_state()
+    window = page.context.browser.new_context(java_script_enabled=False, storage_state=state, viewport=DESKTOP)
+    try:
+        bare = window.new_page()
+        bare.goto(page.url)
+        assert bare.get_by_role("heading", level=1).all_inner_texts() == page.get_by_role("heading", level=1).all_inner_texts()
+        for role in ("link", "button"):
+            here, there = (set(each.locator("main").get_by_role(role).all_inner_texts()) for each in (page, bare))
+            assert here <= there, f"{page.url}: without scripts there is no {role} {here - there}"
+    finally:
+        window.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from axe_playwright_python.sync_playwright import Axe
+from tests.browser.conftest import check_page
 
 
 def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wanted_to_go(venue, visitor):
@@ -14,7 +14,12 @@ def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wante
     assert page.get_by_role("alert").is_visible()
 
 
-def test_the_frame_says_sandbox_and_holds_nothing_that_axe_calls_serious(page):
+def test_the_frame_says_sandbox_and_the_page_is_for_everybody(page):
     assert page.get_by_text("SANDBOX").is_visible()
-    found = Axe().run(page).response["violations"]
-    assert not [each["id"] for each in found if each["impact"] in {"serious", "critical"}], found
+    check_page(page)
+
+
+def test_the_login_page_is_for_everybody(venue, visitor):
+    page = visitor(venue.service, role=None)
+    page.goto("/login")
+    check_page(page)

@@ -573,6 +573,43 @@ def test_many_events_of_an_unknown_intent_are_read_by_one_waiting_task(venue):  
     assert len(venue.reads.tasks(None, 100)) == 2  # One is under way; the words that came since need one more.
 
 
+def is_captured_and_not_offered(venue):
+    order = venue.order("o1")
+    return (order.state, order.payments["pi_1"].state, order.is_payable) == ("captured", "captured", False)
+
+
+@pytest.mark.parametrize("denied", [False, True], ids=["it was taken", "it was not"])
+def test_a_read_under_way_when_dojo_spoke_of_the_money_denies_nothing_and_the_next_one_decides(venue, denied):  # O3 O4 O10
+    unpaid = {"pi_1": an_intent("pi_1", status="Created", external_id="o1")}
+    venue.open("o1")
+    venue.event("pi_1", "Created")
+    venue.settle(unpaid)
+    venue.event("pi_1", "Created")
+    under_way = venue.tasks.popleft()
+    venue.event("pi_1", "Captured")
+    assert is_captured_and_not_offered(venue)
+
+    venue.perform(under_way, unpaid)
+    assert is_captured_and_not_offered(venue)
+
+    venue.settle(unpaid if denied else {"pi_1": an_intent("pi_1", external_id="o1")})
+    order = venue.order("o1")
+    assert (order.state, order.paid.value, order.is_payable) == (("created", 0, True) if denied else ("updated", 1000, False))
+
+
+def test_a_read_of_before_its_order_was_known_denies_nothing_that_the_order_says(venue):  # O1
+    venue.event("pi_1", "Authorized")
+    venue.create("o1")
+    orphan, of_the_order = venue.tasks
+    venue.tasks.clear()
+
+    venue.perform(orphan, {"pi_1": an_intent(status="Created")})
+    assert venue.order("o1").payments["pi_1"].state == "authorised"
+
+    venue.perform(of_the_order, {"pi_1": an_intent(status="Created")})
+    assert venue.order("o1").payments["pi_1"].state == "announced"
+
+
 # -- an intent that pays another order
 
 

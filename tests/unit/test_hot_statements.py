@@ -79,6 +79,7 @@ ASK = {
     "personal": lambda asked: asked.personal("o1"),
     "task": lambda asked: asked.task("o1.1.0"),
     "waiting_task": lambda asked: asked.waiting_task("o1", "read_intent", "pi_1"),
+    "read_is_to_come": lambda asked: asked.read_is_to_come("o1", "pi_1"),
     "lane_is_busy": lambda asked: asked.lane_is_busy("o1"),
     "next_in_lane": lambda asked: asked.next_in_lane("o1", 10**13),
     "due_tasks": lambda asked: asked.due_tasks("till", 10**13, 10),
@@ -122,7 +123,9 @@ def test_no_question_of_the_writer_reads_a_whole_table(connection, name):
     assert {sql: found for sql, values in recorder.asked if (found := scanned(connection, sql, values))} == {}
 
 
-@pytest.mark.parametrize("name", ["WAITING_TASK", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPSERT_PAYMENT", "PUT_TASK"])
+@pytest.mark.parametrize(
+    "name", ["WAITING_TASK", "READ_TO_COME", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPSERT_PAYMENT", "PUT_TASK"]
+)
 def test_no_statement_that_is_prepared_once_reads_a_whole_table(connection, name):
     sql = getattr(transaction if hasattr(transaction, name) else tasks, name)
 

@@ -282,6 +282,31 @@ def test_no_state_is_marked_where_none_is_known(now):
     assert draw(a_picture(now=now)) == draw(a_picture())
 
 
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+@pytest.mark.parametrize("taken", [None, everything_taken], ids=["plain", "taken"])
+def test_counts_and_links_cover_nothing_and_every_state_shows_its_own(declaration, taken):
+    names = list(declaration.states)
+    text = svg(declaration, taken and taken(declaration), counts={names[0]: 41_204}, link=lambda state: f"/orders?state={state}&x=1")
+    assert_legible(text, edges(declaration))
+    groups = nodes_of(text)
+    assert [each.text for each in groups[names[0]].findall(f"{SVG}text") if each.get("class") == "count"] == ["41,204"]
+    links = {link.get("href"): link.get("aria-label") for link in ElementTree.fromstring(text).iter(f"{SVG}a")}
+    assert links[f"/orders?state={names[0]}&x=1"] == f"{names[0]}: 41,204"
+    assert links[f"/orders?state={names[1]}&x=1"] == f"{names[1]}: 0"
+    assert set(groups) == {label.split(":")[0] for label in links.values()}
+
+
+def test_a_picture_with_links_is_a_named_group_since_nobody_finds_a_link_inside_an_image():
+    root = ElementTree.fromstring(svg(ORDER, embedded=True, link=lambda state: state))
+    assert (root.get("role"), root.get("aria-label")) == ("group", "An order")
+    assert ElementTree.fromstring(svg(ORDER)).get("role") == "img"
+
+
+def test_a_picture_inside_a_page_has_no_style_sheet_of_its_own():
+    assert "<style" in svg(ORDER)
+    assert "<style" not in svg(ORDER, everything_taken(ORDER), embedded=True, counts={}, link=lambda state: state)
+
+
 @pytest.mark.parametrize("evil", [EVIL, "]]><!--", "&lt;script&gt;", 'it\'s "quoted" & <b>'], ids=["script", "comment", "entity", "quotes"])
 def test_states_labels_and_titles_are_inert_text(evil):
     text = draw(Picture(evil, ["", evil], frozenset({evil}), {("", evil): evil}, frozenset({("", evil)}), evil))

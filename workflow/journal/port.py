@@ -230,6 +230,9 @@ class Transaction(Protocol):
     def waiting_task(self, lane: str, effect: str, intent_id: str) -> StoredTask | None:
         """A pending, unleased task of the lane for the same effect, which a new wish may join."""
 
+    def read_is_to_come(self, order_id: OrderId, intent_id: IntentId) -> bool:
+        """A read of the intent waits, or is under way, for the order."""
+
     def lane_is_busy(self, lane: str) -> bool:
         """A task of the lane is leased."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from workflow.effects import TILL, Task, TellTill
+from workflow.effects import TILL, ReadIntent, Task, TellTill
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import StoredTask
-from workflow.ports import OrderId
+from workflow.ports import IntentId, OrderId
 
 
 class Tasks:
@@ -24,6 +24,9 @@ class Tasks:
 
     def waiting_task(self, lane: str, effect: str, intent_id: str) -> StoredTask | None:
         return _stored_task(self._one(WAITING_TASK, lane, effect, intent_id, lane, effect, intent_id))
+
+    def read_is_to_come(self, order_id: OrderId, intent_id: IntentId) -> bool:
+        return self._one(READ_TO_COME, *[order_id, intent_id] * 3) is not None
 
     def lane_is_busy(self, lane: str) -> bool:
         return self._one("SELECT 1 FROM outbox WHERE lane = ? AND status = 'leased'", lane) is not None
@@ -136,6 +139,10 @@ SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND effe
 UNION ALL
 SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'paused' AND lane = ? AND effect = ? AND intent_id = ?
 """
+READ_TO_COME = " UNION ALL ".join(
+    f"SELECT 1 FROM outbox WHERE status = '{status}' AND lane = ? AND effect = '{ReadIntent.name}' AND intent_id = ?"
+    for status in ("pending", "paused", "leased")
+)
 NEXT_IN_LANE = f"""
 SELECT {TASK_COLUMNS} FROM outbox WHERE status = 'pending' AND lane = ? AND next_at_ms <= ? ORDER BY created_at_ms, rowid LIMIT 1
 """
