@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import login, today
+from adapters.console import act, attention, login, outbox, today
 from adapters.console.desk import Desk
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
 
-PAGES: tuple[Callable[[Site], Blueprint], ...] = (login.pages, today.pages)
+PAGES: tuple[Callable[[Site], Blueprint], ...] = (login.pages, today.pages, attention.pages, outbox.pages, act.pages)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:
