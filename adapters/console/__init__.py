@@ -3,7 +3,8 @@
 One view, one template, one question it answers. Pages read the journal and act through the engine, as `/api` does.
 """
 
-from adapters.console.desk import Desk
-from adapters.console.pages import make_blueprint
+from adapters.console.desk import Desk, Front
+from adapters.console.pages import make_blueprint, make_closed_blueprint
+from adapters.console.sessions import Sessions
 
-__all__ = ["Desk", "make_blueprint"]
+__all__ = ["Desk", "Front", "Sessions", "make_blueprint", "make_closed_blueprint"]

@@ -13,7 +13,6 @@ from adapters.console import doing
 from adapters.console.act import AT_ONCE, pick_of
 from adapters.console.doing import LABELS, REQUEUE
 from adapters.console.site import Site
-from adapters.edge.pages import parsed
 from adapters.edge.strict_json import BadInput, shown
 from workflow.attention import Concern, concerns
 from workflow.clock import to_text
@@ -95,7 +94,6 @@ class Item:
     title: str
     path: str
     pick: str
-    age: str
     following: str
     actions: tuple[Action, ...]
 
@@ -118,6 +116,7 @@ def pages(site: Site) -> Blueprint:
         items = [_item(site, each, orders[each.order_id, each.code, each.payment_intent_id]) for each in shown_now]
         return site.page(
             "attention.html",
+            by_journal=True,
             sections=[(each, [item for item in items if section_of(item.concern) == each.name]) for each in SECTIONS],
             counts=counts,
             codes=standing,
@@ -147,16 +146,6 @@ def section_of(concern: Concern) -> str:
     return by_code or (REST if concern.order_id else SERVICE)
 
 
-def age_of(seconds: float) -> str:
-    """How long ago, as people say it: `6 min`, `2 h 5 min`, `3 days`."""
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if days:
-        return f"{days} day{'s' if days > 1 else ''}"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else "under a minute"
-
-
 def _standing(site: Site, code: str | None) -> tuple[list[tuple[StoredAttention, Order | None]], dict[str, int]]:
     """The gravest of what stands, each with its order, and how often each code stands; of a journal that cannot be read, what is known."""
     health: list[tuple[StoredAttention, Order | None]] = [(row, None) for row in site.desk.health.attention()]
@@ -183,17 +172,15 @@ def _first_few(found: Sequence[Concern]) -> list[Concern]:
 
 
 def _item(site: Site, concern: Concern, order: Order | None) -> Item:
-    now = site.desk.clock.now()
     actions: tuple[Action, ...] = ()
     if site.may("operator"):
-        actions = tuple(_actions(site, concern, order, to_text(now)))
+        actions = tuple(_actions(site, concern, order, to_text(site.desk.clock.now())))
     whose = f"Payment {concern.payment_intent_id}" if concern.payment_intent_id else "The service"
     return Item(
         concern=concern,
         title=doing.name_of(order) if order else whose,
         path=f"/orders/{quote(concern.order_id, safe='')}" if concern.order_id else "",
         pick=pick_of(concern.order_id, concern.code, concern.payment_intent_id),
-        age=age_of((now - parsed(concern.since)).total_seconds()),
         following=doing.in_buttons(concern.next),
         actions=actions,
     )

@@ -22,8 +22,8 @@ from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
 from workflow.effects import TILL, TellTill
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
-from workflow.journal.connection import NOT_TEXT, connect, translated
+from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
+from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Receipt, Seen
 from workflow.journal.schema import ORDER_INDEXES
@@ -317,6 +317,16 @@ class SqliteReads:
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
 
+    def version(self) -> int | None:
+        """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
+        with self._spare_lock:
+            if self._spare is None or cannot_change(self._path):
+                return None
+            try:
+                return int(self._spare.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
     def size(self) -> int:
         """How many entries there are."""
         return int(self._rows("SELECT coalesce(max(seq), 0) FROM journal", ())[0][0])
@@ -358,7 +368,7 @@ class SqliteReads:
             f"SELECT min(next_at_ms) FROM outbox INDEXED BY outbox_paused_due WHERE status = 'paused' AND (effect = '{TellTill.name}') = ?"
         )
         at_ms = self._rows(sql, (destination == TILL,))[0][0]
-        return None if at_ms is None else _from_ms(at_ms)
+        return None if at_ms is None else from_ms(at_ms)
 
     def parked(self, limit: int) -> list[StoredParked]:
         """Payment intents that no order explains and that are still asked for, the longest waiting first."""
@@ -366,7 +376,7 @@ class SqliteReads:
             SELECT intent_id, since, next_at_ms, coalesce(external_id, dojo_order_id, '') FROM parked INDEXED BY parked_due
             WHERE next_at_ms IS NOT NULL ORDER BY since, intent_id LIMIT ?
         """
-        return [StoredParked(intent, since, _from_ms(at_ms), named) for intent, since, at_ms, named in self._rows(sql, (limit,))]
+        return [StoredParked(intent, since, from_ms(at_ms), named) for intent, since, at_ms, named in self._rows(sql, (limit,))]
 
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
@@ -570,7 +580,7 @@ class SqliteReads:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
-                damaged = JournalDamaged(f"{self._path} cannot be read: {NOT_TEXT}")
+                damaged = JournalUnreadable(f"{self._path} cannot be read: {NOT_TEXT}")
                 self._on_damage(str(damaged))
                 raise damaged from error
 
@@ -641,14 +651,15 @@ def _task_row(row: tuple[Any, ...]) -> StoredTaskRow:
         payment_intent_id=intent_id,
         status=status,
         attempts=attempts,
-        next_at=_from_ms(next_at_ms) if status == "pending" else None,
+        next_at=from_ms(next_at_ms) if status == "pending" else None,
         last_error=last_error,
-        created_at=_from_ms(created_at_ms),
+        created_at=from_ms(created_at_ms),
         done_at=done_at or None,
     )
 
 
-def _from_ms(milliseconds: int) -> str:
+def from_ms(milliseconds: int) -> str:
+    """The moment so many milliseconds after the beginning of 1970, as UTC text."""
     return to_text(datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000))
 
 
