@@ -21,6 +21,7 @@ from flask import Blueprint, Flask
 from adapters import api, console, till
 from adapters.api.closed import make_blueprint as closed_blueprint
 from adapters.api.keys import Keys
+from adapters.checks import Served, examine_dojo, examine_serving
 from adapters.cli import Program, next_command, run
 from adapters.cli.operator import Operator
 from adapters.dojo.client import DojoClient, DojoSettings
@@ -41,14 +42,15 @@ from adapters.heard import Heard
 from adapters.logs import configure
 from adapters.metrics import Metrics
 from adapters.outbound import Call
+from adapters.registering import Registrar
 from adapters.serving import EXIT_UNEXPECTED, Running, end_worker, serve_in_worker
-from adapters.settings import Settings
+from adapters.settings import SETTINGS_FILE, Settings, shown
 from adapters.starting import Accept, Opened, Parts, start
 from adapters.venue import venue_document
 from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
-from workflow.clock import SystemClock
+from workflow.clock import Clock, SystemClock
 from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result, StopTask
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
@@ -391,6 +393,7 @@ def _sides(
         prover=prover,
         currency=settings.currency,
         heard_at=lambda: heard.at,
+        setup=_setup(settings, engine, reads, health, keys, clock),
     )
     blueprints = (
         console.make_blueprint(desk),
@@ -403,6 +406,20 @@ def _sides(
     metrics.watch(venue, "venue")
     _put_door(venue, "venue", settings, metrics, partial(guesses["venue"].knows, _tokens(settings).actor))
     return dojo, venue
+
+
+def _setup(settings: Settings, engine: Engine, reads: SqliteReads, health: Health, keys: Keys, clock: Clock) -> console.SetupDesk:
+    served = Served(
+        settings=settings, environ=os.environ, toml_path=SETTINGS_FILE, reads=reads, standing=health.condition.standing, clock=clock
+    )
+    return console.SetupDesk(
+        settings=shown(settings),
+        examine=partial(examine_serving, served),
+        examine_dojo=partial(examine_dojo, served, dojo_client),
+        registrar=Registrar(settings, partial(dojo_client, settings), engine.handle),
+        keys=lambda: keys.view().data,
+        rotate=keys.rotate,
+    )
 
 
 def _open_journal(settings: Settings) -> SqliteJournal:

@@ -300,7 +300,7 @@ WHERE j.kind = 'check' AND coalesce({_fact("mismatch")}, '') <> '' AND {_type("s
 
 _ABOUT = ", ".join(
     (
-        *(_fact(name) for name in ("code", "requeued", "stopped", "lost", "id", "erased", "new_key")),
+        *(_fact(name) for name in ("code", "requeued", "stopped", "lost", "id", "erased", "new_key", "url")),
         f"""CASE j.trigger
     WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
     WHEN 'set_venue' THEN {_fact("name")} || CASE {_type("value")} WHEN 'true' THEN ': yes' WHEN 'false' THEN ': no' ELSE '' END
@@ -326,7 +326,7 @@ OPERATOR_ACTIONS = View(
         Column("reason", "Why, in their own words; the till gives none for what it amends, cancels or sets."),
         Column(
             "about",
-            "A code that needed a person, a task, a bill's new sum, a list or switch of the till's, states, what was erased or lost.",
+            "A code that needed a person, a task, a bill's new sum, a list or switch of the till's, states, a URL, what was erased, lost.",
         ),
         Column("refused", "Why it was refused; empty where it was done."),
     ),

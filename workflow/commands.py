@@ -308,6 +308,21 @@ class RotateKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteRegistration:
+    """An operator has Dojo call us at `url` for everything that is served: which capabilities that adds there, and which it drops.
+
+    Told before Dojo is asked; and again with `refused`, why, where Dojo then did not take it.
+    """
+
+    url: str
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
+    reason: str
+    actor: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteTrouble:
     """The journal could not be written from `since` until `until` (UTC text), so it could not be told: now it can."""
 
@@ -383,7 +398,7 @@ OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | EraseGuest
-VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteTrouble | Sweep
-OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | RequeueTask | StopTask | EraseOrder | EraseGuest
+VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
+OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | RequeueTask | StopTask | EraseOrder | EraseGuest | NoteRegistration
 """What an operator asks for at a terminal, with a reason."""
 Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | StopTask | BookingRequest | VenueRequest | Result

@@ -9,6 +9,7 @@ from workflow.clock import from_text
 from workflow.commands import (
     AcceptLostTail,
     AttemptFailed,
+    NoteRegistration,
     NoteTrouble,
     RequeueTask,
     ResolveVenue,
@@ -51,6 +52,9 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             facts = {"reason": command.reason, **unit.transaction.rotate_key(command.new_key)}
             unit.note("operator", facts, cause="key", actor=command.actor, trigger=ROTATE_KEY)
             return Outcome()
+        case NoteRegistration():
+            unit.note("operator", _registration(command), cause="register", actor=command.actor, trigger="register")
+            return Outcome()
         case NoteTrouble():
             facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
             for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
@@ -58,6 +62,13 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             return Outcome()
         case Sweep():
             return _sweep(command, unit)
+
+
+def _registration(command: NoteRegistration) -> Facts:
+    facts: Facts = {"reason": command.reason, "url": command.url}
+    if command.refused:
+        return facts | {"refused": command.refused}
+    return facts | {"added": [*command.added], "dropped": [*command.dropped]}
 
 
 def is_taking_orders(unit: Unit) -> bool:

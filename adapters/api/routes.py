@@ -9,6 +9,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from adapters.api.keys import Keys, KeysView, RotatedView
+from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
 from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
 from adapters.api.views import (
     AttentionPage,
@@ -108,6 +109,7 @@ CALLS = (
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
     Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
+    Call(id="note_registration", method="POST", path="/api/registrations",         answer=RegistrationView, request=RegistrationRequest, summary="Journal that capabilities were registered at Dojo, with a reason; this asks nothing of Dojo.", **_OPERATOR),
     Call(id="consistency",   method="GET",  path="/api/consistency",               answer=Consistency,      query=_CONSISTENCY, misses=True, summary="Read what proves that a later log begins with an earlier one.", **_AUDITOR),
     Call(id="verification",  method="GET",  path="/api/verification",              answer=VerificationView, summary="Read what the last verification in the background found.", **_AUDITOR),
     Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
@@ -268,6 +270,12 @@ class Api:
         """A person has a new key sign from here on, with a reason."""
         actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
         return _json(self._keys.rotate(actor, asked.reason))
+
+    def note_registration(self) -> Response:
+        """A person registered capabilities at a terminal, with a reason."""
+        command = registration_request(require("operator"))
+        self._engine.handle(command)
+        return _json(registration_view(command))
 
     def export(self) -> Response:
         """The journal's entries from one position to another, as JSON Lines or CSV."""

@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 import requests
 
+from adapters.capabilities import wanted
 from adapters.cli.arrows import WIDTH, arrow, shortened
 from adapters.cli.local import Place, dojo_client, place, service
 from adapters.cli.output import emit, paint
-from adapters.dojo.capabilities import wanted
 from adapters.sandbox import FlowResult, Message, Sandbox
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.money import Money

@@ -8,6 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from adapters.console.sessions import Sessions
+from adapters.console.setup_desk import SetupDesk
 from adapters.edge import Tokens
 from adapters.edge.limits import Guesses, Network
 from adapters.health import Health
@@ -45,3 +46,4 @@ class Desk(Front):
     prover: Prover
     currency: str
     heard_at: Callable[[], datetime | None]
+    setup: SetupDesk

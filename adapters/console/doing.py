@@ -266,27 +266,25 @@ def _plainly(refusal: Refused) -> str:
 
 
 def _done_by_another(desk: Desk, act: Act) -> str:
-    """Who did it before, and why, where somebody did."""
-    order_id = task = ""
-    if isinstance(act, ResolveOrder):
-        order_id = act.order_id
-    elif isinstance(act, RequeueTask | StopTask):
-        row = desk.reads.task(act.task_id)
-        order_id, task = (row.order_id if row else ""), act.task_id
+    """Who did the same to it before, and why, where somebody did."""
+    order_id = act.order_id if isinstance(act, ResolveOrder) else ""
+    if isinstance(act, RequeueTask | StopTask) and (task := desk.reads.task(act.task_id)):
+        order_id = task.order_id
     if not order_id:
         return ""
     for stored in reversed(list(desk.reads.entries(order_id=order_id))):
-        if stored.kind != "operator":
-            continue
-        entry = stored.entry()
-        facts = entry.body
-        if task in (facts.get("requeued"), facts.get("stopped")) if task else _settled_it(act, entry):
+        if stored.kind == "operator" and _did_it(act, entry := stored.entry()):
             who = entry.actor.partition(":")[2] or entry.actor
-            return f"{who} did “{LABELS.get(entry.trigger, in_words(entry.trigger))}” before, and said why: {facts['reason']}"
+            return f"{who} did “{LABELS.get(entry.trigger, in_words(entry.trigger))}” before, and said why: {entry.body['reason']}"
     return ""
 
 
-def _settled_it(act: Act, entry: Entry) -> bool:
-    if not isinstance(act, ResolveOrder) or not entry.cause.startswith("resolve:"):
-        return False
-    return act.is_about(str(entry.body["code"]), entry.payment_intent_id) and (bool(act.code) or entry.trigger == act.action)
+def _did_it(act: Act, entry: Entry) -> bool:
+    match act:
+        case RequeueTask():
+            return entry.body.get("requeued") == act.task_id
+        case StopTask():
+            return entry.body.get("stopped") == act.task_id
+        case _:
+            is_same = bool(act.code) or entry.trigger == act.action
+            return entry.cause.startswith("resolve:") and is_same and act.is_about(str(entry.body["code"]), entry.payment_intent_id)

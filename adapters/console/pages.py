@@ -6,12 +6,22 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import act, attention, closed, login, outbox, today
+from adapters.console import act, attention, capabilities, closed, keys, login, machines, outbox, setup, today
 from adapters.console.desk import Desk, Front
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
 
-PAGES: tuple[Callable[[Site], Blueprint], ...] = (login.pages, today.pages, attention.pages, outbox.pages, act.pages)
+PAGES: tuple[Callable[[Site], Blueprint], ...] = (
+    login.pages,
+    today.pages,
+    attention.pages,
+    outbox.pages,
+    act.pages,
+    machines.pages,
+    setup.pages,
+    capabilities.pages,
+    keys.pages,
+)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:

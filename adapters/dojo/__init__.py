@@ -3,7 +3,7 @@
 It translates between Dojo's wire and `workflow.ports`; it decides nothing, tries nothing twice and knows no other destination.
 """
 
-from adapters.dojo.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
+from adapters.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
 from adapters.dojo.client import DojoClient, DojoSettings, IntentSearch, IntentsFound
 
 __all__ = [

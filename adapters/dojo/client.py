@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.dojo.capabilities import Registration, RestIntegration
+from adapters.capabilities import Registration, RestIntegration
 from adapters.edge.strict_json import BadInput, BodyTooLarge, JsonValue, convert, read_json, without_card_numbers
 from adapters.outbound import HEADER_TEXT, REDIRECTS, Answer, Call, Line, cut, is_base_url, parse_retry_after
 from workflow.clock import Clock, SystemClock, to_text

@@ -317,6 +317,12 @@ ROUTES = {
         409,
     ),
     "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
+    "note_registration": Route(
+        *("operator", "POST", "/api/registrations"),
+        lambda: {"reason": "so", "url": "https://pos.example.com", "added": ["CreateOrder"], "dropped": ["ListAreas"], "refused": "no"},
+        ("reason", "url"),
+        {"reason": TOO_LONG_A_REASON, "url": IDS, "added": LIST, "added[0]": IDS, "dropped": LIST, "refused": NAME},
+    ),
     "erase": Route(
         *("operator", "POST", f"/api/orders/{ORDER}/erase", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 409),
     ),

@@ -25,9 +25,9 @@ import pytest
 from click.testing import CliRunner
 
 import app
+from adapters.checks import examine
 from adapters.cli import local, machines, openapi
 from adapters.cli.commands import cli
-from adapters.cli.doctor import examine
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock, Venue
 from tests.contract.running import (
