@@ -21,6 +21,7 @@ from adapters.api.views import (
     Receipts,
     Requeued,
     Resolutions,
+    Stopped,
     TaskView,
     VerificationView,
     attention_views,
@@ -44,7 +45,7 @@ from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
 from workflow.clock import Clock, to_text
-from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
 from workflow.journal.reads import Position, SqliteReads, StoredAttention
@@ -117,6 +118,7 @@ CALLS = (
     Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
+    Call(id="stop_task",     method="POST", path="/api/outbox/{task_id}/stop",     answer=Stopped,          request=ReasonRequest, refuses=True, summary="Have a call tried no longer, with a reason; it can be requeued.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
     Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
@@ -290,6 +292,14 @@ class Api:
         if outcome.refusal:
             raise outcome.refusal
         return _json(Requeued(id=task_id, status="pending"))
+
+    def stop_task(self, task_id: str) -> Response:
+        """A person has a task tried no longer, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.handle(StopTask(task_id=task_id, reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json(Stopped(id=task_id, status="dead"))
 
     def checkpoint(self) -> Response:
         """The newest signed checkpoint, text."""

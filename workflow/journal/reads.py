@@ -21,7 +21,7 @@ from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
-from workflow.effects import TILL
+from workflow.effects import TILL, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
@@ -115,6 +115,15 @@ class StoredAttention(NamedTuple):
     payment_intent_id: str
     since: str
     detail: str
+
+
+class StoredParked(NamedTuple):
+    """A payment intent whose order nobody knows yet; times are UTC text. `names` is what its read named, "" for nothing yet."""
+
+    payment_intent_id: str
+    since: str
+    next_at: str
+    names: str
 
 
 class StoredTaskRow(NamedTuple):
@@ -426,14 +435,17 @@ class SqliteReads:
     def tasks(self, status: str | None, limit: int, *, after: Position | None = None) -> list[StoredTaskRow]:
         """Up to `limit` tasks of the outbox, newest first, behind `after` (created_at, id)."""
         conditions, values = list[str](), list[object]()
-        if status is not None:
+        if status in _UNFINISHED:
+            conditions.append(f"status = '{status}'")  # A partial index serves only the very condition that it was made with.
+        elif status is not None:
             conditions.append("status = ?")
             values.append(status)
         if after is not None:
             conditions.append("(created_at_ms, id) < (?, ?)")
             values += [_to_ms(after.created_at), after.id]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
+        index = _UNFINISHED.get(status or "", "outbox_by_time")
+        sql = f"SELECT {_TASK} FROM outbox INDEXED BY {index} {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
 
     def tasks_of(self, order_id: str) -> list[StoredTaskRow]:
@@ -485,6 +497,37 @@ class SqliteReads:
         sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind = 'transition' ORDER BY order_seq LIMIT {MOVES}"
         return [StoredEntry._make(row) for row in self._rows(sql, (order_id,))]
 
+    def task(self, task_id: str) -> StoredTaskRow | None:
+        """One task of the outbox."""
+        rows = self._rows(f"SELECT {_TASK} FROM outbox WHERE id = ?", (task_id,))
+        return _task_row(rows[0]) if rows else None
+
+    def dead_tasks(self, order_id: str, intent_id: str) -> list[StoredTaskRow]:
+        """The tasks of this order and intent that were given up, oldest first."""
+        sql = f"SELECT {_TASK} FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ? ORDER BY created_at_ms, id"
+        return [_task_row(row) for row in self._rows(sql, (order_id, intent_id))]
+
+    def unfinished_tasks(self) -> dict[str, int]:
+        """How many tasks of the outbox wait, pause, are under way and were given up."""
+        counts = (f"(SELECT count(*) FROM outbox INDEXED BY {index} WHERE status = '{status}')" for status, index in _UNFINISHED.items())
+        return dict(zip(_UNFINISHED, self._rows(f"SELECT {', '.join(counts)}", ())[0], strict=True))
+
+    def next_probe(self, destination: str) -> str | None:
+        """When a destination that pauses is asked again, UTC text; None where nothing waits for it."""
+        sql = (
+            f"SELECT min(next_at_ms) FROM outbox INDEXED BY outbox_paused_due WHERE status = 'paused' AND (effect = '{TellTill.name}') = ?"
+        )
+        at_ms = self._rows(sql, (destination == TILL,))[0][0]
+        return None if at_ms is None else from_ms(at_ms)
+
+    def parked(self, limit: int) -> list[StoredParked]:
+        """Payment intents that no order explains and that are still asked for, the longest waiting first."""
+        sql = """
+            SELECT intent_id, since, next_at_ms, coalesce(external_id, dojo_order_id, '') FROM parked INDEXED BY parked_due
+            WHERE next_at_ms IS NOT NULL ORDER BY since, intent_id LIMIT ?
+        """
+        return [StoredParked(intent, since, from_ms(at_ms), named) for intent, since, at_ms, named in self._rows(sql, (limit,))]
+
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
         rows = self._rows("SELECT value FROM meta WHERE name = ?", (f"conduct.{destination}",))
@@ -512,6 +555,26 @@ class SqliteReads:
         """
         rows = self._rows(sql, (code, code))
         return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def gravest_attention(self, codes: Sequence[str], limit: int) -> list[tuple[StoredAttention, Order | None]]:
+        """The same with one of these codes, of the first code first, the oldest first; at most `limit`."""
+        gravity = " ".join(f"WHEN ? THEN {number}" for number in range(len(codes)))
+        found = f"""
+            SELECT *, CASE code {gravity} END AS gravity FROM attention WHERE code IN ({", ".join("?" * len(codes))})
+            ORDER BY gravity, since, order_id, payment_intent_id LIMIT ?
+        """
+        sql = f"""
+            SELECT found.order_id, code, payment_intent_id, since, detail, orders.body
+            FROM ({found}) AS found LEFT JOIN orders ON orders.id = found.order_id
+            ORDER BY gravity, since, found.order_id, payment_intent_id
+        """
+        rows = self._rows(sql, (*codes, *codes, limit))
+        return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def service_attention(self) -> list[StoredAttention]:
+        """What needs a person and concerns no order, oldest first."""
+        sql = "SELECT order_id, code, payment_intent_id, since, detail FROM attention WHERE order_id = '' ORDER BY since, code"
+        return [StoredAttention._make(row) for row in self._rows(sql, ())]
 
     def attention_counts(self) -> dict[str, int]:
         """How often each code stands; a code that does not is not there."""
@@ -730,6 +793,9 @@ class SqliteReads:
 def _is_interrupted(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
+
+_UNFINISHED = {"leased": "outbox_leased", "pending": "outbox_pending", "paused": "outbox_paused", "dead": "outbox_dead"}
+"""Tasks that are not done are few: each status has an index of its own."""
 
 _TASK = "id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at"
 
