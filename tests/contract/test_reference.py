@@ -36,6 +36,8 @@ KINDS = {
 """What makes a metric in adapters/metrics.py; everything else there makes a gauge."""
 COUNTED = "_total"
 MEANINGS = {
+    "attempts": "attempts of calls that failed, for people to look at; nothing is decided by them",
+    "repeats": "how often a message came again word for word; nothing is decided by it",
     "attention": "what needs a person now; raised and cleared by entries",
     "booking_tables": "which party or reservation has which table, and when",
     "bookings": "parties and reservations, as Dojo told us of them",
