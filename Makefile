@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz soak crash tampering prove bench lint types diagrams openapi faults clean
+.PHONY: help demo test fuzz soak crash tampering prove bench lint types diagrams openapi reference faults clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -54,6 +54,9 @@ diagrams: $(RUNTIME) ## draw the machines anew
 
 openapi: $(RUNTIME) ## write docs/openapi.json and docs/openapi-venue.json anew
 	@$(BIN)/python app.py openapi --write
+
+reference: $(DEVELOPMENT) ## write docs/reference.md anew
+	@$(BIN)/python -m tests.contract.test_reference
 
 faults: $(DEVELOPMENT) ## write tests/FAULTS_COVERED.md anew
 	@$(BIN)/python -m tests.faults_covered --write

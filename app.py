@@ -12,7 +12,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,9 +35,10 @@ from adapters.edge.roles import install_tokens
 from adapters.edge.strict_json import without_card_numbers
 from adapters.edge.wire import learn_inbound_types
 from adapters.epos.handlers import Handlers, HandlerSettings
-from adapters.epos.rest import RestSettings, make_app, make_closed_app
+from adapters.epos.rest import PUBLIC_ENDPOINTS, RestSettings, make_app, make_closed_app
 from adapters.health import Health, Supervisor
 from adapters.health import make_blueprint as health_blueprint
+from adapters.heard import Heard
 from adapters.logs import configure
 from adapters.metrics import Metrics
 from adapters.outbound import Call
@@ -189,12 +190,13 @@ def _build(settings: Settings, *, as_json: bool) -> Running:
 
 
 def _parts(settings: Settings) -> Parts:
+    sessions = console.Sessions(SystemClock())  # Who is logged in stays so when the journal can be opened again.
     return Parts(
         journal=settings.journal,
         clock=SystemClock(),
-        open=partial(_open, settings),
-        read=partial(_open_reading, settings),
-        shut=partial(_shut, settings),
+        open=partial(_open, settings, sessions),
+        read=partial(_open_reading, settings, sessions),
+        shut=partial(_shut, settings, sessions),
         accept_loss=partial(accept_loss, settings),
         listen=partial(ThreadedServer, settings.console_listen),
         why=_why,
@@ -209,7 +211,7 @@ def _why(error: Exception) -> dict[str, str]:
     return {"error": str(error), "next": following}
 
 
-def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
+def _open(settings: Settings, sessions: console.Sessions, past: Sequence[Trouble]) -> Opened:
     """Everything around the journal; `past` is trouble that it must be told of."""
     read_template(settings.bill_template, settings.venue_name)  # First: a bad one must not leave the journal open.
     clock = SystemClock()
@@ -233,11 +235,13 @@ def _open(settings: Settings, past: Sequence[Trouble]) -> Opened:
         wal_bytes=journal.wal_bytes,
     )
     metrics = Metrics(reads, health, clock, engine.now_ms)
-    outbox = Outbox(engine, _senders(settings, reads, clock, metrics), clock, _outbox_settings(settings))
+    heard = _heard(reads)
+    outbox = Outbox(engine, _senders(settings, reads, clock, metrics, heard), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
     work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor)
     keys = Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate)
-    dojo, venue = _sides(settings, engine, reads, metrics, health, Prover(reads, journal), keys, journal.wait_for_more)
+    prover = Prover(reads, journal)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, prover, keys, journal.wait_for_more, sessions, heard)
     return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
 
@@ -287,8 +291,8 @@ class _Work:
 def _look_at(settings: Settings, upkeep: Upkeep) -> bool:
     """Verify before anything is served, as far as the time goes; whether anything may be sent. Raises JournalDamaged."""
     fault = upkeep.verify_first()
-    if fault and not fault.seq:
-        raise JournalDamaged(f"{settings.journal}: {fault.reason}")
+    if fault and fault.is_of_the_file:
+        raise JournalDamaged(f"{settings.journal}: {fault}")
     if fault:
         upkeep.refuse(fault)
     return fault is None
@@ -311,7 +315,7 @@ def _refuse_unexplained(settings: Settings) -> None:
         reads.close()
 
 
-def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:
+def _open_reading(settings: Settings, sessions: console.Sessions, reason: JournalUnavailable) -> Opened:
     """Both sides around a journal that can be read only, for this reason: nothing is sent, since no answer could be kept."""
     clock = SystemClock()
     journal = UnwritableJournal(settings.journal, settings.witness, load_key(settings.signing_key), clock, reason)
@@ -320,16 +324,41 @@ def _open_reading(settings: Settings, reason: JournalUnavailable) -> Opened:
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(journal.reads, health, clock, engine.now_ms)
     prover, keys = Prover(journal.reads, journal), Keys(journal.reads, journal, journal.rotate_key)
-    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, prover, keys, journal.wait_for_more)
+    heard = _heard(journal.reads)
+    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, prover, keys, journal.wait_for_more, sessions, heard)
     return Opened(dojo=dojo, venue=venue, close=journal.close)
 
 
-def _shut(settings: Settings, told: str, trouble: Trouble, accept: Accept | None) -> Opened:
+def _shut(settings: Settings, sessions: console.Sessions, told: str, trouble: Trouble, accept: Accept | None) -> Opened:
     """Both sides without a journal: Dojo is `told` to come again, the venue hears of the trouble, an operator may `accept` a loss."""
-    blueprints = [health_blueprint(lambda: [trouble.code])]
+    front = _front(settings, sessions, lambda: [trouble.code], _guesses("venue", None))
+    closed = console.make_closed_blueprint(front, code=trouble.code, since=trouble.since, detail=trouble.detail, accept=accept)
+    blueprints = [closed, health_blueprint(lambda: [trouble.code])]
     if accept:
         blueprints.append(closed_blueprint(trouble.code, trouble.since, trouble.detail, accept))
-    return Opened(dojo=make_closed_app(told), venue=_venue_app(settings, blueprints, _guesses("venue", None)))
+    return Opened(dojo=make_closed_app(told), venue=_venue_app(settings, blueprints, front.guesses))
+
+
+def _front(settings: Settings, sessions: console.Sessions, reasons: Callable[[], list[str]], guesses: Guesses) -> console.Front:
+    return console.Front(
+        clock=SystemClock(),
+        tokens=_tokens(settings),
+        guesses=guesses,
+        sessions=sessions,
+        trusted=settings.trusted_proxies,
+        venue_name=settings.venue_name,
+        zone=settings.timezone,
+        is_live=settings.is_live,
+        reasons=reasons,
+    )
+
+
+def _heard(reads: SqliteReads) -> Heard:
+    """When Dojo was heard, beginning with what the journal knows of it."""
+    heard = Heard(SystemClock())
+    with suppress(JournalUnavailable, JournalDamaged):
+        heard.recall(reads)
+    return heard
 
 
 def _sides(
@@ -341,29 +370,29 @@ def _sides(
     prover: Prover,
     keys: Keys,
     wait_for_more: Callable[[int, float], None],
+    sessions: console.Sessions,
+    heard: Heard,
 ) -> tuple[Flask, Flask]:
     """Dojo's side and the venue's."""
     learn_inbound_types()
     clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
     handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
     guesses = {side: _guesses(side, metrics) for side in ("dojo", "venue")}
+    front = _front(settings, sessions, health.reasons, guesses["venue"])
     rest = _rest_settings(settings, guesses["dojo"])
     dojo = make_app(handlers, rest)
     metrics.watch(dojo, "dojo")
+    heard.watch(dojo, lambda endpoint: bool(endpoint) and endpoint not in PUBLIC_ENDPOINTS)
     is_dojo = rest.credentials.matches if rest.credentials else bool
     _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
     desk = console.Desk(
+        **{each.name: getattr(front, each.name) for each in fields(front)},
         engine=engine,
         reads=reads,
         health=health,
         prover=prover,
-        clock=clock,
-        tokens=_tokens(settings),
-        guesses=guesses["venue"],
-        venue_name=settings.venue_name,
         currency=settings.currency,
-        zone=settings.timezone,
-        is_live=settings.is_live,
+        heard_at=lambda: heard.at,
         setup=_setup(settings, engine, reads, health, keys, clock),
     )
     blueprints = (
@@ -449,9 +478,9 @@ def dojo_client(settings: Settings, *, on_call: Callable[[Call], None] | None = 
     return DojoClient(found, on_call=on_call)
 
 
-def _senders(settings: Settings, reads: SqliteReads, clock: SystemClock, metrics: Metrics) -> dict[str, Sender]:
+def _senders(settings: Settings, reads: SqliteReads, clock: SystemClock, metrics: Metrics, heard: Heard) -> dict[str, Sender]:
     """What makes each kind of call, every attempt counted."""
-    dojo = dojo_client(settings, on_call=partial(_count_call, metrics))
+    dojo = dojo_client(settings, on_call=partial(_note_call, metrics, heard))
     senders: dict[str, Sender] = {ReadIntent.name: partial(_read_intent, dojo), OrderUpdated.name: partial(_order_updated, dojo)}
     if caller := _till_caller(settings, clock, metrics):
         senders[TellTill.name] = partial(_tell_till, caller, reads)
@@ -465,6 +494,12 @@ def _read_intent(dojo: DojoClient, task: Task) -> IntentRead:
 def _order_updated(dojo: DojoClient, task: Task) -> EffectTaken:
     dojo.send_order_updated(OrderId(task.order_id))
     return EffectTaken(task=task)
+
+
+def _note_call(metrics: Metrics, heard: Heard, call: Call) -> None:
+    if call.status and call.status < 500:  # Those come from whatever stands before Dojo, too.
+        heard.hear()
+    _count_call(metrics, call)
 
 
 def _count_call(metrics: Metrics, call: Call) -> None:

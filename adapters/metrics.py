@@ -38,60 +38,66 @@ class Metrics:
 
     def __init__(self, reads: SqliteReads, health: Health, clock: Clock, now_ms: Callable[[], int]) -> None:
         """`now_ms` is the moment by which tasks of the outbox are due and old."""
-        self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "tillproof_attempts",
-            "Calls by what was called and how it answered",
-            ["target", "result"],
-            registry=self.registry,
-        )
         self._clock = clock
-        self._ahead = Gauge(
-            "tillproof_clock_ahead_seconds",
-            "How far the clock of whom we called is ahead of ours, by its last answer",
-            ["target"],
-            registry=self.registry,
-        )
-        self._requests = Histogram(
-            "tillproof_http_request_duration_seconds",
-            "Requests by side, method and status",
-            ["side", "method", "status"],
-            registry=self.registry,
-        )
-        self._events = Counter(
-            "tillproof_events",
-            "Events of Dojo's by kind and what became of them: applied, duplicate, stale, parked, ignored",
-            ["type", "outcome"],
-            registry=self.registry,
-        )
-        self._repeats = Counter(
-            "tillproof_repeats", "Requests that were answered as the first time", ["capability"], registry=self.registry
-        )
-        self._redeliveries = Counter(
-            "tillproof_redeliveries",
-            "Calls made again: an earlier attempt failed, or nobody knows what became of it",
-            ["effect"],
-            registry=self.registry,
-        )
-        for effect in EFFECTS:
-            self._redeliveries.labels(effect)
-        self._shed = Counter(
-            "tillproof_shed_requests",
-            "Requests turned away before anything was done: `rate` is 429, `busy` 503",
-            ["side", "reason"],
-            registry=self.registry,
-        )
-        self._refused = Counter(
-            "tillproof_refused_callers",
-            "Requests without credentials, with wrong ones, with a wrong signature, or throttled after too many guesses",
-            ["side", "reason"],
-            registry=self.registry,
-        )
+        self.registry = CollectorRegistry()
+        self._count_calls(self.registry)
+        self._count_requests(self.registry)
         self._dead_parts = Gauge(
             "tillproof_dead_parts", "Parts of the process whose threads died; it ends for that", ["part"], registry=self.registry
         )
         self.registry.register(_JournalCollector(reads, health, clock))
         self.registry.register(_OutboxCollector(reads, now_ms))
+
+    def _count_calls(self, registry: CollectorRegistry) -> None:
+        """What goes out."""
+        self._calls = Counter(
+            "tillproof_attempts",
+            "Calls by what was called and how it answered",
+            ["target", "result"],
+            registry=registry,
+        )
+        self._ahead = Gauge(
+            "tillproof_clock_ahead_seconds",
+            "How far the clock of whom we called is ahead of ours, by its last answer",
+            ["target"],
+            registry=registry,
+        )
+        self._redeliveries = Counter(
+            "tillproof_redeliveries",
+            "Calls made again: an earlier attempt failed, or nobody knows what became of it",
+            ["effect"],
+            registry=registry,
+        )
+        for effect in EFFECTS:
+            self._redeliveries.labels(effect)
+
+    def _count_requests(self, registry: CollectorRegistry) -> None:
+        """What comes in."""
+        self._requests = Histogram(
+            "tillproof_http_request_duration_seconds",
+            "Requests by side, method and status",
+            ["side", "method", "status"],
+            registry=registry,
+        )
+        self._events = Counter(
+            "tillproof_events",
+            "Events of Dojo's by kind and what became of them: applied, duplicate, stale, parked, ignored",
+            ["type", "outcome"],
+            registry=registry,
+        )
+        self._repeats = Counter("tillproof_repeats", "Requests that were answered as the first time", ["capability"], registry=registry)
+        self._shed = Counter(
+            "tillproof_shed_requests",
+            "Requests turned away before anything was done: `rate` is 429, `busy` 503",
+            ["side", "reason"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "tillproof_refused_callers",
+            "Requests without credentials, with wrong ones, with a wrong signature, or throttled after too many guesses",
+            ["side", "reason"],
+            registry=registry,
+        )
 
     def observe_attempt(self, effect: str, attempt: int) -> None:
         """A task of the outbox is about to be sent for the `attempt`-th time."""

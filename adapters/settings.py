@@ -327,7 +327,7 @@ ROWS = (
     #   name                  kind                default                  meaning
     Row("LISTEN",             kinds.ADDRESS,      "127.0.0.1:8080",        "Dojo's side"),
     Row("PUBLIC_URL",         kinds.URL,          None,                    "where Dojo reaches LISTEN; what `caps register` registers"),
-    Row("CONSOLE_LISTEN",     kinds.ADDRESS,      "127.0.0.1:8081",        "the venue's side: till API, auditors' API, metrics"),
+    Row("CONSOLE_LISTEN",     kinds.ADDRESS,      "127.0.0.1:8081",        "the venue's side: console, till API, auditors' API, metrics"),
     Row("JOURNAL",            kinds.JOURNAL,      "tillproof.db",          "the journal's database"),
     Row("WITNESS",            kinds.PATH,         "<journal>.witness",     "append-only file of checkpoints, kept outside the database"),
     Row("SIGNING_KEY",        kinds.PATH,         "<journal>.key",         "Ed25519 private key, PEM; made at first start, mode 0600"),

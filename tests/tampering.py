@@ -222,11 +222,11 @@ def audit(folder: Path, journal: str = DATABASE) -> Finding:
     verified = command(folder, "verify", *which)
     if crash := _crashed(verified):
         return Finding("", 0, crash)
-    if verified.exit_code > 1:
+    if verified.exit_code and not verified.stdout:
         return Finding("refused", 0, verified.stderr.splitlines()[0])
     if verified.exit_code:
         first = verified.stdout.splitlines()[0]
-        found = re.match(r"NOT WHOLE: (?:entry (\d+): )?", first)
+        found = re.match(r"(?:NOT WHOLE|DAMAGED): (?:entry (\d+): )?", first)
         return Finding("verify", int(found[1] or 0) if found else 0, first)
     replayed = command(folder, "replay", *which)
     if crash := _crashed(replayed):

@@ -176,6 +176,13 @@ def all_takings(reads: SqliteReads) -> Iterator[tuple[Order, Taking]]:
         yield from ((books.orders[taking.order_id], taking) for _, taking in sorted(books.takings.items()))
 
 
+def order_takings(reads: SqliteReads, order_id: OrderId) -> list[Taking]:
+    """Every payment intent of one order. Raises JournalDamaged on an entry that cannot be explained, JournalUnavailable."""
+    books = Books()
+    _enter(books, order_id, reads.entries(order_id=order_id), _AFTER_ALL)
+    return [*books.takings.values()]
+
+
 _AFTER_ALL = "~"
 """Behind every moment as text."""
 

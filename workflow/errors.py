@@ -15,6 +15,7 @@ WorkflowError              root; carries whatever ids are known
     AnswerRedirects        something answered that somebody else is to be called
     ServerSilent           our own server did not answer an operator's command
   JournalDamaged           replay and journal disagree; stop and call a person
+    JournalUnreadable        its file is damaged: SQLite cannot read it
     JournalForeign (NotAFile) · JournalTooNew · HeadRegressed · OrdersUnexplained (OrdersToMigrate)
   JournalInUse             another server owns the journal
   DeclarationError         the declared machines contradict themselves; the program does not start
@@ -183,6 +184,10 @@ class ServerSilent(OutcomeUnknown):
 
 class JournalDamaged(WorkflowError):
     """The journal is not what it was written as; serve nothing from it and call a person."""
+
+
+class JournalUnreadable(JournalDamaged):
+    """SQLite cannot read the file: its structure is damaged, as a disk or memory does it; whoever edits what is stored leaves it whole."""
 
 
 class JournalForeign(JournalDamaged):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from workflow.asides import asides
 from workflow.booking import Booking, kind_told, told
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged
+from workflow.errors import JournalDamaged, PositionUnknown
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.journal.rows import (
     attention_rows,
@@ -80,7 +80,7 @@ def verify_beside(reads: SqliteReads, seen: Witnessed | None, public_key: Ed2551
         show(verifier.found.entries)
     if verifier.found.ok:
         with bar("verify: SQLite's own check, seconds:", None) as show:
-            verifier.note_integrity(reads.integrity(seconds=INTEGRITY_SECONDS, progress=show))
+            verifier.check_integrity(lambda: reads.integrity(seconds=INTEGRITY_SECONDS, progress=show))
     if verifier.found.ok and (fault := shape_fault(reads)):
         verifier.found.first_bad = Fault(seq=0, reason=fault)
     return verifier.found
@@ -131,9 +131,14 @@ def head(reads: SqliteReads) -> Head:
 
 
 def replay(reads: SqliteReads, *, until: int | None = None, bar: Bar = no_bar) -> Replay:
-    """Rebuild everything from the entries up to position `until`; without it, compare with what is stored as well."""
+    """Rebuild everything from the entries up to position `until`; without it, compare with what is stored as well.
+
+    Raises PositionUnknown where the journal has no such entry, JournalDamaged.
+    """
     size = reads.size()
-    with bar("replay", size if until is None else min(until, size)) as show:
+    if until is not None and until > size:
+        raise PositionUnknown(f"expected a position from 0 to {size}, where the journal ends, got {until}")
+    with bar("replay", size if until is None else until) as show:
         rebuilt = rebuild(reads, until=until, progress=show)
     mismatches: list[str] = []
     if until is None:

@@ -21,6 +21,7 @@ from workflow.journal import auditing
 from workflow.journal.copying import copy_snapshot, new_file
 from workflow.journal.reads import SqliteReads
 from workflow.journal.witness import Head, Witnessed
+from workflow.verification import Verification
 
 UTC = ZoneInfo("UTC")
 KEPT = "in the tables personal and guests"
@@ -84,20 +85,11 @@ def seal(
     except OSError as error:
         raise JournalUnavailable(f"cannot read the witness {witness}: {error.strerror}") from error
     with new_file(path) as draft:
-        with bar("copy", None) as show:
-            copy_snapshot(journal, draft, lambda done, _: show(done))
-        personal = personal and not auditing.about(SqliteReads(draft)).get("personal_data", KEPT).startswith(TAKEN_OUT)
-        if not personal:
-            auditing.remove_personal(draft)
+        personal = _copy(journal, draft, bar, personal=personal)
         if signer:
             auditing.sign(draft, signer, now)
         copy = SqliteReads(draft)
-        verified = replay.verify_beside(copy, seen, key, bar)
-        if verified.first_bad:
-            raise JournalDamaged(f"not sealed: {verified.first_bad}")
-        replayed = replay.replay(copy, bar=bar)
-        if replayed.mismatches:
-            raise JournalDamaged(f"not sealed: {replayed.mismatches[0]}")
+        verified, replayed = _proved(copy, seen, key, bar)
         root = replay.head(copy).root
         about = _about(copy, verified.checkpoint, root, zone, personal=personal) | {"sealed_at": to_text(now)}
         with bar("views for auditors", None):
@@ -114,6 +106,27 @@ def seal(
         bytes=size,
         personal=personal,
     )
+
+
+def _copy(journal: Path, draft: Path, bar: replay.Bar, *, personal: bool) -> bool:
+    """Copy the journal to the draft; whether the data of customers and guests is in it, which it is not where the source has none."""
+    with bar("copy", None) as show:
+        copy_snapshot(journal, draft, lambda done, _: show(done))
+    personal = personal and not auditing.about(SqliteReads(draft)).get("personal_data", KEPT).startswith(TAKEN_OUT)
+    if not personal:
+        auditing.remove_personal(draft)
+    return personal
+
+
+def _proved(copy: SqliteReads, seen: Witnessed, key: Ed25519PublicKey | None, bar: replay.Bar) -> tuple[Verification, replay.Replay]:
+    """What verification and replay say of the copy. Raises JournalDamaged, which names the first fault."""
+    verified = replay.verify_beside(copy, seen, key, bar)
+    if verified.first_bad:
+        raise JournalDamaged(f"not sealed: {verified.first_bad}")
+    replayed = replay.replay(copy, bar=bar)
+    if replayed.mismatches:
+        raise JournalDamaged(f"not sealed: {replayed.mismatches[0]}")
+    return verified, replayed
 
 
 def view_mismatches(path: Path, bar: replay.Bar = replay.no_bar) -> Iterator[str]:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from workflow.clock import Clock, to_text
@@ -84,7 +85,7 @@ class Upkeep:
         seconds = math.inf if self._mark.exists() else FIRST_SECONDS
         ends_at, verifier = self._began + seconds, self._first
         assert verifier is not None
-        verifier.note_integrity(self._reads.integrity(seconds=seconds))
+        verifier.check_integrity(lambda: self._reads.integrity(seconds=seconds))
         while verifier.found.ok and verifier.step(ENTRIES_AT_ONCE) and self._clock.monotonic() < ends_at:
             pass
         return verifier.found.first_bad
@@ -163,7 +164,7 @@ class Upkeep:
     def refuse(self, fault: Fault) -> None:
         """From now on nothing is written, after a restart neither: a broken journal is evidence."""
         detail = str(fault)
-        self._journal.condition.begin(CHAIN_BROKEN if fault.seq else JOURNAL_DAMAGED, detail)
+        self._journal.condition.begin(JOURNAL_DAMAGED if fault.is_of_the_file else CHAIN_BROKEN, detail)
         try:
             self._mark.touch(mode=0o600)
             self._mark.write_text(f"{detail}\n", "utf-8")
@@ -184,10 +185,9 @@ class Upkeep:
                 return False
         for table in self._reads.tables() if verifier.found.ok else ():
             began = self._clock.monotonic()
-            answer = self._reads.integrity(table, seconds=TABLE_SECONDS)
-            if answer is None:
+            answer = verifier.check_integrity(partial(self._reads.integrity, table, seconds=TABLE_SECONDS))
+            if answer is None and verifier.found.ok:
                 logger.warning("table too large to be checked beside the service", extra={"table": table, "next": NEXT})
-            verifier.note_integrity(answer)
             if self._pause(began):
                 return False
         return True

@@ -7,7 +7,7 @@ entry is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from workflow.declaration import declaration_from, steps
-from workflow.errors import JournalDamaged
+from workflow.errors import JournalDamaged, JournalUnreadable
 from workflow.journal.reads import SqliteReads
 from workflow.journal.shape import declaration_fault
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
@@ -57,10 +57,19 @@ Row: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """The first entry that is wrong, and what is wrong with it; `seq` 0 concerns the file as a whole."""
+    """The first entry that is wrong, and what is wrong with it; `seq` 0 concerns the file as a whole.
+
+    `is_damage`: what is stored there cannot be read, or SQLite's own check says so. Otherwise it can, and is not what was written.
+    """
 
     seq: int
     reason: str
+    is_damage: bool = False
+
+    @property
+    def is_of_the_file(self) -> bool:
+        """The file is not to be trusted; otherwise one entry is not, nor what comes after it."""
+        return self.is_damage or not self.seq
 
     def __str__(self) -> str:
         return f"entry {self.seq}: {self.reason}" if self.seq else self.reason
@@ -140,7 +149,7 @@ class Verifier:
         except _Bad as bad:
             self.found.first_bad = bad.fault
         except JournalDamaged as error:
-            self.found.first_bad = self._unreadable(entries) or Fault(seq=0, reason=str(error))
+            self.found.first_bad = self._unreadable(entries) or _fault(0, error, str(error))
         return False
 
     def _unreadable(self, entries: int) -> Fault | None:
@@ -150,13 +159,19 @@ class Verifier:
             try:
                 self._reads.rows(_SLICE, (seq - 1, seq, 1))
             except JournalDamaged as error:
-                return Fault(seq=seq, reason=f"the entry cannot be read: {error}"[:UNREADABLE_CHARACTERS])
+                return _fault(seq, error, f"the entry cannot be read: {error}"[:UNREADABLE_CHARACTERS])
         return None
 
-    def note_integrity(self, answer: str | None) -> None:
-        """What SQLite's own check said; None where it did not finish."""
-        if answer not in {None, "ok"}:
-            self.found.first_bad = Fault(seq=0, reason=f"SQLite's integrity check: {answer}")
+    def check_integrity(self, ask: Callable[[], str | None]) -> str | None:
+        """Have SQLite's own check made, and note what it said; None where it did not finish."""
+        try:
+            answer = ask()
+        except JournalDamaged as error:
+            self.found.first_bad = _fault(0, error, f"SQLite's integrity check: {error}")
+            return None
+        if answer and answer != "ok":
+            self.found.first_bad = Fault(seq=0, reason=f"SQLite's integrity check: {answer}", is_damage=True)
+        return answer
 
     def _begin(self) -> None:
         ids = self._reads.rows("SELECT 'tillproof/' || value FROM meta WHERE name = 'journal_id'")
@@ -378,6 +393,10 @@ class Verifier:
         made = size - size.bit_count()  # A complete pair of subtrees makes a node.
         if nodes != made:
             raise _Bad(size, f"{nodes} nodes of the tree are stored, the entries make {made}")
+
+
+def _fault(seq: int, error: JournalDamaged, reason: str) -> Fault:
+    return Fault(seq=seq, reason=reason, is_damage=isinstance(error, JournalUnreadable))
 
 
 def _name_of(machine: str) -> str:

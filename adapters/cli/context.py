@@ -198,6 +198,16 @@ def trusted_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519Publ
     return key.public_key() if key else None
 
 
+def needed_key(pinned: Ed25519PublicKey | None, found: Settings) -> Ed25519PublicKey:
+    """The same, where nothing can be said without one. Raises UnusableKey, and Failure where there is neither."""
+    if key := trusted_key(pinned, found):
+        return key
+    told = "the journal's checkpoints are signed with it, and nothing is proved without it or its public key"
+    again = click.get_current_context().command_path
+    following = f"{again} --key KEY with the public key as you had it from elsewhere; or put the file back"
+    raise Failure(Exit.SETTINGS, f"no signing key at {found.signing_key}: {told}", following)
+
+
 def signing_key(found: Settings) -> Ed25519PrivateKey | None:
     """The private key of the settings; None where none is, or where we may not look. Raises UnusableKey."""
     return load_key(found.signing_key) if os.path.lexists(found.signing_key) else None

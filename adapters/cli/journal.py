@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,19 +22,20 @@ from adapters.cli.context import (
     failures,
     json_option,
     key_option,
+    needed_key,
     next_command,
     open_journal,
     settings,
     signing_key,
     trusted_key,
 )
-from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress
+from adapters.cli.output import Command, Exit, Failure, Group, count, emit, end_found, paint, progress
 from adapters.cli.past import past_data, past_lines
 from adapters.cli.tail import tail
+from adapters.settings import Settings
 from workflow import export, replay, sealing
-from workflow.errors import HeadRegressed
+from workflow.errors import HeadRegressed, PositionUnknown
 from workflow.journal.copying import new_file
-from workflow.journal.keys import load_key
 from workflow.journal.witness import Head, Witnessed, read_head
 from workflow.past import venue_at
 from workflow.proof import SOURCES, Prover, Waiting
@@ -42,6 +43,7 @@ from workflow.verification import Fault, Verification
 
 NO_WITNESS = "has no line about this journal, as it has from the first entry on: nothing tells whether its tail is missing"
 LOST_TAIL = next_command(HeadRegressed(), "")
+DAMAGED = "stop the server, keep the file, and put the newest sealed copy in its place, on another disk; then tillproof journal verify"
 BAD_WITNESS = "compare the witness with a copy of it, or put it aside: the next start begins a new one; then tillproof journal verify"
 
 
@@ -57,23 +59,50 @@ def journal() -> None:
 def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
     """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault.
 
-    From one key that is trusted, old or new, the journal's others follow. A copy may be older than the witness, whose line about the
-    copy's size or just below is then compared.
+    Exit 5 where the file is damaged: what is stored there cannot be read, or SQLite's own check says so. From one key that is trusted,
+    old or new, the journal's others follow. A copy may be older than the witness, whose line about the copy's size or just below is then
+    compared.
     """
     with open_journal(copy) as (found, reads), _reading(found.witness):
         key = trusted_key(pinned, found)
         newest = read_head(found.witness)
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
         result = replay.verify_beside(reads, seen, key, progress)
-        following = "tillproof journal replay"
-        if result.first_bad and not result.witness_ok:
-            following = LOST_TAIL if result.first_bad.seq else BAD_WITNESS
-        if not result.knows_key:
-            following = "give the key that signs it, tillproof journal verify --key KEY"
-        if result.ok and result.entries and not (seen.newest or copy):
-            result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
-            following = "put the witness back, or set TILLPROOF_WITNESS to it, then tillproof journal verify"
-    data = {
+    following = _after(result)
+    if result.ok and result.entries and not (seen.newest or copy):
+        result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
+        following = "put the witness back, or set TILLPROOF_WITNESS to it, then tillproof journal verify"
+
+    def lines() -> Iterator[str]:
+        if result.first_bad:
+            yield paint(f"{'DAMAGED' if result.first_bad.is_damage else 'NOT WHOLE'}: {result.first_bad}", "red")
+            yield f"  until then {_entries_of_orders(result)} held"
+            return
+        yield from _whole(result, "checked" if key else f"not checked: no key at {found.signing_key}")
+        if newest and newest.size > result.entries:
+            since = count(newest.size - result.entries, "entry", "entries")
+            yield paint(f"  an older state: the witness has seen {since} since", "yellow")
+
+    emit(as_json, _verified(result), lines)
+    if result.first_bad:
+        end_found(following, Exit.DAMAGED if result.first_bad.is_damage else Exit.FOUND)
+
+
+def _after(result: Verification) -> str:
+    """What to do about the first fault."""
+    if result.first_bad and result.first_bad.is_damage:
+        return DAMAGED
+    if not result.knows_key:
+        return "give the key that signs it, tillproof journal verify --key KEY"
+    if result.first_bad and not result.witness_ok:
+        return LOST_TAIL if result.first_bad.seq else BAD_WITNESS
+    return "tillproof journal replay"
+
+
+def _verified(result: Verification) -> dict[str, Any]:
+    """For programs, as INTERFACE §5 has it."""
+    bad = result.first_bad
+    return {
         "ok": result.ok,
         "entries": result.entries,
         "orders": result.orders,
@@ -81,43 +110,38 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
         "checkpoints": result.checkpoints,
         "witness_lines": result.witness_lines,
         "witness": {"size": result.witness.size if result.witness else 0, "ok": result.witness_ok},
-        "first_bad": asdict(result.first_bad) if result.first_bad else None,
+        "first_bad": {"seq": bad.seq, "reason": bad.reason} if bad else None,
     }
 
-    def lines() -> Iterator[str]:
-        if result.first_bad:
-            yield paint(f"NOT WHOLE: {result.first_bad}", "red")
-            yield f"  until then {result.entries:,} entries of {result.orders:,} orders held"
-            return
-        yield paint("The journal is whole.", "green")
-        yield f"  {result.entries:,} entries of {result.orders:,} orders, hashed and chained, each move as declared"
-        yield f"  {_signed(result)}"
-        yield f"  signatures {'checked' if key else 'not checked: no key at ' + str(found.signing_key)}"
-        if len(result.keys) > 1:
-            yield f"  {len(result.keys)} keys, each brought in by the one before it: {', '.join(result.keys)}"
-        yield f"  {_witnessed(result)}"
-        if newest and newest.size > result.entries:
-            yield paint(f"  an older state: the witness has seen {newest.size - result.entries:,} entries since", "yellow")
 
-    emit(as_json, data, lines)
-    if not result.ok:
-        end_found(following)
+def _whole(result: Verification, signatures: str) -> Iterator[str]:
+    yield paint("The journal is whole.", "green")
+    yield f"  {_entries_of_orders(result)}, hashed and chained, each move as declared"
+    yield f"  {_signed(result)}"
+    yield f"  signatures {signatures}"
+    if len(result.keys) > 1:
+        yield f"  {len(result.keys)} keys, each brought in by the one before it: {', '.join(result.keys)}"
+    yield f"  {_witnessed(result)}"
+
+
+def _entries_of_orders(result: Verification | sealing.Sealed) -> str:
+    return f"{count(result.entries, 'entry', 'entries')} of {count(result.orders, 'order')}"
 
 
 def _signed(result: Verification) -> str:
     if not result.checkpoint:
         return "no checkpoint: nothing of it is signed"
     behind = result.entries - result.checkpoint.size
-    told = f"{result.checkpoints:,} checkpoints, the newest: {result.checkpoint.size} {result.checkpoint.root}"
-    return told + (f", {behind:,} entries behind: not signed yet" if behind > 0 else "")
+    told = f"{count(result.checkpoints, 'checkpoint')}, the newest: {result.checkpoint.size} {result.checkpoint.root}"
+    return told + (f", {count(behind, 'entry', 'entries')} behind: not signed yet" if behind > 0 else "")
 
 
 def _witnessed(result: Verification) -> str:
     if not result.witness:
         return "no line of a witness: a lost tail could not be noticed"
     behind = result.entries - result.witness.size
-    told = f"{result.witness_lines:,} lines of the witness, the newest at {result.witness.size}"
-    return told + (f", {behind:,} entries behind: their loss could not be noticed" if behind > 0 else "")
+    told = f"{count(result.witness_lines, 'line')} of the witness, the newest at {result.witness.size}"
+    return told + (f", {count(behind, 'entry', 'entries')} behind: their loss could not be noticed" if behind > 0 else "")
 
 
 @contextmanager
@@ -142,7 +166,10 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
     """
     with open_journal(copy) as (found, reads):
         size = reads.size()
-        result = replay.replay(reads, until=until, bar=progress)
+        try:
+            result = replay.replay(reads, until=until, bar=progress)
+        except PositionUnknown as error:
+            raise click.BadParameter(str(error), param_hint="--until") from error
         if until is None:
             result.mismatches.extend(sealing.view_mismatches(copy or found.journal, progress))
     past = None if until is None else venue_at(result.rebuilt)
@@ -156,7 +183,7 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
         yield from (paint(f"DIFFERS: {mismatch}", "red") for mismatch in result.mismatches)
         if result.differences > replay.MAX_MISMATCHES:
             yield paint(f"DIFFERS: {result.differences - replay.MAX_MISMATCHES:,} more than are named here", "red")
-        yield f"  {result.entries:,} entries, {result.orders:,} orders, digest {result.digest}"
+        yield f"  {count(result.entries, 'entry', 'entries')}, {count(result.orders, 'order')}, digest {result.digest}"
 
     data = {
         "ok": result.ok,
@@ -277,17 +304,16 @@ def journal_seal(
 
     Without the signing key, and with --journal, it is signed as far as its source was, and says how far that is.
     """
-    companion = file.with_name(f"{file.name}.metadata.json")
+    companion = file.with_name(f"{file.name}.metadata.json") if with_metadata else None
     with open_journal(copy) as (found, reads):
-        for wanted in [file, companion] if with_metadata else [file]:
+        for wanted in filter(None, (file, companion)):
             _expect_new(wanted, "FILE")
-        key = trusted_key(pinned, found)
         try:
             sealed = sealing.seal(
                 copy or found.journal,
                 file,
                 witness=found.witness,
-                key=key,
+                key=trusted_key(pinned, found),
                 signer=None if copy else signing_key(found),  # A copy may have been anywhere: what is new in it is not ours to sign.
                 bar=progress,
                 zone=found.timezone,
@@ -297,34 +323,21 @@ def journal_seal(
             )
         except FileExistsError as error:
             raise _taken(file, "FILE") from error
-        if with_metadata:
+        if companion:
             with _new(companion, "FILE") as draft:
                 draft.write_text(sealing.metadata(file), encoding="utf-8")
-
-    def lines() -> Iterator[str]:
-        yield from _sealed(sealed)
-        if key is None:
-            yield f"  signatures not checked: no key at {found.signing_key}"
-        if sealed.witness is None:
-            yield paint(f"  {found.witness} {NO_WITNESS}", "yellow")
-        if with_metadata:
-            yield f"  to browse it: datasette {sealed.path} -m {companion}"
-
     shown = asdict(sealed) | {name: head._asdict() if head else None for name, head in _heads(sealed)}
-    emit(
-        as_json,
-        shown | {"path": str(sealed.path), "unsigned": sealed.unsigned, "metadata": str(companion) if with_metadata else None},
-        lines,
-    )
+    data = shown | {"path": str(sealed.path), "unsigned": sealed.unsigned, "metadata": str(companion) if companion else None}
+    emit(as_json, data, lambda: _sealed(sealed, found, companion, has_key=trusted_key(pinned, found) is not None))
 
 
 def _heads(sealed: sealing.Sealed) -> list[tuple[str, Head | None]]:
     return [("checkpoint", sealed.checkpoint), ("witness", sealed.witness)]
 
 
-def _sealed(sealed: sealing.Sealed) -> Iterator[str]:
+def _sealed(sealed: sealing.Sealed, found: Settings, companion: Path | None, *, has_key: bool) -> Iterator[str]:
     yield paint(f"Sealed: {sealed.path}", "green")
-    yield f"  {sealed.entries:,} entries of {sealed.orders:,} orders, verified and replayed, {sealed.bytes:,} bytes"
+    yield f"  {_entries_of_orders(sealed)}, verified and replayed, {count(sealed.bytes, 'byte')}"
     yield f"  root {sealed.root}"
     yield f"  signed {f'up to entry {sealed.checkpoint.size:,}' if sealed.checkpoint else 'nowhere'}"
     if sealed.unsigned:
@@ -332,6 +345,12 @@ def _sealed(sealed: sealing.Sealed) -> Iterator[str]:
             f"  the newest {sealed.unsigned:,} are not signed: seal the journal again with its key, or once the server has signed", "yellow"
         )
     yield f"  customers' and guests' data {'is in it: keep it as a backup' if sealed.personal else 'was taken out: for handing over'}"
+    if not has_key:
+        yield f"  signatures not checked: no key at {found.signing_key}"
+    if sealed.witness is None:
+        yield paint(f"  {found.witness} {NO_WITNESS}", "yellow")
+    if companion:
+        yield f"  to browse it: datasette {sealed.path} -m {companion}"
 
 
 @journal.command("key", cls=Command, example="tillproof journal key")
@@ -344,7 +363,7 @@ def journal_key(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: boo
     Each is a line that programs for signed notes take, with the SHA-256 of the key's 32 bytes, and the sizes that it signs.
     """
     with open_journal(copy) as (found, reads):
-        known = pinned or load_key(found.signing_key).public_key()
+        known = needed_key(pinned, found)
         succession = reads.succession(known)
         view = keys_view(reads.origin(), succession)
 
@@ -468,4 +487,4 @@ def journal_receipts(
 @contextmanager
 def _prover(copy: Path | None, pinned: Ed25519PublicKey | None) -> Iterator[Prover]:
     with open_journal(copy) as (found, reads):
-        yield Prover(reads, Waiting(reads, pinned or load_key(found.signing_key).public_key()))
+        yield Prover(reads, Waiting(reads, needed_key(pinned, found)))

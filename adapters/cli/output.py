@@ -75,10 +75,15 @@ def _misuse() -> Iterator[None]:
         raise Misuse(error.format_message(), error.ctx) from error
 
 
-def end_found(next_command: str) -> NoReturn:
+def end_found(next_command: str, code: Exit = Exit.FOUND) -> NoReturn:
     """End a check that found something, and has said what: only the next command is left to say."""
     click.echo(f"Next: {next_command}", err=True)
-    raise SystemExit(Exit.FOUND)
+    raise SystemExit(code)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """So many of them in words; `many` where it is not `one` and an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 class Command(click.Command):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from adapters.cli.context import Program, json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, emit, end_found, paint, progress, table
+from adapters.cli.output import Command, Exit, Failure, count, emit, end_found, paint, progress, table
 from adapters.dojo.client import DojoClient, IntentSearch
 from adapters.settings import Settings
 from workflow.books import Books, Day, read_books
@@ -321,19 +321,17 @@ class _Report:
     def _beside(self) -> Iterator[str]:
         for other in self._result.others:
             amount = shown(Money(other.figures.net, other.figures.currency))
-            yield from _wrapped(
-                f"Beside that, {_count(other.count, 'payment')} of this Dojo account for no order of the till: {amount} net"
-            )
+            yield from _wrapped(f"Beside that, {count(other.count, 'payment')} of this Dojo account for no order of the till: {amount} net")
         if arriving := self._result.arriving:
             minutes = int(RECORDING_GRACE.total_seconds()) // 60
-            yield from _wrapped(f"{_count(len(arriving), 'payment')} of the last {minutes} minutes may still be on the way: run it again.")
+            yield from _wrapped(f"{count(len(arriving), 'payment')} of the last {minutes} minutes may still be on the way: run it again.")
 
     def _differences(self) -> Iterator[str]:
         found = self._result.differences
         if not found:
             yield paint("No differences.", "green") if self._is_compared else "Not compared with Dojo."
             return
-        yield paint(f"{_count(len(found), 'difference')}:", "red")
+        yield paint(f"{count(len(found), 'difference')}:", "red")
         for kind, (title, advice) in KINDS.items():
             if alike := [one for one in found if one.kind == kind]:
                 yield ""
@@ -391,7 +389,7 @@ def _total_lines(total: Total) -> Iterator[str]:
     wide = [(name.ljust(LABEL + 2), *(cell.rjust(LABEL + 4) for cell in cells)) for name, *cells in rows]
     yield from table((currency, "till", "Dojo", "difference"), wide, right={1, 2, 3})
     for amount, name, what in (
-        (total.outstanding, "outstanding", f"on {_count(total.open_bills, 'open bill')}"),
+        (total.outstanding, "outstanding", f"on {count(total.open_bills, 'open bill')}"),
         (total.held, "authorised", "held by Dojo, not yet captured"),
         (total.in_words, "in words", "of the captured: told by Dojo, not yet read there"),
         (total.held_back, "held back", "not captured here: a difference holds it"),
@@ -410,7 +408,3 @@ def _cell(value: int, currency: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

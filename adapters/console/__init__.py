@@ -3,8 +3,9 @@
 One view, one template, one question it answers. Pages read the journal and act through the engine, as `/api` does.
 """
 
-from adapters.console.desk import Desk
-from adapters.console.pages import make_blueprint
+from adapters.console.desk import Desk, Front
+from adapters.console.pages import make_blueprint, make_closed_blueprint
+from adapters.console.sessions import Sessions
 from adapters.console.setup_desk import SetupDesk
 
-__all__ = ["Desk", "SetupDesk", "make_blueprint"]
+__all__ = ["Desk", "Front", "Sessions", "SetupDesk", "make_blueprint", "make_closed_blueprint"]

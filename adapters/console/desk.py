@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from adapters.console.sessions import Sessions
 from adapters.console.setup_desk import SetupDesk
 from adapters.edge import Tokens
-from adapters.edge.limits import Guesses
+from adapters.edge.limits import Guesses, Network
 from adapters.health import Health
 from workflow.clock import Clock
 from workflow.engine import Engine
@@ -16,18 +19,31 @@ from workflow.proof import Prover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """Everything behind the pages of one venue. `is_live`: calls go to Dojo itself, with real money."""
+class Front:
+    """What any page needs, be the journal shut. `is_live`: calls go to Dojo itself, with real money. `trusted`: proxies.
+
+    `reasons`: codes of what keeps this process from its work.
+    """
+
+    clock: Clock
+    tokens: Tokens
+    guesses: Guesses
+    sessions: Sessions
+    trusted: Sequence[Network]
+    venue_name: str
+    zone: ZoneInfo
+    is_live: bool
+    reasons: Callable[[], list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk(Front):
+    """Everything behind the pages of one venue. `heard_at`: when Dojo last called or answered, None where it never did."""
 
     engine: Engine
     reads: SqliteReads
     health: Health
     prover: Prover
-    clock: Clock
-    tokens: Tokens
-    guesses: Guesses
-    venue_name: str
     currency: str
-    zone: ZoneInfo
-    is_live: bool
+    heard_at: Callable[[], datetime | None]
     setup: SetupDesk

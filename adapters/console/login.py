@@ -1,50 +1,111 @@
-"""Logging in with a token of the setting TOKENS, out again, and what each person wants to see."""
+"""Logging in with a token of the setting TOKENS, out again, what each person wants to see, and the page that explains the keys."""
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import TooManyRequests
 
 from adapters.console.site import COOKIE, Site, is_own_path
 from adapters.edge.credentials import Actor
+from adapters.edge.limits import ADDRESS, is_https
+
+WISHES = "tillproof_wishes"
+"""The cookie with what a person prefers, beyond one session; nothing in it says who."""
+WISHES_SECONDS = 31_536_000
+UTC, NO_SHORTCUTS = "utc", "no-shortcuts"
+
+logger = logging.getLogger(__name__)
 
 
 def pages(site: Site) -> Blueprint:
-    """`/login`, `/logout` and `/preferences`."""
+    """`/login`, `/logout`, `/preferences` and `/help`."""
     blueprint = Blueprint("login", __name__)
+
+    def form(status: int = 200, refused: str = "") -> Response:
+        return site.page(
+            "login.html", status, following=_following(request.values.get("next")), refused=refused, can_enter=_can_enter(site)
+        )
 
     @blueprint.get("/login")
     def show() -> Response:
-        return site.page("login.html", following=_following(request.args.get("next")), refused="")
+        is_over = COOKIE in request.cookies and site.sessions.find(request.cookies[COOKIE], is_use=False) is None
+        return form(refused="You were logged out: nobody used this browser for a while, or the server started again." if is_over else "")
 
     @blueprint.post("/login")
     def enter() -> Response:
-        following = _following(request.form.get("next"))
-        actor = site.desk.guesses.judge(f"Bearer {request.form.get('token', '').strip()}", site.desk.tokens.actor)
+        token = request.form.get("token", "").strip()
+        if not token:
+            return form(400, "Enter a token.")
+        actor = _judged(site, token)
         if actor is None:
-            return site.page("login.html", 401, following=following, refused="No token of this venue. Look at TOKENS, or ask your manager.")
+            return form(401, "No token of this venue. Look at TILLPROOF_TOKENS, or ask your manager.")
         if not actor.may("auditor"):
-            return site.page("login.html", 403, following=following, refused="A till's token opens no console.")
-        return _entered(site, actor, following)
+            logger.warning("console refused", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
+            return form(403, "A till's token opens no console.")
+        return _entered(site, actor, _following(request.form.get("next")))
 
     @blueprint.post("/logout")
     def leave() -> Response:
+        actor = site.session.actor
         site.sessions.close(request.cookies.get(COOKIE))
+        logger.info("console left", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
         response = site.to("/login")
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_https(site))
         return response
 
     @blueprint.post("/preferences")
     def prefer() -> Response:
-        site.session.utc = request.form.get("utc") == "on"
-        return site.to(_following(request.form.get("next")))
+        session = site.session
+        session.utc = request.form.get("utc", "on" if session.utc else "off") == "on"
+        session.shortcuts = request.form.get("shortcuts", "on" if session.shortcuts else "off") == "on"
+        response = site.to(_following(request.form.get("next")))
+        wishes = ".".join([*([UTC] if session.utc else []), *([] if session.shortcuts else [NO_SHORTCUTS])])
+        _set_cookie(site, response, WISHES, wishes, WISHES_SECONDS)
+        return response
+
+    @blueprint.get("/help")
+    def explain() -> Response:
+        return site.page("help.html")
 
     return blueprint
 
 
+def _judged(site: Site, token: str) -> Actor | None:
+    header = f"Bearer {token}".encode().decode("latin-1")  # As a header would bring it.
+    try:
+        return site.front.guesses.judge(header, site.front.tokens.actor)
+    except TooManyRequests as error:
+        words = f"Too many wrong tokens came from your address. Try again in {error.retry_after} seconds."
+        raise TooManyRequests(words, retry_after=error.retry_after) from error
+
+
 def _entered(site: Site, actor: Actor, following: str) -> Response:
+    """A new session under a new name, whatever cookie came along; who was logged in at this browser is not any more."""
+    site.sessions.close(request.cookies.get(COOKIE))
+    wishes = request.cookies.get(WISHES, "").split(".")
+    cookie = site.sessions.open(actor, utc=UTC in wishes, shortcuts=NO_SHORTCUTS not in wishes)
+    logger.info("console entered", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
     response = site.to(following)
-    response.set_cookie(COOKIE, site.sessions.open(actor), path="/", httponly=True, samesite="Strict", secure=request.is_secure)
+    _set_cookie(site, response, COOKIE, cookie)
     return response
+
+
+def _set_cookie(site: Site, response: Response, name: str, value: str, seconds: int | None = None) -> None:
+    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, samesite="Strict", secure=_is_https(site))
+
+
+def _can_enter(site: Site) -> bool:
+    return site.front.tokens.anybody_may("auditor")
+
+
+def _is_https(site: Site) -> bool:
+    return is_https(request.environ, site.front.trusted)
+
+
+def _address() -> str:
+    return str(request.environ.get(ADDRESS) or request.remote_addr or "")
 
 
 def _following(path: str | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import capabilities, keys, login, machines, setup, today
-from adapters.console.desk import Desk
+from adapters.console import capabilities, closed, keys, login, machines, setup, today
+from adapters.console.desk import Desk, Front
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
 
@@ -16,8 +16,20 @@ PAGES: tuple[Callable[[Site], Blueprint], ...] = (login.pages, today.pages, mach
 
 def make_blueprint(desk: Desk) -> Blueprint:
     """Every page, with its styles and scripts: endpoints are `console.PAGE.VIEW`."""
-    site, blueprint = Site(desk), Blueprint("console", __name__)
+    site = Site(desk)
+    return _together(site, [pages(site) for pages in PAGES])
+
+
+def make_closed_blueprint(front: Front, *, code: str, since: str, detail: str, accept: Callable[[str, str], str] | None) -> Blueprint:
+    """What is left of it while the journal is shut for the reason `code`, which an operator may `accept` where that is offered."""
+    site = Site(front)
+    return _together(site, [login.pages(site), closed.pages(site, code=code, since=since, detail=detail, accept=accept)])
+
+
+def _together(site: Site, pages: list[Blueprint]) -> Blueprint:
+    blueprint = Blueprint("console", __name__)
     blueprint.register_blueprint(static_blueprint((__package__, SHARED)))
-    for pages in PAGES:
-        blueprint.register_blueprint(site.guard(pages(site)))
+    site.guard_elsewhere(blueprint)
+    for each in pages:
+        blueprint.register_blueprint(site.guard(each))
     return blueprint

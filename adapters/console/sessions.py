@@ -26,12 +26,16 @@ SESSIONS = 1_000
 
 @dataclass(slots=True)
 class Session:
-    """One person at one browser. `csrf` must come back with every form; `said` is what the next page tells once; `utc`: show UTC."""
+    """One person at one browser. `csrf` must come back with every form; `said` is what the next page tells once.
+
+    `utc`: show UTC; `shortcuts`: single keys do something.
+    """
 
     actor: Actor
     csrf: str
     used_at: float
     utc: bool = False
+    shortcuts: bool = True
     said: list[str] = field(default_factory=list)
 
 
@@ -43,11 +47,12 @@ class Sessions:
         self._found: TTLCache[bytes, Session] = TTLCache(SESSIONS, SESSION_SECONDS, timer=clock.monotonic)
         self._lock = threading.Lock()
 
-    def open(self, actor: Actor) -> str:
+    def open(self, actor: Actor, *, utc: bool = False, shortcuts: bool = True) -> str:
         """A new session; the cookie's value."""
         cookie = secrets.token_urlsafe(32)
+        session = Session(actor, secrets.token_urlsafe(32), self._clock.monotonic(), utc=utc, shortcuts=shortcuts)
         with self._lock:
-            self._found[_digest(cookie)] = Session(actor, secrets.token_urlsafe(32), self._clock.monotonic())
+            self._found[_digest(cookie)] = session
         return cookie
 
     def find(self, cookie: str | None, *, is_use: bool) -> Session | None:

@@ -2,17 +2,127 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
 from flask import Blueprint, Response
+from markupsafe import Markup
 
 from adapters.console.site import Site
+from workflow import diagrams
+from workflow.attention import Concern, concerns
+from workflow.books import Day
+from workflow.lifecycle import ATTENTION, ORDER
+from workflow.money import Money
+from workflow.today import NAMES, OPEN_STATES, Line, SoFar, Till, lines, standing
+
+ALERTS = 8
+"""So many stand by themselves; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Something that needs a person, or several of a kind: what, since when the oldest, and where it leads."""
+
+    what: str
+    where: str
+    amount: Money | None
+    since: str
+    path: str
+    is_grave: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the page shows of the journal, the same for everybody."""
+
+    alerts: list[Alert]
+    alerts_beyond: int
+    day: Day
+    sums: list[SoFar]
+    counts: dict[str, int]
+    lines: list[Line]
 
 
 def pages(site: Site) -> Blueprint:
     """The first page."""
     blueprint = Blueprint("today", __name__)
+    till = Till(site.desk.reads, site.desk.zone, site.desk.currency)
 
     @blueprint.get("/")
     def show() -> Response:
-        return site.page("today.html")
+        found = site.freshness.shared("today", site.minute(), lambda: _figures(site, till))
+        day = found.day.date.isoformat()
+
+        def link(state: str) -> str:
+            return f"/orders?{urlencode({'state': state} | ({} if state in OPEN_STATES else {'date': day}))}"
+
+        picture = Markup(diagrams.svg(ORDER, embedded=True, counts=found.counts, link=link))  # noqa: S704  # Escaped by whoever drew it.
+        states = [(state, found.counts[state], ORDER.states[state], link(state), state in OPEN_STATES) for state in ORDER.states]
+        return site.page("today.html", by_journal=True, found=found, day=day, picture=picture, states=states, names=NAMES, Money=Money)
 
     return blueprint
+
+
+def _figures(site: Site, till: Till) -> Figures:
+    desk = site.desk
+    found = concerns([*((row, None) for row in desk.health.attention()), *desk.reads.attention_with_orders()])
+    alerts = _alerts(found)
+    day, sums = till.so_far(desk.clock.now())
+    codes = desk.reads.attention_counts()
+    return Figures(
+        alerts=alerts[:ALERTS],
+        alerts_beyond=len(alerts[ALERTS:]),
+        day=day,
+        sums=sums,
+        counts=standing(desk.reads, day),
+        lines=lines(desk.reads, codes),
+    )
+
+
+def _alerts(found: list[Concern]) -> list[Alert]:
+    """What is paid and not on the till one by one, everything else by its kind, in the order in which a person should look."""
+    by_code: dict[str, list[Concern]] = {}
+    alerts = []
+    for concern in found:
+        if concern.is_paid_not_on_till:
+            alerts.append(_paid_not_on_till(concern))
+        else:
+            by_code.setdefault(concern.code, []).append(concern)
+    return [*alerts, *(_of_a_kind(code, same) for code, same in by_code.items())]
+
+
+def _paid_not_on_till(concern: Concern) -> Alert:
+    return Alert(
+        what="1 order PAID but not on the till",
+        where=_where(concern),
+        amount=concern.amount,
+        since=concern.since,
+        path=_path([concern]),
+        is_grave=True,
+    )
+
+
+def _of_a_kind(code: str, same: list[Concern]) -> Alert:
+    why = ATTENTION[code].why
+    return Alert(
+        what=why if len(same) == 1 else f"{len(same):,} × {why}",
+        where=_where(same[0]) if len(same) == 1 else "",
+        amount=None,
+        since=min(concern.since for concern in same),
+        path=_path(same),
+        is_grave=False,
+    )
+
+
+def _where(concern: Concern) -> str:
+    if concern.table_id:
+        return f"table {concern.table_id}"
+    return f"order {concern.reference or concern.order_id}" if concern.order_id else ""
+
+
+def _path(same: list[Concern]) -> str:
+    """One order's own page; where it is about several, or none, the page with all of it."""
+    orders = {concern.order_id for concern in same}
+    order_id = orders.pop() if len(orders) == 1 else ""
+    return f"/orders/{order_id}" if order_id else "/attention"

@@ -94,7 +94,7 @@ def install(app: Flask) -> None:
     """
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
     app.after_request(_mark)
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
     for unknown in (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry):
@@ -132,7 +132,8 @@ def _mark(response: Response) -> Response:
     return response
 
 
-def _http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """A refusal of the framework's as an `EPOSError`."""
     # Only texts given at the raise are repeated: the framework's own are prose for browsers.
     message = str(vars(error).get("description", error.name.lower()))
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}

@@ -72,6 +72,10 @@ class Tokens:
             raise ValueError("two entries have the same token")
         return cls(actors)
 
+    def anybody_may(self, role: Role) -> bool:
+        """Whether there is a token with which one may do what `role` may."""
+        return any(actor.may(role) for _, actor in self._actors)
+
     def actor(self, header: str | None) -> Actor | None:
         """The actor whose token an `Authorization: Bearer` header carries; every token is compared, whichever matches."""
         presented = _digest(_credentials(header, "bearer"))

@@ -252,6 +252,16 @@ def client_address(environ: WSGIEnvironment, trusted: Sequence[Network]) -> str:
     return peer if address is None else str(address)
 
 
+def is_https(environ: WSGIEnvironment, trusted: Sequence[Network]) -> bool:
+    """Whether the caller came by https: to us, or to the proxy before us, if it is trusted."""
+    if environ.get("wsgi.url_scheme") == "https":
+        return True
+    peer = _parsed(str(environ.get("REMOTE_ADDR", "")))
+    if peer is None or not any(peer in network for network in trusted):
+        return False
+    return str(environ.get("HTTP_X_FORWARDED_PROTO", "")).split(",")[0].strip().lower() == "https"
+
+
 @lru_cache(ADDRESSES)
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:

@@ -81,6 +81,21 @@ def moment(at: str, zone: ZoneInfo, today: str, *, utc: bool = False) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at, f"{other:%Y-%m-%d %H:%M:%S} {other.tzname()}", text)
 
 
+def span(now: datetime, at: str) -> str:
+    """How long ago that was: `less than a minute`, `6 min`, `2 h 5 min`, `3 days`. It changes once a minute, with the clock's minute."""
+    minutes = max(0, _minutes(now) - _minutes(parsed(at)))
+    hours, days = minutes // 60, minutes // (24 * 60)
+    if days:
+        return plural(days, "day")
+    if hours:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{minutes} min" if minutes else "less than a minute"
+
+
+def _minutes(moment: datetime) -> int:
+    return int(moment.timestamp()) // 60
+
+
 def static_blueprint(packages: Iterable[str]) -> Blueprint:
     """`/static/HASH/NAME`: the styles and scripts of the packages, kept by browsers for as long as they stay the same."""
     blueprint, known = Blueprint("static", __name__), tuple(packages)

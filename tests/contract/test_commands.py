@@ -29,7 +29,7 @@ from adapters.checks import examine
 from adapters.cli import local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
-from tests.builders import FixedClock
+from tests.builders import FixedClock, Venue
 from tests.contract.running import (
     KEY,
     PATIENCE,
@@ -288,16 +288,24 @@ def test_a_position_that_no_journal_has_is_a_mistake_in_the_command(ask, words):
     assert (ended.returncode, ended.stdout, words.split()[-2] in ended.stderr) == (2, "", True)
 
 
-def test_a_position_behind_the_end_is_the_whole_journal(ask):
-    whole, further = (parsed(ask("journal", "replay", *words, "--json")) for words in ((), ("--until", str(2**63 - 1))))
+@pytest.mark.parametrize("words", ["journal replay --until", f"orders show {ID} --at"])
+def test_a_position_behind_the_end_is_refused_and_the_last_one_is_named(ask, words):
+    last = parsed(ask("journal", "verify", "--json"))["entries"]
 
-    assert (further["entries"], further["digest"]) == (whole["entries"], whole["digest"])
+    ended = ask(*words.split(), str(last + 1))
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"to {last}, where the journal ends, got {last + 1}" in ended.stderr
+    assert ask(*words.split(), str(last)).returncode == 0
 
 
-def test_a_proof_without_the_key_that_signed_is_refused_and_makes_no_other(ask, tmp_path):
+def test_a_proof_without_the_key_that_signed_is_refused_and_says_how_to_give_it(ask, tmp_path):
     ended = ask("journal", "proof", ID, SIGNING_KEY=tmp_path / "none.key")
 
-    assert (ended.returncode, ended.stdout, "none.key" in ended.stderr) == (3, "", True)
+    assert (ended.stdout, "none.key" in ended.stderr) == ("", True)
+    assert next_of(ended, 3).startswith("tillproof journal proof --key KEY with the public key")
+    key = ask("journal", "key").stdout.splitlines()[0]
+    assert parsed(ask("journal", "proof", ID, "--key", key, SIGNING_KEY=tmp_path / "none.key")) == parsed(ask("journal", "proof", ID))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -656,7 +664,7 @@ def test_every_command_with_settings_names_doctor_where_they_cannot_be_used(run,
         ("orders erase x --preview --reason x", {}, 2, "tillproof orders erase --help"),
         ("diagram --order tp_none", {}, 1, "tillproof orders list"),
         ("journal proof tp_none", {}, 1, "tillproof orders list"),
-        ("journal proof ORDER", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
+        ("journal proof ORDER", {"SIGNING_KEY": "none.key"}, 3, "tillproof journal proof --key KEY with the public key"),
         ("journal head", {"JOURNAL": "none.db"}, 4, "tillproof doctor"),
         ("orders list", {"JOURNAL": "foreign.db"}, 5, "set TILLPROOF_JOURNAL to the journal's file, then tillproof orders list"),
         ("journal verify", {"JOURNAL": "newer.db"}, 5, "install the version that wrote it, then tillproof journal verify"),
@@ -769,6 +777,50 @@ def test_a_changed_entry_is_found_and_the_first_bad_one_is_named(tampered, seq, 
     found = json.loads(ended.stdout)
     assert (ended.returncode, found["ok"], found["first_bad"]["seq"]) == (1, False, seq)
     assert found["first_bad"]["reason"]
+
+
+def overwritten(path):
+    """The page with which the table of entries begins is no page of a database any more."""
+    [[(page,)], [(size,)]] = sqlite(path, "SELECT rootpage FROM sqlite_master WHERE name = 'journal'", "PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    return path
+
+
+def test_a_file_whose_entries_cannot_be_read_ends_what_asks_for_them_with_5_and_the_first_is_named(ask, venue, tmp_path):  # S5
+    broken = overwritten(whole_copy(venue.service.journal, tmp_path / "broken.db"))
+
+    def asked(*words):
+        return ask("journal", *words, JOURNAL=broken, WITNESS=venue.service.witness, SIGNING_KEY=f"{venue.service.journal}.key")
+
+    shown, found = asked("verify"), json.loads(asked("verify", "--json").stdout)
+    assert next_of(shown, 5).startswith("stop the server, keep the file, and put the newest sealed copy in its place")
+    assert shown.stdout.startswith("DAMAGED: entry 1: the entry cannot be read: ")
+    assert (found["ok"], found["first_bad"].keys(), found["first_bad"]["seq"]) == (False, {"seq", "reason"}, 1)
+    assert [asked(*words).returncode for words in (["replay"], ["export"], ["head"], ["seal", str(tmp_path / "sealed.db")])] == [5] * 4
+    assert not (tmp_path / "sealed.db").exists()
+
+
+def test_an_entry_that_is_no_text_any_more_is_changed_and_not_the_disks_doing(tampered):  # S6
+    ended = tampered(["journal", "verify"], "UPDATE journal SET actor = CAST(x'ff' AS TEXT) WHERE seq = 5")
+
+    assert (ended.returncode, ended.stdout.startswith("NOT WHOLE: entry 5: the entry cannot be read: ")) == (1, True)
+
+
+def test_one_of_something_is_not_called_many(ask, tmp_path):
+    venue = Venue(tmp_path)
+    venue.create("o1", payments=())
+    venue.close()
+    settings = {"JOURNAL": tmp_path / "tillproof.db", "WITNESS": venue.witness, "SIGNING_KEY": tmp_path / "tillproof.key"}
+
+    said = [ask("journal", *words, **settings).stdout for words in (["verify"], ["replay"], ["seal", str(tmp_path / "sealed.db")])]
+
+    assert "entries of 1 order, hashed" in said[0]
+    assert re.search(r"  1 checkpoint, the newest: .*\n", said[0])
+    assert "  1 line of the witness, the newest at" in said[0]
+    assert ", 1 order, digest" in said[1]
+    assert " of 1 order, verified" in said[2]
 
 
 def forged(venue, *, chain):

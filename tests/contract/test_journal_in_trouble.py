@@ -335,7 +335,7 @@ def test_a_page_that_is_overwritten_is_called_damage_by_every_question_that_meet
     assert reads.integrity(seconds=PATIENCE) != "ok"
     verifier = Verifier(reads, None, None)
     assert not verifier.step(1000)
-    assert (verifier.found.ok, verifier.found.first_bad.seq) == (False, 1)
+    assert (verifier.found.ok, verifier.found.first_bad.seq, verifier.found.first_bad.is_damage) == (False, 1, True)
     assert verifier.found.first_bad.reason.startswith("the entry cannot be read: ")
 
 
@@ -346,9 +346,22 @@ def test_what_sqlites_own_check_finds_is_the_first_fault(venue):  # S5
         connection.execute("UPDATE sqlite_schema SET rootpage = (SELECT max(rootpage) FROM sqlite_schema) WHERE name = 'attention'")
     verifier = Verifier(store.reads(), None, None)
 
-    verifier.note_integrity(store.reads().integrity(seconds=PATIENCE))
+    verifier.check_integrity(lambda: store.reads().integrity(seconds=PATIENCE))
 
     assert verifier.found.first_bad.reason.startswith("SQLite's integrity check: ")
+    assert verifier.found.first_bad.is_damage
+
+
+def test_a_file_that_sqlites_own_check_cannot_even_begin_with_is_damaged(venue):  # S5
+    store = stored(venue)
+    reads = store.reads()
+    with store.path.open("r+b") as file:
+        file.write(b"\xff" * PAGE)
+    verifier = Verifier(reads, None, None)
+
+    assert verifier.check_integrity(lambda: reads.integrity(seconds=PATIENCE)) is None
+
+    assert (verifier.found.first_bad.seq, verifier.found.first_bad.is_damage) == (0, True)
 
 
 def test_a_node_of_the_tree_that_is_gone_is_called_damage_by_who_asks_for_it(venue):  # S7

@@ -327,6 +327,24 @@ def test_a_flipped_bit_in_an_index_stops_writing_while_it_is_served_and_the_next
     assert service.exit_code() == 5
 
 
+def test_a_damaged_page_of_the_entries_stops_writing_while_it_is_served_and_the_next_start(make):  # S5
+    service = make(VERIFY_S=1).start()
+    service.dojo.post("/v1/orders", an_order("first"))
+    put_into_database(service.journal)
+    flip(service.journal, page_of(service.journal, "journal")[0], mask=0x40)
+
+    eventually(lambda: reasons(service) == ["JOURNAL_DAMAGED"])
+
+    assert [reply.status for reply in writes(service)] == [503] * 3
+    told = attention(service)["JOURNAL_DAMAGED"]["detail"]
+    assert told.startswith("entry 1: the entry cannot be read: ")
+    assert verification(service)["firstBad"] == {"seq": 1, "reason": told.removeprefix("entry 1: ")}
+    assert cli(service, "journal", "verify").returncode == 5
+    service.kill()
+    service.launch()
+    assert service.exit_code() == 5
+
+
 def verification(service):
     return service.auditor.get("/api/verification").json
 

@@ -17,6 +17,7 @@ from workflow.errors import (
     JournalReadOnly,
     JournalTooNew,
     JournalUnavailable,
+    JournalUnreadable,
     NotAFile,
     WorkflowError,
 )
@@ -42,7 +43,7 @@ def connect(path: Path, *, read_only: bool) -> Database:
     try:
         if read_only:
             connection = sqlite3.connect(
-                f"file:{_quoted(path)}?mode=ro{'&immutable=1' if _cannot_change(path) else ''}",
+                f"file:{_quoted(path)}?mode=ro{'&immutable=1' if cannot_change(path) else ''}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
@@ -57,7 +58,7 @@ def connect(path: Path, *, read_only: bool) -> Database:
         raise translated(error, f"cannot open {path}") from error
 
 
-def _cannot_change(path: Path) -> bool:
+def cannot_change(path: Path) -> bool:
     """Nobody writes here and no WAL is left: SQLite reads such a journal only when it is told that it need not make files beside it."""
     return not is_writable(path) and not os.path.lexists(f"{path}-wal")
 
@@ -75,7 +76,9 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 def translated(error: sqlite3.Error, told: str) -> WorkflowError:
     """What an error of SQLite's means to callers; `told` says what was tried."""
     message, code = f"{told}: {error}", getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGED or "Could not decode" in str(error):
+    if code in _DAMAGED:
+        return JournalUnreadable(message)
+    if "Could not decode" in str(error):
         return JournalDamaged(message)
     if code in _READ_ONLY:
         return JournalReadOnly(message)

@@ -21,8 +21,8 @@ from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
 from workflow.entry import Entry, Json
-from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
-from workflow.journal.connection import NOT_TEXT, connect, translated
+from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
+from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import Receipt, Seen
 from workflow.journal.schema import ORDER_INDEXES
@@ -307,6 +307,16 @@ class SqliteReads:
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
 
+    def version(self) -> int | None:
+        """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
+        with self._spare_lock:
+            if self._spare is None or cannot_change(self._path):
+                return None
+            try:
+                return int(self._spare.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
+
     def size(self) -> int:
         """How many entries there are."""
         return int(self._rows("SELECT coalesce(max(seq), 0) FROM journal", ())[0][0])
@@ -506,7 +516,7 @@ class SqliteReads:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
-                damaged = JournalDamaged(f"{self._path} cannot be read: {NOT_TEXT}")
+                damaged = JournalUnreadable(f"{self._path} cannot be read: {NOT_TEXT}")
                 self._on_damage(str(damaged))
                 raise damaged from error
 
@@ -574,14 +584,15 @@ def _task_row(row: tuple[Any, ...]) -> StoredTaskRow:
         payment_intent_id=intent_id,
         status=status,
         attempts=attempts,
-        next_at=_from_ms(next_at_ms) if status == "pending" else None,
+        next_at=from_ms(next_at_ms) if status == "pending" else None,
         last_error=last_error,
-        created_at=_from_ms(created_at_ms),
+        created_at=from_ms(created_at_ms),
         done_at=done_at or None,
     )
 
 
-def _from_ms(milliseconds: int) -> str:
+def from_ms(milliseconds: int) -> str:
+    """The moment so many milliseconds after the beginning of 1970, as UTC text."""
     return to_text(datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000))
 
 

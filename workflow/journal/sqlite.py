@@ -31,6 +31,7 @@ from workflow.errors import (
     JournalReadOnly,
     JournalTooNew,
     JournalUnavailable,
+    JournalUnreadable,
     WorkflowError,
 )
 from workflow.journal.auditing import remove_views
@@ -104,7 +105,7 @@ class SqliteJournal:
             raise translated(error, f"cannot open {path}") from error
         except UnicodeDecodeError as error:  # The driver cannot even read what SQLite complains of.
             self._lock.release()
-            raise JournalDamaged(f"cannot open {path}: {NOT_TEXT}") from error
+            raise JournalUnreadable(f"cannot open {path}: {NOT_TEXT}") from error
         except OSError as error:
             self._lock.release()
             raise translated_os(error, f"cannot open {error.filename or path}") from error

@@ -1,41 +1,128 @@
-// Keeps a page fresh that says how often (`data-refresh`, seconds): asks for itself again, and takes over what changed. Not in a hidden tab,
-// not while somebody writes or has chosen something, and more rarely while nobody answers. Without it every page works; it is just not fresh.
+// Keeps a page fresh that says how often (`data-refresh`, seconds): asks for itself again, and takes over what changed in every part with
+// `data-fresh`. Not in a hidden tab, and more rarely while nobody answers. What did not change stays in its place, with focus, scroll and
+// open details; while somebody writes, or has chosen something, nothing is touched. It says so in words when it cannot keep up.
 "use strict";
 (() => {
   const seconds = Number(document.body.dataset.refresh);
   if (!seconds) return;
   const LONGEST = 60;
-  let wait = seconds, etag = null, timer = null;
-  const main = () => document.getElementById("main");
-  const busy = () => main().querySelector("details.dialog[open], input[type=checkbox]:checked") !== null
-    || (main().contains(document.activeElement) && /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName));
+  const told = document.getElementById("stale");
+  let wait = seconds, etag = null, timer = null, freshAt = new Date(), lostAt = null, waiting = null, asking = false;
+
+  const clock = (at) => at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: document.body.dataset.zone });
   const plan = () => { clearTimeout(timer); if (!document.hidden) timer = setTimeout(look, wait * 1000); };
+
+  function say(text, act) {
+    if (!told || told.dataset.text === text) return;
+    told.dataset.text = text;
+    told.replaceChildren(text);
+    told.hidden = !text;
+    if (act) told.append(" ", act);
+  }
+
+  // -- asking
+
   async function look() {
+    if (asking) return;
+    asking = true;
     try {
-      const headers = { "X-Refresh": "1" };
+      const headers = { "X-Refresh": "1", "Accept": "text/html" };
       if (etag) headers["If-None-Match"] = etag;
       const answer = await fetch(location.href, { headers, redirect: "manual", cache: "no-store" });
-      if (answer.type === "opaqueredirect") { location.reload(); return; }
-      if (answer.status === 200 && !busy()) {
-        etag = answer.headers.get("ETag");
-        take(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      }
-      wait = answer.ok || answer.status === 304 ? seconds : Math.min(LONGEST, wait * 2);
-    } catch { wait = Math.min(LONGEST, wait * 2); }
+      if (answer.type === "opaqueredirect") { ended(); return; }
+      if ("closed" in document.body.dataset) {  // Of a journal that is shut: until there is a page.
+        if (answer.ok) { location.reload(); return; }
+        heard();
+      } else if (answer.status === 304) {
+        etag = answer.headers.get("ETag") ?? etag;
+        heard();
+      } else if (answer.ok) {
+        offer(new DOMParser().parseFromString(await answer.text(), "text/html"), answer.headers.get("ETag"));
+        heard();
+      } else lost(`The server cannot give this page now (${answer.status}).`);
+    } catch { lost("The server does not answer."); } finally { asking = false; }
     plan();
   }
-  function take(fresh) {
-    const next = fresh.getElementById("main");
-    if (!next || next.innerHTML === main().innerHTML) return;
-    const open = new Set([...main().querySelectorAll("details[open][id]")].map((each) => each.id));
-    const focused = main().contains(document.activeElement) ? document.activeElement.id : "";
-    const { scrollX, scrollY } = window;
-    main().replaceChildren(...next.childNodes);
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-    window.scrollTo(scrollX, scrollY);
+  function heard() {
+    wait = seconds;
+    freshAt = new Date();
+    if (lostAt) { say(`Connected again at ${clock(freshAt)}: this page is up to date.`); lostAt = null; setTimeout(() => { if (!lostAt && !waiting) say(""); }, 10000); }
+  }
+  function lost(why) {
+    lostAt ??= freshAt;
+    wait = Math.min(LONGEST, wait * 2);
+    say(`Not updated since ${clock(lostAt)}. ${why} It is asked again by itself.`);
+  }
+  function ended() {
+    const path = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+    if (!busy()) { location.assign(path); return; }
+    const link = document.createElement("a");
+    link.href = path;
+    link.textContent = "Log in again";
+    say("You were logged out. What you wrote stays here until you leave.", link);
+  }
+
+  // -- taking over
+
+  const parts = () => [...document.querySelectorAll("[data-fresh]")];
+  function busy() {
+    const selection = getSelection();
+    if (selection && !selection.isCollapsed && parts().some((part) => part.contains(selection.anchorNode))) return true;
+    const active = document.activeElement;
+    const writes = active && parts().some((part) => part.contains(active)) && active.matches("input:not([type=checkbox], [type=radio]), select, textarea");
+    return Boolean(writes) || parts().some((part) => [...part.querySelectorAll("input, select, textarea")].some(isChanged)
+      || part.querySelector("details.dialog[open], dialog[open]"));
+  }
+  function isChanged(field) {
+    if (field.type === "hidden") return false;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.tagName === "SELECT") return [...field.options].some((one) => one.selected !== one.defaultSelected) && field.selectedIndex > 0;
+    return field.value !== field.defaultValue;
+  }
+  function offer(fresh, tag) {
+    if (parts().every((part) => part.innerHTML === fresh.getElementById(part.id)?.innerHTML)) { etag = tag; settle(); return; }
+    if (!busy()) { take(fresh, tag); return; }
+    waiting = { fresh, tag };
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = "Show it now";
+    button.addEventListener("click", () => { if (waiting) take(waiting.fresh, waiting.tag); });
+    say("Something changed. It is not shown while you write or have something selected.", button);
+  }
+  function settle() { if (waiting) { waiting = null; say(""); } }
+  function take(fresh, tag) {
+    etag = tag;
+    for (const part of parts()) {
+      const next = fresh.getElementById(part.id);
+      if (next) renew(part, next);
+    }
+    document.title = fresh.title;
+    settle();
     document.dispatchEvent(new Event("fresh"));
   }
+
+  // What has a name (an id, or a row its link) stays the same element wherever it goes; of the rest, what stands in the same place.
+  const name = (node) => node.nodeType !== Node.ELEMENT_NODE ? node.nodeName
+    : `${node.nodeName} ${node.id || node.dataset?.key || (/^(tr|li)$/i.test(node.nodeName) && node.querySelector("a[href]")?.getAttribute("href")) || ""}`;
+  function renew(old, next) {
+    if (old.nodeType !== Node.ELEMENT_NODE) { if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue; return; }
+    for (const { name: each } of [...old.attributes]) if (!next.hasAttribute(each) && each !== "open") old.removeAttribute(each);
+    for (const { name: each, value } of next.attributes) if (old.getAttribute(each) !== value && each !== "open") old.setAttribute(each, value);
+    const known = new Map();
+    for (const child of old.childNodes) { const key = name(child); known.set(key, [...(known.get(key) ?? []), child]); }
+    const pairs = [...next.childNodes].map((child) => [child, known.get(name(child))?.shift() ?? null]);
+    const kept = new Set(pairs.map(([, child]) => child));
+    for (const child of [...old.childNodes]) if (!kept.has(child)) child.remove();
+    let place = old.firstChild;
+    for (const [child, same] of pairs) {
+      if (same) renew(same, child);
+      if (same && same === place) place = place.nextSibling;
+      else old.insertBefore(same ?? document.importNode(child, true), place);
+    }
+  }
+
   document.addEventListener("visibilitychange", () => { if (document.hidden) clearTimeout(timer); else { wait = seconds; look(); } });
+  window.addEventListener("online", () => { wait = seconds; look(); });
   plan();
 })();

@@ -1,0 +1,160 @@
+"""The venue's day while it lasts: what came in so far, how many orders stand where, and how the calls to Dojo and the till go.
+
+All of it is asked for again every few seconds, so that its cost is that of what happened since, not that of the day or the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from zoneinfo import ZoneInfo
+
+from workflow.books import Day, Taking, day_of, order_takings
+from workflow.clock import to_text
+from workflow.effects import DESTINATIONS, DOJO, TILL, TellTill
+from workflow.journal.reads import SqliteReads, from_ms
+from workflow.lifecycle import ORDER
+from workflow.ports import OrderId
+from workflow.takings import Figures, on_till
+from workflow.unit import PAUSE_CODES
+
+OPEN_STATES = ("created", *ORDER.groups["unsettled"].split())
+"""Of an order with which something is still to happen, whenever it began."""
+CLOCK_SLACK = timedelta(days=1)
+"""A clock that was put back by less than this hides no entry of the day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoFar:
+    """The money of a day in one currency, as the till has it; `payments` of `orders` orders were captured.
+
+    `held_back` payments agree with their orders so little that they do not count, whatever their day.
+    """
+
+    figures: Figures
+    payments: int = 0
+    orders: int = 0
+    held_back: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The calls to one destination: how many wait, are under way and were given up; `next_at` is UTC text, None where nothing waits.
+
+    `is_paused`: it refuses all our calls. `is_failing`: the last ones failed, and none was taken since.
+    """
+
+    destination: str
+    waiting: int
+    under_way: int
+    dead: int
+    next_at: str | None
+    is_paused: bool
+    is_failing: bool
+
+
+class Till:
+    """Follows the day's money. Each order to which something happened is read once, and again when something more has; for any thread.
+
+    Figures are those of `takings`: what counts on the till, by the day of its movement. They begin anew with each day.
+    """
+
+    def __init__(self, reads: SqliteReads, zone: ZoneInfo, currency: str) -> None:
+        self._reads, self._zone, self._currency = reads, zone, currency
+        self._lock = threading.Lock()
+        self._day: Day | None = None
+        self._read_to = 0
+        self._takings: dict[OrderId, list[Taking]] = {}
+
+    def so_far(self, now: datetime) -> tuple[Day, list[SoFar]]:
+        """The day of `now`, and its money by currency, the venue's first. Raises JournalDamaged, JournalUnavailable."""
+        with self._lock:
+            self._follow(day_of(now, self._zone))
+            assert self._day is not None
+            return self._day, _sums(self._takings.values(), self._day, self._currency)
+
+    def _follow(self, day: Day) -> None:
+        if day != self._day:
+            self._day, self._takings = day, {}
+            rows = self._reads.rows(_LAST_BEFORE, (to_text(day.start - CLOCK_SLACK),))
+            self._read_to = rows[0][0] if rows else 0
+        newest = self._reads.size()  # First: what comes meanwhile is read again.
+        for (order_id,) in self._reads.rows(_TOUCHED, (self._read_to, newest)):
+            takings = order_takings(self._reads, order_id)
+            if any(each.concerns(day) or each.held_back_as for each in takings):
+                self._takings[order_id] = takings
+            else:
+                self._takings.pop(order_id, None)
+        self._read_to = newest
+
+
+# Backwards, as far as the day goes: an index on the moments would cost every write.
+_LAST_BEFORE = "SELECT seq FROM journal WHERE at < ? ORDER BY seq DESC LIMIT 1"
+_TOUCHED = "SELECT DISTINCT order_id FROM journal WHERE seq > ? AND seq <= ? AND order_id <> ''"
+
+
+def _sums(orders: Iterable[list[Taking]], day: Day, currency: str) -> list[SoFar]:
+    found: dict[str, list[Taking]] = {currency: []}
+    for taking in chain.from_iterable(orders):
+        found.setdefault(taking.currency, []).append(taking)
+    return [_sum(takings, day, name) for name, takings in found.items()]
+
+
+def _sum(takings: list[Taking], day: Day, currency: str) -> SoFar:
+    moved = [on_till(each, day) for each in takings]
+    captured = [each for each in takings if each.counts and each.recorded_at in day]
+    return SoFar(
+        figures=Figures(
+            currency=currency,
+            captured=sum(each.captured for each in moved),
+            tips=sum(each.tips for each in moved),
+            refunded=sum(each.refunded for each in moved),
+        ),
+        payments=len(captured),
+        orders=len({each.order_id for each in captured}),
+        held_back=sum(bool(each.held_back_as) for each in takings),
+    )
+
+
+def standing(reads: SqliteReads, day: Day) -> dict[str, int]:
+    """How many orders are in each state: in an open one all of them, whenever they began, in any other those that began on `day`.
+
+    Raises JournalUnavailable, JournalDamaged.
+    """
+    since = {state: "" if state in OPEN_STATES else to_text(day.start) for state in ORDER.states}
+    return {state: reads.rows(_COUNT, (state, at))[0][0] for state, at in since.items()}
+
+
+_COUNT = "SELECT count(*) FROM orders INDEXED BY orders_by_state WHERE state = ? AND created_at >= ?"
+
+
+def lines(reads: SqliteReads, standing_codes: Mapping[str, int]) -> list[Line]:
+    """The calls to each destination; `standing_codes` are the codes of attention that stand. Raises JournalUnavailable, JournalDamaged."""
+    return [_line(reads, destination, standing_codes) for destination in DESTINATIONS]
+
+
+def _line(reads: SqliteReads, destination: str, standing_codes: Mapping[str, int]) -> Line:
+    is_till = int(destination == TILL)
+    counts = {status: reads.rows(sql, (is_till,))[0] for status, sql in _TASKS.items()}
+    due = [at for status in ("pending", "paused") if (at := counts[status][1]) is not None]
+    return Line(
+        destination=destination,
+        waiting=counts["pending"][0] + counts["paused"][0],
+        under_way=counts["leased"][0],
+        dead=counts["dead"][0],
+        next_at=from_ms(min(due)) if due else None,
+        is_paused=not standing_codes.keys().isdisjoint(PAUSE_CODES[destination]),
+        is_failing=bool(reads.conduct(destination).failed),
+    )
+
+
+# A partial index serves only the very condition it was made with.
+_TASKS = {
+    status: f"SELECT count(*), min(next_at_ms) FROM outbox WHERE status = '{status}' AND (effect = '{TellTill.name}') = ?"
+    for status in ("pending", "paused", "leased", "dead")
+}
+NAMES = {DOJO: "Dojo", TILL: "the till"}
+"""Of the destinations, for people."""
