@@ -454,6 +454,24 @@ def test_caps_diff_exits_1_until_caps_register_was_run(run, venue, tmp_path):
     assert settings["EPOS_PASSWORD"] not in json.dumps([registered, listed])
 
 
+def test_caps_register_journals_who_registered_what_and_why_where_there_is_a_journal_and_works_where_there_is_none(run, venue, tmp_path):
+    sandbox = Sandbox(api_key=KEY)
+    sandbox.start()
+    settings = venue.service.settings | {"DOJO_URL": sandbox.url}
+    try:
+        beside_a_server = run(tmp_path, "caps", "register", "--reason", "the first day 4242424242424242", **settings)
+        without_a_journal = run(tmp_path, "caps", "register", **settings | {"JOURNAL": tmp_path / "none.db"})
+    finally:
+        sandbox.stop()
+
+    assert (beside_a_server.returncode, without_a_journal.returncode) == (0, 0)
+    assert not (tmp_path / "none.db").exists()
+    entry = [each for each in venue.service.reads.entries(order_id="") if each.trigger == "register"][-1]
+    body = entry.entry().body
+    assert (entry.actor, body["url"], body["dropped"]) == ("operator:operator-1", settings["PUBLIC_URL"], [])
+    assert (len(body["added"]), body["reason"].startswith("the first day"), "4242424242424242" in body["reason"]) == (23, True, False)
+
+
 # Exit codes
 
 
