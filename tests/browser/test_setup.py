@@ -7,12 +7,14 @@ from urllib.parse import urldefrag, urljoin
 
 import pytest
 
+import app
 from adapters.capabilities import CAPABILITIES, SERVED, Registration
 from adapters.console import capabilities
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.settings import read_settings, shown
 from tests.browser.conftest import check_page
 from tests.contract.running import KEY, PASSWORD, TOKENS, USERNAME, beside_sandbox, register, running
+from workflow.commands import NoteRegistration
 from workflow.errors import AnswerUnreadable, DojoRefusesUs, OutcomeUnknown, Refused, TryAgain
 
 PAGES = ["/setup", "/setup/settings", "/setup/capabilities", "/setup/keys"]
@@ -170,9 +172,20 @@ def test_an_operator_without_scripts_sees_what_registering_changes_gives_a_reaso
     assert page.get_by_role("status").filter(has_text=f"Registered: Dojo calls {url}").is_visible()
     [now] = registered.integrations()
     assert (now.url, now.username, [name for name, _ in now.capabilities]) == (url, USERNAME, list(SERVED))
-    [entry] = [each for each in peers.service.reads.entries(order_id="") if each.trigger == "register"]
+    [entry] = [
+        each for each in peers.service.reads.entries(order_id="") if each.trigger == "register" and "the address" in str(each.entry().body)
+    ]
     assert entry.actor == "operator:operator-1"
     assert entry.entry().body == {"reason": "the address is new", "url": url, "added": ["SearchOrders"], "dropped": ["Dance"]}
+
+
+def test_what_is_registered_at_a_terminal_beside_the_server_is_journaled_by_the_server(peers):
+    note = NoteRegistration(url="https://pos.example.com", added=("CreateOrder",), dropped=("Dance",), reason="by hand", actor="operator:x")
+    app.ask(settings_of(peers.service), note)
+
+    entry = [each for each in peers.service.reads.entries(order_id="") if each.trigger == "register"][-1]
+    facts = {"reason": "by hand", "url": note.url, "added": ["CreateOrder"], "dropped": ["Dance"]}
+    assert (entry.actor, entry.entry().body) == ("operator:operator-1", facts)
 
 
 def test_what_was_changed_at_dojo_after_the_preview_is_not_overwritten_unseen(peers, visitor, registered):

@@ -26,7 +26,7 @@ from click.testing import CliRunner
 
 import app
 from adapters.checks import examine
-from adapters.cli import local, machines, openapi
+from adapters.cli import acting, local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock, Venue
@@ -459,16 +459,16 @@ def test_caps_register_journals_who_registered_what_and_why_where_there_is_a_jou
     sandbox.start()
     settings = venue.service.settings | {"DOJO_URL": sandbox.url}
     try:
-        beside_a_server = run(tmp_path, "caps", "register", "--reason", "the first day 4242424242424242", **settings)
+        journaled = run(tmp_path, "caps", "register", "--reason", "the first day 4242424242424242", **settings)
         without_a_journal = run(tmp_path, "caps", "register", **settings | {"JOURNAL": tmp_path / "none.db"})
     finally:
         sandbox.stop()
 
-    assert (beside_a_server.returncode, without_a_journal.returncode) == (0, 0)
+    assert (journaled.returncode, without_a_journal.returncode) == (0, 0)
     assert not (tmp_path / "none.db").exists()
     entry = [each for each in venue.service.reads.entries(order_id="") if each.trigger == "register"][-1]
     body = entry.entry().body
-    assert (entry.actor, body["url"], body["dropped"]) == ("operator:operator-1", settings["PUBLIC_URL"], [])
+    assert (entry.actor, body["url"], body["dropped"]) == (acting.actor(), settings["PUBLIC_URL"], [])
     assert (len(body["added"]), body["reason"].startswith("the first day"), "4242424242424242" in body["reason"]) == (23, True, False)
 
 
