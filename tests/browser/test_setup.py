@@ -13,6 +13,7 @@ from adapters.console import capabilities
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.settings import read_settings, shown
 from tests.browser.conftest import check_page
+from tests.browser.evening import HOSTILE
 from tests.contract.running import KEY, PASSWORD, TOKENS, USERNAME, beside_sandbox, register, running
 from workflow.commands import NoteRegistration
 from workflow.errors import AnswerUnreadable, DojoRefusesUs, OutcomeUnknown, Refused, TryAgain
@@ -137,7 +138,7 @@ def test_no_page_that_an_operator_can_reach_shows_a_secret(peers, visitor):
 
 
 def test_capabilities_are_shown_as_registered_served_and_needed(peers, visitor, registered):
-    some = (("CreateOrder", "v1"), ("GetOrderById", "1.0.0"))
+    some = (("CreateOrder", "v1"), ("GetOrderById", "1.0.0"), (HOSTILE, "v1"))
     url = str(peers.service.settings["PUBLIC_URL"])
     registered.register(Registration(url=url, username=USERNAME, password=PASSWORD, capabilities=some))
     page = visitor(peers.service, role="auditor")
@@ -145,7 +146,8 @@ def test_capabilities_are_shown_as_registered_served_and_needed(peers, visitor, 
 
     rows = page.locator("tbody tr").evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))")
     by_name = {re.split(r"\s", row[0])[-1]: row[1:] for row in rows}
-    assert [*by_name] == [each.name for each in CAPABILITIES]
+    assert [*by_name] == [*(each.name for each in CAPABILITIES), HOSTILE]
+    assert page.locator("main script").count() == 0
     assert by_name["CreateOrder"] == ["registered v1", "yes", "needs it", "–"]
     assert by_name["GetOrderById"] == ["registered, not as it should be 1.0.0", "yes", "needs it", "needs it"]
     assert by_name["SearchOrders"] == ["not registered", "yes", "needs it", "needs it"]
