@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
 from adapters.api.views import (
     AttentionPage,
     EntryView,
@@ -19,13 +19,16 @@ from adapters.api.views import (
     Page,
     Receipts,
     Requeued,
+    Resolutions,
     TaskView,
     VerificationView,
     attention_views,
     entry_view,
     order_view,
     past_order_view,
+    resolution_views,
     task_view,
+    told_order_view,
     verification_view,
 )
 from adapters.edge import json_body
@@ -37,7 +40,8 @@ from adapters.edge.wire import ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
-from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.clock import Clock, to_text
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
@@ -45,8 +49,9 @@ from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.order import Order
 from workflow.past import order_at
-from workflow.ports import OrderId
+from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
+from workflow.situation import situation_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -102,6 +107,8 @@ CALLS = (
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
+    Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
@@ -118,9 +125,9 @@ CALLS = (
 class Api:
     """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys) -> None:
+    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys, clock: Clock) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
-        self._keys = keys
+        self._keys, self._clock = keys, clock
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -222,6 +229,27 @@ class Api:
             raise outcome.refusal
         return _json(self._concerns(None, venue_only=True))
 
+    def resolutions(self, date: str) -> Response:
+        """What people said of a day's differences."""
+        return _json(Resolutions(data=resolution_views(self._reads.resolutions(day_in_path(date)))))
+
+    def resolve_takings(self, date: str) -> Response:
+        """A person says of a difference why it is all right."""
+        actor, day, asked = require("operator"), day_in_path(date), takings_request()
+        command = ResolveTakings(
+            date=day,
+            kind=asked.kind,
+            intent_id=IntentId(asked.payment_intent_id),
+            amount=asked.amount,
+            order_id=asked.order_id,
+            reason=asked.reason,
+            actor=actor,
+        )
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return self.resolutions(day)
+
     def attention(self) -> Response:
         """Everything that needs a person: what is paid and not on the till first, then the gravest."""
         return _json(self._concerns(_one_of("code", ATTENTION, ATTENTION)))
@@ -294,7 +322,8 @@ class Api:
         stored = self._reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
-        return order_view(stored.order, self._machine)
+        told = situation_of(self._reads, stored.order, to_text(self._clock.now()))
+        return told_order_view(stored.order, self._machine, told)
 
 
 def _authorise() -> None:

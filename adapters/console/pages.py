@@ -6,12 +6,22 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import capabilities, closed, keys, login, machines, setup, today
+from adapters.console import capabilities, closed, journal, keys, login, machines, order, setup, takings, today
 from adapters.console.desk import Desk, Front
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
 
-PAGES: tuple[Callable[[Site], Blueprint], ...] = (login.pages, today.pages, machines.pages, setup.pages, capabilities.pages, keys.pages)
+PAGES: tuple[Callable[[Site], Blueprint], ...] = (
+    login.pages,
+    today.pages,
+    order.pages,
+    takings.pages,
+    journal.pages,
+    machines.pages,
+    setup.pages,
+    capabilities.pages,
+    keys.pages,
+)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:

@@ -138,9 +138,9 @@ def test_a_schema_that_is_changed_is_the_old_one_or_the_new_one_wherever_the_pro
         for beside in ("-wal", "-shm"):
             (tmp_path / f"tillproof.db{beside}").unlink(missing_ok=True)
         assert opened(statement).returncode == -signal.SIGKILL
-        assert schema() == [[(1,)], [(0,)]]
+        assert schema() in ([[(1,)], [(0,)]], [[(2,)], [(0,)]])  # A transaction for each step: the last one may have been left.
         assert replay(SqliteReads(tmp_path / "tillproof.db")).digest == DIGESTS["schema-1"]
-    assert opened(1_000_000).stdout == f"{statements}\n"
+    assert 0 < int(opened(1_000_000).stdout) <= statements
     assert schema() == [[(SCHEMA_VERSION,)], [(0,)]]
     replayed = replay(SqliteReads(tmp_path / "tillproof.db"))
     assert (replayed.mismatches, replayed.digest) == ([], DIGESTS["schema-1"])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 
-from adapters.console.jobs import Jobs
+import pytest
+
+from adapters.console.jobs import AT_ONCE, Jobs
 from tests.builders import FixedClock
-from workflow.errors import TryAgain
+from workflow.errors import Refused, TryAgain
 
 PATIENCE = 15.0
 
 
-def test_one_job_runs_at_a_time_and_says_how_far_it_is_and_for_whom():
+def test_of_a_kind_one_job_runs_at_a_time_and_says_how_far_it_is_and_for_whom():
     jobs, go_on, began = Jobs(FixedClock()), threading.Event(), threading.Event()
 
     def work(job):
-        job.done = 3
+        job.tell(3)
         began.set()
         assert go_on.wait(PATIENCE)
         return "whole"
@@ -23,13 +25,30 @@ def test_one_job_runs_at_a_time_and_says_how_far_it_is_and_for_whom():
     first = jobs.start("verify", "olga", work, total=5)
     assert began.wait(PATIENCE)
     assert (first.is_running, first.by, first.done, first.total) == (True, "olga", 3, 5)
-    assert jobs.start("check", "ann", lambda job: "never") is None
-    assert (jobs.latest("check"), jobs.running) == (None, first)
+    assert jobs.start("verify", "ann", lambda job: "never") is None
+    assert jobs.start("check", "ann", lambda job: "beside it").wait(PATIENCE)
     go_on.set()
     assert first.wait(PATIENCE)
-    assert (first.outcome, first.error, jobs.latest("verify") is first) == ("whole", "", True)
-    assert first.ended_at
-    assert jobs.start("check", "ann", lambda job: "then").wait(PATIENCE)
+    assert (first.outcome, first.error, jobs.latest("verify") is first, bool(first.ended_at)) == ("whole", "", True, True)
+    assert jobs.start("verify", "ann", lambda job: "then").wait(PATIENCE)
+
+
+def test_more_jobs_than_a_few_are_refused_and_what_runs_hears_that_the_process_ends():
+    jobs, go_on = Jobs(FixedClock()), threading.Event()
+
+    def work(job):
+        assert go_on.wait(PATIENCE)
+        job.tell(1)
+
+    begun = [jobs.start(f"job {number}", "olga", work) for number in range(AT_ONCE)]
+    with pytest.raises(Refused):
+        jobs.start("one more", "olga", work)
+    jobs.stop()
+    go_on.set()
+    assert all(job.wait(PATIENCE) for job in begun)
+    assert {job.error for job in begun} == {"the service ended"}
+    with pytest.raises(Refused):
+        jobs.start("after the end", "olga", work)
 
 
 def test_why_a_job_broke_off_is_kept_and_another_may_begin(caplog):
