@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from urllib.parse import urldefrag, urljoin
 
 import pytest
@@ -20,8 +21,8 @@ from workflow.errors import AnswerUnreadable, DojoRefusesUs, OutcomeUnknown, Ref
 
 PAGES = ["/setup", "/setup/settings", "/setup/capabilities", "/setup/keys"]
 SECRETS = {"WEBHOOK_SECRETS": "canary-of-one-webhook,canary-of-another-webhook", "TILL_SECRET": "canary-of-the-till"}
-MOST_PAGES = 400
-"""Of so few orders there are fewer."""
+OF_A_KIND = 4
+"""So many pages are looked at that differ in an id, a date or a position alone."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,12 @@ def ask(page):
     page.get_by_role("button", name="Ask Dojo what is registered").click()
     while page.locator("progress").count():
         page.reload()
+
+
+def kind_of(path):
+    """The path without what tells pages of one kind apart."""
+    way, _, query = path.partition("?")
+    return re.sub(r"[^/]*\d[^/]*", "*", way), tuple(sorted(each.partition("=")[0] for each in query.split("&")))
 
 
 # Findings
@@ -115,16 +122,19 @@ def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning_and_se
 
 
 def test_no_page_that_an_operator_can_reach_shows_a_secret(peers, visitor):
-    page, seen, waiting = visitor(peers.service), set(), ["/"]
+    page, seen, waiting, kinds = visitor(peers.service), set(), ["/"], Counter()
     ask(page)
     page.goto("/setup")
     page.get_by_role("button", name="Look again").click()
     secrets = [secret for secret in settings_of(peers.service).secrets() if secret]
     assert {*TOKENS.values(), KEY, PASSWORD, "canary-of-another-webhook", "canary-of-the-till"} <= set(secrets)
 
-    while waiting and len(seen) < MOST_PAGES:
-        path = waiting.pop()
+    while waiting:
+        path = waiting.pop(0)
         seen.add(path)
+        kinds[kind_of(path)] += 1
+        if kinds[kind_of(path)] > OF_A_KIND:
+            continue
         answer = page.request.get(path)
         assert answer.status < 500, path
         text = answer.text() if "text/" in answer.headers.get("content-type", "") else ""
