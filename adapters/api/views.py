@@ -208,6 +208,13 @@ class Requeued(View, frozen=True, kw_only=True):
     status: str
 
 
+class Stopped(View, frozen=True, kw_only=True):
+    """A call that is not tried any more."""
+
+    id: str
+    status: str
+
+
 class ErasedGuest(View, frozen=True, kw_only=True):
     """A party or reservation whose guest is erased, and since when."""
 
