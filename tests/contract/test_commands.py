@@ -26,7 +26,7 @@ from click.testing import CliRunner
 
 import app
 from adapters.checks import examine
-from adapters.cli import local, machines, openapi
+from adapters.cli import acting, local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock, Venue
@@ -452,6 +452,24 @@ def test_caps_diff_exits_1_until_caps_register_was_run(run, venue, tmp_path):
     assert [capability["name"] for capability in listed["capabilities"]] == registered["registered"]
     assert (listed["url"], listed["username"]) == (settings["PUBLIC_URL"], settings["EPOS_USERNAME"])
     assert settings["EPOS_PASSWORD"] not in json.dumps([registered, listed])
+
+
+def test_caps_register_journals_who_registered_what_and_why_where_there_is_a_journal_and_works_where_there_is_none(run, venue, tmp_path):
+    sandbox = Sandbox(api_key=KEY)
+    sandbox.start()
+    settings = venue.service.settings | {"DOJO_URL": sandbox.url}
+    try:
+        journaled = run(tmp_path, "caps", "register", "--reason", "the first day 4242424242424242", **settings)
+        without_a_journal = run(tmp_path, "caps", "register", **settings | {"JOURNAL": tmp_path / "none.db"})
+    finally:
+        sandbox.stop()
+
+    assert (journaled.returncode, without_a_journal.returncode) == (0, 0)
+    assert not (tmp_path / "none.db").exists()
+    entry = [each for each in venue.service.reads.entries(order_id="") if each.trigger == "register"][-1]
+    body = entry.entry().body
+    assert (entry.actor, body["url"], body["dropped"]) == (acting.actor(), settings["PUBLIC_URL"], [])
+    assert (len(body["added"]), body["reason"].startswith("the first day"), "4242424242424242" in body["reason"]) == (23, True, False)
 
 
 # Exit codes
