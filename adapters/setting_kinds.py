@@ -20,6 +20,12 @@ Address = tuple[str, int]
 T = TypeVar("T")
 
 
+def address_text(address: Address) -> str:
+    """An address as it stands in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """One bearer of the venue's side; `name` is journaled as the actor. Its repr hides the token."""

@@ -18,10 +18,12 @@ from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from adapters import setting_kinds as kinds
-from adapters.setting_kinds import MASK, Address, Kind, Token
+from adapters.setting_kinds import MASK, Address, Kind, Token, address_text
 
 PREFIX = "TILLPROOF_"
 FILE_SUFFIX = "_FILE"
+SETTINGS_FILE = Path("tillproof.toml")
+"""In the directory that the program is run from."""
 UNREAD = "cannot be read"
 """What is said of a settings file of which nothing is known."""
 SHOWN_CHARACTERS = 100
@@ -173,6 +175,29 @@ class Description(NamedTuple):
 def describe() -> tuple[Description, ...]:
     """Every setting in the order of the rows; a dash where there is no default."""
     return tuple(Description(row.name, row.default or "–", row.meaning, row.kind.expected, row.secret) for row in ROWS)
+
+
+class Shown(NamedTuple):
+    """One setting as it is in force, for people; a secret is masked, and of a token the role and the name are left."""
+
+    description: Description
+    value: str
+    origin: Origin
+
+
+def shown(settings: Settings) -> tuple[Shown, ...]:
+    """Every setting in the order of the rows; a dash where it is not given."""
+    found = zip(ROWS, describe(), strict=True)
+    return tuple(Shown(each, _text(row, getattr(settings, row.field)), settings.origins[row.name]) for row, each in found)
+
+
+def _text(row: Row, value: object) -> str:
+    if value is None or value == ():
+        return "–"
+    if row.kind is kinds.ADDRESS:
+        return address_text(cast(Address, value))
+    items = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"{item.role}:{item.name}:{MASK}" if isinstance(item, Token) else MASK if row.secret else str(item) for item in items)
 
 
 def read_settings(environ: Mapping[str, str], toml_path: Path | None) -> Settings:

@@ -31,7 +31,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.run import TESTING_PHASES
 from schemathesis.generation.case import Case
 
-from adapters.dojo.capabilities import CAPABILITIES, SERVED
+from adapters.capabilities import CAPABILITIES, SERVED
 from tests.conftest import SPECS
 from tests.contract.running import Service, a_bill, an_event, an_order, basic, running
 

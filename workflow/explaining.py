@@ -5,7 +5,8 @@ Also the declarations that a journal keeps: which were in force, since when, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -78,7 +79,7 @@ def _refuse_broken(stored: list[StoredEntry]) -> None:
 
 
 class Version(NamedTuple):
-    """A declaration that the journal keeps: since when (UTC text), and which entries are by it, none where `entries` is 0."""
+    """A declaration that the journal keeps: since when (UTC text), which entries are by it, and how many orders or payments began by it."""
 
     name: str
     hash: str
@@ -87,16 +88,52 @@ class Version(NamedTuple):
     first_seq: int
     last_seq: int
     declaration: Declaration
+    begun: int
 
 
-def versions(reads: SqliteReads) -> list[Version]:
-    """Every declaration that was in force with this journal, machine by machine, oldest first. Raises JournalDamaged."""
-    used = {machine: rest for machine, *rest in reads.rows(_USED)}
+def versions(reads: SqliteReads, tally: Tally | None = None) -> list[Version]:
+    """Every declaration that was in force with this journal, machine by machine, oldest first. Raises JournalDamaged.
+
+    What went by each is as far as `tally` has counted; without one everything is counted, which takes long.
+    """
+    if tally is None:
+        tally = Tally()
+        tally.go_on(reads, reads.size())
+    nothing = Use(0, 0, 0, 0)
     found = []
     for name, hash_, first_at, declaration in _kept(reads):
-        entries, first, last = used.get(f"{name}@{hash_}", (0, 0, 0))
-        found.append(Version(name, hash_, first_at, entries, first, last, declaration))
+        use = tally.used.get(f"{name}@{hash_}", nothing)
+        found.append(Version(name, hash_, first_at, use.entries, use.first_seq, use.last_seq, declaration, use.begun))
     return found
+
+
+class Use(NamedTuple):
+    """What went by a declaration: entries, which ones, and how many of what it declares (orders, payments) began by it."""
+
+    entries: int
+    begun: int
+    first_seq: int
+    last_seq: int
+
+
+class Tally:
+    """Counts what went by each declaration, a part of the journal at a time: what is counted stays so, as a journal only grows."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+        """The last entry that was counted."""
+        self.used: Mapping[str, Use] = {}
+        self._lock = threading.Lock()
+
+    def go_on(self, reads: SqliteReads, entries: int) -> None:
+        """Count up to so many entries more."""
+        with self._lock:
+            upto = min(self.counted + entries, reads.size())
+            used = dict(self.used)
+            for machine, count, begun, first, last in reads.rows(_USED, (self.counted, upto)):
+                before = used.get(machine, Use(0, 0, first, last))
+                used[machine] = Use(before.entries + count, before.begun + begun, before.first_seq, last)
+            self.used, self.counted = used, upto
 
 
 def declarations(reads: SqliteReads) -> dict[str, Declaration]:
@@ -112,7 +149,10 @@ def _kept(reads: SqliteReads) -> Iterator[tuple[str, str, str, Declaration]]:
             raise JournalDamaged(f"the declaration {name}@{hash_} that the journal keeps: {error}") from error
 
 
-_USED = "SELECT machine, count(*), min(seq), max(seq) FROM journal WHERE machine <> '' GROUP BY machine"
+_USED = """
+SELECT machine, count(*), sum(from_state = ''), min(seq), max(seq) FROM journal
+WHERE seq > ? AND seq <= ? AND machine <> '' GROUP BY machine
+"""
 
 
 class Stranded(NamedTuple):

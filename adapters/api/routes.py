@@ -10,7 +10,8 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from adapters.api.keys import Keys, KeysView, RotatedView
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
+from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
 from adapters.api.views import (
     AttentionPage,
     EntryView,
@@ -19,13 +20,17 @@ from adapters.api.views import (
     Page,
     Receipts,
     Requeued,
+    Resolutions,
+    Stopped,
     TaskView,
     VerificationView,
     attention_views,
     entry_view,
     order_view,
     past_order_view,
+    resolution_views,
     task_view,
+    told_order_view,
     verification_view,
 )
 from adapters.edge import json_body
@@ -39,7 +44,8 @@ from adapters.edge.wire import END, ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
-from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.clock import Clock, to_text
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
 from workflow.journal.reads import Position, SqliteReads, StoredAttention
@@ -47,8 +53,9 @@ from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.order import FLOWS, Order
 from workflow.past import order_at
-from workflow.ports import OrderId
+from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
+from workflow.situation import situation_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -107,11 +114,15 @@ CALLS = (
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
+    Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
+    Call(id="stop_task",     method="POST", path="/api/outbox/{task_id}/stop",     answer=Stopped,          request=ReasonRequest, refuses=True, summary="Have a call tried no longer, with a reason; it can be requeued.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
     Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
+    Call(id="note_registration", method="POST", path="/api/registrations",         answer=RegistrationView, request=RegistrationRequest, summary="Journal that capabilities were registered at Dojo, with a reason; this asks nothing of Dojo.", **_OPERATOR),
     Call(id="consistency",   method="GET",  path="/api/consistency",               answer=Consistency,      query=_CONSISTENCY, misses=True, summary="Read what proves that a later log begins with an earlier one.", **_AUDITOR),
     Call(id="verification",  method="GET",  path="/api/verification",              answer=VerificationView, summary="Read what the last verification in the background found.", **_AUDITOR),
     Call(id="export",        method="GET",  path="/api/export",                    answer=str,              media="application/x-ndjson", query=_ENTRIES, summary="Export the journal; format=csv is text/csv.", **_AUDITOR),
@@ -123,10 +134,18 @@ class Api:
     """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`), `zone` that of the venue's days."""
 
     def __init__(
-        self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys, zone: ZoneInfo
+        self,
+        engine: Engine,
+        reads: SqliteReads,
+        machine: str,
+        prover: Prover,
+        health: Health,
+        keys: Keys,
+        clock: Clock,
+        zone: ZoneInfo,
     ) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
-        self._keys, self._zone = keys, zone
+        self._keys, self._clock, self._zone = keys, clock, zone
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -228,6 +247,27 @@ class Api:
             raise outcome.refusal
         return _json(self._concerns(None, venue_only=True))
 
+    def resolutions(self, date: str) -> Response:
+        """What people said of a day's differences."""
+        return _json(Resolutions(data=resolution_views(self._reads.resolutions(day_in_path(date)))))
+
+    def resolve_takings(self, date: str) -> Response:
+        """A person says of a difference why it is all right."""
+        actor, day, asked = require("operator"), day_in_path(date), takings_request()
+        command = ResolveTakings(
+            date=day,
+            kind=asked.kind,
+            intent_id=IntentId(asked.payment_intent_id),
+            amount=asked.amount,
+            order_id=asked.order_id,
+            reason=asked.reason,
+            actor=actor,
+        )
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return self.resolutions(day)
+
     def attention(self) -> Response:
         """Everything that needs a person: what is paid and not on the till first, then the gravest."""
         return _json(self._concerns(_one_of("code", ATTENTION, ATTENTION)))
@@ -253,6 +293,14 @@ class Api:
             raise outcome.refusal
         return _json(Requeued(id=task_id, status="pending"))
 
+    def stop_task(self, task_id: str) -> Response:
+        """A person has a task tried no longer, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.handle(StopTask(task_id=task_id, reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json(Stopped(id=task_id, status="dead"))
+
     def checkpoint(self) -> Response:
         """The newest signed checkpoint, text."""
         newest = self._reads.newest_checkpoint()
@@ -266,6 +314,12 @@ class Api:
         """A person has a new key sign from here on, with a reason."""
         actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
         return _json(self._keys.rotate(actor, asked.reason))
+
+    def note_registration(self) -> Response:
+        """A person registered capabilities at a terminal, with a reason."""
+        command = registration_request(require("operator"))
+        self._engine.handle(command)
+        return _json(registration_view(command))
 
     def export(self) -> Response:
         """The journal's entries from one position to another, as JSON Lines or CSV."""
@@ -294,7 +348,8 @@ class Api:
         stored = self._reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
-        return order_view(stored.order, self._machine)
+        told = situation_of(self._reads, stored.order, to_text(self._clock.now()))
+        return told_order_view(stored.order, self._machine, told)
 
 
 def _authorise() -> None:

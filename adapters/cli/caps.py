@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, cast
 
 import click
 
+from adapters.capabilities import Difference, Registration, RestIntegration, difference
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, failures, json_option, settings
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint
-from adapters.dojo.capabilities import Difference, RestIntegration, difference, wanted
+from adapters.registering import missing_settings, register, registration_of
 from adapters.settings import Settings
+from workflow.commands import NoteRegistration
+
+NO_REASON = "none was given at the terminal"
 
 
 @click.group(cls=Group, example="tillproof caps diff")
@@ -27,12 +32,11 @@ def _registered(program: Program, found: Settings) -> RestIntegration | None:
     return integrations[0] if integrations else None
 
 
-def _wanted(found: Settings) -> Any:
-    needed = {"PUBLIC_URL": found.public_url, "EPOS_USERNAME": found.epos_username, "EPOS_PASSWORD": found.epos_password}
-    missing = [name for name, value in needed.items() if not value]
-    if missing:
-        raise Failure(Exit.SETTINGS, f"{', '.join('TILLPROOF_' + name for name in missing)}: needed to register", "tillproof doctor")
-    return wanted(cast(str, found.public_url), cast(str, found.epos_username), cast(str, found.epos_password))
+def _wanted(found: Settings) -> Registration:
+    registration = registration_of(found)
+    if registration is None:
+        raise Failure(Exit.SETTINGS, f"{', '.join(missing_settings(found))}: needed to register", "tillproof doctor")
+    return registration
 
 
 @caps.command("list", cls=Command, example="tillproof caps list")
@@ -83,15 +87,24 @@ def _difference_lines(gap: Difference) -> Iterator[str]:
 
 
 @caps.command("register", cls=Command, example="tillproof caps register")
+@reason_option("Why; it is journaled with who you are.", required=False)
 @json_option
 @click.pass_obj
-def caps_register(program: Program, as_json: bool) -> None:
-    """Register everything that this version serves; the PUT replaces the whole list."""
+def caps_register(program: Program, reason: str | None, as_json: bool) -> None:
+    """Register everything that this version serves; the PUT replaces the whole list.
+
+    Where there is a journal it is journaled, with the reason and who you are, before Dojo is asked.
+    """
     found = settings()
     registration = _wanted(found)
     before = difference(_registered(program, found), registration)
+
+    def note(command: NoteRegistration) -> None:
+        if os.path.lexists(found.journal):
+            program.ask(found, command)
+
     with failures():
-        program.dojo(found).register(registration)
+        register(program.dojo(found), registration, before, actor=actor(), reason=reason or NO_REASON, note=note)
     data = {"url": registration.url, "registered": [name for name, _ in registration.capabilities], "dropped": list(before.extra)}
 
     def lines() -> Iterator[str]:

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version as installed_version
 from io import TextIOWrapper
-from pathlib import Path
 
 import click
 from click.shell_completion import get_completion_class
 
-from adapters.cli import doctor as checks
+from adapters import checks
 from adapters.cli.attention import attention
 from adapters.cli.caps import caps
 from adapters.cli.context import Program, bill_template, json_option, settings
@@ -28,6 +27,7 @@ from adapters.cli.outbox import outbox
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint
 from adapters.cli.sandbox import sandbox
 from adapters.cli.takings import takings
+from adapters.settings import SETTINGS_FILE
 
 
 def run(program: Program) -> None:
@@ -56,14 +56,15 @@ def serve(program: Program, as_json: bool) -> None:
 
 
 @cli.command(cls=Command, example="tillproof demo")
-@click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C.")
+@click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C, for you to go on by hand.")
+@click.option("--open/--no-open", "opens", default=True, help="With --serve at a screen: show the console and the customer's phone.")
 @json_option
-def demo(keep: bool, as_json: bool) -> None:
+def demo(keep: bool, opens: bool, as_json: bool) -> None:
     """Run both flows against the simulator: no key, no network, a journal in a temporary folder.
 
     With --json the outcome is one object on stdout, and the arrows go to stderr.
     """
-    if not Demo(keep=keep, as_json=as_json).run():
+    if not Demo(keep=keep, as_json=as_json, opens=opens and not as_json).run():
         end_found("tillproof demo --serve")
 
 
@@ -72,7 +73,7 @@ def demo(keep: bool, as_json: bool) -> None:
 @click.pass_obj
 def doctor(program: Program, as_json: bool) -> None:
     """Check settings, SQLite, files, clock, Dojo and registered capabilities; say how to mend what is wrong."""
-    findings = checks.examine(os.environ, Path("tillproof.toml"), program.dojo, program.clock)
+    findings = checks.examine(os.environ, SETTINGS_FILE, program.dojo, program.clock)
     failed = sum(finding.level == "FAIL" for finding in findings)
     warned = sum(finding.level == "warn" for finding in findings)
 

@@ -17,7 +17,7 @@ from adapters.dojo.client import DojoClient
 from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import BadTemplate, read_template
 from adapters.outbound import Call
-from adapters.settings import Settings, SettingsError, read_settings
+from adapters.settings import SETTINGS_FILE, Settings, SettingsError, read_settings
 from workflow.clock import Clock
 from workflow.commands import MigrateOrder, OperatorCommand
 from workflow.errors import (
@@ -96,7 +96,7 @@ class Program:
 def settings() -> Settings:
     """The settings, or the end with code 3."""
     try:
-        return read_settings(os.environ, Path("tillproof.toml"))
+        return read_settings(os.environ, SETTINGS_FILE)
     except SettingsError as error:
         raise Failure(Exit.SETTINGS, "\n".join(error.problems), "tillproof doctor") from error
 

@@ -19,9 +19,8 @@ from workflow.explaining import Change, Stranded, Version, changes, check, decla
 from workflow.journal.reads import SqliteReads
 from workflow.ports import OrderId
 from workflow.retelling import Retold, Verdict
+from workflow.verdicts import EXAMPLES, Cause, Verdicts, ordinal, way
 
-EXAMPLES = 3
-"""So many orders are named for each cause."""
 CHECK_AGAIN = "declare where they go (migrations in workflow/lifecycle.py), then tillproof machine check"
 SAY_GROUPS = "say so in the migration (workflow/lifecycle.py), then tillproof machine check"
 
@@ -76,7 +75,7 @@ def _is_present(version: Version) -> bool:
 
 
 def _version_view(version: Version) -> dict[str, object]:
-    facts = {name: value for name, value in version._asdict().items() if name != "declaration"}
+    facts = {name: value for name, value in version._asdict().items() if name not in {"declaration", "begun"}}
     return {**facts, "present": _is_present(version)}
 
 
@@ -187,19 +186,20 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
     """
     machines = _machines()
     with open_journal(copy) as (_, reads), progress("check", size := reads.size()) as show:
-        found = list(check(reads, machines, show))
+        found, sums = [], Verdicts()
+        for each in check(reads, machines, show):
+            found.append(each)
+            sums.add(each)
         wrong = regrouped(declarations(reads).values(), machines)
-    counts = Counter(each.verdict for each in found)
-    waiting = sum(each.is_to_migrate for each in found)
-    causes = _causes(found)
+    counts, waiting, causes = sums.counts, sums.to_migrate, sums.causes()
     data = {
         "ok": counts["same"] == len(found) and not wrong,
         "machines": [each.ident for each in machines.values()],
         "sum": {"entries": size, "orders": len(found)} | {verdict: counts[verdict] for verdict in _SAID} | {"toMigrate": waiting},
         "migrations": wrong,
         "causes": [
-            {"verdict": verdict, "cause": cause, "orders": len(them), "examples": [each.order_id for each in them[:EXAMPLES]]}
-            for (verdict, cause), them in causes
+            {"verdict": each.verdict, "cause": each.cause, "orders": each.orders, "examples": [one.order_id for one in each.examples]}
+            for each in causes
         ],
         "orders": [_retold_view(each) for each in found],
     }
@@ -219,7 +219,7 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
     if counts["unexplained"]:
         end_found(CHECK_AGAIN)
     if counts["differs"]:
-        end_found(f"tillproof orders show {causes[0][1][0].order_id}; tillproof machine diff; deploy it only if that is meant")
+        end_found(f"tillproof orders show {causes[0].examples[0].order_id}; tillproof machine diff; deploy it only if that is meant")
     if waiting:
         click.echo("Next: with the server stopped, and this version installed: tillproof machine migrate --dry-run", err=True)
 
@@ -231,41 +231,15 @@ _SAID: dict[Verdict, tuple[str, str]] = {
 }
 
 
-def _causes(found: list[Retold]) -> list[tuple[tuple[Verdict, str], list[Retold]]]:
-    """What is not the same by its cause: what cannot be explained first, then what most orders have."""
-    by_cause: dict[tuple[Verdict, str], list[Retold]] = {}
-    for each in found:
-        if each.verdict != "same":
-            by_cause.setdefault((each.verdict, each.cause), []).append(each)
-    return sorted(by_cause.items(), key=lambda item: (item[0][0] != "unexplained", -len(item[1]), item[0][1]))
-
-
-def _cause_lines(causes: list[tuple[tuple[Verdict, str], list[Retold]]]) -> Iterator[str]:
-    for (verdict, cause), them in causes:
+def _cause_lines(causes: list[Cause]) -> Iterator[str]:
+    for verdict, cause, orders, examples in causes:
         yield ""
-        told = "cannot be explained" if verdict == "unexplained" else "differ" if len(them) > 1 else "differs"
-        yield paint(f"{len(them):,} order{'s' * (len(them) != 1)} {told}: {cause}", _SAID[verdict][1])
-        for each in them[:EXAMPLES]:
-            yield f"  {each.order_id}, entry {each.seq:,} (its {_ordinal(each)}): {_way(each)}"
-        if len(them) > EXAMPLES:
-            yield f"  and {len(them) - EXAMPLES:,} more"
-
-
-def _ordinal(found: Retold) -> str:
-    return f"number {found.entry.order_seq}" if found.entry else "end"
-
-
-def _way(found: Retold) -> str:
-    """Where it went, and where it would go now."""
-    entry = found.entry
-    what = f"{entry.kind} {entry.trigger}".rstrip() if entry else ""
-    whose = f"{found.machine}{f' {found.payment_intent_id}' if found.payment_intent_id else ''}"
-    if not found.machine:
-        return what
-    if found.verdict == "unexplained":
-        return f"{what}; {whose} rests in {found.old_state}"
-    is_moved = found.old_state != found.new_state
-    return f"{what}; {whose} {f'was {found.old_state} then, and is {found.new_state} now' if is_moved else f'is {found.new_state}'}"
+        told = "cannot be explained" if verdict == "unexplained" else "differ" if orders > 1 else "differs"
+        yield paint(f"{orders:,} order{'s' * (orders != 1)} {told}: {cause}", _SAID[verdict][1])
+        for each in examples:
+            yield f"  {each.order_id}, entry {each.seq:,} (its {ordinal(each)}): {way(each)}"
+        if orders > EXAMPLES:
+            yield f"  and {orders - EXAMPLES:,} more"
 
 
 def _retold_view(found: Retold) -> dict[str, object]:

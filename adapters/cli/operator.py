@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import requests
 
 from adapters.setting_kinds import Address, Token
-from workflow.commands import EraseGuest, EraseOrder, OperatorCommand, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.commands import (
+    EraseGuest,
+    EraseOrder,
+    NoteRegistration,
+    OperatorCommand,
+    RequeueTask,
+    ResolveOrder,
+    ResolveTakings,
+    ResolveVenue,
+    StopTask,
+)
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
 
@@ -27,7 +37,7 @@ class Operator:
     def ask(self, command: OperatorCommand) -> None:
         """Give the command. Raises Refused, what is unknown included, LogHeld, JournalInUse without a token, ServerSilent."""
         call = _call(command)
-        answer = self._post(call.path, {"reason": command.reason} | call.asked)
+        answer = self._post(call.path, {"reason": command.reason, **call.asked})
         if answer.status_code == 404 and call.unknown:
             raise call.unknown
         if answer.status_code == 503 and isinstance(command, EraseOrder | EraseGuest):
@@ -47,7 +57,7 @@ class Operator:
             pending=told["pending"] or "",
         )
 
-    def _post(self, path: str, asked: dict[str, str]) -> requests.Response:
+    def _post(self, path: str, asked: Mapping[str, Any]) -> requests.Response:
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
@@ -74,7 +84,7 @@ class _Call(NamedTuple):
 
     path: str
     unknown: WorkflowError | None
-    asked: dict[str, str]
+    asked: Mapping[str, Any]
 
 
 def _call(command: OperatorCommand) -> _Call:
@@ -85,13 +95,27 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call(f"/api/orders/{_quoted(order_id)}/erase", UnknownOrder(f"no order {order_id}"), {})
         case RequeueTask(task_id=task_id):
             return _Call(f"/api/outbox/{_quoted(task_id)}/requeue", UnknownTask(f"no task {task_id}"), {})
+        case StopTask(task_id=task_id):
+            return _Call(f"/api/outbox/{_quoted(task_id)}/stop", UnknownTask(f"no task {task_id}"), {})
         case ResolveOrder(order_id=order_id):
             return _Call(f"/api/orders/{_quoted(order_id)}/resolve", UnknownOrder(f"no order {order_id}"), _resolution(command))
+        case ResolveTakings(date=date, order_id=order_id):
+            amount = {"value": command.amount.value, "currencyCode": command.amount.currency}
+            asked = {"kind": command.kind, "paymentIntentId": command.intent_id, "amount": amount}
+            return _Call(f"/api/takings/{_quoted(date)}/resolve", None, asked | ({"orderId": order_id} if order_id else {}))
+        case NoteRegistration():
+            told: dict[str, str | list[str]] = {
+                "url": command.url,
+                "added": [*command.added],
+                "dropped": [*command.dropped],
+                "refused": command.refused,
+            }
+            return _Call("/api/registrations", None, told)
         case ResolveVenue():
             return _Call("/api/resolve", None, _resolution(command))
 
 
-def _resolution(command: ResolveOrder | ResolveVenue) -> dict[str, str]:
+def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str | list[str]]:
     return {"action": command.action} | ({"paymentIntentId": command.intent_id} if command.intent_id else {})
 
 

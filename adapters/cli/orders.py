@@ -9,8 +9,8 @@ from itertools import islice
 
 import click
 
-from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view
-from adapters.cli.context import Position, bill_template, json_option, open_journal
+from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view, told_order_view
+from adapters.cli.context import Position, Program, bill_template, json_option, open_journal
 from adapters.cli.erasing import erase_orders
 from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
@@ -22,11 +22,13 @@ from workflow import export, export_orders
 from workflow.attention import concerns, of_order
 from workflow.audit import TOLD
 from workflow.case import declared_machines
+from workflow.clock import to_text
 from workflow.errors import NotYet, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
 from workflow.lifecycle import ORDER
 from workflow.order import FLOWS, Order
 from workflow.past import PersonalThen, order_at
+from workflow.situation import situation_of
 
 LISTED = 50
 """Orders, where nobody says how many."""
@@ -146,8 +148,9 @@ def attention_lines(item: AttentionView) -> Iterator[str]:
 @click.argument("order_id")
 @click.option("--at", "seq", type=Position(1), help="A position in the journal: the order as it was then.")
 @json_option
-def orders_show(order_id: str, seq: int | None, as_json: bool) -> None:
-    """Show one order: its state, its payments, what needs a person, and its entries.
+@click.pass_obj
+def orders_show(program: Program, order_id: str, seq: int | None, as_json: bool) -> None:
+    """Show one order: why it is so and what is next, its state, its payments, what needs a person, and its entries.
 
     With --at the order is shown as it was when the journal had so many entries, from its entries up to there alone.
     """
@@ -159,7 +162,8 @@ def orders_show(order_id: str, seq: int | None, as_json: bool) -> None:
         if stored is None:
             raise UnknownOrder(f"no order {order_id}")
         entries = list(reads.entries(order_id=order_id))
-    view = order_view(stored.order, declared_machines()["order"].ident)
+        told = situation_of(reads, stored.order, to_text(program.clock.now()))
+    view = told_order_view(stored.order, declared_machines()["order"].ident, told)
     emit(as_json, view, lambda: _order_lines(view, entries))
 
 
@@ -213,6 +217,9 @@ orders.add_command(erase_orders)
 
 def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
     yield f"{view.id}  {view.flow}  {visible(view.reference or '')}  table {view.table_id or '-'}"
+    if view.why and view.next:
+        yield paint(f"why      {visible(view.why)}", "cyan")
+        yield paint(f"next     {visible(view.next)}", "cyan")
     yield f"state    {view.state}   kitchen {view.status}   payable {'yes' if view.payable else 'no'}"
     if view.erased_at:
         yield f"personal erased at {view.erased_at}"

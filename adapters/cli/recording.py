@@ -10,9 +10,9 @@ from pathlib import Path
 
 import requests
 
+from adapters.capabilities import wanted
 from adapters.cli.demo import BILL, TABLE
 from adapters.cli.local import Place, dojo_client, place, service
-from adapters.dojo.capabilities import wanted
 from adapters.sandbox import Message, Sandbox
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator
 
-from adapters.dojo.capabilities import wanted
+from adapters.capabilities import wanted
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.sandbox import Sandbox
 from workflow.journal.keys import load_or_make_key

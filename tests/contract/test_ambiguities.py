@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from flask import request
 
-from adapters.dojo.capabilities import CAPABILITIES, SERVED, difference, wanted
+from adapters.capabilities import CAPABILITIES, SERVED, difference, wanted
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.epos.signature import sign
 from adapters.sandbox import Sandbox

@@ -317,6 +317,12 @@ ROUTES = {
         409,
     ),
     "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
+    "note_registration": Route(
+        *("operator", "POST", "/api/registrations"),
+        lambda: {"reason": "so", "url": "https://pos.example.com", "added": ["CreateOrder"], "dropped": ["ListAreas"], "refused": "no"},
+        ("reason", "url"),
+        {"reason": TOO_LONG_A_REASON, "url": IDS, "added": LIST, "added[0]": IDS, "dropped": LIST, "refused": NAME},
+    ),
     "erase": Route(
         *("operator", "POST", f"/api/orders/{ORDER}/erase", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 409),
     ),
@@ -325,6 +331,9 @@ ROUTES = {
     ),
     "requeue": Route(
         *("operator", "POST", "/api/outbox/none/requeue", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
+    ),
+    "stop": Route(
+        *("operator", "POST", "/api/outbox/none/stop", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
     ),
 }
 
@@ -663,6 +672,7 @@ PATHS = {
     "POST /api/orders/{}/erase": "operator",
     "POST /api/bookings/{}/erase": "operator",
     "POST /api/outbox/{}/requeue": "operator",
+    "POST /api/outbox/{}/stop": "operator",
 }
 
 

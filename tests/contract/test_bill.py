@@ -11,8 +11,8 @@ import sys
 import pytest
 from jsonschema import Draft202012Validator
 
+from adapters.capabilities import wanted
 from adapters.cli.output import Exit
-from adapters.dojo.capabilities import wanted
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_order, beside_sandbox, environment, gbp, running
 from tests.contract.test_dojo_side import CONTRACT_ORDER
 from workflow.money import Money

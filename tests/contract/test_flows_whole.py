@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from adapters.dojo.capabilities import CAPABILITIES
+from adapters.capabilities import CAPABILITIES
 from adapters.sandbox import Sandbox, basket_of
 from tests.conftest import NO_SKIPS, SPECS
 from tests.contract.running import (

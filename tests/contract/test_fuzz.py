@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.dojo.capabilities import CAPABILITIES, SERVED
+from adapters.capabilities import CAPABILITIES, SERVED
 from adapters.epos.document import dojo_document
 from tests.fuzz import fuzz, fuzzed, published
 

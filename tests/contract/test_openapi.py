@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from adapters.capabilities import CAPABILITIES, SERVED
 from adapters.cli.openapi import FOLDER, SIDES, stale
-from adapters.dojo.capabilities import CAPABILITIES, SERVED
 from adapters.edge.api_page import example, page
 from adapters.edge.openapi import encode
 from adapters.epos.document import dojo_document

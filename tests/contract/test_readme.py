@@ -27,10 +27,10 @@ import requests
 from click.testing import CliRunner
 
 import app
+from adapters.capabilities import CAPABILITIES, SERVED
 from adapters.cli.commands import cli
 from adapters.cli.output import Exit
 from adapters.cli.sandbox import DEFAULT_KEY, DEFAULT_PORT, FLOWS
-from adapters.dojo.capabilities import CAPABILITIES, SERVED
 from adapters.epos.document import dojo_document
 from adapters.epos.operations import OPERATIONS
 from adapters.sandbox import Sandbox, control_routes, fault_defaults, fault_kinds

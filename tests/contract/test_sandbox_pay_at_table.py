@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from adapters.dojo.capabilities import CAPABILITIES as ALL_CAPABILITIES
+from adapters.capabilities import CAPABILITIES as ALL_CAPABILITIES
 from adapters.sandbox import CapabilityMissing, InvalidRequest
 from tests.contract import table_peer
 from tests.contract.sandbox_peer import CREATED, STATUS_UPDATED, TABLE, USER, gbp, get, post, put_rest, running, subscribe, wire

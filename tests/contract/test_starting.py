@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 import pytest
 
 import app
-from adapters.cli.doctor import examine
+from adapters.checks import examine
 from tests.bench import Server
 from tests.contract.running import PATIENCE, Service, an_event, an_order, eventually, running, sqlite
 from tests.contract.test_storage import a_journal, bound_by_permissions

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.cli import doctor
-from adapters.cli.doctor import examine
+from adapters.checks import examine, surroundings
 from adapters.outbound import Call
 from tests.builders import FixedClock, Venue
 from tests.contract.running import sqlite
@@ -375,8 +374,8 @@ def test_a_port_of_another_program_is_named(tmp_path):
 
 
 def test_an_sqlite_that_can_damage_a_journal_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "sqlite_version", lambda: "3.51.2")
+    monkeypatch.setattr(surroundings, "sqlite_version", lambda: "3.51.2")
     assert [(level, "pysqlite3" in mend) for level, _, mend in named(examined(tmp_path), "SQLite")] == [("warn", True)]
 
-    monkeypatch.setattr(doctor, "sqlite_version", lambda: "3.51.3")
+    monkeypatch.setattr(surroundings, "sqlite_version", lambda: "3.51.3")
     assert [level for level, _, _ in named(examined(tmp_path), "SQLite")] == ["ok"]

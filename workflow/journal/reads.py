@@ -21,12 +21,12 @@ from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
-from workflow.effects import TILL
+from workflow.effects import TILL, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Receipt, Seen
+from workflow.journal.port import RESOLUTIONS, Receipt, Resolution, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
 from workflow.lifecycle import ORDER
@@ -47,8 +47,14 @@ ENTRY_COLUMNS = (
 
 SLICE = 500
 """So many entries are read at once, and no longer is a state of the journal held for a reader of all of them."""
+LOOKED_BACK = 20_000
+"""So many entries are looked through for the page of a list."""
 STEPS = 50_000
 """So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
+RECENT_TASKS = 500
+RECENT_FAILURES = 500
+MOVES = 2_000
+"""Of one order at most so much is told at once."""
 SORTED_BOOKINGS = 2_000
 """At most so many parties or reservations are sorted for one page."""
 
@@ -111,6 +117,15 @@ class StoredAttention(NamedTuple):
     detail: str
 
 
+class StoredParked(NamedTuple):
+    """A payment intent whose order nobody knows yet; times are UTC text. `names` is what its read named, "" for nothing yet."""
+
+    payment_intent_id: str
+    since: str
+    next_at: str
+    names: str
+
+
 class StoredTaskRow(NamedTuple):
     """A task of the outbox as people see it; times are UTC text."""
 
@@ -124,6 +139,24 @@ class StoredTaskRow(NamedTuple):
     last_error: str
     created_at: str
     done_at: str | None
+
+
+class StoredFailure(NamedTuple):
+    """An attempt that failed; `number` counts from 1, and anew once a person requeued the task."""
+
+    task_id: str
+    number: int
+    at: str
+    error: str
+
+
+class StoredRepeat(NamedTuple):
+    """A message that came again so many times after it had been answered, last at `last_at`."""
+
+    source: str
+    message_id: str
+    times: int
+    last_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,10 +377,46 @@ class SqliteReads:
         """
         return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]
 
+    def orders_with_entries(self, start: str, end: str, *, after: int = 0) -> list[str]:
+        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`; it looks at all times there."""
+        sql = "SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND at >= ? AND at < ? AND order_id <> ''"
+        return [order_id for (order_id,) in self._rows(sql, (after, start, end))]
+
+    def orders_changed(self, after: int) -> list[str]:
+        """The orders that have entries behind position `after`."""
+        return [
+            order_id
+            for (order_id,) in self._rows("SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND order_id <> ''", (after,))
+        ]
+
     def last_entries(self, count: int) -> list[StoredEntry]:
         """The newest `count` entries, oldest first."""
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def entries_back(
+        self, before: int, limit: int, *, order_id: str | None = None, kind: str | None = None
+    ) -> tuple[list[StoredEntry], int]:
+        """Up to `limit` entries in front of position `before`, newest first, of an order and of a kind where these are given.
+
+        Also the position in front of which to go on, 0 at the beginning. Without an order it looks through LOOKED_BACK entries at most.
+        """
+        lowest = 1 if order_id is not None else max(1, before - LOOKED_BACK)
+        conditions, values = ["seq < ?", "seq >= ?"], list[object]((before, lowest))
+        for column, value in (("order_id", order_id), ("kind", kind)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        by = "order_seq" if order_id is not None else "seq"
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE {' AND '.join(conditions)} ORDER BY {by} DESC LIMIT ?"
+        found = [StoredEntry._make(row) for row in self._rows(sql, (*values, limit))]
+        following = found[-1].seq if len(found) == limit else lowest
+        return found, following if following > 1 else 0
+
+    def entry_at(self, seq: int) -> StoredEntry | None:
+        """The entry at this position."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq = ?", (seq,))
+        return StoredEntry._make(rows[0]) if rows else None
 
     def version(self) -> int | None:
         """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
@@ -366,15 +435,98 @@ class SqliteReads:
     def tasks(self, status: str | None, limit: int, *, after: Position | None = None) -> list[StoredTaskRow]:
         """Up to `limit` tasks of the outbox, newest first, behind `after` (created_at, id)."""
         conditions, values = list[str](), list[object]()
-        if status is not None:
+        if status in _UNFINISHED:
+            conditions.append(f"status = '{status}'")  # A partial index serves only the very condition that it was made with.
+        elif status is not None:
             conditions.append("status = ?")
             values.append(status)
         if after is not None:
             conditions.append("(created_at_ms, id) < (?, ?)")
             values += [_to_ms(after.created_at), after.id]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
+        index = _UNFINISHED.get(status or "", "outbox_by_time")
+        sql = f"SELECT {_TASK} FROM outbox INDEXED BY {index} {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
+
+    def tasks_of(self, order_id: str) -> list[StoredTaskRow]:
+        """The tasks of an order, oldest first: all that are not done, and the newest RECENT_TASKS of those that are."""
+        # A task's id begins with its order's: these stand together, whatever else the outbox ever had.
+        where = "id >= ? AND id < ? AND order_id = ? AND status {} 'done'"
+        sql = f"SELECT {_TASK} FROM outbox WHERE {where} ORDER BY created_at_ms DESC LIMIT ?"
+        values = (f"{order_id}.", f"{order_id}/", order_id, RECENT_TASKS)
+        rows = [*self._rows(sql.format("<>"), values), *self._rows(sql.format("="), values)]
+        return sorted(map(_task_row, rows), key=lambda task: (task.created_at, task.id))
+
+    def failures_of(self, tasks: Sequence[str]) -> list[StoredFailure]:
+        """The attempts of these tasks that failed, oldest first, as far as they are kept; at most RECENT_FAILURES of them."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'attempts'", ()):
+            return []  # Of an earlier version, and not to be written.
+        sql = f"""
+            SELECT task_id, number, at, error FROM attempts WHERE task_id IN (SELECT value FROM json_each(?))
+            ORDER BY at DESC, fence DESC LIMIT {RECENT_FAILURES}
+        """
+        return [StoredFailure._make(row) for row in reversed(self._rows(sql, (msgspec.json.encode(tasks).decode(),)))]
+
+    def repeats_of(self, order_id: str) -> list[StoredRepeat]:
+        """Which messages about the order came again word for word after they had been answered, and how often."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'repeats'", ()):
+            return []
+        sql = f"SELECT source, message_id, times, last_at FROM repeats WHERE order_id = ? ORDER BY last_at DESC LIMIT {RECENT_FAILURES}"
+        return [StoredRepeat._make(row) for row in self._rows(sql, (order_id,))]
+
+    def last_word(self, order_id: str) -> StoredEntry | None:
+        """What Dojo was heard to say last of the order: an event, or what a read of one of its payments brought."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind IN ('event', 'check') ORDER BY order_seq DESC LIMIT 1"
+        rows = self._rows(sql, (order_id,))
+        return StoredEntry._make(rows[0]) if rows else None
+
+    def next_look(self, order_id: str) -> str | None:
+        """When the sweep asks Dojo about an open payment of the order by itself, UTC text; None where it does not."""
+        sql = "SELECT min(next_at_ms) FROM watch WHERE intent_id IN (SELECT intent_id FROM payments WHERE order_id = ?) AND order_id = ?"
+        at_ms = self._rows(sql, (order_id, order_id))[0][0]
+        return from_ms(at_ms) if at_ms is not None else None
+
+    def newest_entries(self, order_id: str, limit: int, *, before: int | None = None) -> list[StoredEntry]:
+        """The newest `limit` entries of the order, or of those in front of position `before`; oldest first."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND seq < ? ORDER BY order_seq DESC LIMIT ?"
+        rows = self._rows(sql, (order_id, before if before is not None else 2**62, limit))
+        return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def moves(self, order_id: str) -> list[StoredEntry]:
+        """The order's transitions, oldest first: its own, its payments' and the kitchen's; at most MOVES."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind = 'transition' ORDER BY order_seq LIMIT {MOVES}"
+        return [StoredEntry._make(row) for row in self._rows(sql, (order_id,))]
+
+    def task(self, task_id: str) -> StoredTaskRow | None:
+        """One task of the outbox."""
+        rows = self._rows(f"SELECT {_TASK} FROM outbox WHERE id = ?", (task_id,))
+        return _task_row(rows[0]) if rows else None
+
+    def dead_tasks(self, order_id: str, intent_id: str) -> list[StoredTaskRow]:
+        """The tasks of this order and intent that were given up, oldest first."""
+        sql = f"SELECT {_TASK} FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ? ORDER BY created_at_ms, id"
+        return [_task_row(row) for row in self._rows(sql, (order_id, intent_id))]
+
+    def unfinished_tasks(self) -> dict[str, int]:
+        """How many tasks of the outbox wait, pause, are under way and were given up."""
+        counts = (f"(SELECT count(*) FROM outbox INDEXED BY {index} WHERE status = '{status}')" for status, index in _UNFINISHED.items())
+        return dict(zip(_UNFINISHED, self._rows(f"SELECT {', '.join(counts)}", ())[0], strict=True))
+
+    def next_probe(self, destination: str) -> str | None:
+        """When a destination that pauses is asked again, UTC text; None where nothing waits for it."""
+        sql = (
+            f"SELECT min(next_at_ms) FROM outbox INDEXED BY outbox_paused_due WHERE status = 'paused' AND (effect = '{TellTill.name}') = ?"
+        )
+        at_ms = self._rows(sql, (destination == TILL,))[0][0]
+        return None if at_ms is None else from_ms(at_ms)
+
+    def parked(self, limit: int) -> list[StoredParked]:
+        """Payment intents that no order explains and that are still asked for, the longest waiting first."""
+        sql = """
+            SELECT intent_id, since, next_at_ms, coalesce(external_id, dojo_order_id, '') FROM parked INDEXED BY parked_due
+            WHERE next_at_ms IS NOT NULL ORDER BY since, intent_id LIMIT ?
+        """
+        return [StoredParked(intent, since, from_ms(at_ms), named) for intent, since, at_ms, named in self._rows(sql, (limit,))]
 
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
@@ -385,6 +537,10 @@ class SqliteReads:
         """What the till last said about the venue; None where it never did."""
         rows = self._rows("SELECT value FROM venue WHERE name = ?", (name,))
         return cast(Json, msgspec.json.decode(rows[0][0])) if rows else None
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
+        return [self._decoded(row, lambda row: Resolution.of_row(*row)) for row in self._rows(RESOLUTIONS, (date,))]
 
     def attention(self, code: str | None = None) -> list[StoredAttention]:
         """Everything that needs a person, oldest first; of the venue itself with an empty order id."""
@@ -399,6 +555,26 @@ class SqliteReads:
         """
         rows = self._rows(sql, (code, code))
         return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def gravest_attention(self, codes: Sequence[str], limit: int) -> list[tuple[StoredAttention, Order | None]]:
+        """The same with one of these codes, of the first code first, the oldest first; at most `limit`."""
+        gravity = " ".join(f"WHEN ? THEN {number}" for number in range(len(codes)))
+        found = f"""
+            SELECT *, CASE code {gravity} END AS gravity FROM attention WHERE code IN ({", ".join("?" * len(codes))})
+            ORDER BY gravity, since, order_id, payment_intent_id LIMIT ?
+        """
+        sql = f"""
+            SELECT found.order_id, code, payment_intent_id, since, detail, orders.body
+            FROM ({found}) AS found LEFT JOIN orders ON orders.id = found.order_id
+            ORDER BY gravity, since, found.order_id, payment_intent_id
+        """
+        rows = self._rows(sql, (*codes, *codes, limit))
+        return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def service_attention(self) -> list[StoredAttention]:
+        """What needs a person and concerns no order, oldest first."""
+        sql = "SELECT order_id, code, payment_intent_id, since, detail FROM attention WHERE order_id = '' ORDER BY since, code"
+        return [StoredAttention._make(row) for row in self._rows(sql, ())]
 
     def attention_counts(self) -> dict[str, int]:
         """How often each code stands; a code that does not is not there."""
@@ -617,6 +793,9 @@ class SqliteReads:
 def _is_interrupted(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
+
+_UNFINISHED = {"leased": "outbox_leased", "pending": "outbox_pending", "paused": "outbox_paused", "dead": "outbox_dead"}
+"""Tasks that are not done are few: each status has an index of its own."""
 
 _TASK = "id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at"
 

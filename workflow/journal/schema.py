@@ -134,6 +134,18 @@ CREATE INDEX payments_by_order ON payments(order_id);
 {_only_declared("payments", "state", "payment")}
 """
 
+_TELLING = """
+CREATE TABLE attempts(
+  task_id TEXT NOT NULL, fence INTEGER NOT NULL, number INTEGER NOT NULL, at TEXT NOT NULL, error TEXT NOT NULL,
+  PRIMARY KEY (task_id, fence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE repeats(
+  order_id TEXT NOT NULL, source TEXT NOT NULL, message_id TEXT NOT NULL, times INTEGER NOT NULL CHECK (times > 0), last_at TEXT NOT NULL,
+  PRIMARY KEY (order_id, source, message_id)
+) STRICT, WITHOUT ROWID;
+"""
+"""What no entry tells and people want to know: attempts that failed, and how often a message came again. Nothing is decided by them."""
+
 MIGRATIONS = {
     # Until then the states stood in CHECKs, which a file keeps for ever: a later declaration could not store its own.
     2: f"""
@@ -149,8 +161,9 @@ MIGRATIONS = {
     DROP TABLE orders_1;
     {_WHAT_HANGS_ON_THEM}
     """,
-    # Until then no index knew the flow, and a page of one that is rare read every order. The step before makes all that there are now.
-    3: _order_indexes().replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"),
+    # Until then no index knew the flow, an attempt that failed left nothing once the next one was made, and a repeat nothing at all.
+    # The step before makes all indexes that there are now.
+    3: _TELLING + _order_indexes().replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"),
 }
 """The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
 
@@ -251,4 +264,5 @@ CREATE UNIQUE INDEX party_at_table ON booking_tables(table_id) WHERE kind = 'par
 CREATE INDEX booking_tables_by_time ON booking_tables(kind, table_id, standing, created_at, booking_id, start_time, end_time);
 CREATE TABLE guests(booking_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 CREATE TABLE personal(order_id TEXT PRIMARY KEY, salt TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+{_TELLING}
 """

@@ -6,7 +6,7 @@ Source: contract §3 (the capabilities) and §4.2 (registration); EPOS Data API 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 VERSION = "v1"
 """The only version that Dojo routes; the published examples' `1.0.0` is not one."""
@@ -78,6 +78,47 @@ SERVED = (
 """What this version answers and therefore registers."""
 
 
+Need = Literal["required", "useful", ""]
+
+
+class Use(NamedTuple):
+    """What Dojo does with a capability, and whether a flow needs it: there is no published list, so this is read from the flows' pages."""
+
+    meaning: str
+    order_and_pay: Need = ""
+    pay_only: Need = ""
+
+
+# fmt: off
+USES = {
+    # capability                                     what Dojo does with it                                    Order and Pay  Pay-only
+    "CreateOrder":                               Use("Puts an order that was made on a phone on the till.",    "required"),
+    "GetOrderById":                              Use("Reads an order: what it comes to, and what is paid.",    "required",    "required"),
+    "CancelOrderById":                           Use("Cancels an order that nobody paid.",                     "useful"),
+    "SearchOrders":                              Use("Finds the open bills of a table.",                       "required",    "required"),
+    "HandleEvent:payment_intent.created":        Use("Tells us that somebody began to pay.",                   "useful",      "required"),
+    "HandleEvent:payment_intent.status_updated": Use("Tells us that money was held, taken or given back.",     "required",    "required"),
+    "RecordOrderPayment":                        Use("Records a payment on the bill, in words.",               "useful",      "useful"),
+    "CreateOrderLock":                           Use("Keeps others from paying the same bill at once.",        "useful",      "useful"),
+    "ExtendOrderLock":                           Use("Keeps such a lock for longer.",                          "useful",      "useful"),
+    "DeleteOrderLock":                           Use("Lets such a lock go.",                                   "useful",      "useful"),
+    "GetOrderBill":                              Use("Prints the bill on a card machine."),
+    "ListAreas":                                 Use("Lists the areas of the venue, for bookings."),
+    "SearchTables":                              Use("Lists the tables, for bookings."),
+    "CreateParty":                               Use("Seats a party."),
+    "GetPartyById":                              Use("Reads a party."),
+    "UpdatePartyById":                           Use("Changes a party."),
+    "DeletePartyById":                           Use("Takes a party off its table."),
+    "SearchParties":                             Use("Lists the parties."),
+    "CreateReservation":                         Use("Takes a reservation."),
+    "GetReservationById":                        Use("Reads a reservation."),
+    "UpdateReservationById":                     Use("Changes a reservation."),
+    "DeleteReservationById":                     Use("Cancels a reservation."),
+    "SearchReservations":                        Use("Lists the reservations."),
+}
+# fmt: on
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestIntegration:
     """A POS as Dojo knows it: the base URL that it calls, as whom, for which (name, version) pairs. Dojo never tells the password."""
@@ -120,7 +161,7 @@ def wanted(public_url: str, username: str, password: str) -> Registration:
 def difference(registered: RestIntegration | None, wanted: RestIntegration) -> Difference:
     """What registering `wanted` would change; `registered` is None where Dojo knows nothing of us."""
     known = registered or RestIntegration(url="", username="", capabilities=())
-    theirs, ours = _versions(known), _versions(wanted)
+    theirs, ours = versions_of(known), versions_of(wanted)
     return Difference(
         missing=tuple(name for name in ours if name not in theirs),
         extra=tuple(name for name in theirs if name not in ours),
@@ -133,7 +174,7 @@ def difference(registered: RestIntegration | None, wanted: RestIntegration) -> D
 _NAMES = {alias: capability.name for capability in CAPABILITIES for alias in capability.aliases}
 
 
-def _versions(integration: RestIntegration) -> dict[str, set[str]]:
+def versions_of(integration: RestIntegration) -> dict[str, set[str]]:
     """The versions of each capability by its name in CAPABILITIES; a name that is not there stands for itself."""
     versions: dict[str, set[str]] = {}
     for name, version in integration.capabilities:
