@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import json
 import os
 import pty
@@ -334,6 +336,31 @@ def test_orders_list_has_every_order_newest_first(ask, venue):
     assert [order["id"] for order in parsed(ask("orders", "list", "--state", "updated", "--json"))["data"]] == [venue.order_id]
     assert [order["dojoOrderId"] for order in parsed(ask("orders", "list", "--attention", "--json"))["data"]] == ["unpaid"]
     assert len(parsed(ask("orders", "list", "--limit", "1", "--json"))["data"]) == 1
+
+
+def test_orders_list_is_filtered_and_searched_as_the_console_is(ask, venue):
+    def found(*words):
+        return [order["id"] for order in parsed(ask("orders", "list", *words, "--json"))["data"]]
+
+    everything = found()
+    for words in (("--flow", "pay_only"), ("--flow", "pay_later")):
+        assert set(found(*words)) == {each["id"] for each in parsed(ask("orders", "list", "--json"))["data"] if each["flow"] == words[1]}
+    assert found("--search", venue.order_id) == [venue.order_id]
+    assert found("--table", "nowhere") == found("--from", "2100-01-01") == found("--attention", "--to", "2000-01-01") == []
+    assert found("--from", "2001-01-01", "--to", "2100-01-01") == everything
+    assert "expected a day" in fails(ask("orders", "list", "--from", "soon"), 2, "--from")
+
+
+def test_orders_list_prints_a_line_an_order_for_programs(ask, venue):
+    everything = [order["id"] for order in parsed(ask("orders", "list", "--json"))["data"]]
+
+    as_csv, as_lines = ask("orders", "list", "--format", "csv").stdout, ask("orders", "list", "--format", "jsonl").stdout
+
+    assert [line.split(",")[0] for line in as_csv.splitlines()] == ["order_id", *everything]
+    assert [json.loads(line)["order_id"] for line in as_lines.splitlines()] == everything
+    assert len(ask("orders", "list", "--format", "jsonl", "--limit", "1").stdout.splitlines()) == 1
+    [row] = csv.DictReader(io.StringIO(ask("orders", "list", "--format", "csv", "--search", venue.order_id).stdout, newline=""))
+    assert (row["state"], row["order_id"]) == ("updated", venue.order_id)
 
 
 def test_orders_show_has_the_shape_of_the_interface(ask, venue):
