@@ -51,7 +51,7 @@ from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import Clock, SystemClock
-from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result
+from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result, StopTask
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -127,7 +127,7 @@ def ask(settings: Settings, command: OperatorCommand) -> None:
         return
     try:
         found = _engine_settings(settings)
-        if isinstance(command, RequeueTask):  # Nobody sends here: what is requeued waits, untried, for the next start.
+        if isinstance(command, RequeueTask | StopTask):  # Nobody sends here: what is due waits, untried, for the next start.
             found = replace(found, sends=frozenset())
         engine = Engine(journal, declared_machines(), SystemClock(), found)
         outcome = engine.erase(command) if isinstance(command, EraseOrder | EraseGuest) else engine.handle(command)
@@ -423,7 +423,7 @@ def _sides(
     blueprints = (
         console.make_blueprint(desk),
         till.TillApi(engine, reads, clock, _till_settings(settings), prover, around.wait_for_more).blueprint(),
-        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys).blueprint(),
+        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock, settings.timezone).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )

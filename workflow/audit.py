@@ -73,7 +73,7 @@ def _told() -> str:
     return f"CASE j.kind WHEN 'transition' THEN {machine} || ' ' || j.trigger || ' ' || {states} ELSE {other} END"
 
 
-TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "name")
+TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "stopped", "name")
 """Facts of an entry that say what happened in a word or two, in this order; a check's outcome is its status."""
 
 TABLES = """
@@ -101,8 +101,8 @@ CREATE TABLE audit_base_takings(
 
 HIDDEN = (
     *("audit_base_days", "audit_base_currencies", "audit_base_codes", "audit_base_payments", "audit_base_takings"),
-    *("attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
-    *("payments", "personal", "states", "tree_node", "venue", "watch"),
+    *("attempts", "attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
+    *("payments", "personal", "repeats", "states", "tree_node", "venue", "watch"),
 )
 """Tables that Datasette lists last, under "hidden"; everything in them can still be read."""
 
@@ -300,7 +300,7 @@ WHERE j.kind = 'check' AND coalesce({_fact("mismatch")}, '') <> '' AND {_type("s
 
 _ABOUT = ", ".join(
     (
-        *(_fact(name) for name in ("code", "requeued", "lost", "id", "erased", "new_key", "url")),
+        *(_fact(name) for name in ("code", "requeued", "stopped", "lost", "id", "erased", "new_key", "url")),
         f"""CASE j.trigger
     WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
     WHEN 'resolve_takings' THEN {_fact("date")} || ': ' || {_fact("difference")}

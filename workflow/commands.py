@@ -181,13 +181,21 @@ class EraseOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveOrder:
-    """An operator settles attention: all that the action is for, or that of one intent."""
+    """An operator settles attention: all that the action is for, or that of one intent; with `code` this one thing alone.
+
+    With a code `intent_id` "" means what concerns no intent.
+    """
 
     order_id: OrderId
     action: str
     reason: str
     actor: str
     intent_id: str = ""
+    code: str = ""
+
+    def is_about(self, code: str, intent_id: str) -> bool:
+        """Whether it asks for this one too, where the action is for it."""
+        return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +213,17 @@ class MigrateOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveVenue:
-    """An operator settles attention that concerns no order: all that the action is for, or that of one intent."""
+    """An operator settles attention that concerns no order: all that the action is for, or that of one intent; `code` as above."""
 
     action: str
     reason: str
     actor: str
     intent_id: str = ""
+    code: str = ""
+
+    def is_about(self, code: str, intent_id: str) -> bool:
+        """Whether it asks for this one too, where the action is for it."""
+        return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +291,15 @@ class SetVenue:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequeueTask:
     """An operator has a dead task tried again."""
+
+    task_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTask:
+    """An operator has a task given up that waits or is under way; it is dead then, as one that was given up by itself."""
 
     task_id: str
     reason: str
@@ -396,6 +418,8 @@ BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | Eras
 VenueRequest: TypeAlias = (
     SetVenue | ResolveVenue | ResolveTakings | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
 )
-OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | ResolveTakings | RequeueTask | EraseOrder | EraseGuest | NoteRegistration
+OperatorCommand: TypeAlias = (
+    ResolveOrder | ResolveVenue | ResolveTakings | RequeueTask | StopTask | EraseOrder | EraseGuest | NoteRegistration
+)
 """What an operator asks for at a terminal, with a reason."""
-Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | BookingRequest | VenueRequest | Result
+Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | StopTask | BookingRequest | VenueRequest | Result

@@ -98,7 +98,7 @@ def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
     """
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
     standing = unit.transaction.venue_attention()
-    items = [(code, intent) for code, intent in standing if code in codes and command.intent_id in ("", intent)]
+    items = [(code, intent) for code, intent in standing if code in codes and command.is_about(code, intent)]
     if not items or command.action not in ("acknowledge", "read_again"):
         stands = requests.advice({code for code, _ in standing})
         return Outcome(refusal=Refused(f"{command.action} settles nothing that stands here now: {stands}"))

@@ -14,6 +14,7 @@ from workflow.money import Money
 from workflow.order import Order, Payment
 from workflow.past import PastOrder, PersonalThen
 from workflow.proof import ProvenReceipt
+from workflow.situation import Situation, past_situation
 from workflow.upkeep import Report
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ class AsOf(View, frozen=True, kw_only=True):
 class OrderView(View, frozen=True, kw_only=True):
     """An order as an auditor sees it; no personal data. `machine` is the declaration in force. `erased_at`: when personal data were erased.
 
-    `as_of` is there in the past alone.
+    `why` and `next` say in sentences why it is so and what happens next; in a list they are left out. `as_of` is there in the past alone.
     """
 
     id: str
@@ -115,6 +116,8 @@ class OrderView(View, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     erased_at: str | None
+    why: str | msgspec.UnsetType = msgspec.UNSET
+    next: str | msgspec.UnsetType = msgspec.UNSET
     as_of: AsOf | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -205,6 +208,13 @@ class Requeued(View, frozen=True, kw_only=True):
     status: str
 
 
+class Stopped(View, frozen=True, kw_only=True):
+    """A call that is not tried any more."""
+
+    id: str
+    status: str
+
+
 class ErasedGuest(View, frozen=True, kw_only=True):
     """A party or reservation whose guest is erased, and since when."""
 
@@ -251,10 +261,15 @@ def order_view(order: Order, machine: str) -> OrderView:
     )
 
 
+def told_order_view(order: Order, machine: str, told: Situation) -> OrderView:
+    """The same with the two sentences about it."""
+    return msgspec.structs.replace(order_view(order, machine), why=told.why, next=told.next)
+
+
 def past_order_view(past: PastOrder) -> OrderView:
     """The order as it was, and when that was. The lock is the one that was held then."""
     as_of = AsOf(seq=past.seq, at=past.at, entries_since=past.since, personal_data=past.personal)
-    return msgspec.structs.replace(order_view(past.order, past.machine), as_of=as_of)
+    return msgspec.structs.replace(told_order_view(past.order, past.machine, past_situation(past.order)), as_of=as_of)
 
 
 def _lock_view(order: Order) -> LockView | None:

@@ -18,6 +18,7 @@ from workflow.commands import (
     ResolveOrder,
     ResolveTakings,
     ResolveVenue,
+    StopTask,
 )
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
@@ -94,6 +95,8 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call(f"/api/orders/{_quoted(order_id)}/erase", UnknownOrder(f"no order {order_id}"), {})
         case RequeueTask(task_id=task_id):
             return _Call(f"/api/outbox/{_quoted(task_id)}/requeue", UnknownTask(f"no task {task_id}"), {})
+        case StopTask(task_id=task_id):
+            return _Call(f"/api/outbox/{_quoted(task_id)}/stop", UnknownTask(f"no task {task_id}"), {})
         case ResolveOrder(order_id=order_id):
             return _Call(f"/api/orders/{_quoted(order_id)}/resolve", UnknownOrder(f"no order {order_id}"), _resolution(command))
         case ResolveTakings(date=date, order_id=order_id):

@@ -332,6 +332,9 @@ ROUTES = {
     "requeue": Route(
         *("operator", "POST", "/api/outbox/none/requeue", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
     ),
+    "stop": Route(
+        *("operator", "POST", "/api/outbox/none/stop", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON}, 404),
+    ),
 }
 
 STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -669,6 +672,7 @@ PATHS = {
     "POST /api/orders/{}/erase": "operator",
     "POST /api/bookings/{}/erase": "operator",
     "POST /api/outbox/{}/requeue": "operator",
+    "POST /api/outbox/{}/stop": "operator",
 }
 
 

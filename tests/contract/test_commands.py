@@ -520,7 +520,14 @@ def test_wrong_usage_is_2(ask, words):
     assert (ended.returncode, "Usage: tillproof" in ended.stderr) == (2, True)
 
 
-WITH_A_REASON = ("orders erase x", "bookings erase x", "outbox requeue x", "attention resolve acknowledge", "machine migrate")
+WITH_A_REASON = (
+    "orders erase x",
+    "bookings erase x",
+    "outbox requeue x",
+    "outbox stop x",
+    "attention resolve acknowledge",
+    "machine migrate",
+)
 WITH_A_REASON += ("journal rotate-key", "journal accept-lost-tail")
 
 
@@ -672,6 +679,8 @@ def test_every_command_with_settings_names_doctor_where_they_cannot_be_used(run,
         ("attention resolve acknowledge --reason x", {}, 1, "tillproof attention list"),
         ("outbox requeue none --reason x", {}, 1, "tillproof outbox list --status dead"),
         ("outbox requeue TASK --reason x", {}, 1, "tillproof outbox list --status dead"),
+        ("outbox stop none --reason x", {}, 1, "tillproof outbox list"),
+        ("outbox stop TASK --reason x", {}, 1, "tillproof outbox list"),
         ("outbox requeue TASK --reason x", {"SIGNING_KEY": "none.key"}, 3, "tillproof doctor"),
         ("outbox requeue TASK --reason x", {"WITNESS": "ahead.witness"}, 5, "tillproof journal accept-lost-tail --reason TEXT"),
         ("journal accept-lost-tail --reason x", {}, 1, "tillproof journal verify"),
@@ -1045,7 +1054,7 @@ def test_a_server_with_json_says_in_one_line_where_it_listens_once_it_does(tmp_p
         process.send_signal(signal.SIGTERM)
         rest = process.communicate(timeout=PATIENCE)
 
-    assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url"})
+    assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url", "phone", "panel"})
     assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
 
 

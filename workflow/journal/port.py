@@ -132,6 +132,10 @@ class Transaction(Protocol):
     def secret(self) -> bytes:
         """Random bytes of this journal, for fingerprints that cannot be guessed from outside."""
 
+    @property
+    def reads_only(self) -> bool:
+        """Nothing can be stored now: whatever changes nothing is answered all the same."""
+
     def order(self, order_id: str) -> Order | None:
         """The order as stored."""
 
@@ -161,6 +165,9 @@ class Transaction(Protocol):
 
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
+
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        """Count that a request which was answered before came again so many times, word for word; for people alone."""
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""
@@ -323,6 +330,9 @@ class Transaction(Protocol):
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""
+
+    def note_attempt(self, task: Task, at: str, error: str) -> None:
+        """Keep that an attempt failed, and why, for people alone; of one task the newest KEPT_ATTEMPTS."""
 
     def touch(self) -> None:
         """Write something that changes nothing, to learn whether anything can be made durable."""

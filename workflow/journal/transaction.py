@@ -58,6 +58,7 @@ class SqliteTransaction(Tasks):
         super().__init__(connection)
         self._size, self._signer = size, signer
         self.next_key: Ed25519PrivateKey | None = None
+        self.reads_only = signer is None
         self.secret = secret
         self.hashes: list[str] = []
         self.after_commit: list[Callable[[], None]] = []
@@ -162,6 +163,9 @@ class SqliteTransaction(Tasks):
 
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.to_text(), seen.order_id, at))
+
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        self._connection.execute(NOTE_REPEAT, (order_id, source, message_id, times, at))
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
@@ -344,6 +348,10 @@ class SqliteTransaction(Tasks):
         self.after_commit.append(then)
 
 
+NOTE_REPEAT = (
+    "INSERT INTO repeats VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT(order_id, source, message_id) DO UPDATE SET times = times + excluded.times, last_at = excluded.last_at"
+)
 INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
 INSERT_ORDER = f"INSERT INTO orders({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
 _ALWAYS_SET = ("status", "total", "paid", "tips", "order_seq", "last_hash", "updated_at", "body")
