@@ -1,4 +1,4 @@
-"""Long work behind a page: one at a time, with an outcome or a reason."""
+"""Long work in the background: once at a time, seen while it runs, told when it fails, and over with the process."""
 
 from __future__ import annotations
 
@@ -6,63 +6,111 @@ import threading
 
 import pytest
 
-from adapters.console.jobs import AT_ONCE, Jobs
+from adapters.console import jobs
+from adapters.console.jobs import Jobs
 from tests.builders import FixedClock
-from workflow.errors import Refused, TryAgain
+from tests.contract.running import PATIENCE
+from workflow.errors import JournalUnavailable, Refused
 
-PATIENCE = 15.0
+
+@pytest.fixture
+def kept():
+    found = Jobs(FixedClock())
+    yield found
+    found.stop()
 
 
-def test_of_a_kind_one_job_runs_at_a_time_and_says_how_far_it_is_and_for_whom():
-    jobs, go_on, began = Jobs(FixedClock()), threading.Event(), threading.Event()
+class Slow:
+    """Work that waits to be let go, and then returns `outcome`."""
 
+    def __init__(self, outcome=None):
+        self.go, self.begun, self.outcome = threading.Event(), threading.Event(), outcome
+
+    def __call__(self, job):
+        self.begun.set()
+        with job.bar("counting", 3) as show:
+            show(1)
+            assert self.go.wait(PATIENCE)
+            show(3)
+        return self.outcome
+
+
+def test_a_job_is_seen_under_way_and_its_outcome_afterwards(kept):
+    work = Slow("done")
+    job = kept.start("verify", "jo", work)
+    assert work.begun.wait(PATIENCE)
+    assert kept.latest("verify") is job
+    assert (job.by, job.is_running, job.began_at) == ("jo", True, "2026-03-14T12:00:00.000Z")
+    work.go.set()
+    assert job.wait(PATIENCE)
+    assert (job.outcome, job.error, job.done, job.total, job.what) == ("done", "", 3, 3, "counting")
+
+
+def test_of_a_kind_and_subject_one_runs_at_a_time_however_many_ask(kept):
+    work, other = Slow(), Slow()
+    job = kept.start("compare", "jo", work, subject="2026-03-14")
+    assert [kept.start("compare", "mo", other, subject="2026-03-14") for _ in range(5)] == [None] * 5
+    another = kept.start("compare", "mo", other, subject="2026-03-15")
+    assert {kept.latest("compare", "2026-03-14"), kept.latest("compare", "2026-03-15")} == {job, another}
+    work.go.set()
+    other.go.set()
+    assert job.wait(PATIENCE)
+    assert kept.start("compare", "mo", lambda job: None, subject="2026-03-14")
+
+
+def test_few_run_at_once_and_more_are_refused(kept):
+    slow = [Slow() for _ in range(jobs.AT_ONCE)]
+    for number, work in enumerate(slow):
+        kept.start("compare", "jo", work, subject=str(number))
+    with pytest.raises(Refused, match="too much is under way"):
+        kept.start("verify", "jo", Slow())
+    for work in slow:
+        work.go.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(JournalUnavailable("no room"), "no room"), (ValueError("secret"), "it broke off: ValueError")]
+)
+def test_why_a_job_did_not_end_well_is_told(kept, error, told):
     def work(job):
-        job.tell(3)
-        began.set()
-        assert go_on.wait(PATIENCE)
-        return "whole"
+        raise error
 
-    first = jobs.start("verify", "olga", work, total=5)
-    assert began.wait(PATIENCE)
-    assert (first.is_running, first.by, first.done, first.total) == (True, "olga", 3, 5)
-    assert jobs.start("verify", "ann", lambda job: "never") is None
-    assert jobs.start("check", "ann", lambda job: "beside it").wait(PATIENCE)
-    go_on.set()
-    assert first.wait(PATIENCE)
-    assert (first.outcome, first.error, jobs.latest("verify") is first, bool(first.ended_at)) == ("whole", "", True, True)
-    assert jobs.start("verify", "ann", lambda job: "then").wait(PATIENCE)
+    job = kept.start("seal", "jo", work)
+    assert job.wait(PATIENCE)
+    assert job.outcome is None
+    assert told in job.error
+    assert "secret" not in job.error
 
 
-def test_more_jobs_than_a_few_are_refused_and_what_runs_hears_that_the_process_ends():
-    jobs, go_on = Jobs(FixedClock()), threading.Event()
+def test_a_job_that_takes_too_long_is_broken_off(kept):
+    job = kept.start("compare", "jo", lambda job: job.tell(1), seconds=-1.0)
+    assert job.wait(PATIENCE)
+    assert "took more than" in job.error
 
-    def work(job):
-        assert go_on.wait(PATIENCE)
-        job.tell(1)
 
-    begun = [jobs.start(f"job {number}", "olga", work) for number in range(AT_ONCE)]
+def test_the_end_of_the_process_ends_what_runs_and_puts_away_what_was_made(kept):
+    class Made:
+        closed = threading.Event()
+
+        def close(self):
+            self.closed.set()
+
+    made = kept.start("seal", "jo", lambda job: Made())
+    assert made.wait(PATIENCE)
+    work = Slow()
+    running = kept.start("verify", "jo", work)
+    assert work.begun.wait(PATIENCE)
+    kept.stop()
+    work.go.set()
+    assert running.wait(PATIENCE)
+    assert running.error == "the service ended"
+    assert Made.closed.is_set()
     with pytest.raises(Refused):
-        jobs.start("one more", "olga", work)
-    jobs.stop()
-    go_on.set()
-    assert all(job.wait(PATIENCE) for job in begun)
-    assert {job.error for job in begun} == {"the service ended"}
-    with pytest.raises(Refused):
-        jobs.start("after the end", "olga", work)
+        kept.start("verify", "jo", Slow())
 
 
-def test_why_a_job_broke_off_is_kept_and_another_may_begin(caplog):
-    def refused(job):
-        raise TryAgain("the journal cannot be read")
-
-    def broken(job):
-        raise KeyError("canary")
-
-    jobs = Jobs(FixedClock())
-    first, second = jobs.start("verify", "olga", refused), None
-    assert first.wait(PATIENCE)
-    assert (first.outcome, first.error) == (None, "the journal cannot be read")
-    second = jobs.start("verify", "olga", broken)
-    assert second.wait(PATIENCE)
-    assert (second.outcome, second.error) == (None, "it broke off: KeyError; the log says more")
-    assert "console job failed" in caplog.text
+def test_of_outcomes_only_so_many_are_remembered(kept, monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT", 2)
+    for number in range(4):
+        assert kept.start("compare", "jo", lambda job: None, subject=str(number)).wait(PATIENCE)
+    assert [kept.latest("compare", str(number)) is None for number in range(4)] == [True, True, False, False]
