@@ -28,7 +28,7 @@ from click.testing import CliRunner
 
 import app
 from adapters.checks import examine
-from adapters.cli import acting, local, machines, openapi
+from adapters.cli import acting, demo, local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock, Venue
@@ -1115,6 +1115,28 @@ def test_a_demo_that_is_told_to_stop_leaves_nothing_running(tmp_path, number):
     for url in (serving["listen"], serving["consoleListen"], serving["sandbox"]):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(urlsplit(url).netloc.split(":"), PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "display", "ci", "words", "opened"),
+    [
+        (True, ":0", "", "--serve", 2),
+        (True, ":0", "", "--serve --no-open", 0),
+        (True, ":0", "true", "--serve", 0),
+        (True, "", "", "--serve", 0),
+        (False, ":0", "", "--serve", 0),
+    ],
+)
+def test_the_demo_that_goes_on_shows_its_pages_where_somebody_sits_at_a_screen(monkeypatch, is_terminal, display, ci, words, opened):
+    seen = []
+    monkeypatch.setattr(demo.webbrowser, "open", seen.append)
+    for name, value in {"DISPLAY": display, "WAYLAND_DISPLAY": "", "CI": ci}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(demo.Demo, "run", lambda self: self._open_pages("http://console/", "http://phone") or True)
+    monkeypatch.setattr(demo, "_is_terminal", lambda: is_terminal)
+
+    assert CliRunner().invoke(cli, ["demo", *words.split()]).exit_code == 0
+    assert seen == ["http://console/", "http://phone"][:opened]
 
 
 def test_the_sandbox_refuses_a_port_that_is_taken_and_a_key_of_production(tmp_path):
