@@ -7,21 +7,26 @@ from typing import Literal
 from adapters.edge import json_body
 from adapters.edge.wire import ReasonRequest, WireId
 from workflow.errors import Refused
-from workflow.lifecycle import RESOLUTIONS
+from workflow.lifecycle import ATTENTION, RESOLUTIONS
 
 MAX_BODY = 65_536
 MAX_DEPTH = 8
 """An operator's request is small."""
 
 ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
+CODES = ("", *ATTENTION)
 ACCEPT_LOSS = "accept_lost_tail"
 
 
 class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
-    """What a person does about attention; of one intent, or of all that the action is for."""
+    """What a person does about attention: all that the action is for, or that of one intent; with `code` this one thing alone.
+
+    With a code no intent means what concerns none.
+    """
 
     action: Literal[ACTIONS]  # type: ignore[valid-type]
     payment_intent_id: WireId = ""
+    code: Literal[CODES] = ""  # type: ignore[valid-type]
 
 
 def resolve_request() -> ResolveRequest:
