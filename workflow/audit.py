@@ -101,8 +101,8 @@ CREATE TABLE audit_base_takings(
 
 HIDDEN = (
     *("audit_base_days", "audit_base_currencies", "audit_base_codes", "audit_base_payments", "audit_base_takings"),
-    *("attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
-    *("payments", "personal", "states", "tree_node", "venue", "watch"),
+    *("attempts", "attention", "booking_tables", "bookings", "guests", "inbox", "locks", "machines", "meta", "orders", "outbox", "parked"),
+    *("payments", "personal", "repeats", "states", "tree_node", "venue", "watch"),
 )
 """Tables that Datasette lists last, under "hidden"; everything in them can still be read."""
 
@@ -303,6 +303,7 @@ _ABOUT = ", ".join(
         *(_fact(name) for name in ("code", "requeued", "stopped", "lost", "id", "erased", "new_key", "url")),
         f"""CASE j.trigger
     WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
+    WHEN 'resolve_takings' THEN {_fact("date")} || ': ' || {_fact("difference")}
     WHEN 'set_venue' THEN {_fact("name")} || CASE {_type("value")} WHEN 'true' THEN ': yes' WHEN 'false' THEN ': no' ELSE '' END
     WHEN 'migrate' THEN substr(j.machine, 1, instr(j.machine, '@') - 1) || ' ' || j.from_state || ' -> ' || j.to_state END""",
     )

@@ -227,6 +227,23 @@ class ResolveVenue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveTakings:
+    """An operator says of a difference in the takings of `date` (YYYY-MM-DD) why it is all right: it stays, and no longer asks for anybody.
+
+    `kind` is one of `takings.KINDS`. `order_id` is "" where no order has the payment. What is said is about this `amount`: once the
+    difference is of another one, it asks again.
+    """
+
+    date: str
+    kind: str
+    intent_id: IntentId
+    amount: Money
+    order_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateBooking:
     """Dojo seats a party or takes a reservation. `booking.id` is used if it is new."""
 
@@ -398,7 +415,11 @@ OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | EraseGuest
-VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
-OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | RequeueTask | StopTask | EraseOrder | EraseGuest | NoteRegistration
+VenueRequest: TypeAlias = (
+    SetVenue | ResolveVenue | ResolveTakings | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
+)
+OperatorCommand: TypeAlias = (
+    ResolveOrder | ResolveVenue | ResolveTakings | RequeueTask | StopTask | EraseOrder | EraseGuest | NoteRegistration
+)
 """What an operator asks for at a terminal, with a reason."""
 Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | StopTask | BookingRequest | VenueRequest | Result

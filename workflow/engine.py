@@ -18,7 +18,7 @@ from msgspec.structs import replace as replace_part
 from workflow import bookings, decisions, destinations, fingerprints, requests, stopping, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
-from workflow.clock import Clock, SteadyClock, WallClock
+from workflow.clock import Clock, SteadyClock, WallClock, to_text
 from workflow.commands import (
     AmendOrder,
     AttemptFailed,
@@ -57,6 +57,7 @@ from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
+from workflow.repeats import Again, Repeats
 from workflow.retries import LONGEST_WAIT_MS
 from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 
@@ -84,7 +85,7 @@ class Engine:
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
         self._steady = SteadyClock(clock)
-        self._offer = Offer()
+        self._offer, self._repeats = Offer(), Repeats()
         self._wall, self._noticing = WallClock(clock), threading.Lock()
         self.acknowledge: Callable[[Receipt], None] = lambda receipt: None
         self.hand_over: Callable[[Task], None] = lambda task: None
@@ -97,10 +98,14 @@ class Engine:
         UnknownBooking, JournalUnavailable; nothing is changed then. Any other refusal is a decision like any other and is in the outcome.
         """
         self._notice_jump()
-        outcome = self._journal.write(lambda transaction: self._receipted(command, self._unit(transaction)))
+        outcome = self._journal.write(lambda transaction: self._counted(command, transaction))
         if outcome.receipt:
             self.acknowledge(outcome.receipt)
         return outcome
+
+    def note_repeat(self, command: Request, order_id: str) -> None:
+        """Count that a request about the order came again, for people; does not wait for the writer."""
+        self._repeats.note(Again(command.source, command.idempotency_key, order_id), to_text(self._clock.now()))
 
     def erase(self, command: EraseOrder | EraseGuest) -> Outcome:
         """As `handle`; on return nothing of the personal data is in the journal's files either.
@@ -152,6 +157,14 @@ class Engine:
         now_ms = self._steady.now_ms()
         return Unit(transaction, self._machines, self._clock, self._settings, now_ms=now_ms, hand_over=self.hand_over, wake=self.wake)
 
+    def _counted(self, command: Command, transaction: Transaction) -> Outcome:
+        taken = self._repeats.store(transaction)
+        try:
+            return self._receipted(command, self._unit(transaction))
+        except BaseException:
+            self._repeats.restore(taken)
+            raise
+
     def _receipted(self, command: Command, unit: Unit) -> Outcome:
         outcome = self._handle(command, unit)
         return replace(outcome, receipt=unit.receipt) if unit.receipt else outcome
@@ -195,6 +208,7 @@ class Engine:
         if seen.order_seq:
             unit.receipt = unit.transaction.receipt(seen.order_id, seen.order_seq)  # Unless it leaves something itself.
         if isinstance(command, ReceiveEvent):
+            self.note_repeat(command, seen.order_id)
             return Outcome(became=DUPLICATE)
         order = unit.order(seen.order_id)
         if not fingerprints.is_same_order(command, seen, unit.transaction):
@@ -206,6 +220,8 @@ class Engine:
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
             decision = Decision(order=order)
+        if not decision.entries:
+            self.note_repeat(command, seen.order_id)
         return replace(unit.store(decision, order), became="" if decision.refusal else DUPLICATE)
 
     def _begin(self, command: CreateOrder | OpenOrder, unit: Unit) -> Outcome:
@@ -341,6 +357,8 @@ class Engine:
         stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
+        if isinstance(command, AttemptFailed | PauseDestination):
+            unit.transaction.note_attempt(stored.task, unit.at, command.error)
         command, stored = destinations.weigh(command, stored, unit)
         if isinstance(command, Unsent):
             unsent = replace(stored.task, attempts=stored.task.attempts - 1)  # It was counted for a call that nobody made.

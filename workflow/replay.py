@@ -7,7 +7,7 @@ task whether it is open, done or dead. Both read only.
 
 What no entry tells is not rebuilt: when and how often something was or will be tried (times, attempts and leases in `outbox`, times in
 `watch`), intents that wait for an order (`parked`: a hint, read again by the sweep), fingerprints of answered requests (`inbox`, which
-keeps no content), and personal data (`personal`, `guests`).
+keeps no content), attempts that failed and repeats (`attempts`, `repeats`: for people), and personal data (`personal`, `guests`).
 """
 
 from __future__ import annotations

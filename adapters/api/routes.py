@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
 from adapters.api.views import (
     AttentionPage,
     EntryView,
@@ -19,6 +20,7 @@ from adapters.api.views import (
     Page,
     Receipts,
     Requeued,
+    Resolutions,
     Stopped,
     TaskView,
     VerificationView,
@@ -26,35 +28,40 @@ from adapters.api.views import (
     entry_view,
     order_view,
     past_order_view,
+    resolution_views,
     task_view,
+    told_order_view,
     verification_view,
 )
 from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
 from adapters.edge.openapi import Call, Query, Side
+from adapters.edge.order_filter import DAY, SWITCH, TEXT_CHARACTERS, order_query
+from adapters.edge.orders import tables_of
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
-from adapters.edge.wire import ReasonRequest
+from adapters.edge.wire import END, ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
-from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveVenue, StopTask
+from workflow.clock import Clock, to_text
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
-from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
+from workflow.journal.reads import Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
-from workflow.order import Order
+from workflow.order import FLOWS, Order
 from workflow.past import order_at
-from workflow.ports import OrderId
+from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
+from workflow.situation import situation_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 SEARCH_CHARACTERS = 255
 MESSAGE_CHARACTERS = 511
 """Two ids and a colon."""
-_SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 _AUDITOR: Side = {"tag": "Audit", "security": "token", "role": "auditor"}
@@ -65,8 +72,12 @@ _PAGE = (
 )
 _ORDERS = (
     Query("state", Literal[tuple(ORDER.states)], "only in this state"),
-    Query("attention", Literal[tuple(_SWITCH)], "true: only those that need a person", "false"),
-    Query("search", Annotated[str, msgspec.Meta(max_length=SEARCH_CHARACTERS)], "in ids, reference and table"),
+    Query("flow", Literal[FLOWS], "only of this flow"),
+    Query("table", Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)], "only at this table, by its id or name"),
+    Query("from", Annotated[str, msgspec.Meta(pattern=f"^{DAY}{END}")], "made on this day of the venue or later, such as 2026-07-03"),
+    Query("to", Annotated[str, msgspec.Meta(pattern=f"^{DAY}{END}")], "made on this day or earlier"),
+    Query("attention", Literal[tuple(SWITCH)], "true: only those that need a person", "false"),
+    Query("search", Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)], "a reference, table, order id or payment intent, whole"),
 )
 _ENTRIES = (
     Query("format", Literal[export.FORMATS], "JSON Lines or CSV", "jsonl"),
@@ -103,6 +114,8 @@ CALLS = (
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
+    Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
     Call(id="stop_task",     method="POST", path="/api/outbox/{task_id}/stop",     answer=Stopped,          request=ReasonRequest, refuses=True, summary="Have a call tried no longer, with a reason; it can be requeued.", **_OPERATOR),
@@ -118,11 +131,21 @@ CALLS = (
 
 
 class Api:
-    """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
+    """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`), `zone` that of the venue's days."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        reads: SqliteReads,
+        machine: str,
+        prover: Prover,
+        health: Health,
+        keys: Keys,
+        clock: Clock,
+        zone: ZoneInfo,
+    ) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
-        self._keys = keys
+        self._keys, self._clock, self._zone = keys, clock, zone
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -135,7 +158,7 @@ class Api:
 
     def orders(self) -> Response:
         """Orders, newest first, a page at a time."""
-        wanted, limit = _order_filter(), _limit()
+        wanted, limit = order_query(request.args).filter(self._zone, tables_of(self._reads)), _limit()
         after = self._cursors.position(request.args.get("after"), wanted, "after")
         found = [stored.order for stored in self._reads.orders(wanted, limit + 1, after=after)]
         last = found[limit - 1] if len(found) > limit else None
@@ -229,6 +252,27 @@ class Api:
             raise outcome.refusal
         return _json(self._concerns(None, venue_only=True))
 
+    def resolutions(self, date: str) -> Response:
+        """What people said of a day's differences."""
+        return _json(Resolutions(data=resolution_views(self._reads.resolutions(day_in_path(date)))))
+
+    def resolve_takings(self, date: str) -> Response:
+        """A person says of a difference why it is all right."""
+        actor, day, asked = require("operator"), day_in_path(date), takings_request()
+        command = ResolveTakings(
+            date=day,
+            kind=asked.kind,
+            intent_id=IntentId(asked.payment_intent_id),
+            amount=asked.amount,
+            order_id=asked.order_id,
+            reason=asked.reason,
+            actor=actor,
+        )
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return self.resolutions(day)
+
     def attention(self) -> Response:
         """Everything that needs a person: what is paid and not on the till first, then the gravest."""
         return _json(self._concerns(_one_of("code", ATTENTION, ATTENTION)))
@@ -309,18 +353,12 @@ class Api:
         stored = self._reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
-        return order_view(stored.order, self._machine)
+        told = situation_of(self._reads, stored.order, to_text(self._clock.now()))
+        return told_order_view(stored.order, self._machine, told)
 
 
 def _authorise() -> None:
     require("auditor")
-
-
-def _order_filter() -> OrderFilter:
-    text = request.args.get("search") or None
-    if text and len(text) > SEARCH_CHARACTERS:
-        raise BadInput("search", f"expected at most {SEARCH_CHARACTERS} characters")
-    return OrderFilter(state=_one_of("state", ORDER.states, ORDER.states), attention=_switch("attention"), text=text)
 
 
 def _one_of(name: str, known: Container[str], listed: Iterable[str]) -> str | None:
@@ -328,13 +366,6 @@ def _one_of(name: str, known: Container[str], listed: Iterable[str]) -> str | No
     if value is not None and value not in known:
         raise BadInput(name, f"expected one of {', '.join(listed)}, got {shown(value)}")
     return value
-
-
-def _switch(name: str) -> bool:
-    value = request.args.get(name, "false")
-    if value not in _SWITCH:
-        raise BadInput(name, f"expected true or false, got {shown(value)}")
-    return _SWITCH[value]
 
 
 def _position(name: str) -> int | None:

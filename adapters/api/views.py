@@ -8,11 +8,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from workflow.attention import Concern, of_order
+from workflow.journal.port import Resolution
 from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.money import Money
 from workflow.order import Order, Payment
 from workflow.past import PastOrder, PersonalThen
 from workflow.proof import ProvenReceipt
+from workflow.situation import Situation, past_situation
 from workflow.upkeep import Report
 
 T = TypeVar("T")
@@ -92,7 +94,7 @@ class AsOf(View, frozen=True, kw_only=True):
 class OrderView(View, frozen=True, kw_only=True):
     """An order as an auditor sees it; no personal data. `machine` is the declaration in force. `erased_at`: when personal data were erased.
 
-    `as_of` is there in the past alone.
+    `why` and `next` say in sentences why it is so and what happens next; in a list they are left out. `as_of` is there in the past alone.
     """
 
     id: str
@@ -114,6 +116,8 @@ class OrderView(View, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     erased_at: str | None
+    why: str | msgspec.UnsetType = msgspec.UNSET
+    next: str | msgspec.UnsetType = msgspec.UNSET
     as_of: AsOf | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -178,6 +182,25 @@ class Receipts(View, frozen=True, kw_only=True):
     data: list[ProvenReceipt]
 
 
+class ResolutionView(View, frozen=True, kw_only=True):
+    """What a person said of a difference in a day's takings, in the journal's entry at `seq`; `order_id` is null where no order has it."""
+
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    payment_intent_id: str
+    order_id: str | None
+    amount: Money
+    reason: str
+
+
+class Resolutions(View, frozen=True, kw_only=True):
+    """All that people said of a day's differences, oldest first."""
+
+    data: list[ResolutionView]
+
+
 class Requeued(View, frozen=True, kw_only=True):
     """A given-up call that waits again."""
 
@@ -238,10 +261,15 @@ def order_view(order: Order, machine: str) -> OrderView:
     )
 
 
+def told_order_view(order: Order, machine: str, told: Situation) -> OrderView:
+    """The same with the two sentences about it."""
+    return msgspec.structs.replace(order_view(order, machine), why=told.why, next=told.next)
+
+
 def past_order_view(past: PastOrder) -> OrderView:
     """The order as it was, and when that was. The lock is the one that was held then."""
     as_of = AsOf(seq=past.seq, at=past.at, entries_since=past.since, personal_data=past.personal)
-    return msgspec.structs.replace(order_view(past.order, past.machine), as_of=as_of)
+    return msgspec.structs.replace(told_order_view(past.order, past.machine, past_situation(past.order)), as_of=as_of)
 
 
 def _lock_view(order: Order) -> LockView | None:
@@ -252,6 +280,23 @@ def _lock_view(order: Order) -> LockView | None:
 def entry_view(stored: StoredEntry) -> EntryView:
     """The entry as an auditor sees it."""
     return EntryView(**{**stored._asdict(), "body": msgspec.Raw(stored.body.encode())})
+
+
+def resolution_views(found: Iterable[Resolution]) -> list[ResolutionView]:
+    """What was said of a day's differences, as an auditor sees it."""
+    return [
+        ResolutionView(
+            seq=one.seq,
+            at=one.at,
+            actor=one.actor,
+            kind=one.kind,
+            payment_intent_id=one.intent_id,
+            order_id=one.order_id or None,
+            amount=one.amount,
+            reason=one.reason,
+        )
+        for one in found
+    ]
 
 
 def task_view(row: StoredTaskRow) -> TaskView:

@@ -138,7 +138,7 @@ def sandbox(
             observer=lambda message: click.echo(arrow(message), err=as_json),
         )
         if not flows:
-            run_forever(dojo, lambda url: _say_where(url, api_key, is_told=pos is not None, as_json=as_json))
+            run_forever(dojo, lambda url: _say_where(url, dojo.pages, api_key, is_told=pos is not None, as_json=as_json))
             return
         results = _play(dojo, [(FLOWS[flow], _request(flow, **options)) for flow in flows], as_json=as_json)
         ok = all(result.ok for result in results)
@@ -189,9 +189,10 @@ def _request(
     return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, records=records, **options)
 
 
-def _say_where(url: str, api_key: str, *, is_told: bool, as_json: bool) -> None:
-    emit(as_json, {"url": url}, lambda: iter(()))
+def _say_where(url: str, pages: dict[str, str], api_key: str, *, is_told: bool, as_json: bool) -> None:
+    emit(as_json, {"url": url} | pages, lambda: iter(()))
     click.echo(f"Dojo sandbox at {url}  (Ctrl-C to stop)", err=True)
+    click.echo(f"Customer's phone: {pages['phone']}   Dojo's panel: {pages['panel']}", err=True)
     if not is_told:
         click.echo(f"Next: TILLPROOF_ENV=test TILLPROOF_DOJO_URL={url} TILLPROOF_DOJO_API_KEY={api_key} tillproof serve", err=True)
         click.echo("Then: tillproof caps register, with the same settings", err=True)

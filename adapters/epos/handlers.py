@@ -239,6 +239,7 @@ class Handlers:
         # A storm of copies is answered from a reader, without waiting for the writer.
         if seen := self._reads.seen(command.source, command.idempotency_key):
             became, receipt = DUPLICATE, seen[1]
+            self._engine.note_repeat(command, seen[0].order_id)
             if receipt:
                 self._engine.acknowledge(receipt)
         else:

@@ -1054,7 +1054,7 @@ def test_a_server_with_json_says_in_one_line_where_it_listens_once_it_does(tmp_p
         process.send_signal(signal.SIGTERM)
         rest = process.communicate(timeout=PATIENCE)
 
-    assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url"})
+    assert set(found) == ({"listen", "consoleListen"} if words == "serve" else {"url", "phone", "panel"})
     assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.builders import Venue, a_reservation, an_intent
+from tests.story import a_task
 from workflow.booking import Guest
 from workflow.conduct import Conduct
 from workflow.journal import tasks, transaction
@@ -34,6 +35,8 @@ TABLES = (
     "bookings",
     "booking_tables",
     "guests",
+    "attempts",
+    "repeats",
 )
 
 
@@ -107,6 +110,8 @@ ASK = {
     "party_at": lambda asked: asked.party_at("tbl_1"),
     "save_booking": lambda asked: asked.save_booking(a_reservation(), a_reservation()),
     "keep_guest": lambda asked: asked.keep_guest("pty_1", "salt", Guest()),
+    "note_repeat": lambda asked: asked.note_repeat("event/webhook", "e:pi_1", "o1", 1, "t"),
+    "note_attempt": lambda asked: asked.note_attempt(a_task(), "t", "500"),
     "guest": lambda asked: asked.guest("pty_1"),
     "forget_guest": lambda asked: asked.forget_guest("pty_1"),
     "venue": lambda asked: asked.venue("taking_orders"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workflow.bill import Personal
@@ -13,6 +14,7 @@ from workflow.booking import Booking, Guest, Kind
 from workflow.conduct import Conduct
 from workflow.effects import Task
 from workflow.entry import Entry, Facts, Json
+from workflow.money import Money
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
 
@@ -25,6 +27,41 @@ class Receipt(NamedTuple):
     order_id: str
     order_seq: int
     hash: str
+
+
+RESOLVE_TAKINGS: Final = "resolve_takings"
+"""The trigger of the entry, an `operator`'s that concerns no order, that explains a difference of a day's takings."""
+RESOLUTIONS = f"""
+    SELECT seq, at, actor, payment_intent_id, body FROM journal
+    WHERE order_id = '' AND kind = 'operator' AND trigger = '{RESOLVE_TAKINGS}' AND cause = 'takings:' || ? ORDER BY order_seq
+"""
+"""The statement for those of one day, by its date; it reads the entries that concern no order, and no others."""
+
+
+class Resolution(NamedTuple):
+    """What a person said of a difference in a day's takings, in the entry at `seq`: of this kind, intent and amount."""
+
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    intent_id: str
+    amount: Money
+    order_id: str
+    reason: str
+
+    @classmethod
+    def of_row(cls, seq: int, at: str, actor: str, intent_id: str, body: str) -> Resolution:
+        """As RESOLUTIONS answers. Raises msgspec.DecodeError where that is not what was written."""
+        said = msgspec.json.decode(body, type=_Resolved)
+        return cls(seq, at, actor, said.difference, intent_id, said.amount, said.order, said.reason)
+
+
+class _Resolved(msgspec.Struct):
+    difference: str
+    amount: Money
+    order: str
+    reason: str
 
 
 class Seen(NamedTuple):
@@ -95,6 +132,10 @@ class Transaction(Protocol):
     def secret(self) -> bytes:
         """Random bytes of this journal, for fingerprints that cannot be guessed from outside."""
 
+    @property
+    def reads_only(self) -> bool:
+        """Nothing can be stored now: whatever changes nothing is answered all the same."""
+
     def order(self, order_id: str) -> Order | None:
         """The order as stored."""
 
@@ -124,6 +165,9 @@ class Transaction(Protocol):
 
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         """Note that a request is answered with 2xx."""
+
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        """Count that a request which was answered before came again so many times, word for word; for people alone."""
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         """Know an earlier request by another fingerprint from now on."""
@@ -224,6 +268,9 @@ class Transaction(Protocol):
     def set_venue(self, name: str, value: Json) -> None:
         """Keep what the till said about the venue."""
 
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
+
     def task(self, task_id: str) -> StoredTask | None:
         """The task as stored."""
 
@@ -283,6 +330,9 @@ class Transaction(Protocol):
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""
+
+    def note_attempt(self, task: Task, at: str, error: str) -> None:
+        """Keep that an attempt failed, and why, for people alone; of one task the newest KEPT_ATTEMPTS."""
 
     def touch(self) -> None:
         """Write something that changes nothing, to learn whether anything can be made durable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,10 @@ from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Receipt, Seen
+from workflow.journal.port import RESOLUTIONS, Receipt, Resolution, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
+from workflow.lifecycle import ORDER
 from workflow.order import Order
 from workflow.succession import KEY_ENTRIES, Succession, ids_in_force, read_succession
 
@@ -45,8 +47,14 @@ ENTRY_COLUMNS = (
 
 SLICE = 500
 """So many entries are read at once, and no longer is a state of the journal held for a reader of all of them."""
+LOOKED_BACK = 20_000
+"""So many entries are looked through for the page of a list."""
 STEPS = 50_000
 """So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
+RECENT_TASKS = 500
+RECENT_FAILURES = 500
+MOVES = 2_000
+"""Of one order at most so much is told at once."""
 SORTED_BOOKINGS = 2_000
 """At most so many parties or reservations are sorted for one page."""
 
@@ -133,9 +141,31 @@ class StoredTaskRow(NamedTuple):
     done_at: str | None
 
 
+class StoredFailure(NamedTuple):
+    """An attempt that failed; `number` counts from 1, and anew once a person requeued the task."""
+
+    task_id: str
+    number: int
+    at: str
+    error: str
+
+
+class StoredRepeat(NamedTuple):
+    """A message that came again so many times after it had been answered, last at `last_at`."""
+
+    source: str
+    message_id: str
+    times: int
+    last_at: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFilter:
-    """Which orders: every field that is set must match. `text` is a reference, table, order id, Dojo's order id or intent, whole."""
+    """Which orders: every field that is set must match.
+
+    Created in [`from_time`, `to_time`), UTC text. `text` is a reference, table, order id, Dojo's order id or intent, whole; `text_tables`
+    are further tables that it stands for, as people call them by names.
+    """
 
     table_id: str | None = None
     waiter_id: str | None = None
@@ -143,8 +173,25 @@ class OrderFilter:
     reservation_id: str | None = None
     payable_only: bool = False
     state: str | None = None
+    flow: str | None = None
+    from_time: str | None = None
+    to_time: str | None = None
     attention: bool = False
     text: str | None = None
+    text_tables: tuple[str, ...] = ()
+
+
+class OrderWait(NamedTuple):
+    """A call that an order waits for: its `effect`, and the number of attempts so far.
+
+    `next_at` (UTC text) is when it is tried again, None where it is under way (`leased`) or was given up (`dead`). What is `paused` may
+    wait longer: its destination takes nothing now.
+    """
+
+    effect: str
+    status: str
+    attempts: int
+    next_at: str | None
 
 
 class StoredOrder(NamedTuple):
@@ -231,6 +278,24 @@ class SqliteReads:
         found = [self._decoded(row, _stored_order) for row in self._rows(sql, values)]
         return found[::-1] if before else found
 
+    def count_orders(self, wanted: OrderFilter, at_most: int) -> int:
+        """How many orders there are of these; `at_most` where there are more, which costs no more than counting so many."""
+        sql, values = count_query(wanted, at_most)
+        return int(self._rows(sql, values)[0][0])
+
+    def waits(self, order_ids: Sequence[str]) -> dict[str, OrderWait]:
+        """What these orders wait for, of several calls what is tried soonest: an order that waits for nothing is not there."""
+        rows = self._rows(_WAITS, (json.dumps(list(order_ids)),))
+        found = dict[str, OrderWait]()
+        for order_id, effect, status, attempts, next_at_ms in rows:
+            waits = status in ("pending", "paused")
+            found.setdefault(order_id, OrderWait(effect, status, attempts, from_ms(next_at_ms) if waits else None))
+        return found
+
+    def moved_at(self, order_ids: Sequence[str]) -> dict[str, str]:
+        """Since when each of these orders is in its state, UTC text."""
+        return dict(self._rows(_MOVED_AT, (json.dumps(list(order_ids)),)))
+
     def orders_with_personal(self, before: str) -> list[str]:
         """The ids of orders created before that moment, UTC text, with personal data that are kept, or the salt of such; oldest first."""
         sql = """
@@ -312,10 +377,46 @@ class SqliteReads:
         """
         return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]
 
+    def orders_with_entries(self, start: str, end: str, *, after: int = 0) -> list[str]:
+        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`; it looks at all times there."""
+        sql = "SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND at >= ? AND at < ? AND order_id <> ''"
+        return [order_id for (order_id,) in self._rows(sql, (after, start, end))]
+
+    def orders_changed(self, after: int) -> list[str]:
+        """The orders that have entries behind position `after`."""
+        return [
+            order_id
+            for (order_id,) in self._rows("SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND order_id <> ''", (after,))
+        ]
+
     def last_entries(self, count: int) -> list[StoredEntry]:
         """The newest `count` entries, oldest first."""
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def entries_back(
+        self, before: int, limit: int, *, order_id: str | None = None, kind: str | None = None
+    ) -> tuple[list[StoredEntry], int]:
+        """Up to `limit` entries in front of position `before`, newest first, of an order and of a kind where these are given.
+
+        Also the position in front of which to go on, 0 at the beginning. Without an order it looks through LOOKED_BACK entries at most.
+        """
+        lowest = 1 if order_id is not None else max(1, before - LOOKED_BACK)
+        conditions, values = ["seq < ?", "seq >= ?"], list[object]((before, lowest))
+        for column, value in (("order_id", order_id), ("kind", kind)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        by = "order_seq" if order_id is not None else "seq"
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE {' AND '.join(conditions)} ORDER BY {by} DESC LIMIT ?"
+        found = [StoredEntry._make(row) for row in self._rows(sql, (*values, limit))]
+        following = found[-1].seq if len(found) == limit else lowest
+        return found, following if following > 1 else 0
+
+    def entry_at(self, seq: int) -> StoredEntry | None:
+        """The entry at this position."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq = ?", (seq,))
+        return StoredEntry._make(rows[0]) if rows else None
 
     def version(self) -> int | None:
         """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
@@ -346,6 +447,55 @@ class SqliteReads:
         index = _UNFINISHED.get(status or "", "outbox_by_time")
         sql = f"SELECT {_TASK} FROM outbox INDEXED BY {index} {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
+
+    def tasks_of(self, order_id: str) -> list[StoredTaskRow]:
+        """The tasks of an order, oldest first: all that are not done, and the newest RECENT_TASKS of those that are."""
+        # A task's id begins with its order's: these stand together, whatever else the outbox ever had.
+        where = "id >= ? AND id < ? AND order_id = ? AND status {} 'done'"
+        sql = f"SELECT {_TASK} FROM outbox WHERE {where} ORDER BY created_at_ms DESC LIMIT ?"
+        values = (f"{order_id}.", f"{order_id}/", order_id, RECENT_TASKS)
+        rows = [*self._rows(sql.format("<>"), values), *self._rows(sql.format("="), values)]
+        return sorted(map(_task_row, rows), key=lambda task: (task.created_at, task.id))
+
+    def failures_of(self, tasks: Sequence[str]) -> list[StoredFailure]:
+        """The attempts of these tasks that failed, oldest first, as far as they are kept; at most RECENT_FAILURES of them."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'attempts'", ()):
+            return []  # Of an earlier version, and not to be written.
+        sql = f"""
+            SELECT task_id, number, at, error FROM attempts WHERE task_id IN (SELECT value FROM json_each(?))
+            ORDER BY at DESC, fence DESC LIMIT {RECENT_FAILURES}
+        """
+        return [StoredFailure._make(row) for row in reversed(self._rows(sql, (msgspec.json.encode(tasks).decode(),)))]
+
+    def repeats_of(self, order_id: str) -> list[StoredRepeat]:
+        """Which messages about the order came again word for word after they had been answered, and how often."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'repeats'", ()):
+            return []
+        sql = f"SELECT source, message_id, times, last_at FROM repeats WHERE order_id = ? ORDER BY last_at DESC LIMIT {RECENT_FAILURES}"
+        return [StoredRepeat._make(row) for row in self._rows(sql, (order_id,))]
+
+    def last_word(self, order_id: str) -> StoredEntry | None:
+        """What Dojo was heard to say last of the order: an event, or what a read of one of its payments brought."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind IN ('event', 'check') ORDER BY order_seq DESC LIMIT 1"
+        rows = self._rows(sql, (order_id,))
+        return StoredEntry._make(rows[0]) if rows else None
+
+    def next_look(self, order_id: str) -> str | None:
+        """When the sweep asks Dojo about an open payment of the order by itself, UTC text; None where it does not."""
+        sql = "SELECT min(next_at_ms) FROM watch WHERE intent_id IN (SELECT intent_id FROM payments WHERE order_id = ?) AND order_id = ?"
+        at_ms = self._rows(sql, (order_id, order_id))[0][0]
+        return from_ms(at_ms) if at_ms is not None else None
+
+    def newest_entries(self, order_id: str, limit: int, *, before: int | None = None) -> list[StoredEntry]:
+        """The newest `limit` entries of the order, or of those in front of position `before`; oldest first."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND seq < ? ORDER BY order_seq DESC LIMIT ?"
+        rows = self._rows(sql, (order_id, before if before is not None else 2**62, limit))
+        return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def moves(self, order_id: str) -> list[StoredEntry]:
+        """The order's transitions, oldest first: its own, its payments' and the kitchen's; at most MOVES."""
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind = 'transition' ORDER BY order_seq LIMIT {MOVES}"
+        return [StoredEntry._make(row) for row in self._rows(sql, (order_id,))]
 
     def task(self, task_id: str) -> StoredTaskRow | None:
         """One task of the outbox."""
@@ -387,6 +537,10 @@ class SqliteReads:
         """What the till last said about the venue; None where it never did."""
         rows = self._rows("SELECT value FROM venue WHERE name = ?", (name,))
         return cast(Json, msgspec.json.decode(rows[0][0])) if rows else None
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
+        return [self._decoded(row, lambda row: Resolution.of_row(*row)) for row in self._rows(RESOLUTIONS, (date,))]
 
     def attention(self, code: str | None = None) -> list[StoredAttention]:
         """Everything that needs a person, oldest first; of the venue itself with an empty order id."""
@@ -587,6 +741,10 @@ class SqliteReads:
     def _translated(self, error: sqlite3.Error) -> WorkflowError:
         if _is_interrupted(error):
             return JournalUnavailable(f"{self._path}: the question took more than {self._seconds} s")
+        if "no such index" in str(error):
+            return JournalUnavailable(
+                f"{self._path} is of an older version and has no index for this question: start the server on it once"
+            )
         found = translated(error, f"{self._path} cannot be read")
         if isinstance(found, JournalDamaged):
             self._on_damage(str(found))
@@ -684,35 +842,59 @@ def orders_query(
     """The statement behind a page of orders, and its values."""
     direction = "DESC" if before is None else "ASC"
     order_by = f"ORDER BY created_at {direction}, id {direction}"
-    bounds: list[Condition] = []
-    if after is not None:
-        bounds.append(("(created_at, id) < (?, ?)", after))
-    # Of two lower bounds SQLite would enter the index at either, so only the higher is given.
-    if before is not None and (since is None or before.created_at >= since):
-        bounds.append(("(created_at, id) > (?, ?)", before))
-    elif since is not None:
-        bounds.append(("created_at >= ?", (since,)))
-    pages, values = list[str](), list[object]()
-    for source, filters in _ways(wanted):
-        conditions = [*filters, *bounds]
-        where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
-        pages.append(f"SELECT * FROM (SELECT rowid AS place, created_at, id FROM {source} {where} {order_by} LIMIT ?)")
-        values += [*(value for _, given in conditions for value in given), limit]
+    ways, values = list[str](), list[object]()
+    for way, given in _ways(wanted, _bounds(wanted, after, before, since)):
+        ways.append(f"SELECT * FROM ({way} {order_by} LIMIT ?)")
+        values += [*given, limit]
     sql = (
-        f"SELECT orders.body, personal.data FROM ({' UNION '.join(pages)} {order_by} LIMIT ?) AS found "
+        f"SELECT orders.body, personal.data FROM ({' UNION '.join(ways)} {order_by} LIMIT ?) AS found "
         "CROSS JOIN orders ON orders.rowid = found.place LEFT JOIN personal ON personal.order_id = orders.id "
         f"ORDER BY found.created_at {direction}, found.id {direction}"
     )
     return sql, (*values, limit)
 
 
-def _ways(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
-    """Where to read a page from and on which conditions: one index, or for a text everything that it may be."""
+def count_query(wanted: OrderFilter, at_most: int) -> tuple[str, tuple[object, ...]]:
+    """The statement that counts orders up to a number, and its values."""
+    ways, values = list[str](), list[object]()
+    for way, given in _ways(wanted, _bounds(wanted)):
+        ways.append(f"SELECT * FROM ({way} LIMIT ?)")
+        values += [*given, at_most]
+    return f"SELECT count(*) FROM ({' UNION '.join(ways)} LIMIT ?)", (*values, at_most)
+
+
+def _bounds(
+    wanted: OrderFilter, after: Position | None = None, before: Position | None = None, since: str | None = None
+) -> list[Condition]:
+    """Between which moments, or neighbours. Of two bounds on one side SQLite would enter the index at either: the nearer is given."""
+    bounds: list[Condition] = []
+    if after is not None and (wanted.to_time is None or after.created_at < wanted.to_time):
+        bounds.append(("(created_at, id) < (?, ?)", after))
+    elif wanted.to_time is not None:
+        bounds.append(("created_at < ?", (wanted.to_time,)))
+    earliest = max((each for each in (since, wanted.from_time) if each is not None), default=None)
+    if before is not None and (earliest is None or before.created_at >= earliest):
+        bounds.append(("(created_at, id) > (?, ?)", before))
+    elif earliest is not None:
+        bounds.append(("created_at >= ?", (earliest,)))
+    return bounds
+
+
+def _ways(wanted: OrderFilter, bounds: list[Condition]) -> Iterator[tuple[str, list[object]]]:
+    """Where to read orders from, and the values of that: one index, or for a text everything that it may be."""
+    for source, filters in _sources(wanted):
+        conditions = [*filters, *bounds]
+        where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
+        values = [value for _, given in conditions for value in given]
+        yield f"SELECT rowid AS place, created_at, id FROM {source} {where}", values
+
+
+def _sources(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
     given = [(column, getattr(wanted, column)) for column in _EQUAL if getattr(wanted, column) is not None]
     switches = {name for name, is_on in (("payable", wanted.payable_only), ("attention", wanted.attention)) if is_on}
     switched: list[Condition] = [(f"{name} = 1", ()) for name in sorted(switches)]
-    for found_by in [[]] if wanted.text is None else [[("reference", wanted.text)], [("table_id", wanted.text)]]:
-        equal = [*given, *found_by]
+    for found_by in [[]] if wanted.text is None else _indexed(wanted.text, wanted):
+        equal = list(dict.fromkeys([*given, *found_by]))
         columns = {column for column, _ in equal}
         index = next(each for each in ORDER_INDEXES if columns.issuperset(each.equal) and switches.issuperset(each.switched_on))
         yield f"orders INDEXED BY {index.name}", [*switched, *_equals(equal)]
@@ -720,12 +902,43 @@ def _ways(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
         yield "orders", [*switched, *_equals(given), (unique, (wanted.text,))]
 
 
+def _indexed(text: str, wanted: OrderFilter) -> list[list[tuple[str, str]]]:
+    """What a text may be that several orders have: a reference, or a table, unless another one is asked for."""
+    tables = [each for each in dict.fromkeys([text, *wanted.text_tables]) if wanted.table_id in (None, each)]
+    return [[("reference", text)], *([("table_id", each)] for each in tables)]
+
+
 def _equals(pairs: Sequence[tuple[str, object]]) -> list[Condition]:
     return [(f"{column} = ?", (value,)) for column, value in pairs]
 
 
-_EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "state")
+_EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "flow", "state")
 _UNIQUE = ("id = ?", "dojo_order_id = ?", "id = (SELECT order_id FROM payments WHERE intent_id = ?)")
+
+
+_LANES = f"SELECT value, value AS lane FROM json_each(?1) UNION ALL SELECT value, '{TILL}:' || value FROM json_each(?1)"
+_WAITS = " UNION ALL ".join(
+    f"""
+    SELECT order_id, effect, status, attempts, next_at_ms, {rank} AS rank
+    FROM ({_LANES}) AS asked CROSS JOIN outbox INDEXED BY outbox_{status} ON outbox.lane = asked.lane AND status = '{status}'
+    """
+    for rank, status in enumerate(("leased", "pending", "paused"))
+)
+_WAITS = f"""
+SELECT order_id, effect, status, attempts, next_at_ms FROM (
+  {_WAITS} UNION ALL
+  SELECT order_id, effect, status, attempts, next_at_ms, 3
+  FROM json_each(?1) AS asked CROSS JOIN outbox INDEXED BY outbox_dead ON outbox.order_id = asked.value AND status = 'dead'
+) ORDER BY rank, next_at_ms
+"""
+"""Each order has a lane at Dojo and one at the till; a partial index serves only the very condition that it was made with."""
+
+_MOVED_AT = f"""
+SELECT value, (
+  SELECT at FROM journal WHERE order_id = value AND kind = 'transition' AND payment_intent_id = '' AND machine GLOB '{ORDER.name}@*'
+  ORDER BY order_seq DESC LIMIT 1
+) AS moved_at FROM json_each(?) WHERE moved_at IS NOT NULL
+"""
 
 
 _BOOKING = "SELECT bookings.body, guests.data FROM bookings LEFT JOIN guests ON guests.booking_id = bookings.id"

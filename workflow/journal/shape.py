@@ -43,7 +43,7 @@ def _header_fault(reads: SqliteReads) -> str | None:
 def _schema_fault(reads: SqliteReads) -> str | None:
     [(version,)] = reads.rows("PRAGMA user_version")
     made = _made(TABLES)
-    newest = "states"  # The table that came with the newest schema: the number of an older one would have less compared.
+    newest = "repeats"  # The table that came with the newest schema: the number of an older one would have less compared.
     if version < SCHEMA_VERSION and reads.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (newest,)):
         return f"the file's header says schema {version}, and its tables are those of schema {SCHEMA_VERSION}"
     found = {(kind, name): (table, _plain(sql)) for kind, name, table, sql in reads.rows(_OURS)}

@@ -324,6 +324,7 @@ class SqliteJournal:
         frontier = self._frontier.copy()
         try:
             self._begin(any(isinstance(work, _Probe) for work, _ in batch))
+            transaction.reads_only = self._reads_only
             for work, future in batch:
                 answers.append(self._run_one(transaction, work, future))
                 if transaction.next_key:

@@ -122,7 +122,13 @@ class Tasks:
             ),
         )  # fmt: skip
 
+    def note_attempt(self, task: Task, at: str, error: str) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?)", (task.id, task.fence, task.attempts, at, error))
+        self._connection.execute("DELETE FROM attempts WHERE task_id = ? AND fence <= ?", (task.id, task.fence - KEPT_ATTEMPTS))
 
+
+KEPT_ATTEMPTS = 50
+"""So many failed attempts of a task are kept."""
 TASK_COLUMNS = (
     "id, effect, order_id, intent_id, order_seq, attempts, fence, created_at_ms, lease_until_ms, lane, status, next_at_ms, refusals"
 )

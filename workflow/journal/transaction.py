@@ -17,7 +17,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Move, Parked, ParkedLinks, Receipt, Seen, Watch
+from workflow.journal.port import RESOLUTIONS, Move, Parked, ParkedLinks, Receipt, Resolution, Seen, Watch
 from workflow.journal.rows import (
     ORDER_COLUMNS,
     attention_rows,
@@ -58,6 +58,7 @@ class SqliteTransaction(Tasks):
         super().__init__(connection)
         self._size, self._signer = size, signer
         self.next_key: Ed25519PrivateKey | None = None
+        self.reads_only = signer is None
         self.secret = secret
         self.hashes: list[str] = []
         self.after_commit: list[Callable[[], None]] = []
@@ -162,6 +163,9 @@ class SqliteTransaction(Tasks):
 
     def remember(self, source: str, message_id: str, seen: Seen, at: str) -> None:
         self._connection.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (source, message_id, seen.to_text(), seen.order_id, at))
+
+    def note_repeat(self, source: str, message_id: str, order_id: str, times: int, at: str) -> None:
+        self._connection.execute(NOTE_REPEAT, (order_id, source, message_id, times, at))
 
     def refingerprint(self, source: str, message_id: str, seen: Seen) -> None:
         sql = "UPDATE inbox SET fingerprint = ? WHERE source = ? AND message_id = ?"
@@ -319,6 +323,9 @@ class SqliteTransaction(Tasks):
         row = self._one("SELECT edition FROM venue WHERE name = ?", name)
         return str(row[0]) if row else ""
 
+    def resolutions(self, date: str) -> list[Resolution]:
+        return [Resolution.of_row(*row) for row in self._connection.execute(RESOLUTIONS, (date,))]
+
     def conduct(self, destination: str) -> Conduct:
         row = self._one("SELECT value FROM meta WHERE name = ?", f"conduct.{destination}")
         return _conduct_decoder.decode(row[0]) if row else Conduct()
@@ -341,6 +348,10 @@ class SqliteTransaction(Tasks):
         self.after_commit.append(then)
 
 
+NOTE_REPEAT = (
+    "INSERT INTO repeats VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT(order_id, source, message_id) DO UPDATE SET times = times + excluded.times, last_at = excluded.last_at"
+)
 INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
 INSERT_ORDER = f"INSERT INTO orders({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
 _ALWAYS_SET = ("status", "total", "paid", "tips", "order_seq", "last_hash", "updated_at", "body")

@@ -1,0 +1,360 @@
+"""`/orders/{id}`: why this order is as it is, what happens next, and everything that ever happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+from flask import Blueprint, Response, request
+from markupsafe import Markup
+from werkzeug.exceptions import NotFound
+
+from adapters.console.site import Site
+from adapters.edge.pages import amount, in_words, money, parsed
+from adapters.edge.strict_json import BadInput, shown
+from workflow import diagrams
+from workflow.attention import Concern, of_order
+from workflow.bill import Personal
+from workflow.clock import to_text
+from workflow.commands import EraseOrder
+from workflow.declaration import Declaration, declaration_hash, words
+from workflow.entry import Entry
+from workflow.errors import NotYet, PositionUnknown
+from workflow.explaining import declarations
+from workflow.journal.reads import StoredEntry, StoredTaskRow
+from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT, RESOLUTIONS
+from workflow.money import Money
+from workflow.order import Lock, Order
+from workflow.past import PastOrder, PersonalThen, order_at
+from workflow.ports import OrderId
+from workflow.situation import ACTS, OPEN, Spelling, past_situation, situation_of
+from workflow.timeline import Beside, Row, compact, problems, redacted, timeline
+
+PAGE_ENTRIES = 200
+"""So many entries are told on one page; older ones are a page further."""
+VIEWS = ("compact", "full", "json")
+PICTURES = {"mmd": ("mermaid", "text/plain"), "svg": ("svg", "image/svg+xml"), "dot": ("dot", "text/plain")}
+PERSONAL_THEN: dict[PersonalThen, str] = {
+    "none": "There was none then.",
+    "kept": "Never in the journal; as it was then.",
+    "changed": "Never in the journal; changed since then.",
+    "gone": "There was some then, which is not kept any more.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What is shown: the order now, or as it was at the position `past`."""
+
+    order: Order
+    personal: Personal
+    past: PastOrder | None
+
+
+class Step(NamedTuple):
+    """One step of a path: its number, when, by which trigger, from where to where, and the entry that tells it."""
+
+    number: int
+    at: str
+    trigger: str
+    source: str
+    target: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """A machine with the way that was taken through it: the picture, and the same in words."""
+
+    name: str
+    title: str
+    intent_id: str
+    state: str
+    meaning: str
+    is_final: bool
+    picture: Markup
+    steps: Sequence[Step]
+
+
+class Action(NamedTuple):
+    """Something that an operator may do: its name for people, what it does, and the page that asks for the reason."""
+
+    name: str
+    meaning: str
+    path: str
+    about: str = ""
+
+
+def pages(site: Site) -> Blueprint:
+    """The page of one order, its proof and its pictures, and the erasing of its personal data."""
+    blueprint = Blueprint("order", __name__)
+
+    @blueprint.get("/orders/<order_id>")
+    def show(order_id: str) -> Response:
+        found = _found(site, order_id)
+        return site.page("order.html", **_values(site, found))
+
+    @blueprint.get("/orders/<order_id>/proof")
+    def proof(order_id: str) -> Response:
+        _present(site, order_id)
+        content = msgspec.json.format(msgspec.json.encode(site.desk.prover.prove(order_id)))
+        return _download(content, "application/json", order_id, "proof.json")
+
+    @blueprint.get("/orders/<order_id>/receipts")
+    def receipts(order_id: str) -> Response:
+        _present(site, order_id)
+        content = msgspec.json.format(msgspec.json.encode({"data": site.desk.prover.receipts(order_id)}))
+        return _download(content, "application/json", order_id, "receipts.json")
+
+    @blueprint.get("/orders/<order_id>/diagram.<ending>")
+    def diagram(order_id: str, ending: str) -> Response:
+        if ending not in PICTURES:
+            raise NotFound(f"there is the picture as {', '.join(PICTURES)}")
+        order, (form, kind) = _present(site, order_id).order, PICTURES[ending]
+        moves = [entry.entry() for entry in site.desk.reads.moves(order.id)]
+        text = diagrams.render(_declaration(site, moves, ORDER, ""), form, diagrams.path_taken(moves, ORDER.name))
+        return _download(text.encode(), kind, order.id, f"diagram.{ending}")
+
+    @blueprint.get("/orders/<order_id>/erase")
+    def ask_to_erase(order_id: str) -> Response:
+        site.require("operator")
+        found = _present(site, order_id)
+        return site.page("order_erase.html", order=found.order, kinds=found.personal.kinds())
+
+    @blueprint.post("/orders/<order_id>/erase")
+    def erase(order_id: str) -> Response:
+        actor, order = site.require("operator"), _present(site, order_id).order
+        outcome = site.desk.engine.erase(EraseOrder(order_id=OrderId(order_id), reason=site.reason(), actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        whose = order.bill.reference or order.id
+        site.say(f"The personal data of order {whose} are erased. Sealed copies and backups of before still have them.")
+        return site.to(f"/orders/{quote(order_id, safe='')}")
+
+    return blueprint
+
+
+def _present(site: Site, order_id: str) -> Shown:
+    stored = site.desk.reads.order(order_id)
+    if stored is None:
+        raise NotFound(f"There is no order {order_id[:80]}.")
+    return Shown(order=stored.order, personal=stored.personal, past=None)
+
+
+def _found(site: Site, order_id: str) -> Shown:
+    """The order now, or as it was at `?at=`. Raises NotFound, BadInput."""
+    found, seq = _present(site, order_id), _position("at")
+    if seq is None:
+        return found
+    try:
+        past = order_at(site.desk.reads, order_id, seq)
+    except (PositionUnknown, NotYet) as error:
+        raise BadInput("at", str(error)) from error
+    return Shown(order=past.order, personal=found.personal, past=past)
+
+
+def _values(site: Site, found: Shown) -> dict[str, Any]:
+    """Everything that the template shows."""
+    desk, order, past = site.desk, found.order, found.past
+    now, spelling = to_text(desk.clock.now()), Spelling(moment=lambda at: _clock(site, at), money=money)
+    tasks = [] if past else desk.reads.tasks_of(order.id)
+    moves = [each for each in past.entries if each.kind == "transition"] if past else desk.reads.moves(order.id)
+    view, entries, older = _view(), *_entries(site, found)
+    rows, paths = timeline(entries, _beside(site, found, tasks, entries)), _paths(site, order, moves)
+    return {
+        "order": order,
+        "personal": found.personal,
+        "past": past,
+        "told": past_situation(order, spelling) if past else situation_of(desk.reads, order, now, spelling),
+        "concerns": of_order(order),
+        "outstanding": Money(max(0, order.total.value - order.paid.value), order.currency),
+        "amount": lambda value: amount(value, order.currency),
+        "path": paths[0],
+        "payment_paths": {path.intent_id: path for path in paths if path.intent_id},
+        "kitchen_path": paths[-1],
+        "rows": _chosen(rows, view),
+        "view": view,
+        "only": _switch("problems"),
+        "entries": [_as_json(each) for each in entries] if view == "json" else [],
+        "body": _body,
+        "older": older,
+        "tasks": tasks,
+        "acts": {name: sentence[0] for name, sentence in ACTS.items()},
+        "open_task": OPEN,
+        "lock": _lock(order.lock, now),
+        "actions": [] if past else _actions(order, of_order(order), tasks),
+        "may_erase": not past and not order.erasure and found.personal.kinds() and order.is_over,
+        "kitchen": FULFILMENT.states.get(order.status, ""),
+        "personal_then": PERSONAL_THEN[past.personal] if past else "",
+        "link": _link,
+        "ago": lambda at: _ago(at, now),
+    }
+
+
+def _entries(site: Site, found: Shown) -> tuple[list[StoredEntry], int | None]:
+    """The entries of this page, oldest first, and the position in front of which older ones stand."""
+    before = _position("before")
+    if found.past:
+        told = [each for each in found.past.entries if before is None or each.seq < before]
+    else:
+        told = site.desk.reads.newest_entries(found.order.id, PAGE_ENTRIES + 1, before=before)
+    page = told[-PAGE_ENTRIES:]
+    return page, page[0].seq if len(told) > PAGE_ENTRIES else None
+
+
+def _beside(site: Site, found: Shown, tasks: list[StoredTaskRow], entries: list[StoredEntry]) -> Beside:
+    """What is known beside the entries; of the past nothing is, nor does a page of older entries tell what waits now."""
+    if found.past:
+        return Beside()
+    reads, order_id = site.desk.reads, found.order.id
+    told = [task for task in tasks if task.status not in OPEN] if request.args.get("before") else tasks
+    # What was read before its order was known is no task of the order's.
+    asked = {task.id for task in told} | {str(entry.entry().body["task"]) for entry in entries if '"task":' in entry.body}
+    return Beside(tasks=told, failures=reads.failures_of(sorted(asked)), repeats=reads.repeats_of(order_id))
+
+
+def _chosen(rows: list[Row], view: str) -> list[Row]:
+    chosen = rows if view == "full" else compact(rows)
+    return problems(chosen) if _switch("problems") else chosen
+
+
+def _as_json(entry: StoredEntry) -> tuple[int, str]:
+    columns = entry._asdict() | {"body": redacted(entry.entry().body)}
+    return entry.seq, _pretty(columns)
+
+
+def _body(entry: StoredEntry) -> str:
+    """The facts of an entry, as a person may see them."""
+    return _pretty(redacted(entry.entry().body))
+
+
+def _pretty(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _paths(site: Site, order: Order, moves: Sequence[StoredEntry]) -> list[Path]:
+    """The order's way, then each payment's, then the kitchen's."""
+    found = [_path(site, ORDER, "", moves)]
+    found += [_path(site, PAYMENT, intent_id, moves) for intent_id in order.payments]
+    return [*found, _path(site, FULFILMENT, "", moves)]
+
+
+def _path(site: Site, declared: Declaration, intent_id: str, moves: Sequence[StoredEntry]) -> Path:
+    its = [each for each in moves if each.machine.partition("@")[0] == declared.name and intent_id in ("", each.payment_intent_id)]
+    entries = [each.entry() for each in its]
+    taken = diagrams.path_taken(entries, declared.name, intent_id)
+    declaration = _declaration(site, entries, declared, intent_id)
+    picture = diagrams.svg(declaration, taken, embedded=True)
+    return Path(
+        name=declared.name,
+        title=diagrams.TITLES[declared.name],
+        intent_id=intent_id,
+        state=taken.state,
+        meaning=declaration.states.get(taken.state, ""),
+        is_final=taken.state in words(declaration.final),
+        picture=Markup(picture),  # noqa: S704  # Drawn here, every word of it escaped.
+        steps=[Step(n, e.at, e.trigger, e.from_state, e.to_state, e.seq) for n, e in enumerate(its, start=1)],
+    )
+
+
+def _declaration(site: Site, moves: Sequence[Entry], declared: Declaration, intent_id: str) -> Declaration:
+    """The machine by which it moved last: an older one where that was another."""
+    last = next((e.machine for e in reversed(moves) if e.machine_name == declared.name and intent_id in ("", e.payment_intent_id)), "")
+    if last in ("", f"{declared.name}@{declaration_hash(declared)}"):
+        return declared
+    return declarations(site.desk.reads).get(last, declared)
+
+
+def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow]) -> list[Action]:
+    """What the state allows an operator: resolutions by what stands, then calls."""
+    base, found = f"/orders/{quote(order.id, safe='')}", list[Action]()
+    for concern in concerns:
+        for each in RESOLUTIONS:
+            if concern.code in words(each.codes):
+                intent = f"&intent={quote(concern.payment_intent_id, safe='')}" if concern.payment_intent_id else ""
+                about = in_words(concern.code).lower()
+                found.append(Action(in_words(each.action), each.meaning, f"{base}/resolve?action={each.action}{intent}", about))
+    for task in tasks:
+        act = ACTS[task.effect][1]
+        if task.status == "dead":
+            found.append(
+                Action("try again", f"Have the call made again: {act}.", f"/outbox/{quote(task.id, safe='')}/requeue", task.effect)
+            )
+        elif task.status in OPEN and task.attempts:
+            found.append(Action("stop retrying", f"Make the call no more: {act}.", f"/outbox/{quote(task.id, safe='')}/stop", task.effect))
+    return list({action.path: action for action in found}.values())
+
+
+class ShownLock(NamedTuple):
+    """The lock that was taken last and not released: for whom, until when, and whether it ran out."""
+
+    holder: str
+    lock_id: str
+    expires_at: str
+    is_stale: bool
+
+
+def _lock(lock: Lock | None, now: str) -> ShownLock | None:
+    return None if lock is None or lock.released else ShownLock(lock.holder, lock.lock_id, lock.expires_at, not lock.is_live(now))
+
+
+def _ago(at: str, now: str) -> str:
+    """How long ago that was, in one unit."""
+    seconds = int((parsed(now) - parsed(at)).total_seconds())
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if abs(seconds) >= size:
+            count = abs(seconds) // size
+            return f"{count} {name}{'s' * (count != 1)}"
+    return "less than a minute"
+
+
+def _clock(site: Site, at: str) -> str:
+    """A moment in a sentence: the time, with the date where it is not today."""
+    if not at:
+        return "an unknown time"
+    then, today = parsed(at).astimezone(site.zone), _today(site)
+    return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%H:%M:%S on %-d %b %Y}"
+
+
+def _today(site: Site) -> datetime:
+    return site.desk.clock.now().astimezone(site.zone)
+
+
+def _view() -> str:
+    view = request.args.get("view", VIEWS[0])
+    if view not in VIEWS:
+        raise BadInput("view", f"expected one of {', '.join(VIEWS)}, got {shown(view)}")
+    return view
+
+
+def _switch(name: str) -> bool:
+    value = request.args.get(name, "")
+    if value not in ("", "1"):
+        raise BadInput(name, f"expected 1 or nothing, got {shown(value)}")
+    return value == "1"
+
+
+def _position(name: str) -> int | None:
+    text = request.args.get(name)
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
+        raise BadInput(name, f"expected a position in the journal, from 1 on, got {shown(text)}")
+    return int(text)
+
+
+def _link(**changes: object) -> str:
+    """This page's query with something else in it; None takes a parameter away."""
+    given = {name: request.args.get(name) for name in ("at", "view", "problems", "before")} | changes
+    query = "&".join(f"{name}={value}" for name, value in given.items() if value)
+    return f"?{query}" if query else "?"
+
+
+def _download(content: bytes, kind: str, order_id: str, name: str) -> Response:
+    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in order_id)
+    disposition = f'attachment; filename="{safe}-{name}"'
+    return Response(content, mimetype=kind, headers={"Content-Disposition": disposition, "Cache-Control": "no-store"})

@@ -1,0 +1,168 @@
+"""Where an order stands, in two sentences for a shift manager: why it is so, and what happens next, by itself or by a person.
+
+Where something is wrong both come from `attention.py`. Otherwise the state's meaning is the declaration's, and what is next follows from
+what waits in the outbox, from the lock and from the payments, as rows below: the first that fits. What is not known is said to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from workflow.attention import of_order
+from workflow.effects import TILL, OrderUpdated, ReadIntent, TellTill, destination_of
+from workflow.entry import Entry
+from workflow.journal.reads import SqliteReads, StoredTaskRow
+from workflow.lifecycle import ORDER
+from workflow.money import Money
+from workflow.order import HELD, IGNORED, TAKEN, UNPAID, Order
+from workflow.retries import HORIZON_ATTEMPTS, NOT_FOUND_RETRIES
+
+OPEN = ("leased", "pending", "paused")
+ACTS = {
+    ReadIntent.name: ("Dojo is asked about the payment", "Dojo could not be asked about the payment"),
+    OrderUpdated.name: ("Dojo is told of the order", "Dojo could not be told of the order"),
+    TellTill.name: ("the till is told of the order", "the till could not be told of the order"),
+}
+"""What each effect does, and what it did not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Two sentences or so each: why the order is as it is, and what is next. `needs_person` where nothing sets it right by itself."""
+
+    why: str
+    next: str
+    needs_person: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known beside the order: its tasks, Dojo's last word, when the sweep asks next (UTC text), and the present moment."""
+
+    tasks: Sequence[StoredTaskRow] = ()
+    last_word: Entry | None = None
+    next_look: str | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelling:
+    """How moments (UTC text) and money are written for whoever reads the sentences."""
+
+    moment: Callable[[str], str] = str
+    money: Callable[[Money], str] = str
+
+
+def situation_of(reads: SqliteReads, order: Order, at: str, spelling: Spelling | None = None) -> Situation:
+    """The situation of an order of the journal at the moment `at`."""
+    word = reads.last_word(order.id)
+    known = Known(tasks=reads.tasks_of(order.id), last_word=word.entry() if word else None, next_look=reads.next_look(order.id), at=at)
+    return situation(order, known, spelling or Spelling())
+
+
+def situation(order: Order, known: Known, spelling: Spelling) -> Situation:
+    """Why and next, from what is known; pure."""
+    found = of_order(order)
+    if not found:
+        why = " ".join(_reasons(order, known, spelling))
+        return Situation(why=why, next=next(_following(order, known, spelling)), needs_person=False)
+    first, others = found[0], [concern.code for concern in found[1:]]
+    why = first.why.replace(str(first.amount), spelling.money(first.amount)) if first.amount else first.why
+    if not first.is_paid_not_on_till and (paid := _paid(order, spelling)):
+        why = f"{why} {paid}"
+    more = f" Besides: {', '.join(code.replace('_', ' ').lower() for code in others)}." if others else ""
+    return Situation(why=why + more, next=first.next, needs_person=True)
+
+
+def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
+    """The same of an order as it was: of what waited then no entry tells when it was due."""
+    then = situation(order, Known(at=order.updated_at), spelling or Spelling())
+    told = "This is the past: what came of it stands in the order as it is now."
+    return Situation(why=then.why, next=told, needs_person=then.needs_person)
+
+
+def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
+    """What came in of the bill, the state in the declaration's words, what is not known, and what was heard last."""
+    if paid := _paid(order, spelling):
+        yield paid
+    yield ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
+    if failed := _last_failure(known.tasks):
+        yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
+        if failed.effect == ReadIntent.name:
+            yield "Whether and how much the customer paid is unknown until Dojo answers."
+    if known.last_word:
+        yield f"Dojo was last heard at {spelling.moment(known.last_word.at)}: {said(known.last_word)}."
+
+
+def _paid(order: Order, spelling: Spelling) -> str:
+    """What came in, beside the bill where that is another sum; "" where nothing did."""
+    if not (order.paid.value or order.tips.value):
+        return ""
+    of = f" of {spelling.money(order.total)}" if order.paid != order.total else ""
+    tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
+    return f"{spelling.money(order.paid)}{of} is paid{tip}."
+
+
+def _last_failure(tasks: Sequence[StoredTaskRow]) -> StoredTaskRow | None:
+    return next((task for task in reversed(tasks) if task.status in OPEN and task.last_error), None)
+
+
+def said(entry: Entry) -> str:
+    """What Dojo said, in a few words: an event is what it announced, a check what was read."""
+    status = str(entry.body.get("status") or "") or "nothing that is known"
+    return f"it announced {status}" if entry.kind == "event" else f"the payment reads {status}"
+
+
+def _following(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
+    """What is next, the surest first; always something."""
+    yield from (text for task in _waiting(known.tasks) for text in _of_task(task, spelling))
+    states = {payment.state for payment in order.payments.values() if not payment.detached}
+    look = f" We ask Dojo by ourselves at {spelling.moment(known.next_look)}." if known.next_look else ""
+    if order.lock and order.lock.is_live(known.at) and not order.is_final:
+        until = spelling.moment(order.lock.expires_at)
+        yield f"{order.lock.holder or 'A card machine'} holds the bill until {until}: wait for the payment."
+    if states & IGNORED:
+        yield f"Waiting for Dojo to give the refused payment back.{look}"
+    if states & TAKEN:
+        yield f"Waiting for a read of the payment, which settles what counts.{look}"
+    if states & HELD:
+        yield f"Waiting for Dojo to capture the money that it holds.{look}"
+    if states & UNPAID and order.is_payable:
+        yield f"Waiting for the customer to finish paying.{look}"
+    left = Money(order.total.value - order.paid.value, order.currency)
+    if order.is_payable:
+        rest = "the rest, " * bool(order.paid.value)
+        yield f"Waiting for a customer to pay {rest}{spelling.money(left)}."
+    if known.next_look:
+        yield f"Nothing has to be done.{look}"
+    if any(task.status == "dead" for task in known.tasks):
+        yield "Nothing more happens by itself: a call was given up, and a person left it so."
+    yield "Nothing more to do."
+
+
+def _waiting(tasks: Sequence[StoredTaskRow]) -> list[StoredTaskRow]:
+    """What is under way or due first; what is for the till last, since it settles no money."""
+    found = [task for task in tasks if task.status in OPEN]
+    return sorted(
+        found, key=lambda task: (destination_of(task.effect) == TILL, OPEN.index(task.status), task.next_at or "", task.created_at)
+    )
+
+
+def _of_task(task: StoredTaskRow, spelling: Spelling) -> Iterator[str]:
+    act, who = ACTS[task.effect][0], "the till" if destination_of(task.effect) == TILL else "Dojo"
+    if task.status == "leased":
+        again = f", attempt {task.attempts}" if task.attempts > 1 else ""
+        yield f"{_capital(act)} right now{again}."
+    elif task.status == "paused":
+        yield f"{_capital(act)} as soon as {who} takes our calls again: none goes there now (see Needs attention)."
+    elif task.attempts == 0:
+        yield f"{_capital(act)} in a moment."
+    else:
+        least = NOT_FOUND_RETRIES + 1 if task.effect == ReadIntent.name else HORIZON_ATTEMPTS
+        of = f" of {least} or more" if task.attempts < least else ""
+        yield f"{_capital(act)} again at {spelling.moment(task.next_at or '')}, attempt {task.attempts + 1}{of}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
