@@ -311,9 +311,19 @@ ROUTES = {
         {"[0]": OBJECT, "[0].plu": IDS, "[1].name": NAME, "[2].available": FLAG},
     ),
     "resolve": Route(
-        *("operator", "POST", f"/api/orders/{ORDER}/resolve", lambda: {"action": "read_again", "reason": "so", "paymentIntentId": "p"}),
+        *(
+            "operator",
+            "POST",
+            f"/api/orders/{ORDER}/resolve",
+            lambda: {"action": "read_again", "reason": "so", "paymentIntentId": "p", "code": "STATUS_LIE"},
+        ),
         ("action", "reason"),
-        {"action": ["", "forget", 7, {}], "reason": TOO_LONG_A_REASON, "paymentIntentId": [bad for bad in IDS if bad != ""]},
+        {
+            "action": ["", "forget", 7, {}],
+            "reason": TOO_LONG_A_REASON,
+            "paymentIntentId": [bad for bad in IDS if bad != ""],
+            "code": ["NONE", 7, {}],
+        },
         409,
     ),
     "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
