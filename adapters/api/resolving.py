@@ -10,7 +10,7 @@ from adapters.edge import json_body
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import ReasonRequest, WireId, check_amount
 from workflow.errors import Refused, UnknownEntry
-from workflow.lifecycle import RESOLUTIONS
+from workflow.lifecycle import ATTENTION, RESOLUTIONS
 from workflow.money import Money
 from workflow.takings import KINDS
 
@@ -19,14 +19,19 @@ MAX_DEPTH = 8
 """An operator's request is small."""
 
 ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
+CODES = ("", *ATTENTION)
 ACCEPT_LOSS = "accept_lost_tail"
 
 
 class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
-    """What a person does about attention; of one intent, or of all that the action is for."""
+    """What a person does about attention: all that the action is for, or that of one intent; with `code` this one thing alone.
+
+    With a code no intent means what concerns none.
+    """
 
     action: Literal[ACTIONS]  # type: ignore[valid-type]
     payment_intent_id: WireId = ""
+    code: Literal[CODES] = ""  # type: ignore[valid-type]
 
 
 class TakingsRequest(ReasonRequest, frozen=True, kw_only=True):
