@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ed
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everything running
+demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everything running, for you to go on by hand
 	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
 
 test: lint types ## run every check

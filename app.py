@@ -51,7 +51,7 @@ from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
 from workflow.clock import Clock, SystemClock
-from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result
+from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result, StopTask
 from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
@@ -71,7 +71,7 @@ from workflow.journal.unwritable import UnwritableJournal
 from workflow.lifecycle import ATTENTION
 from workflow.outbox import Outbox, OutboxSettings, Sender
 from workflow.ports import IntentId, OrderId
-from workflow.proof import Prover
+from workflow.proof import Prover, Sealer
 from workflow.retries import Pace
 from workflow.rotation import Rotated, Rotator, open_with_key
 from workflow.upkeep import Upkeep
@@ -127,7 +127,7 @@ def ask(settings: Settings, command: OperatorCommand) -> None:
         return
     try:
         found = _engine_settings(settings)
-        if isinstance(command, RequeueTask):  # Nobody sends here: what is requeued waits, untried, for the next start.
+        if isinstance(command, RequeueTask | StopTask):  # Nobody sends here: what is due waits, untried, for the next start.
             found = replace(found, sends=frozenset())
         engine = Engine(journal, declared_machines(), SystemClock(), found)
         outcome = engine.erase(command) if isinstance(command, EraseOrder | EraseGuest) else engine.handle(command)
@@ -238,10 +238,11 @@ def _open(settings: Settings, sessions: console.Sessions, past: Sequence[Trouble
     heard = _heard(reads)
     outbox = Outbox(engine, _senders(settings, reads, clock, metrics, heard), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
-    work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor)
+    jobs = console.Jobs(clock)
+    work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor, jobs=jobs)
     keys = Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate)
-    prover = Prover(reads, journal)
-    dojo, venue = _sides(settings, engine, reads, metrics, health, prover, keys, journal.wait_for_more, sessions, heard)
+    around = _Around(sealer=journal, upkeep=upkeep, jobs=jobs, wait_for_more=journal.wait_for_more)
+    dojo, venue = _sides(settings, engine, reads, metrics, health, keys, around, sessions, heard)
     return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
 
@@ -255,6 +256,7 @@ class _Work:
     outbox: Outbox
     sends: bool
     supervisor: Supervisor
+    jobs: console.Jobs
 
     def begin(self, server: ThreadedServer) -> None:
         """Begin, and watch over all of it and the server of the venue's side."""
@@ -282,6 +284,7 @@ class _Work:
 
     def close(self) -> None:
         """End it all, the journal last."""
+        self.jobs.stop()
         self.upkeep.stop()
         self.outbox.stop()
         if not self.journal.failed.is_set():  # Else nothing more may be written: what failed once may seem to work the second time.
@@ -323,10 +326,16 @@ def _open_reading(settings: Settings, sessions: console.Sessions, reason: Journa
     engine.acknowledge = note_receipt
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
     metrics = Metrics(journal.reads, health, clock, engine.now_ms)
-    prover, keys = Prover(journal.reads, journal), Keys(journal.reads, journal, journal.rotate_key)
+    keys, jobs = Keys(journal.reads, journal, journal.rotate_key), console.Jobs(clock)
+    around = _Around(sealer=journal, upkeep=None, jobs=jobs, wait_for_more=journal.wait_for_more)
     heard = _heard(journal.reads)
-    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, prover, keys, journal.wait_for_more, sessions, heard)
-    return Opened(dojo=dojo, venue=venue, close=journal.close)
+    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, keys, around, sessions, heard)
+
+    def close() -> None:
+        jobs.stop()
+        journal.close()
+
+    return Opened(dojo=dojo, venue=venue, close=close)
 
 
 def _shut(settings: Settings, sessions: console.Sessions, told: str, trouble: Trouble, accept: Accept | None) -> Opened:
@@ -361,21 +370,30 @@ def _heard(reads: SqliteReads) -> Heard:
     return heard
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What stands around an open journal, beside who decides: who signs it, looks after it, and waits for more of it."""
+
+    sealer: Sealer
+    upkeep: Upkeep | None
+    jobs: console.Jobs
+    wait_for_more: Callable[[int, float], None]
+
+
 def _sides(
     settings: Settings,
     engine: Engine,
     reads: SqliteReads,
     metrics: Metrics,
     health: Health,
-    prover: Prover,
     keys: Keys,
-    wait_for_more: Callable[[int, float], None],
+    around: _Around,
     sessions: console.Sessions,
     heard: Heard,
 ) -> tuple[Flask, Flask]:
     """Dojo's side and the venue's."""
     learn_inbound_types()
-    clock, bill = SystemClock(), read_template(settings.bill_template, settings.venue_name)
+    clock, prover, bill = SystemClock(), Prover(reads, around.sealer), read_template(settings.bill_template, settings.venue_name)
     handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
     guesses = {side: _guesses(side, metrics) for side in ("dojo", "venue")}
     front = _front(settings, sessions, health.reasons, guesses["venue"])
@@ -392,13 +410,20 @@ def _sides(
         health=health,
         prover=prover,
         currency=settings.currency,
+        journal=settings.journal,
+        witness=settings.witness,
+        signing_key=settings.signing_key,
+        sealer=around.sealer,
+        upkeep=around.upkeep,
+        intents=dojo_client(settings, on_call=partial(_count_call, metrics)) if settings.dojo_api_key else None,
+        jobs=around.jobs,
         heard_at=lambda: heard.at,
         setup=_setup(settings, engine, reads, health, keys, clock),
     )
     blueprints = (
         console.make_blueprint(desk),
-        till.TillApi(engine, reads, clock, _till_settings(settings), prover, wait_for_more).blueprint(),
-        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock).blueprint(),
+        till.TillApi(engine, reads, clock, _till_settings(settings), prover, around.wait_for_more).blueprint(),
+        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock, settings.timezone).blueprint(),
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import http.client
 import itertools
 import json
 import math
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapters import serving
+from tests.contract.running import free_port
 from workflow.clock import SystemClock
 from workflow.entry import Entry
 from workflow.journal.driver import sqlite3
@@ -61,6 +64,11 @@ FSYNCS = 100
 USERNAME, PASSWORD = "epos-bench", "bench-password"
 AUTHORISATION = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 TOTAL = 4_900
+
+PAGES, PAGE_SECONDS = 50, 5.0
+"""Pages of the console that stand open, and how often each asks for itself."""
+PAGES_CONNECTIONS, PAGES_ROUNDS, PAGES_ROUND_SECONDS = 4, 4, 3.0
+TOKEN = "bench-token"
 
 
 # -- the requests
@@ -276,6 +284,36 @@ def serve_null() -> None:
     sys.exit(serving.serve_in_worker(("127.0.0.1", 0), build_null))
 
 
+def poll_pages(port: int, told: Path) -> None:
+    """Be PAGES browsers with Today open, evenly spread, each with its own session; a line in `told` for each answer: status, seconds."""
+    pages = [Page(port) for _ in range(PAGES)]
+    began = time.monotonic()
+    with told.open("w", buffering=1) as stream:
+        for number in itertools.count():
+            time.sleep(max(0.0, began + number * PAGE_SECONDS / PAGES - time.monotonic()))
+            asked = time.monotonic()
+            stream.write(f"{pages[number % PAGES].poll()} {time.monotonic() - asked}\n")
+
+
+class Page:
+    """One browser with Today open, as tillproof.js asks for it."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+        self._connection.request("POST", "/login", f"token={TOKEN}", {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = self._connection.getresponse()
+        answer.read()
+        self._headers = {"X-Refresh": "1", "Cookie": str(answer.headers["Set-Cookie"]).partition(";")[0]}
+
+    def poll(self) -> int:
+        self._connection.request("GET", "/", headers=self._headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        if etag := answer.headers["ETag"]:
+            self._headers["If-None-Match"] = etag
+        return answer.status
+
+
 class Server(NamedTuple):
     """A started server: where it listens, and its first process."""
 
@@ -321,17 +359,18 @@ def _port(process: subprocess.Popen, log: Path) -> int:
 
 
 @contextmanager
-def service(folder: Path, dojo_port: int):
+def service(folder: Path, dojo_port: int, console_port: int = 0):
     """The real program with the journal in `folder`, an empty one at first."""
     folder.mkdir(exist_ok=True)
     environment = {
         "TILLPROOF_LISTEN": "127.0.0.1:0",
-        "TILLPROOF_CONSOLE_LISTEN": "127.0.0.1:0",
+        "TILLPROOF_CONSOLE_LISTEN": f"127.0.0.1:{console_port}",
         "TILLPROOF_JOURNAL": str(folder / "tillproof.db"),
         "TILLPROOF_DOJO_URL": f"http://127.0.0.1:{dojo_port}",
         "TILLPROOF_DOJO_API_KEY": "sk_sandbox_bench",
         "TILLPROOF_EPOS_USERNAME": USERNAME,
         "TILLPROOF_EPOS_PASSWORD": PASSWORD,
+        "TILLPROOF_TOKENS": f"operator:bench:{TOKEN}",
         "TILLPROOF_ENV": "test",
     }
     with server("app", "serve", log=folder / "service.log", environment=environment) as served:
@@ -373,6 +412,36 @@ def _measure_creates(clients: Clients, null: Server, service: Server, connection
     cpu_us = (cpu[each] / len(took[each]) * 1_000_000 for each in took)
     cuts = statistics.quantiles(took[service], n=100)
     return Created(connections, *rates, *cpu_us, cuts[49] * 1_000, cuts[98] * 1_000)
+
+
+class Beside(NamedTuple):
+    """How long CreateOrder takes without pages and with them, and what the pages were answered."""
+
+    alone: list[float]
+    beside: list[float]
+    polls: list[tuple[int, float]]
+
+
+def measure_pages(clients: Clients, folder: Path, port: int, console: int) -> Beside:
+    """CreateOrder over a few connections, by turns alone and while the pages poll, so that what else the machine does falls upon both."""
+    took: tuple[list[float], list[float]] = ([], [])
+    polls: list[tuple[int, float]] = []
+    clients.run(port, "creates", PAGES_CONNECTIONS, 0.5)
+    for _ in range(PAGES_ROUNDS):
+        took[0].extend(clients.run(port, "creates", PAGES_CONNECTIONS, PAGES_ROUND_SECONDS))
+        told = folder / "polls"
+        told.write_text("")
+        pages = subprocess.Popen([sys.executable, "-m", "tests.bench", "pages", str(console), str(told)], cwd=ROOT)
+        try:
+            while len(told.read_text().splitlines()) < PAGES // 10:  # All are logged in.
+                time.sleep(POLL_SECONDS)
+            took[1].extend(clients.run(port, "creates", PAGES_CONNECTIONS, PAGES_ROUND_SECONDS))
+        finally:
+            pages.terminate()
+            pages.wait(WAIT_SECONDS)
+        lines = [line.split() for line in told.read_text().splitlines()]
+        polls += [(int(status), float(seconds)) for status, seconds in lines]
+    return Beside(*took, polls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -599,6 +668,20 @@ def print_creates(rows: list[Created]) -> None:
     table(header, cells)
 
 
+def print_pages(found: Beside) -> None:
+    print(f"\nCreateOrder over {PAGES_CONNECTIONS} connections beside {PAGES} pages of the console that poll every {PAGE_SECONDS:.0f} s")
+    alone, beside = (statistics.quantiles(each, n=100) for each in (found.alone, found.beside))
+    cells = [
+        (name, f"{alone[cut] * 1_000:.1f}", f"{beside[cut] * 1_000:.1f}", f"{beside[cut] / alone[cut]:.2f}")
+        for name, cut in (("p50", 49), ("p99", 98))
+    ]
+    table(("", "without ms", "with ms", "ratio"), cells)
+    statuses = ", ".join(f"{count} × {status}" for status, count in sorted(Counter(status for status, _ in found.polls).items()))
+    print(
+        f"The pages were answered {statuses}; half of them within {statistics.median(seconds for _, seconds in found.polls) * 1_000:.1f} ms"
+    )
+
+
 def print_orders(rows: dict[str, Whole], null: float) -> None:
     print("\nWhole orders: create, event, read, OrderUpdated, until updated; ratio to the null route over 16 connections")
     header = ("", "orders", "orders/s", "ratio", "entries/order", "commits/order", "checkpoints")
@@ -661,6 +744,8 @@ def main() -> None:
             with server("tests.bench", "null", log=folder / "null.log") as null, service(folder / "creates", dojo.port) as served:
                 created = measure_creates(clients, null, served)
             print_creates(created)
+            with service(folder / "pages", dojo.port, console := free_port()) as served:
+                print_pages(measure_pages(clients, folder / "pages", served.port, console))
             with service(folder / "alone", dojo.port) as served:
                 alone = measure_orders_alone(folder / "alone", served.port)
             with service(folder / "orders", dojo.port) as served:
@@ -682,5 +767,7 @@ if __name__ == "__main__":
             asyncio.run(serve_dojo())
         case ["null"]:
             serve_null()
+        case ["pages", port, told]:
+            poll_pages(int(port), Path(told))
         case _:
             main()

@@ -18,6 +18,7 @@ from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.rows import order_row
 from workflow.journal.schema import TABLES
 from workflow.journal.transaction import INSERT_ORDER, update_order
+from workflow.lifecycle import DECLARATIONS
 
 COUNT = 1_000_000
 PAGE = 50
@@ -102,6 +103,8 @@ def _insert(made: list, dropped: list[str]) -> tuple[float, float]:
     connection.executescript(TABLES)
     for name in dropped:
         connection.execute(f"DROP INDEX {name}")
+    declared = [(each.name, state) for each in DECLARATIONS for state in each.states]
+    connection.executemany("INSERT INTO states(machine, name) VALUES (?, ?)", declared)
     rows = [order_row(order, LAST_HASH) for order in made]
     began = time.process_time()
     connection.executemany(INSERT_ORDER, rows)

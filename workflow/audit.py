@@ -73,7 +73,7 @@ def _told() -> str:
     return f"CASE j.kind WHEN 'transition' THEN {machine} || ' ' || j.trigger || ' ' || {states} ELSE {other} END"
 
 
-TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "name")
+TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "stopped", "name")
 """Facts of an entry that say what happened in a word or two, in this order; a check's outcome is its status."""
 
 TABLES = """
@@ -300,9 +300,10 @@ WHERE j.kind = 'check' AND coalesce({_fact("mismatch")}, '') <> '' AND {_type("s
 
 _ABOUT = ", ".join(
     (
-        *(_fact(name) for name in ("code", "requeued", "lost", "id", "erased", "new_key", "url")),
+        *(_fact(name) for name in ("code", "requeued", "stopped", "lost", "id", "erased", "new_key", "url")),
         f"""CASE j.trigger
     WHEN 'amend' THEN 'bill of ' || {_shown(_fact("bill.totalAmount.value"), _fact("bill.totalAmount.currencyCode"))}
+    WHEN 'resolve_takings' THEN {_fact("date")} || ': ' || {_fact("difference")}
     WHEN 'set_venue' THEN {_fact("name")} || CASE {_type("value")} WHEN 'true' THEN ': yes' WHEN 'false' THEN ': no' ELSE '' END
     WHEN 'migrate' THEN substr(j.machine, 1, instr(j.machine, '@') - 1) || ' ' || j.from_state || ' -> ' || j.to_state END""",
     )

@@ -164,6 +164,15 @@ def read_books(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = 
     return books
 
 
+def takings_of(reads: SqliteReads, order_ids: list[str]) -> Books:
+    """The payments of these orders, without what was owed at any time. Raises JournalDamaged, JournalUnavailable."""
+    books = Books()
+    sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id IN (SELECT value FROM json_each(?)) ORDER BY order_id, order_seq"
+    for order_id, entries in groupby(map(StoredEntry._make, reads.rows(sql, (json.dumps(order_ids),))), key=attrgetter("order_id")):
+        _enter(books, OrderId(order_id), entries, _AFTER_ALL)
+    return books
+
+
 def all_takings(reads: SqliteReads) -> Iterator[tuple[Order, Taking]]:
     """Every payment intent of every order, with its order as it is now: by order, then by intent. One order at a time is in memory.
 

@@ -181,13 +181,21 @@ class EraseOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveOrder:
-    """An operator settles attention: all that the action is for, or that of one intent."""
+    """An operator settles attention: all that the action is for, or that of one intent; with `code` this one thing alone.
+
+    With a code `intent_id` "" means what concerns no intent.
+    """
 
     order_id: OrderId
     action: str
     reason: str
     actor: str
     intent_id: str = ""
+    code: str = ""
+
+    def is_about(self, code: str, intent_id: str) -> bool:
+        """Whether it asks for this one too, where the action is for it."""
+        return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +213,34 @@ class MigrateOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveVenue:
-    """An operator settles attention that concerns no order: all that the action is for, or that of one intent."""
+    """An operator settles attention that concerns no order: all that the action is for, or that of one intent; `code` as above."""
 
     action: str
     reason: str
     actor: str
     intent_id: str = ""
+    code: str = ""
+
+    def is_about(self, code: str, intent_id: str) -> bool:
+        """Whether it asks for this one too, where the action is for it."""
+        return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveTakings:
+    """An operator says of a difference in the takings of `date` (YYYY-MM-DD) why it is all right: it stays, and no longer asks for anybody.
+
+    `kind` is one of `takings.KINDS`. `order_id` is "" where no order has the payment. What is said is about this `amount`: once the
+    difference is of another one, it asks again.
+    """
+
+    date: str
+    kind: str
+    intent_id: IntentId
+    amount: Money
+    order_id: str
+    reason: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +291,15 @@ class SetVenue:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequeueTask:
     """An operator has a dead task tried again."""
+
+    task_id: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTask:
+    """An operator has a task given up that waits or is under way; it is dead then, as one that was given up by itself."""
 
     task_id: str
     reason: str
@@ -376,7 +415,11 @@ OrderRequest: TypeAlias = (
     CancelOrder | LockOrder | ExtendLock | ReleaseLock | RecordPayment | AmendOrder | ReportProgress | RefuseOrder | ResolveOrder
 )
 BookingRequest: TypeAlias = CreateBooking | UpdateBooking | DeleteBooking | EraseGuest
-VenueRequest: TypeAlias = SetVenue | ResolveVenue | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
-OperatorCommand: TypeAlias = ResolveOrder | ResolveVenue | RequeueTask | EraseOrder | EraseGuest | NoteRegistration
+VenueRequest: TypeAlias = (
+    SetVenue | ResolveVenue | ResolveTakings | RequeueTask | AcceptLostTail | RotateKey | NoteRegistration | NoteTrouble | Sweep
+)
+OperatorCommand: TypeAlias = (
+    ResolveOrder | ResolveVenue | ResolveTakings | RequeueTask | StopTask | EraseOrder | EraseGuest | NoteRegistration
+)
 """What an operator asks for at a terminal, with a reason."""
-Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | BookingRequest | VenueRequest | Result
+Command: TypeAlias = Request | OrderRequest | EraseOrder | MigrateOrder | StopTask | BookingRequest | VenueRequest | Result

@@ -125,6 +125,12 @@ def took(stored: StoredTask, unit: Unit) -> None:
     _keep(destination, before, after, unit, detail="our calls are answered as they should be", cause=cause)
 
 
+def ended(stored: StoredTask, unit: Unit, *, detail: str, cause: str) -> None:
+    """A person stopped the task: whatever its answers were, they say nothing of its destination any more."""
+    before = unit.transaction.conduct(stored.task.destination)
+    _keep(stored.task.destination, before, before.without(stored.task.id), unit, detail=detail, cause=cause)
+
+
 def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:
     """The destination took a call, or nothing is sent to it any more: whatever was paused is due."""
     _relieve_pause(destination, PAUSE_CODES[destination], detail, unit, cause=cause)

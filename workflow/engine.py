@@ -15,7 +15,7 @@ from typing import assert_never
 
 from msgspec.structs import replace as replace_part
 
-from workflow import bookings, decisions, destinations, fingerprints, requests, venue
+from workflow import bookings, decisions, destinations, fingerprints, requests, stopping, venue
 from workflow.bill import Personal
 from workflow.case import Decision, Machines
 from workflow.clock import Clock, SteadyClock, WallClock, to_text
@@ -44,6 +44,7 @@ from workflow.commands import (
     Request,
     ResolveOrder,
     Result,
+    StopTask,
     Unsent,
     VenueRequest,
 )
@@ -178,6 +179,8 @@ class Engine:
             return unit.store(requests.migrate_order(self._machines, order, command, at=unit.at), order)
         if isinstance(command, EraseOrder):
             return self._erase(command, unit)
+        if isinstance(command, StopTask):
+            return stopping.stop_task(command, unit)
         if isinstance(command, BookingRequest):
             return bookings.handle(command, unit, self._settings.new_salt, self._offer)
         if isinstance(command, VenueRequest):

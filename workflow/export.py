@@ -32,8 +32,14 @@ def lines(reads: SqliteReads, form: str, first: int = 1, last: int | None = None
 
 def chunks(reads: SqliteReads, form: str, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
     """The same as UTF-8, many lines at once, without a byte order mark; and how many entries have gone out then."""
-    count, held, length = -(form == "csv"), list[str](), 0
-    for line in lines(reads, form, first, last):
+    names = form == "csv"
+    return ((count - names, text) for count, text in encoded(lines(reads, form, first, last)))
+
+
+def encoded(lines_: Iterable[str]) -> Iterator[tuple[int, bytes]]:
+    """Many lines at once as UTF-8, and how many have gone out then."""
+    count, held, length = 0, list[str](), 0
+    for line in lines_:
         held.append(line)
         length += len(line)
         if length >= CHUNK_CHARACTERS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NewType, Protocol
 
 from workflow.money import Money
@@ -50,6 +52,34 @@ class PaymentIntent:
     updated_at: str | None = None
     expire_at: str | None = None
     auto_expire_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentSearch:
+    """Which payment intents: of these statuses, from `start` to `end` (aware)."""
+
+    statuses: tuple[str, ...]
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentsFound:
+    """What a search found; not `is_whole` where it was cut. `unreadable` ones could not be understood and are left out."""
+
+    intents: tuple[PaymentIntent, ...]
+    unreadable: int
+    is_whole: bool
+
+
+class IntentBooks(Protocol):
+    """Dojo's books, as far as a day's money is compared with them."""
+
+    def search_intents(self, search: IntentSearch, on_page: Callable[[int], None]) -> IntentsFound:
+        """Every payment intent that `search` finds; `on_page` hears how many there are so far. Raises as `DojoApi.read_intent`."""
+
+    def read_intent(self, intent_id: IntentId) -> PaymentIntent:
+        """As `DojoApi.read_intent`."""
 
 
 class DojoApi(Protocol):

@@ -184,7 +184,7 @@ def _apply(rebuilt: Replayed, stored: StoredEntry) -> None:
         rebuilt.orders[entry.order_id] = evolve(rebuilt.orders.get(entry.order_id), entry)
         if entry.machine_name == ORDER.name:
             rebuilt.machines[entry.order_id] = entry.machine
-    if "task" in entry.body or "tasks" in entry.body or "requeued" in entry.body:
+    if "task" in entry.body or "tasks" in entry.body or "requeued" in entry.body or "stopped" in entry.body:
         _apply_tasks(rebuilt.tasks, entry)
     rebuilt.hashes[entry.order_id] = stored.hash
     rebuilt.entries, rebuilt.at = stored.seq, stored.at
@@ -212,6 +212,8 @@ def _apply_tasks(tasks: dict[str, tuple[str, str, str, str]], entry: Entry) -> N
         tasks.setdefault(task["id"], (task["effect"], entry.order_id, task["intent"], "open"))
     if "requeued" in facts:
         _move_task(tasks, str(facts["requeued"]), "open")
+    if "stopped" in facts:
+        _move_task(tasks, str(facts["stopped"]), "dead")
     if "task" in facts:
         _move_task(tasks, str(facts["task"]), str(facts["outcome"]))
 

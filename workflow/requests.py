@@ -194,7 +194,7 @@ def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at
     """A person settles attention, with a reason; 409 where no attention of the order is for the action."""
     case = Case(machines, order, at=at, actor=command.actor, cause=f"resolve:{command.action}")
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
-    items = [item for item in order.attention if item.code in codes and command.intent_id in ("", item.payment_intent_id)]
+    items = [item for item in order.attention if item.code in codes and command.is_about(item.code, item.payment_intent_id)]
     if not items:
         stands = advice({item.code for item in order.attention})
         return _refused(case, f"{command.action} settles nothing that stands of order {order.id} now: {stands}")

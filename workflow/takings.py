@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from workflow.books import Books, Day, Taking
+from workflow.journal.port import Resolution
 from workflow.money import Money
 from workflow.order import HELD, Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -118,13 +119,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing that a person should look at; `amount` is the money it is about, `detail` holds the two values that disagreed."""
+    """One thing that a person should look at; `amount` is the money it is about, `detail` holds the two values that disagreed.
+
+    `resolution` is what a person has said of it, None while it asks for somebody.
+    """
 
     kind: str
     intent_id: IntentId
     order: Order | None
     amount: Money
     detail: str
+    resolution: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +171,11 @@ class Takings:
     rows: list[Row]
     others: list[Sum] = field(default_factory=list)
     arriving: list[Row] = field(default_factory=list)
+
+    @property
+    def unresolved(self) -> list[Difference]:
+        """The differences of which nobody has said why they are all right."""
+        return [one for one in self.differences if one.resolution is None]
 
 
 def at_dojo(intent: PaymentIntent) -> AtDojo | None:

@@ -67,56 +67,74 @@ class Till:
         self._lock = threading.Lock()
         self._day: Day | None = None
         self._read_to = 0
-        self._takings: dict[OrderId, list[Taking]] = {}
+        self._sums: dict[OrderId, list[SoFar]] = {}
 
     def so_far(self, now: datetime) -> tuple[Day, list[SoFar]]:
         """The day of `now`, and its money by currency, the venue's first. Raises JournalDamaged, JournalUnavailable."""
         with self._lock:
             self._follow(day_of(now, self._zone))
             assert self._day is not None
-            return self._day, _sums(self._takings.values(), self._day, self._currency)
+            return self._day, _together(self._sums.values(), self._currency)
 
     def _follow(self, day: Day) -> None:
         if day != self._day:
-            self._day, self._takings = day, {}
+            self._day, self._sums = day, {}
             rows = self._reads.rows(_LAST_BEFORE, (to_text(day.start - CLOCK_SLACK),))
             self._read_to = rows[0][0] if rows else 0
         newest = self._reads.size()  # First: what comes meanwhile is read again.
         for (order_id,) in self._reads.rows(_TOUCHED, (self._read_to, newest)):
-            takings = order_takings(self._reads, order_id)
-            if any(each.concerns(day) or each.held_back_as for each in takings):
-                self._takings[order_id] = takings
-            else:
-                self._takings.pop(order_id, None)
+            self._sums[order_id] = _of_order(order_takings(self._reads, order_id), day)
         self._read_to = newest
 
 
 # Backwards, as far as the day goes: an index on the moments would cost every write.
 _LAST_BEFORE = "SELECT seq FROM journal WHERE at < ? ORDER BY seq DESC LIMIT 1"
-_TOUCHED = "SELECT DISTINCT order_id FROM journal WHERE seq > ? AND seq <= ? AND order_id <> ''"
+# What is announced or held, and was no more before, is in no sum.
+_TOUCHED = """
+    SELECT DISTINCT order_id FROM journal WHERE seq > ? AND seq <= ? AND order_id <> '' AND payment_intent_id <> ''
+    AND NOT (kind = 'transition' AND from_state IN ('', 'announced') AND to_state IN ('announced', 'authorised'))
+"""
 
 
-def _sums(orders: Iterable[list[Taking]], day: Day, currency: str) -> list[SoFar]:
-    found: dict[str, list[Taking]] = {currency: []}
-    for taking in chain.from_iterable(orders):
-        found.setdefault(taking.currency, []).append(taking)
-    return [_sum(takings, day, name) for name, takings in found.items()]
+def _of_order(takings: list[Taking], day: Day) -> list[SoFar]:
+    """What one order brought on the day, by currency."""
+    return [_sum([each for each in takings if each.currency == name], day) for name in {each.currency for each in takings}]
 
 
-def _sum(takings: list[Taking], day: Day, currency: str) -> SoFar:
+def _sum(takings: list[Taking], day: Day) -> SoFar:
     moved = [on_till(each, day) for each in takings]
-    captured = [each for each in takings if each.counts and each.recorded_at in day]
+    payments = sum(each.counts and each.recorded_at in day for each in takings)
     return SoFar(
         figures=Figures(
-            currency=currency,
+            currency=takings[0].currency,
             captured=sum(each.captured for each in moved),
             tips=sum(each.tips for each in moved),
             refunded=sum(each.refunded for each in moved),
         ),
-        payments=len(captured),
-        orders=len({each.order_id for each in captured}),
+        payments=payments,
+        orders=int(payments > 0),
         held_back=sum(bool(each.held_back_as) for each in takings),
     )
+
+
+def _together(orders: Iterable[list[SoFar]], currency: str) -> list[SoFar]:
+    found: dict[str, list[SoFar]] = {currency: []}
+    for each in chain.from_iterable(orders):
+        found.setdefault(each.figures.currency, []).append(each)
+    return [
+        SoFar(
+            figures=Figures(
+                currency=name,
+                captured=sum(each.figures.captured for each in sums),
+                tips=sum(each.figures.tips for each in sums),
+                refunded=sum(each.figures.refunded for each in sums),
+            ),
+            payments=sum(each.payments for each in sums),
+            orders=sum(each.orders for each in sums),
+            held_back=sum(each.held_back for each in sums),
+        )
+        for name, sums in found.items()
+    ]
 
 
 def standing(reads: SqliteReads, day: Day) -> dict[str, int]:

@@ -25,6 +25,7 @@ from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.witness import Witnessed
+from workflow.replay import Bar, Progress
 from workflow.verification import Fault, Verifier
 
 WATCH_SECONDS = 1.0
@@ -41,6 +42,8 @@ ENTRIES_AT_ONCE = 50
 PAUSE_SECONDS = 0.02
 PAUSE_TIMES = 9
 """The pause between two slices is so many times as long as the slice took: nine tenths of the time belong to others."""
+ASKED_PAUSE_TIMES = 1
+"""The same where a person waits: half of the time belongs to others."""
 TABLE_SECONDS = 30.0
 """SQLite's own check of one table holds a state of the journal, and may so for this long."""
 NICENESS = 10
@@ -147,11 +150,25 @@ class Upkeep:
         if self._journal.condition.trouble and self.last and self.last.fault:
             return  # It was found broken, and stays so until somebody puts another one in its place.
         verifier, self._first = self._first or self._new_verifier(), None
-        began = self._began if self.last is None else self._clock.monotonic()
-        if not self._finish(verifier):
-            return
+        self._conclude(verifier, self._began if self.last is None else self._clock.monotonic())
+
+    def verify(self, bar: Bar) -> Report | None:
+        """Verify everything at once, in this thread, for a person who looks on; the same follows as in the background.
+
+        None where the service ends. Raises what `bar` raises, JournalUnavailable.
+        """
+        verifier, began = self._new_verifier(), self._clock.monotonic()
+        with bar("verify", self._reads.size()) as show:
+            return self._conclude(verifier, began, pause_times=ASKED_PAUSE_TIMES, show=show)
+
+    def _conclude(
+        self, verifier: Verifier, began: float, *, pause_times: float = PAUSE_TIMES, show: Progress = lambda done: None
+    ) -> Report | None:
+        """Take what is left of a verification, and act on what it found; None where it was time to stop."""
+        if not self._finish(verifier, pause_times, show):
+            return None
         found, seconds = verifier.found, self._clock.monotonic() - began
-        self.last = Report(at=to_text(self._clock.now()), entries=found.entries, seconds=seconds, fault=found.first_bad)
+        self.last = report = Report(at=to_text(self._clock.now()), entries=found.entries, seconds=seconds, fault=found.first_bad)
         facts = {"entries": found.entries, "milliseconds": int(seconds * 1000)}
         if fault := found.first_bad:
             self.refuse(fault)
@@ -160,6 +177,7 @@ class Upkeep:
             logger.info("journal verified", extra=facts)
             with suppress(OSError):
                 self._mark.unlink()
+        return report
 
     def refuse(self, fault: Fault) -> None:
         """From now on nothing is written, after a restart neither: a broken journal is evidence."""
@@ -171,7 +189,7 @@ class Upkeep:
         except OSError as error:
             logger.warning("what is wrong with the journal not noted", extra={"error": str(error), "next": NEXT})
 
-    def _finish(self, verifier: Verifier) -> bool:
+    def _finish(self, verifier: Verifier, pause_times: float, show: Progress) -> bool:
         """Take all steps that are left; False where it was time to stop."""
         while verifier.found.ok:
             began = self._clock.monotonic()
@@ -179,21 +197,23 @@ class Upkeep:
                 goes_on = verifier.step(ENTRIES_AT_ONCE)
             except JournalUnavailable:
                 goes_on, began = True, began - WATCH_SECONDS / PAUSE_TIMES
+            show(verifier.found.entries)
             if not goes_on:
                 break
-            if self._pause(began):
+            if self._pause(began, pause_times):
                 return False
         for table in self._reads.tables() if verifier.found.ok else ():
             began = self._clock.monotonic()
             answer = verifier.check_integrity(partial(self._reads.integrity, table, seconds=TABLE_SECONDS))
             if answer is None and verifier.found.ok:
                 logger.warning("table too large to be checked beside the service", extra={"table": table, "next": NEXT})
-            if self._pause(began):
+            if self._pause(began, pause_times):
                 return False
         return True
 
-    def _pause(self, began: float) -> bool:
-        return self._stopping.wait(max(PAUSE_SECONDS, PAUSE_TIMES * (self._clock.monotonic() - began)))
+    def _pause(self, began: float, times: float) -> bool:
+        shortest = PAUSE_SECONDS if times == PAUSE_TIMES else 0.0
+        return self._stopping.wait(max(shortest, times * (self._clock.monotonic() - began)))
 
 
 NEXT = "tillproof journal verify"

@@ -12,6 +12,7 @@ from workflow.commands import (
     NoteRegistration,
     NoteTrouble,
     RequeueTask,
+    ResolveTakings,
     ResolveVenue,
     RotateKey,
     SetVenue,
@@ -22,7 +23,7 @@ from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
-from workflow.journal.port import Move
+from workflow.journal.port import RESOLVE_TAKINGS, Move
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
 from workflow.ports import IntentId
@@ -42,6 +43,8 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             return _set(command, unit)
         case ResolveVenue():
             return _resolve(command, unit)
+        case ResolveTakings():
+            return _resolve_takings(command, unit)
         case RequeueTask():
             return _requeue(command, unit)
         case AcceptLostTail():
@@ -52,16 +55,20 @@ def handle(command: VenueRequest, unit: Unit) -> Outcome:
             facts = {"reason": command.reason, **unit.transaction.rotate_key(command.new_key)}
             unit.note("operator", facts, cause="key", actor=command.actor, trigger=ROTATE_KEY)
             return Outcome()
-        case NoteRegistration():
-            unit.note("operator", _registration(command), cause="register", actor=command.actor, trigger="register")
-            return Outcome()
-        case NoteTrouble():
-            facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
-            for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
-                unit.note("attention", facts, cause=f"trouble:{command.code}", actor="journal", trigger=trigger)
-            return Outcome()
+        case NoteRegistration() | NoteTrouble():
+            return _note(command, unit)
         case Sweep():
             return _sweep(command, unit)
+
+
+def _note(command: NoteRegistration | NoteTrouble, unit: Unit) -> Outcome:
+    if isinstance(command, NoteRegistration):
+        unit.note("operator", _registration(command), cause="register", actor=command.actor, trigger="register")
+        return Outcome()
+    facts: Facts = {"code": command.code, "detail": command.detail, "since": command.since, "until": command.until}
+    for trigger in ("raise", "clear"):  # It stood in memory alone: there is no row to clear.
+        unit.note("attention", facts, cause=f"trouble:{command.code}", actor="journal", trigger=trigger)
+    return Outcome()
 
 
 def _registration(command: NoteRegistration) -> Facts:
@@ -91,7 +98,7 @@ def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
     """
     codes = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == command.action)
     standing = unit.transaction.venue_attention()
-    items = [(code, intent) for code, intent in standing if code in codes and command.intent_id in ("", intent)]
+    items = [(code, intent) for code, intent in standing if code in codes and command.is_about(code, intent)]
     if not items or command.action not in ("acknowledge", "read_again"):
         stands = requests.advice({code for code, _ in standing})
         return Outcome(refusal=Refused(f"{command.action} settles nothing that stands here now: {stands}"))
@@ -105,6 +112,24 @@ def _resolve(command: ResolveVenue, unit: Unit) -> Outcome:
         if command.action == "acknowledge":
             unit.relieve(code, command.reason, cause=cause, intent_id=intent_id, actor=command.actor)
             unit.transaction.unpark(intent_id)
+    return Outcome()
+
+
+def _resolve_takings(command: ResolveTakings, unit: Unit) -> Outcome:
+    """A person explains a difference of a day's takings, once."""
+    said = unit.transaction.resolutions(command.date)
+    wanted = command.kind, command.intent_id, command.amount
+    if before := next((one for one in said if (one.kind, one.intent_id, one.amount) == wanted), None):
+        return Outcome(refusal=Refused(f"that was resolved already, by {before.actor} at {before.at}: {before.reason}"))
+    facts: Facts = {
+        "date": command.date,
+        "difference": command.kind,
+        "amount": {"value": command.amount.value, "currencyCode": command.amount.currency},
+        "order": command.order_id,
+        "reason": command.reason,
+    }
+    cause = f"takings:{command.date}"
+    unit.note("operator", facts, cause=cause, actor=command.actor, trigger=RESOLVE_TAKINGS, intent_id=command.intent_id)
     return Outcome()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
-from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, resolve_request
+from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
 from adapters.api.views import (
     AttentionPage,
     EntryView,
@@ -19,12 +20,15 @@ from adapters.api.views import (
     Page,
     Receipts,
     Requeued,
+    Resolutions,
+    Stopped,
     TaskView,
     VerificationView,
     attention_views,
     entry_view,
     order_view,
     past_order_view,
+    resolution_views,
     task_view,
     told_order_view,
     verification_view,
@@ -32,22 +36,24 @@ from adapters.api.views import (
 from adapters.edge import json_body
 from adapters.edge.cursors import Cursors
 from adapters.edge.openapi import Call, Query, Side
+from adapters.edge.order_filter import DAY, SWITCH, TEXT_CHARACTERS, order_query
+from adapters.edge.orders import tables_of
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
-from adapters.edge.wire import ReasonRequest
+from adapters.edge.wire import END, ReasonRequest
 from adapters.health import Health
 from workflow import export
 from workflow.attention import concerns
 from workflow.clock import Clock, to_text
-from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
-from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredAttention
+from workflow.journal.reads import Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
-from workflow.order import Order
+from workflow.order import FLOWS, Order
 from workflow.past import order_at
-from workflow.ports import OrderId
+from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
 from workflow.situation import situation_of
 
@@ -56,7 +62,6 @@ MAX_LIMIT = 500
 SEARCH_CHARACTERS = 255
 MESSAGE_CHARACTERS = 511
 """Two ids and a colon."""
-_SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 _AUDITOR: Side = {"tag": "Audit", "security": "token", "role": "auditor"}
@@ -67,8 +72,12 @@ _PAGE = (
 )
 _ORDERS = (
     Query("state", Literal[tuple(ORDER.states)], "only in this state"),
-    Query("attention", Literal[tuple(_SWITCH)], "true: only those that need a person", "false"),
-    Query("search", Annotated[str, msgspec.Meta(max_length=SEARCH_CHARACTERS)], "in ids, reference and table"),
+    Query("flow", Literal[FLOWS], "only of this flow"),
+    Query("table", Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)], "only at this table, by its id or name"),
+    Query("from", Annotated[str, msgspec.Meta(pattern=f"^{DAY}{END}")], "made on this day of the venue or later, such as 2026-07-03"),
+    Query("to", Annotated[str, msgspec.Meta(pattern=f"^{DAY}{END}")], "made on this day or earlier"),
+    Query("attention", Literal[tuple(SWITCH)], "true: only those that need a person", "false"),
+    Query("search", Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)], "a reference, table, order id or payment intent, whole"),
 )
 _ENTRIES = (
     Query("format", Literal[export.FORMATS], "JSON Lines or CSV", "jsonl"),
@@ -105,8 +114,11 @@ CALLS = (
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
+    Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
     Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
+    Call(id="stop_task",     method="POST", path="/api/outbox/{task_id}/stop",     answer=Stopped,          request=ReasonRequest, refuses=True, summary="Have a call tried no longer, with a reason; it can be requeued.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
     Call(id="rotate_key",    method="POST", path="/api/keys/rotate",               answer=RotatedView,         request=ReasonRequest, summary="Have a new key sign from here on, with a reason.", **_OPERATOR),
@@ -119,11 +131,21 @@ CALLS = (
 
 
 class Api:
-    """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`)."""
+    """The calls of CALLS, and what they do. `machine` is the order machine in force (`order@hash`), `zone` that of the venue's days."""
 
-    def __init__(self, engine: Engine, reads: SqliteReads, machine: str, prover: Prover, health: Health, keys: Keys, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        reads: SqliteReads,
+        machine: str,
+        prover: Prover,
+        health: Health,
+        keys: Keys,
+        clock: Clock,
+        zone: ZoneInfo,
+    ) -> None:
         self._engine, self._reads, self._machine, self._prover, self._health = engine, reads, machine, prover, health
-        self._keys, self._clock = keys, clock
+        self._keys, self._clock, self._zone = keys, clock, zone
         self._cursors = Cursors(reads.secret())
 
     def blueprint(self) -> Blueprint:
@@ -136,7 +158,7 @@ class Api:
 
     def orders(self) -> Response:
         """Orders, newest first, a page at a time."""
-        wanted, limit = _order_filter(), _limit()
+        wanted, limit = order_query(request.args).filter(self._zone, tables_of(self._reads)), _limit()
         after = self._cursors.position(request.args.get("after"), wanted, "after")
         found = [stored.order for stored in self._reads.orders(wanted, limit + 1, after=after)]
         last = found[limit - 1] if len(found) > limit else None
@@ -191,7 +213,12 @@ class Api:
         """A person settles attention, with a reason."""
         actor, asked = require("operator"), resolve_request()
         command = ResolveOrder(
-            order_id=OrderId(order_id), action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id
+            order_id=OrderId(order_id),
+            action=asked.action,
+            reason=asked.reason,
+            actor=actor,
+            intent_id=asked.payment_intent_id,
+            code=asked.code,
         )
         outcome = self._engine.handle(command)
         if outcome.refusal:
@@ -219,11 +246,32 @@ class Api:
     def resolve_venue(self) -> Response:
         """A person settles attention of the service itself, with a reason."""
         actor, asked = require("operator"), resolve_request()
-        command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id)
+        command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id, code=asked.code)
         outcome = self._engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal
         return _json(self._concerns(None, venue_only=True))
+
+    def resolutions(self, date: str) -> Response:
+        """What people said of a day's differences."""
+        return _json(Resolutions(data=resolution_views(self._reads.resolutions(day_in_path(date)))))
+
+    def resolve_takings(self, date: str) -> Response:
+        """A person says of a difference why it is all right."""
+        actor, day, asked = require("operator"), day_in_path(date), takings_request()
+        command = ResolveTakings(
+            date=day,
+            kind=asked.kind,
+            intent_id=IntentId(asked.payment_intent_id),
+            amount=asked.amount,
+            order_id=asked.order_id,
+            reason=asked.reason,
+            actor=actor,
+        )
+        outcome = self._engine.handle(command)
+        if outcome.refusal:
+            raise outcome.refusal
+        return self.resolutions(day)
 
     def attention(self) -> Response:
         """Everything that needs a person: what is paid and not on the till first, then the gravest."""
@@ -249,6 +297,14 @@ class Api:
         if outcome.refusal:
             raise outcome.refusal
         return _json(Requeued(id=task_id, status="pending"))
+
+    def stop_task(self, task_id: str) -> Response:
+        """A person has a task tried no longer, with a reason."""
+        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+        outcome = self._engine.handle(StopTask(task_id=task_id, reason=asked.reason, actor=actor))
+        if outcome.refusal:
+            raise outcome.refusal
+        return _json(Stopped(id=task_id, status="dead"))
 
     def checkpoint(self) -> Response:
         """The newest signed checkpoint, text."""
@@ -305,25 +361,11 @@ def _authorise() -> None:
     require("auditor")
 
 
-def _order_filter() -> OrderFilter:
-    text = request.args.get("search") or None
-    if text and len(text) > SEARCH_CHARACTERS:
-        raise BadInput("search", f"expected at most {SEARCH_CHARACTERS} characters")
-    return OrderFilter(state=_one_of("state", ORDER.states, ORDER.states), attention=_switch("attention"), text=text)
-
-
 def _one_of(name: str, known: Container[str], listed: Iterable[str]) -> str | None:
     value = request.args.get(name)
     if value is not None and value not in known:
         raise BadInput(name, f"expected one of {', '.join(listed)}, got {shown(value)}")
     return value
-
-
-def _switch(name: str) -> bool:
-    value = request.args.get(name, "false")
-    if value not in _SWITCH:
-        raise BadInput(name, f"expected true or false, got {shown(value)}")
-    return _SWITCH[value]
 
 
 def _position(name: str) -> int | None:

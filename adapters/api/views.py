@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from workflow.attention import Concern, of_order
+from workflow.journal.port import Resolution
 from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.money import Money
 from workflow.order import Order, Payment
@@ -181,8 +182,34 @@ class Receipts(View, frozen=True, kw_only=True):
     data: list[ProvenReceipt]
 
 
+class ResolutionView(View, frozen=True, kw_only=True):
+    """What a person said of a difference in a day's takings, in the journal's entry at `seq`; `order_id` is null where no order has it."""
+
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    payment_intent_id: str
+    order_id: str | None
+    amount: Money
+    reason: str
+
+
+class Resolutions(View, frozen=True, kw_only=True):
+    """All that people said of a day's differences, oldest first."""
+
+    data: list[ResolutionView]
+
+
 class Requeued(View, frozen=True, kw_only=True):
     """A given-up call that waits again."""
+
+    id: str
+    status: str
+
+
+class Stopped(View, frozen=True, kw_only=True):
+    """A call that is not tried any more."""
 
     id: str
     status: str
@@ -253,6 +280,23 @@ def _lock_view(order: Order) -> LockView | None:
 def entry_view(stored: StoredEntry) -> EntryView:
     """The entry as an auditor sees it."""
     return EntryView(**{**stored._asdict(), "body": msgspec.Raw(stored.body.encode())})
+
+
+def resolution_views(found: Iterable[Resolution]) -> list[ResolutionView]:
+    """What was said of a day's differences, as an auditor sees it."""
+    return [
+        ResolutionView(
+            seq=one.seq,
+            at=one.at,
+            actor=one.actor,
+            kind=one.kind,
+            payment_intent_id=one.intent_id,
+            order_id=one.order_id or None,
+            amount=one.amount,
+            reason=one.reason,
+        )
+        for one in found
+    ]
 
 
 def task_view(row: StoredTaskRow) -> TaskView:

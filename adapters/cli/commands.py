@@ -56,14 +56,15 @@ def serve(program: Program, as_json: bool) -> None:
 
 
 @cli.command(cls=Command, example="tillproof demo")
-@click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C.")
+@click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C, for you to go on by hand.")
+@click.option("--open/--no-open", "opens", default=True, help="With --serve at a screen: show the console and the customer's phone.")
 @json_option
-def demo(keep: bool, as_json: bool) -> None:
+def demo(keep: bool, opens: bool, as_json: bool) -> None:
     """Run both flows against the simulator: no key, no network, a journal in a temporary folder.
 
     With --json the outcome is one object on stdout, and the arrows go to stderr.
     """
-    if not Demo(keep=keep, as_json=as_json).run():
+    if not Demo(keep=keep, as_json=as_json, opens=opens and not as_json).run():
         end_found("tillproof demo --serve")
 
 

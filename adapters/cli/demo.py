@@ -6,10 +6,13 @@ back from the journal.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import tempfile
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,13 +43,25 @@ BILL = {
     ],
     "totalAmount": {"value": 4900, "currencyCode": "GBP"},
 }
+AREAS = [{"id": "inside", "name": "Inside"}, {"id": "garden", "name": "Garden"}]
+TABLES = [
+    {"id": f"tbl_{number}", "name": f"Table {number}", "areaId": "inside" if number < 10 else "garden", "maxCovers": 4}
+    for number in (7, 8, 9, 11, 12)
+]
+BILL_BY_HAND = BILL | {
+    "reference": "T-18",
+    "displayName": "Table 7",
+    "details": {"orderType": "DineIn", "dineIn": {"tableId": "tbl_7", "waiterId": "42"}},
+}
+"""To be paid on the phone by whoever looks on."""
 
 
 class Demo:
-    """One run; `keep` leaves both programs running until Ctrl-C; `as_json` keeps stdout for the outcome."""
+    """One run; `keep` leaves both programs running until Ctrl-C, and shows their pages in a browser if `opens`; `as_json` keeps stdout for
+    the outcome."""
 
-    def __init__(self, *, keep: bool, as_json: bool = False) -> None:
-        self._keep, self._as_json = keep, as_json
+    def __init__(self, *, keep: bool, as_json: bool = False, opens: bool = False) -> None:
+        self._keep, self._as_json, self._opens = keep, as_json, opens
         self._lock = threading.Lock()
         self._retries = self._duplicates = 0
         self._events: list[str] = []
@@ -79,9 +94,14 @@ class Demo:
         self._outcome(reads, first)
 
         self._title("Pay-only", "table 9, a bill opened at the till, paid by two customers")
-        self._open_bill(place)
+        self._till(place, "POST", "/till/orders", BILL, "the till opens a bill")
         second = sandbox.pay_only(TABLE, parts=2)
         self._outcome(reads, second)
+        if self._keep:
+            self._title("By hand", "the floor plan and a bill at table 7, for you to pay")
+            self._till(place, "PUT", "/till/areas", AREAS, "where there are tables")
+            self._till(place, "PUT", "/till/tables", TABLES, "which tables there are")
+            self._till(place, "POST", "/till/orders", BILL_BY_HAND, "the till opens a bill")
         told = self._totals(place, sandbox, reads, [first, second])
         try:
             emit(self._as_json, told, lambda: iter(()))
@@ -103,13 +123,13 @@ class Demo:
                 self._events.append(message.note)
             self._say(arrow(message, "failed: it will be tried again" if failed else None))
 
-    def _open_bill(self, place: Place) -> None:
+    def _till(self, place: Place, method: str, path: str, body: object, what: str) -> None:
+        """What the venue's till does."""
         began = time.monotonic()
-        answer = requests.post(
-            f"{place.venue_url}/till/orders", json=BILL, headers={"Authorization": f"Bearer {place.tokens['till']}"}, timeout=CALL_SECONDS
-        )
+        headers = {"Authorization": f"Bearer {place.tokens['till']}"}
+        answer = requests.request(method, f"{place.venue_url}{path}", json=body, headers=headers, timeout=CALL_SECONDS)
         answer.raise_for_status()
-        line = "  >> POST /till/orders (the till opens a bill)".ljust(WIDTH)
+        line = f"  >> {method} {path} ({what})".ljust(WIDTH)
         self._say(f"{line} {paint(str(answer.status_code), 'green')} {(time.monotonic() - began) * 1000:>5.0f} ms")
 
     def _outcome(self, reads: SqliteReads, flow: FlowResult) -> None:
@@ -161,7 +181,7 @@ class Demo:
         }
         if self._keep:
             addresses = {"listen": place.public_url, "consoleListen": place.venue_url, "sandbox": sandbox.url}
-            data["serving"] = addresses | {"operatorToken": place.tokens["operator"], "sandboxKey": sandbox.api_key}
+            data["serving"] = addresses | sandbox.pages | {"operatorToken": place.tokens["operator"], "sandboxKey": sandbox.api_key}
         return data
 
     def _flow_view(self, reads: SqliteReads, flow: FlowResult) -> dict[str, object]:
@@ -180,11 +200,31 @@ class Demo:
             time.sleep(POLL_SECONDS)
 
     def _wait(self, place: Place, sandbox: Sandbox) -> None:
-        self._say(f"\nThe venue's side: {place.venue_url}   (operator token: {place.tokens['operator']})")
-        self._say(f"Dojo's side:      {place.public_url}")
-        self._say(f"Dojo simulator:   {sandbox.url}   (key: {sandbox.api_key})")
+        pages = sandbox.pages
+        self._say(f"\nNow you: be the customer, and watch the console. The journal is {place.journal}, until Ctrl-C.")
+        self._say(f"  Console           {place.venue_url}/   (log in with the operator token {place.tokens['operator']})")
+        self._say(f"  Customer's phone  {pages['phone']}   (table 7 has a bill to pay)")
+        self._say(f"  Dojo's panel      {pages['panel']}   (what goes wrong is chosen there)")
+        self._say(f"  For programs      Dojo's side {place.public_url}, simulator {sandbox.url} (key: {sandbox.api_key})")
+        self._open_pages(f"{place.venue_url}/", pages["phone"])
         self._say("Ctrl-C to stop.")
         threading.Event().wait()
+
+    def _open_pages(self, *addresses: str) -> None:
+        """In a browser, where somebody sits at a screen and wants it."""
+        if self._opens and _is_terminal() and _has_a_screen():
+            for address in addresses:
+                webbrowser.open(address)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _has_a_screen() -> bool:
+    """A browser has where to show itself, and no machine waits for us."""
+    has_display = sys.platform in {"win32", "darwin"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return has_display and not os.environ.get("CI")
 
 
 @contextmanager

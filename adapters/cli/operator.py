@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import requests
 
 from adapters.setting_kinds import Address, Token
-from workflow.commands import EraseGuest, EraseOrder, NoteRegistration, OperatorCommand, RequeueTask, ResolveOrder, ResolveVenue
+from workflow.commands import (
+    EraseGuest,
+    EraseOrder,
+    NoteRegistration,
+    OperatorCommand,
+    RequeueTask,
+    ResolveOrder,
+    ResolveTakings,
+    ResolveVenue,
+    StopTask,
+)
 from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
 from workflow.rotation import Rotated
 
@@ -47,7 +57,7 @@ class Operator:
             pending=told["pending"] or "",
         )
 
-    def _post(self, path: str, asked: Mapping[str, str | list[str]]) -> requests.Response:
+    def _post(self, path: str, asked: Mapping[str, Any]) -> requests.Response:
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
@@ -74,7 +84,7 @@ class _Call(NamedTuple):
 
     path: str
     unknown: WorkflowError | None
-    asked: Mapping[str, str | list[str]]
+    asked: Mapping[str, Any]
 
 
 def _call(command: OperatorCommand) -> _Call:
@@ -85,8 +95,14 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call(f"/api/orders/{_quoted(order_id)}/erase", UnknownOrder(f"no order {order_id}"), {})
         case RequeueTask(task_id=task_id):
             return _Call(f"/api/outbox/{_quoted(task_id)}/requeue", UnknownTask(f"no task {task_id}"), {})
+        case StopTask(task_id=task_id):
+            return _Call(f"/api/outbox/{_quoted(task_id)}/stop", UnknownTask(f"no task {task_id}"), {})
         case ResolveOrder(order_id=order_id):
             return _Call(f"/api/orders/{_quoted(order_id)}/resolve", UnknownOrder(f"no order {order_id}"), _resolution(command))
+        case ResolveTakings(date=date, order_id=order_id):
+            amount = {"value": command.amount.value, "currencyCode": command.amount.currency}
+            asked = {"kind": command.kind, "paymentIntentId": command.intent_id, "amount": amount}
+            return _Call(f"/api/takings/{_quoted(date)}/resolve", None, asked | ({"orderId": order_id} if order_id else {}))
         case NoteRegistration():
             told: dict[str, str | list[str]] = {
                 "url": command.url,
@@ -100,7 +116,8 @@ def _call(command: OperatorCommand) -> _Call:
 
 
 def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str | list[str]]:
-    return {"action": command.action} | ({"paymentIntentId": command.intent_id} if command.intent_id else {})
+    given = {"paymentIntentId": command.intent_id, "code": command.code}
+    return {"action": command.action} | {name: value for name, value in given.items() if value}
 
 
 def _quoted(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import click
@@ -12,8 +14,11 @@ from adapters.cli.context import Position, Program, bill_template, json_option, 
 from adapters.cli.erasing import erase_orders
 from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
+from adapters.edge.order_filter import order_query
 from adapters.edge.orders import bill_answer, tables_of
-from adapters.edge.strict_json import visible
+from adapters.edge.strict_json import BadInput, visible
+from adapters.settings import Settings
+from workflow import export, export_orders
 from workflow.attention import concerns, of_order
 from workflow.audit import TOLD
 from workflow.case import declared_machines
@@ -21,9 +26,14 @@ from workflow.clock import to_text
 from workflow.errors import NotYet, PositionUnknown, UnknownOrder
 from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
 from workflow.lifecycle import ORDER
-from workflow.order import Order
+from workflow.order import FLOWS, Order
 from workflow.past import PersonalThen, order_at
 from workflow.situation import situation_of
+
+LISTED = 50
+"""Orders, where nobody says how many."""
+EVERY = -1
+"""As a limit of a question to the journal: those that need a person are few."""
 
 
 @click.group(cls=Group, example="tillproof orders list --attention")
@@ -32,28 +42,50 @@ def orders() -> None:
 
 
 @orders.command("list", cls=Command, example="tillproof orders list --limit 20")
+@click.option("--search", metavar="TEXT", help="A reference, table, order id or payment intent, whole.")
 @click.option("--state", metavar="STATE", type=click.Choice([*ORDER.states]), help="Only in this state, such as captured.")
+@click.option("--flow", metavar="FLOW", type=click.Choice(FLOWS), help=f"Only of this flow: {', '.join(FLOWS)}.")
+@click.option("--table", "table_", metavar="TABLE", help="Only at this table, by its id or name.")
+@click.option("--from", "first", metavar="DATE", help="Made on this day or later, such as 2026-07-03; a day is one of TIMEZONE.")
+@click.option("--to", "last", metavar="DATE", help="Made on this day or earlier.")
 @click.option("--attention", is_flag=True, help="Only orders that need a person.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--limit", type=click.IntRange(1, 10_000), help=f"How many at most.  [default: {LISTED}; all with --format]")
+@click.option("--format", "form", type=click.Choice(export.FORMATS), help="Print a line an order on stdout, newest first, for programs.")
 @json_option
-def orders_list(state: str | None, attention: bool, limit: int, as_json: bool) -> None:
+def orders_list(attention: bool, limit: int | None, form: str | None, as_json: bool, table_: str | None, **given: str | None) -> None:
     """List orders, newest first.
 
     With --attention: what is paid at Dojo and not on the till, oldest first, then the gravest; each with why, and what to do next. What
-    concerns no order stands among them, with --json under "service".
+    concerns no order stands among them where nothing else is asked for, with --json under "service".
     """
+    if form and as_json:
+        raise click.UsageError("--format and --json exclude each other")
     machine = declared_machines()["order"].ident
-    if attention:
-        with open_journal() as (_, reads):
-            _list_attention(reads, state, limit, machine, as_json=as_json)
-        return
-    with open_journal() as (_, reads):
-        found = [stored.order for stored in reads.orders(OrderFilter(state=state), limit)]
+    names = {"first": "from", "last": "to"}
+    asked = {names.get(name, name): value for name, value in {**given, "table": table_}.items() if value is not None}
+    with open_journal() as (settings, reads):
+        wanted = replace(_order_filter(asked, settings, reads), attention=attention)
+        if form:
+            with export_orders.order_file(reads, wanted, form, settings.timezone, limit) as file:
+                for chunk in iter(partial(file.read, export.CHUNK_CHARACTERS), b""):
+                    click.echo(chunk, nl=False)
+            return
+        if attention:
+            _list_attention(reads, wanted, limit or LISTED, machine, is_all=not asked, as_json=as_json)
+            return
+        found = [stored.order for stored in reads.orders(wanted, limit or LISTED)]
 
     def lines() -> Iterator[str]:
-        yield from order_table(found) if found else iter(["No orders."])
+        yield from order_table(found) if found else iter(["No orders." if not asked else "No such orders."])
 
     emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
+
+
+def _order_filter(asked: dict[str, str], settings: Settings, reads: SqliteReads) -> OrderFilter:
+    try:
+        return order_query(asked).filter(settings.timezone, tables_of(reads))
+    except BadInput as error:
+        raise click.BadParameter(error.message, param_hint=f"--{error.field}") from error
 
 
 def order_table(found: Sequence[Order]) -> Iterator[str]:
@@ -76,14 +108,14 @@ def order_table(found: Sequence[Order]) -> Iterator[str]:
     return table(header, rows)
 
 
-def _list_attention(reads: SqliteReads, state: str | None, limit: int, machine: str, *, as_json: bool) -> None:
-    """What needs a person, the most urgent first: of at most `limit` orders, and of none where all states are asked for."""
+def _list_attention(reads: SqliteReads, wanted: OrderFilter, limit: int, machine: str, *, is_all: bool, as_json: bool) -> None:
+    """What needs a person, the most urgent first: of at most `limit` orders, and of none where all are asked for."""
     pairs = reads.attention_with_orders()
-    known = {str(order.id): order for _, order in pairs if order and state in (None, order.state)}
+    known = {str(stored.order.id): stored.order for stored in reads.orders(wanted, EVERY)}
     urgent = concerns(pairs)
     listed = {order_id: known[order_id] for order_id in dict.fromkeys(item.order_id for item in urgent) if order_id in known}
     listed = dict(islice(listed.items(), limit))
-    shown = [item for item in urgent if item.order_id in listed or (not item.order_id and state is None)]
+    shown = [item for item in urgent if item.order_id in listed or (not item.order_id and is_all)]
 
     def lines() -> Iterator[str]:
         for item in attention_views(shown):

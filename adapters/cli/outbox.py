@@ -10,7 +10,7 @@ from adapters.api.views import task_view
 from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.output import Command, Group, emit, table
-from workflow.commands import RequeueTask
+from workflow.commands import RequeueTask, StopTask
 from workflow.journal.schema import TASK_STATUSES
 
 
@@ -57,3 +57,19 @@ def outbox_requeue(program: Program, task_id: str, reason: str, as_json: bool) -
     with failures(refused="tillproof outbox list --status dead"):
         program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=actor()))
     emit(as_json, {"id": task_id, "status": "pending"}, lambda: iter([f"{task_id} will be tried again."]))
+
+
+@outbox.command("stop", cls=Command, example='tillproof outbox stop tp_019ab2c4d5e6.12.0 --reason "The till is sold"')
+@click.argument("task_id")
+@reason_option()
+@json_option
+@click.pass_obj
+def outbox_stop(program: Program, task_id: str, reason: str, as_json: bool) -> None:
+    """Have a task tried no longer: through the running server where there is one. It is given up, and can be requeued.
+
+    A payment that is still open is read again by the sweep all the same; of money that counts the till, or Dojo, hears nothing more.
+    """
+    found = settings()
+    with failures(refused="tillproof outbox list"):
+        program.ask(found, StopTask(task_id=task_id, reason=reason, actor=actor()))
+    emit(as_json, {"id": task_id, "status": "dead"}, lambda: iter([f"{task_id} will not be tried again."]))

@@ -2,70 +2,59 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import date as Date
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import click
 
+from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, count, emit, end_found, paint, progress, table
-from adapters.dojo.client import DojoClient, IntentSearch
+from adapters.cli.output import Command, Exit, Failure, Group, count, emit, end_found, paint, progress, table
 from adapters.settings import Settings
-from workflow.books import Books, Day, read_books
+from workflow.books import Day
 from workflow.clock import from_text, to_text
-from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain
-from workflow.export import csv_line
+from workflow.comparing import Asked, Compared, compare_day, csv_lines, day_named, kinds_by_intent, names, resolve_command
+from workflow.errors import DojoRefusesUs
+from workflow.journal.reads import SqliteReads
 from workflow.money import Money
 from workflow.order import Order
-from workflow.ports import IntentId, PaymentIntent
-from workflow.takings import (
-    KINDS,
-    RECORDING_GRACE,
-    SEARCH_BACK,
-    SEARCHED_STATUSES,
-    Difference,
-    Figures,
-    Row,
-    Sum,
-    Takings,
-    Total,
-    shown,
-    touches,
-    unseen,
-)
-from workflow.takings import takings as compare
+from workflow.ports import IntentId
+from workflow.takings import KINDS, RECORDING_GRACE, Difference, Figures, Row, Sum, Takings, Total, shown
 
 ROWS_SHOWN = 20
 """More payments than these are listed only with --all."""
 
-MAX_READS = 1_000
-"""Payment intents that are read one by one because the search did not show them; more of them stay unknown, and we say so."""
-
 LABEL, TAIL, WIDTH = 10, 14, 78
 """Characters of an order's name and of an intent's end in a table for 80 columns; and of a sentence."""
 
-CSV_COLUMNS = (
-    *("date", "payment_intent_id", "order_id", "reference", "table_id", "state"),
-    *("recorded_at", "currency", "captured", "tips", "refunded", "in_words", "held_back"),
-    *("dojo_status", "dojo_captured_at", "dojo_currency", "dojo_captured", "dojo_tips", "dojo_refunded"),
-    "differences",
-)
+
+class _Takings(Group):
+    """Without the name of a command, `show` is meant: `tillproof takings 2026-07-03`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words, `show` put in front where no command is."""
+        if not args or not (args[0] in self.commands or args[0] in ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
 
 
-@click.command(cls=Command, example="tillproof takings 2026-07-03")
+@click.group(cls=_Takings, example="tillproof takings show 2026-07-03")
+def takings() -> None:
+    """Compare a day's money with Dojo's, and say of a difference why it is all right; without a command: show."""
+
+
+@takings.command("show", cls=Command, example="tillproof takings show 2026-07-03")
 @click.argument("date", required=False, metavar="[DATE]")
 @click.option("--all", "every", is_flag=True, help=f"List every payment, also where there are more than {ROWS_SHOWN}.")
 @click.option("--offline", is_flag=True, help="Leave Dojo out: the till's own figures.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout: a line a payment, amounts such as 48.20.")
 @json_option
 @click.pass_obj
-def takings(program: Program, date: str | None, every: bool, offline: bool, as_csv: bool, as_json: bool) -> None:
+def takings_show(program: Program, date: str | None, every: bool, offline: bool, as_csv: bool, as_json: bool) -> None:
     """Compare a day's money on the till with Dojo's, payment by payment; exit 1 when they differ.
 
     DATE is YYYY-MM-DD, today without it; a day goes from midnight to midnight in TIMEZONE. It only reads, and works beside a server.
@@ -75,88 +64,64 @@ def takings(program: Program, date: str | None, every: bool, offline: bool, as_c
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    now = program.clock.now()
     with open_journal() as (found, reads):
-        day = _day(date, found.timezone, now)
-        # Dojo first: what is captured meanwhile is then missing at Dojo's side, where a read by id finds it, and never on the till's.
-        dojo = _Asked() if offline else _search(program, found, day)
-        books = read_books(reads, day, [one for one in dojo.known.values() if one and touches(one, day)])
-        if dojo.client:
-            _read_unseen(dojo, dojo.client, unseen(books, day, dojo.known))
-    result = compare(books, day, dojo.known if dojo.is_asked else None, now)
+        day = _day(date, found.timezone, program.clock.now())
+        compared, failure = _compared(program, found, reads, day, offline=offline)
+    result, asked = compared.takings, compared.asked
     if as_csv:
-        _print_csv(result)
+        for line in csv_lines(result):
+            click.echo(line.encode(), nl=False)
     else:
-        report = _Report(result, books, now, found, every=every, is_compared=dojo.is_asked)
-        emit(as_json, _data(result, books, dojo), report.lines)
-    _end(result, dojo)
+        report = _Report(compared, found, every=every)
+        emit(as_json, _data(compared, failure), report.lines)
+    _end(result, asked, failure)
+
+
+@takings.command("resolve", cls=Command, example='tillproof takings resolve 2026-07-03 pi_1 --reason "entered by hand on till 2"')
+@click.argument("date", metavar="DATE")
+@click.argument("intent", metavar="PAYMENT_INTENT_ID")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only the difference of this kind, where the payment has several.")
+@reason_option()
+@json_option
+@click.pass_obj
+def takings_resolve(program: Program, date: str, intent: str, kind: str | None, reason: str, as_json: bool) -> None:
+    """Say of a day's differences about one payment why they are all right; it is journaled, and they no longer ask for anybody.
+
+    Dojo is asked first, so that what is said is about what differs now: of another amount, a difference asks again.
+    """
+    with open_journal() as (found, reads):
+        day = _day(date, found.timezone, program.clock.now())
+        compared, failure = _compared(program, found, reads, day, offline=False)
+        about = [one for one in compared.takings.unresolved if one.intent_id == intent and kind in {None, one.kind}]
+        if failure:
+            raise failure
+        if not about:
+            what = f"no unresolved difference{f' of the kind {kind}' if kind else ''} about {intent[:80]}"
+            raise Failure(Exit.FOUND, f"the takings of {date} have {what}", f"tillproof takings {date}")
+        for one in about:
+            program.ask(found, resolve_command(day, one, reason, actor()))
+    emit(
+        as_json,
+        {"date": date, "resolved": [{"kind": one.kind, "paymentIntentId": one.intent_id, "amount": one.amount} for one in about]},
+        lambda: iter([paint(f"Resolved: {KINDS[one.kind][0]}, {shown(one.amount)}", "green") for one in about]),
+    )
 
 
 def _day(text: str | None, zone: ZoneInfo, now: datetime) -> Day:
-    if text is None:
-        return Day(now.astimezone(zone).date(), zone)
     try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-            raise ValueError("not of that form")
-        day = Day(Date.fromisoformat(text), zone)
-        has_begun = day.start <= now
-        to_text(day.end)
-        from_text(to_text(day.start - SEARCH_BACK))  # What Dojo is asked for: years without four digits have no such text.
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(f"{text!r} is not a day such as 2026-07-03", param_hint="DATE") from error
-    if not has_begun:
-        raise click.BadParameter(f"{text} has not begun yet in {zone.key}", param_hint="DATE")
-    return day
+        return day_named(text, zone, now) if text is not None else Day(now.astimezone(zone).date(), zone)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="DATE") from error
 
 
-# Asking Dojo
-
-
-@dataclass(slots=True)
-class _Asked:
-    """What Dojo said. `known` has None for an intent that Dojo does not have; `failure` is why it could not be asked."""
-
-    client: DojoClient | None = None
-    is_asked: bool = False
-    is_whole: bool = True
-    known: dict[IntentId, PaymentIntent | None] = field(default_factory=dict)
-    failure: Failure | None = None
-    notes: list[str] = field(default_factory=list)
-
-
-def _search(program: Program, found: Settings, day: Day) -> _Asked:
-    if not found.dojo_api_key:
-        return _Asked(failure=Failure(Exit.SETTINGS, "TILLPROOF_DOJO_API_KEY is needed to ask Dojo", "tillproof doctor"))
-    client = program.dojo(found)
-    search = IntentSearch(statuses=SEARCHED_STATUSES, start=day.start - SEARCH_BACK, end=day.end)
-    try:
-        with progress("ask Dojo for payment intents:", None) as show:
-            answer = client.search_intents(search, show)
-    except (DojoRefusesUs, Refused, TryAgain, OutcomeUnknown) as error:
-        return _Asked(failure=_failure(error))
-    dojo = _Asked(client=client, is_asked=True, is_whole=answer.is_whole, known={one.id: one for one in answer.intents})
-    if not answer.is_whole:
-        dojo.notes.append(f"Dojo's list was cut after {len(answer.intents):,} payment intents: what is only at Dojo may be missing.")
-    if answer.unreadable:
-        dojo.notes.append(f"{answer.unreadable:,} payment intents of Dojo's list could not be read; ours among them are read one by one.")
-    return dojo
-
-
-def _read_unseen(dojo: _Asked, client: DojoClient, wanted: list[IntentId]) -> None:
-    """Read those that the search did not show, one by one; the first answer that is none ends it."""
-    if len(wanted) > MAX_READS:
-        dojo.is_whole = False
-        dojo.notes.append(f"{len(wanted) - MAX_READS:,} payments of ours were not looked up at Dojo: there are too many.")
-    with progress("read at Dojo", min(len(wanted), MAX_READS), every=1) as show:
-        for number, intent_id in enumerate(wanted[:MAX_READS], start=1):
-            try:
-                dojo.known[intent_id] = client.read_intent(intent_id)
-            except IntentNotFound:
-                dojo.known[intent_id] = None
-            except (DojoRefusesUs, Refused, TryAgain, OutcomeUnknown) as error:
-                dojo.failure = _failure(error)
-                return
-            show(number)
+def _compared(program: Program, found: Settings, reads: SqliteReads, day: Day, *, offline: bool) -> tuple[Compared, Failure | None]:
+    """The day, and why Dojo could not be asked for everything."""
+    has_key = bool(found.dojo_api_key)
+    dojo = program.dojo(found) if has_key and not offline else None
+    compared = compare_day(reads, day, program.clock.now(), intents=dojo, bar=partial(progress, every=1))
+    if not (has_key or offline):
+        return compared, Failure(Exit.SETTINGS, "TILLPROOF_DOJO_API_KEY is needed to ask Dojo", "tillproof doctor")
+    return compared, _failure(compared.asked.failure) if compared.asked.failure else None
 
 
 def _failure(error: Exception) -> Failure:
@@ -165,26 +130,27 @@ def _failure(error: Exception) -> Failure:
     return Failure(Exit.UNREACHABLE, f"Dojo could not be asked for everything: {error}", "tillproof doctor, or takings --offline")
 
 
-def _end(result: Takings, dojo: _Asked) -> None:
-    for note in dojo.notes:
+def _end(result: Takings, asked: Asked, failure: Failure | None) -> None:
+    for note in asked.notes:
         click.echo(note, err=True)
-    if dojo.failure:
-        raise dojo.failure
-    if result.differences or not dojo.is_whole:
+    if failure:
+        raise failure
+    if result.unresolved or not asked.is_whole:
         end_found("tillproof orders list --attention")
 
 
 # For programs
 
 
-def _data(result: Takings, books: Books, dojo: _Asked) -> dict[str, object]:
-    kinds = _kinds(result)
+def _data(compared: Compared, failure: Failure | None) -> dict[str, object]:
+    result, books, asked = compared.takings, compared.books, compared.asked
+    kinds = kinds_by_intent(result)
     return {
         "date": result.day.date.isoformat(),
         "timezone": result.day.zone.key,
         "from": to_text(result.day.start),
         "to": to_text(result.day.end),
-        "dojo": {"asked": dojo.is_asked, "whole": dojo.is_asked and dojo.is_whole and not dojo.failure, "notes": dojo.notes},
+        "dojo": {"asked": asked.is_asked, "whole": asked.is_asked and asked.is_whole and not failure, "notes": asked.notes},
         "totals": [_total_data(total) for total in result.totals],
         "differences": [_difference_data(one) for one in result.differences],
         "payments": [_row_data(row, kinds.get(row.intent_id, [])) for row in result.rows],
@@ -195,13 +161,6 @@ def _data(result: Takings, books: Books, dojo: _Asked) -> dict[str, object]:
             for bill in sorted(books.open_bills, key=lambda bill: bill.order_id)
         ],
     }
-
-
-def _kinds(result: Takings) -> dict[IntentId, list[str]]:
-    kinds: dict[IntentId, list[str]] = {}
-    for one in result.differences:
-        kinds.setdefault(one.intent_id, []).append(one.kind)
-    return {intent_id: sorted(set(found)) for intent_id, found in kinds.items()}
 
 
 def _total_data(total: Total) -> dict[str, object]:
@@ -231,7 +190,15 @@ def _order_data(order: Order | None) -> dict[str, str | None]:
 
 
 def _difference_data(one: Difference) -> dict[str, object]:
-    return {"kind": one.kind, **_order_data(one.order), "paymentIntentId": one.intent_id, "amount": one.amount, "detail": one.detail}
+    said = one.resolution
+    return {
+        "kind": one.kind,
+        **_order_data(one.order),
+        "paymentIntentId": one.intent_id,
+        "amount": one.amount,
+        "detail": one.detail,
+        "resolved": {"at": said.at, "actor": said.actor, "reason": said.reason, "seq": said.seq} if said else None,
+    }
 
 
 def _row_data(row: Row, kinds: list[str]) -> dict[str, object]:
@@ -254,24 +221,8 @@ def _text(moment: datetime | None) -> str:
     return to_text(moment) if moment else ""
 
 
-def _print_csv(result: Takings) -> None:
-    kinds = _kinds(result)
-    click.echo(csv_line(CSV_COLUMNS).encode(), nl=False)
-    for row in result.rows:
-        name, ours, dojo = _name(row.order), row.till, row.dojo or Figures(currency="")
-        values = (
-            *(result.day.date.isoformat(), row.intent_id, name.order_id, name.reference, name.table_id, row.state),
-            *(_text(row.recorded_at), ours.currency, *_decimals(ours)),
-            *("yes" if row.in_words else "", row.held_back, row.dojo_status, _text(row.captured_at), dojo.currency),
-            *(_decimals(dojo) if row.dojo else ("", "", "")),
-            " ".join(kinds.get(row.intent_id, [])),
-        )
-        click.echo(csv_line(values).encode(), nl=False)
-
-
-def _decimals(figures: Figures) -> Iterator[str]:
-    """Captured, tips and refunded as `48.20`: no sign of the currency, no thousands."""
-    return (Money(value, figures.currency).decimal() for value in (figures.captured, figures.tips, figures.refunded))
+def _name(order: Order | None) -> _Name:
+    return _Name(*names(order))
 
 
 class _Name(NamedTuple):
@@ -282,20 +233,13 @@ class _Name(NamedTuple):
     table_id: str = ""
 
 
-def _name(order: Order | None) -> _Name:
-    if order is None:
-        return _Name()
-    dine_in = order.bill.details.dine_in
-    return _Name(order.id, order.bill.reference or "", (dine_in and dine_in.table_id) or "")
-
-
 # For people
 
 
 class _Report:
-    def __init__(self, result: Takings, books: Books, now: datetime, found: Settings, *, every: bool, is_compared: bool) -> None:
-        self._result, self._books, self._now, self._venue, self._currency = result, books, now, found.venue_name, found.currency
-        self._every, self._is_compared = every, is_compared
+    def __init__(self, compared: Compared, found: Settings, *, every: bool) -> None:
+        self._result, self._now, self._venue, self._currency = compared.takings, compared.at, found.venue_name, found.currency
+        self._every, self._is_compared = every, compared.asked.is_asked
 
     def lines(self) -> Iterator[str]:
         """Totals first, those in the venue's own currency before others, then the differences, then the payments."""
@@ -331,7 +275,9 @@ class _Report:
         if not found:
             yield paint("No differences.", "green") if self._is_compared else "Not compared with Dojo."
             return
-        yield paint(f"{count(len(found), 'difference')}:", "red")
+        resolved = len(found) - len(self._result.unresolved)
+        told = f", {resolved:,} of them resolved" if resolved else ""
+        yield paint(f"{count(len(found), 'difference')}{told}:", "red" if self._result.unresolved else "green")
         for kind, (title, advice) in KINDS.items():
             if alike := [one for one in found if one.kind == kind]:
                 yield ""
@@ -339,7 +285,7 @@ class _Report:
                 yield from _wrapped(advice, 2)
                 for one in alike:
                     yield from self._difference(one)
-        if order := next((one.order for one in found if one.order), None):
+        if order := next((one.order for one in self._result.unresolved if one.order), None):
             yield ""
             yield f"Next: tillproof orders show {order.id}"
 
@@ -349,9 +295,12 @@ class _Report:
         yield f"    {shown(one.amount):<9}  {'  '.join(places) or 'no order of the till'}"
         yield f"{'':15}{one.intent_id}"
         yield from _wrapped(one.detail, 15)
+        if said := one.resolution:
+            at = from_text(said.at).astimezone(self._result.day.zone)
+            yield from _wrapped(f"resolved {at:%Y-%m-%d %H:%M} by {said.actor}: {said.reason}", 15)
 
     def _rows(self) -> Iterator[str]:
-        rows, kinds = self._result.rows, _kinds(self._result)
+        rows, kinds = self._result.rows, kinds_by_intent(self._result)
         if not rows:
             return
         yield ""

@@ -4,8 +4,9 @@ One view, one template, one question it answers. Pages read the journal and act 
 """
 
 from adapters.console.desk import Desk, Front
+from adapters.console.jobs import Jobs
 from adapters.console.pages import make_blueprint, make_closed_blueprint
 from adapters.console.sessions import Sessions
 from adapters.console.setup_desk import SetupDesk
 
-__all__ = ["Desk", "Front", "Sessions", "SetupDesk", "make_blueprint", "make_closed_blueprint"]
+__all__ = ["Desk", "Front", "Jobs", "Sessions", "SetupDesk", "make_blueprint", "make_closed_blueprint"]

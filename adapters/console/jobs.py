@@ -1,4 +1,7 @@
-"""Long work that a page starts: one job at a time, in a thread of its own, after all others; each kind's last outcome is kept."""
+"""Long work that a page starts, in a thread of its own, after all others; of each kind and subject one at a time, whose outcome is kept.
+
+Few at once, in memory, and gone with the process.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,62 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from workflow.clock import Clock, to_text
-from workflow.errors import WorkflowError
+from workflow.errors import Refused, WorkflowError
 
+AT_ONCE = 3
+"""More jobs than these are not begun."""
+KEPT = 64
+"""Outcomes that are remembered; the oldest goes first."""
+KEPT_SECONDS = 1800.0
+"""What a job made that must be put away again, such as a file, is kept for so long."""
+LONGEST_SECONDS = 6 * 3600.0
+PAUSE_TIMES, LONGEST_PAUSE_SECONDS = 1.0, 0.2
+"""A gentle job rests as long as it has worked since it rested last, so that Dojo's side keeps its turn."""
 NICENESS = 10
 T = TypeVar("T")
 Progress = Callable[[int], None]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
-class Job(Generic[T]):
-    """One run: who asked for it and when (UTC text), how far it is of `total` (0: nobody knows), and what came of it.
+class Cancelled(Exception):
+    """The process ends: a job that hears this from its progress lets go of everything."""
 
-    `outcome` is None until it ended well; `error` says why it did not.
+
+class TooLong(WorkflowError):
+    """A job took longer than it may. Try again later, or at a terminal."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job(Generic[T]):
+    """One run: who asked for it and when (UTC text), `what` it is at, how far it is of `total` (0: nobody knows), and what came of it.
+
+    `outcome` is None until it ended well; `error` says why it did not. `subject` tells several of a kind apart.
     """
 
     kind: str
     by: str
     began_at: str
+    subject: str = ""
+    is_gentle: bool = False
+    seconds: float = LONGEST_SECONDS
+    what: str = ""
     total: int = 0
     done: int = 0
     ended_at: str = ""
     outcome: T | None = None
     error: str = ""
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
+    _stopping: threading.Event = field(default_factory=threading.Event, repr=False)
+    _began: float = field(default_factory=time.monotonic, repr=False)
+    _rested: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def is_running(self) -> bool:
@@ -46,32 +75,81 @@ class Job(Generic[T]):
         """Until it has ended, but not for longer; whether it has."""
         return self._ended.wait(seconds)
 
+    @contextmanager
+    def bar(self, what: str, total: int | None) -> Iterator[Progress]:
+        """What it is at from now on; to be told how much is done. Telling raises Cancelled and TooLong."""
+        self.what, self.total = what, total or 0
+        self.tell(0)
+        yield self.tell
+
+    def tell(self, done: int) -> None:
+        """So much is done. Raises Cancelled, TooLong."""
+        self.done, now = done, time.monotonic()
+        if now - self._began > self.seconds:
+            raise TooLong(f"it took more than {self.seconds:,.0f} s")
+        rest = min(LONGEST_PAUSE_SECONDS, PAUSE_TIMES * (now - self._rested)) if self.is_gentle else 0.0
+        if self._stopping.wait(rest) if rest else self._stopping.is_set():
+            raise Cancelled
+        self._rested = time.monotonic()
+
 
 class Jobs:
     """Runs them; safe for many threads."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._latest: dict[str, Job[object]] = {}
+        self._clock, self._lock, self._stopping = clock, threading.Lock(), threading.Event()
+        self._latest: OrderedDict[tuple[str, str], Job[object]] = OrderedDict()
 
-    def latest(self, kind: str) -> Job[object] | None:
-        """The newest job of this kind, running or ended."""
-        return self._latest.get(kind)
+    def latest(self, kind: str, subject: str = "") -> Job[object] | None:
+        """The newest job of this kind and subject, running or ended."""
+        return self._latest.get((kind, subject))
 
-    @property
-    def running(self) -> Job[object] | None:
-        """The one that runs."""
-        return next((job for job in list(self._latest.values()) if job.is_running), None)
+    def start(
+        self,
+        kind: str,
+        by: str,
+        work: Callable[[Job[object]], object],
+        *,
+        subject: str = "",
+        total: int = 0,
+        is_gentle: bool = False,
+        seconds: float = LONGEST_SECONDS,
+    ) -> Job[object] | None:
+        """Begin; None where one of this kind and subject runs already. Raises Refused where too many run, or the process ends.
 
-    def start(self, kind: str, by: str, work: Callable[[Job[object]], object], *, total: int = 0) -> Job[object] | None:
-        """Begin; None where another one runs. `work` sets the job's `done` as it goes."""
+        `work` tells the job how far it is (`done`, `tell`, `bar`); what it returns is the outcome, whose `close`, where it has one, is
+        called once nobody can ask for it any more.
+        """
         with self._lock:
-            if self.running:
+            before = self._latest.get((kind, subject))
+            if before and before.is_running:
                 return None
-            job = Job[object](kind=kind, by=by, began_at=to_text(self._clock.now()), total=total)
-            self._latest[kind] = job
+            if self._stopping.is_set() or sum(job.is_running for job in self._latest.values()) >= AT_ONCE:
+                raise Refused("too much is under way at this moment: wait until something of it has ended")
+            job = Job[object](
+                kind=kind,
+                by=by,
+                began_at=to_text(self._clock.now()),
+                subject=subject,
+                total=total,
+                is_gentle=is_gentle,
+                seconds=seconds,
+                _stopping=self._stopping,
+            )
+            _put_away(self._latest.pop((kind, subject), None))
+            self._latest[kind, subject] = job
+            while len(self._latest) > KEPT:
+                oldest = next(key for key, each in self._latest.items() if not each.is_running)
+                _put_away(self._latest.pop(oldest))
         threading.Thread(target=self._run, args=(job, work), name=f"console {kind}", daemon=True).start()
         return job
+
+    def stop(self) -> None:
+        """Begin nothing more; what runs hears of it at its next step, what was made is put away."""
+        self._stopping.set()
+        with self._lock:
+            for job in self._latest.values():
+                _put_away(job)
 
     def _run(self, job: Job[object], work: Callable[[Job[object]], object]) -> None:
         if sys.platform == "linux":  # Elsewhere a thread has no priority of its own.
@@ -79,6 +157,8 @@ class Jobs:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         try:
             job.outcome = work(job)
+        except Cancelled:
+            job.error = "the service ended"
         except WorkflowError as error:
             job.error = str(error)
         except Exception as error:  # The top of the thread.
@@ -87,3 +167,13 @@ class Jobs:
         finally:
             job.ended_at = to_text(self._clock.now())
             job._ended.set()
+        logger.info("console job ended", extra={"kind": job.kind, "subject": job.subject, "by": job.by, "error": job.error})
+        if hasattr(job.outcome, "close"):
+            self._stopping.wait(KEPT_SECONDS)
+            _put_away(job)
+
+
+def _put_away(job: Job[object] | None) -> None:
+    close = getattr(job.outcome, "close", None) if job else None
+    if close:
+        close()

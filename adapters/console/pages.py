@@ -6,7 +6,22 @@ from collections.abc import Callable
 
 from flask import Blueprint
 
-from adapters.console import capabilities, closed, keys, login, machines, order, setup, today
+from adapters.console import (
+    act,
+    attention,
+    capabilities,
+    closed,
+    journal,
+    keys,
+    login,
+    machines,
+    order,
+    orders,
+    outbox,
+    setup,
+    takings,
+    today,
+)
 from adapters.console.desk import Desk, Front
 from adapters.console.site import Site
 from adapters.edge.pages import SHARED, static_blueprint
@@ -14,7 +29,13 @@ from adapters.edge.pages import SHARED, static_blueprint
 PAGES: tuple[Callable[[Site], Blueprint], ...] = (
     login.pages,
     today.pages,
+    orders.pages,
     order.pages,
+    attention.pages,
+    outbox.pages,
+    act.pages,
+    takings.pages,
+    journal.pages,
     machines.pages,
     setup.pages,
     capabilities.pages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response
@@ -33,6 +34,16 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How many orders are in a state, what that means, and where they are listed."""
+
+    name: str
+    count: int
+    meaning: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What the page shows of the journal, the same for everybody."""
 
@@ -40,7 +51,8 @@ class Figures:
     alerts_beyond: int
     day: Day
     sums: list[SoFar]
-    counts: dict[str, int]
+    states: list[State]
+    picture: Markup
     lines: list[Line]
 
 
@@ -52,14 +64,7 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/")
     def show() -> Response:
         found = site.freshness.shared("today", site.minute(), lambda: _figures(site, till))
-        day = found.day.date.isoformat()
-
-        def link(state: str) -> str:
-            return f"/orders?{urlencode({'state': state} | ({} if state in OPEN_STATES else {'date': day}))}"
-
-        picture = Markup(diagrams.svg(ORDER, embedded=True, counts=found.counts, link=link))  # noqa: S704  # Escaped by whoever drew it.
-        states = [(state, found.counts[state], ORDER.states[state], link(state), state in OPEN_STATES) for state in ORDER.states]
-        return site.page("today.html", by_journal=True, found=found, day=day, picture=picture, states=states, names=NAMES, Money=Money)
+        return site.page("today.html", by_journal=True, found=found, day=found.day.date.isoformat(), names=NAMES, Money=Money)
 
     return blueprint
 
@@ -69,15 +74,31 @@ def _figures(site: Site, till: Till) -> Figures:
     found = concerns([*((row, None) for row in desk.health.attention()), *desk.reads.attention_with_orders()])
     alerts = _alerts(found)
     day, sums = till.so_far(desk.clock.now())
-    codes = desk.reads.attention_counts()
+    states = [
+        State(name=name, count=count, meaning=ORDER.states[name], path=_listed(name, day))
+        for name, count in standing(desk.reads, day).items()
+    ]
     return Figures(
         alerts=alerts[:ALERTS],
         alerts_beyond=len(alerts[ALERTS:]),
         day=day,
         sums=sums,
-        counts=standing(desk.reads, day),
-        lines=lines(desk.reads, codes),
+        states=states,
+        picture=_picture(tuple((state.name, state.count, state.path) for state in states)),
+        lines=lines(desk.reads, desk.reads.attention_counts()),
     )
+
+
+def _listed(state: str, day: Day) -> str:
+    """The list of just those orders that are counted."""
+    since = {} if state in OPEN_STATES else {"date": day.date.isoformat()}
+    return f"/orders?{urlencode({'state': state} | since)}"
+
+
+@lru_cache(8)
+def _picture(states: tuple[tuple[str, int, str], ...]) -> Markup:
+    counts, paths = {name: count for name, count, _ in states}, {name: path for name, _, path in states}
+    return Markup(diagrams.svg(ORDER, embedded=True, counts=counts, link=paths.__getitem__))  # noqa: S704  # Escaped by whoever drew it.
 
 
 def _alerts(found: list[Concern]) -> list[Alert]:

@@ -4,7 +4,7 @@ It translates between Dojo's wire and `workflow.ports`; it decides nothing, trie
 """
 
 from adapters.capabilities import CAPABILITIES, SERVED, Capability, Difference, Registration, RestIntegration, difference, wanted
-from adapters.dojo.client import DojoClient, DojoSettings, IntentSearch, IntentsFound
+from adapters.dojo.client import DojoClient, DojoSettings
 
 __all__ = [
     "CAPABILITIES",
@@ -13,8 +13,6 @@ __all__ = [
     "Difference",
     "DojoClient",
     "DojoSettings",
-    "IntentSearch",
-    "IntentsFound",
     "Registration",
     "RestIntegration",
     "difference",

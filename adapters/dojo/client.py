@@ -21,7 +21,6 @@ import http.client
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -43,7 +42,7 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.money import MAX_MINOR_UNITS, Money
-from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
+from workflow.ports import Capture, IntentId, IntentSearch, IntentsFound, OrderId, PaymentIntent
 
 DOJO_URL = "https://api.dojo.tech"
 DOJO_VERSION = "2026-02-27"
@@ -108,29 +107,6 @@ class DojoSettings:
         return {name: value for name, value in wished.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentSearch:
-    """Which payment intents: of these statuses, from `start` to `end` (aware)."""
-
-    statuses: tuple[str, ...]
-    start: datetime
-    end: datetime
-
-    def body(self, after: str | None) -> dict[str, object]:
-        """`SearchPaymentIntentRequest` of the page behind the cursor `after`, or of the first one."""
-        cursor = {"limit": PAGE_LIMIT} | ({"after": after} if after else {})
-        return {"statuses": self.statuses, "startDate": to_text(self.start), "endDate": to_text(self.end), "cursor": cursor}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentsFound:
-    """What a search found; not `is_whole` where it was cut. `unreadable` ones could not be understood and are left out."""
-
-    intents: tuple[PaymentIntent, ...]
-    unreadable: int
-    is_whole: bool
-
-
 class DojoClient:
     """`workflow.ports.DojoApi` over HTTP; safe to share between threads, each of which keeps its own connections.
 
@@ -192,7 +168,7 @@ class DojoClient:
         found: dict[IntentId, PaymentIntent] = {}
         unreadable, cursors = 0, list[str]()
         for _ in range(MAX_PAGES):
-            page = self._ask("POST", f"{INTENTS}/search", _Page, body=msgspec.json.encode(search.body(cursors[-1] if cursors else None)))
+            page = self._ask("POST", f"{INTENTS}/search", _Page, body=_search_body(search, cursors[-1] if cursors else None))
             for intent in page.intents():
                 if intent is None:
                     unreadable += 1
@@ -258,6 +234,13 @@ class DojoClient:
         title = problem.get("title") if isinstance(problem, dict) else None
         if isinstance(title, str):
             yield cut(without_card_numbers(title.replace(self._settings.api_key, "[key]")), TITLE_LENGTH)
+
+
+def _search_body(search: IntentSearch, after: str | None) -> bytes:
+    """`SearchPaymentIntentRequest` of the page behind the cursor `after`, or of the first one."""
+    cursor = {"limit": PAGE_LIMIT} | ({"after": after} if after else {})
+    asked = {"statuses": search.statuses, "startDate": to_text(search.start), "endDate": to_text(search.end), "cursor": cursor}
+    return msgspec.json.encode(asked)
 
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?(?P<name>[^\s\";]*)", re.IGNORECASE)

@@ -6,6 +6,7 @@ Everything works without scripts; whatever a page needs comes from us (`Content-
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -38,7 +39,7 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"money": money, "amount": amount, "words": in_words}
+    made.filters |= {"money": money, "amount": amount, "words": in_words, "sums": with_signs}
     made.globals |= {"static": lambda name: static_path(package, name), "plural": plural}
     return made
 
@@ -53,6 +54,14 @@ def amount(minor_units: int, currency: str) -> str:
     figures = Money(abs(minor_units), currency).decimal(",")
     sign = "\N{MINUS SIGN}" if minor_units < 0 else ""
     return f"{sign}{SYMBOLS[currency]}{figures}" if currency in SYMBOLS else f"{sign}{currency}\N{NO-BREAK SPACE}{figures}"
+
+
+def with_signs(sentence: str) -> str:
+    """A sentence of ours with its sums as pages write them: `GBP 12.50 is paid` is `£12.50 is paid`."""
+    return _SUM.sub(lambda found: f"{SYMBOLS[found[1]]}{found[2]}", sentence)
+
+
+_SUM = re.compile(rf"\b({'|'.join(SYMBOLS)}) (\d+(?:\.\d+)?)")
 
 
 def in_words(name: str) -> str:

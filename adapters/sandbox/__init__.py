@@ -1,6 +1,7 @@
 """A Dojo on your desk: keeps payment intents, serves Dojo's API over HTTP, drives a POS through its flows, fails when told.
 
-It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`.
+It stands for the other side, so it shares nothing with our adapters and takes only money and time from `workflow`. Its pages for people
+alone take their design, and the counting of wrong keys, from `adapters.edge`.
 """
 
 from adapters.sandbox.basket import DEFAULT_PLU, Basket, basket_of, default_basket

@@ -136,7 +136,7 @@ class Basket(_Part, frozen=True):
         """What is to be paid, service charge included, tips not. Raises CurrencyMismatch on a mixed basket."""
         if self.total_amount is not None:
             return self.total_amount
-        total = sum((_line(item) for item in self.items), self.service_charge)
+        total = sum((line_total(item) for item in self.items), self.service_charge)
         for discount in self.discounts:
             total -= discount.amount_total
         return total
@@ -171,7 +171,8 @@ def basket_of(total: Money, table_id: str = DEFAULT_TABLE, plu: str = DEFAULT_PL
     return Basket(details=Details(order_type="DineIn", dine_in=DineIn(table_id=table_id)), items=(item,), display_name=f"Table {table_id}")
 
 
-def _line(item: Item) -> Money:
+def line_total(item: Item) -> Money:
+    """What one line comes to, before discounts. Contract §8.5."""
     each = sum((_sub_item(sub) for sub in item.sub_items), item.amount_per_item + _modifiers(item.modifiers, item))
     return _times(each, item.quantity)
 

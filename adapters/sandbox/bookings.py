@@ -19,6 +19,7 @@ from adapters.sandbox.basket import DEFAULT_TABLE, DineIn, basket_of
 from adapters.sandbox.calls import Answer
 from adapters.sandbox.errors import StepFailed
 from adapters.sandbox.flow import Bookings, Flow
+from adapters.sandbox.paging import everything, search_tables
 from adapters.sandbox.pos import (
     PosArea,
     PosDeposit,
@@ -29,7 +30,6 @@ from adapters.sandbox.pos import (
     PosReservation,
     PosReservations,
     PosTable,
-    PosTables,
     PosThing,
 )
 from adapters.sandbox.steps import World, parsed
@@ -56,8 +56,6 @@ CALLS = (
 )
 """What the POS must serve."""
 
-MAX_PAGES = 200
-PAGE = 100
 STAY = timedelta(hours=2)
 DEPOSIT = 2_000
 ORDERED = 1_200
@@ -267,8 +265,7 @@ class _Run:
             details.append(f"{'found' if is_there else 'not found'} {say}")
 
     def _search_tables(self, filters: Filters) -> list[PosTable]:
-        found = self._pages("/v1/tables/search", filters, tuple[PosTables, ...], "SearchTables")
-        return [table for table in found if isinstance(table, PosTable)]
+        return search_tables(self._call, filters)
 
     def _check_area(self, table: PosTable, areas: tuple[PosArea, ...]) -> None:
         if table.area_id not in {area.id for area in areas}:
@@ -278,17 +275,7 @@ class _Run:
             raise StepFailed(f"SearchTables by area {table.area_id}: expected its tables, {table.id} among them, found {found}")
 
     def _pages(self, path: str, filters: Filters, kind: Any, name: str) -> list[Found]:
-        """Everything that a search finds, page after page; SearchTables answers a list of one page (contract §16, 14)."""
-        found: list[Found] = []
-        cursor: dict[str, object] = {"limit": PAGE}
-        for _ in range(MAX_PAGES):
-            answered = parsed(self._call("POST", path, filters | {"cursor": cursor}), kind, name)
-            page = (answered or (PosTables(),))[0] if isinstance(answered, tuple) else answered
-            found += page.data
-            if page.after is None:
-                return found
-            cursor = {"limit": PAGE, "after": page.after}
-        raise StepFailed(f"{name} does not end after {MAX_PAGES} pages")
+        return everything(self._call, path, filters, kind, name)
 
     def _call(self, method: str, path: str, body: object = None, *, note: str = "") -> Answer:
         return self._flow.client.call(method, path, body, note=note)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 
 import msgspec
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
+from adapters.sandbox.cashier import Cashier
+from adapters.sandbox.events import Events
 from adapters.sandbox.faults import Fault, Faults
 from adapters.sandbox.flow import Request
 from adapters.sandbox.flows import FlowRunner
-from adapters.sandbox.intents import Intent, Intents
+from adapters.sandbox.intents import Intents
 from adapters.sandbox.server import answer, parsed
 from adapters.sandbox.traffic import Traffic
 from adapters.sandbox.wire import intent_body
@@ -26,8 +27,11 @@ ROUTES = (
     ("GET",    "/flows",                     "flows"),
     ("GET",    "/flows/<flow_id>",           "flow"),
     ("GET",    "/intents",                   "intents"),
+    ("GET",    "/events",                    "events"),
+    ("POST",   "/events/<event_id>/again",   "send_again"),
     ("POST",   "/intents/<intent_id>/pay",   "pay"),
     ("GET",    "/messages",                  "messages"),
+    ("GET",    "/faults",                    "faults"),
     ("POST",   "/faults",                    "add_fault"),
     ("DELETE", "/faults",                    "clear_faults"),
 )
@@ -46,10 +50,11 @@ def control_routes() -> dict[str, str]:
 class Control:
     """The views of whoever runs the sandbox."""
 
-    def __init__(self, *, flows: FlowRunner, intents: Intents, pay: Callable[[str], Intent], rules: Faults, traffic: Traffic) -> None:
+    def __init__(self, *, cashier: Cashier, events: Events, flows: FlowRunner, intents: Intents, rules: Faults, traffic: Traffic) -> None:
+        self._cashier = cashier
+        self._events = events
         self._flows = flows
         self._intents = intents
-        self._pay = pay
         self._rules = rules
         self._traffic = traffic
 
@@ -66,9 +71,8 @@ class Control:
 
     def flow(self, flow_id: str) -> Response:
         """One flow with its steps."""
-        for result in self._flows.results():
-            if result.id == flow_id:
-                return answer(result)
+        if result := self._flows.result(flow_id):
+            return answer(result)
         raise NotFound(f"no flow {flow_id}")
 
     def start_flow(self) -> Response:
@@ -81,11 +85,24 @@ class Control:
 
     def pay(self, intent_id: str) -> Response:
         """The customer pays: a Manual intent is authorised, an Auto one captured, and the POS is told."""
-        return answer(intent_body(self._pay(intent_id)))
+        return answer(intent_body(self._cashier.pay(intent_id)))
+
+    def events(self) -> Response:
+        """The latest events, newest first: by which way each went, and what was answered."""
+        return answer({"data": self._events.sent()})
+
+    def send_again(self, event_id: str) -> Response:
+        """The same event goes once more, the same id and body, by each way that it went."""
+        self._events.send_again(event_id)
+        return Response(status=202)
 
     def messages(self) -> Response:
         """Every call in either direction, in the order of their beginnings."""
         return answer({"data": self._traffic.messages()})
+
+    def faults(self) -> Response:
+        """What was asked for and has not gone wrong yet, with the `times` that are left."""
+        return answer({"data": [msgspec.structs.replace(fault, times=left) for fault, left in self._rules.pending()]})
 
     def add_fault(self) -> Response:
         """`{"method", "path", "kind"}`: from now on the next `times` matching calls or events go wrong."""

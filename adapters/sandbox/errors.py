@@ -8,7 +8,9 @@ SandboxError          root
   IntentRefused       Dojo does not allow this with the intent as it is (409)
   WebhookClash        the subscriptions do not allow this as they are (409)
   CapabilityMissing   the POS has not registered what this needs (409)
+  UnknownEvent        no event has this id (404)
   StepFailed          a flow cannot go on; the text is the reason in its result
+    PosRefused        the POS answered, and not with a 2xx; what it said stands apart
     NotSeen           the POS did not do in time what the flow waited for
     EventUndelivered  the POS took no 2xx with any of the attempts
     Stopped           the sandbox is being stopped
@@ -42,6 +44,10 @@ class UnknownWebhook(SandboxError):
     """No subscription has this id, or it has no such secret."""
 
 
+class UnknownEvent(SandboxError):
+    """No event has this id, or it is so old that it was forgotten."""
+
+
 class IntentRefused(SandboxError):
     """The rules of contract §7.2 and §7.6 forbid it; the intent is unchanged."""
 
@@ -56,6 +62,14 @@ class CapabilityMissing(SandboxError):
 
 class StepFailed(SandboxError):
     """The flow ends here; read the step and its detail."""
+
+
+class PosRefused(StepFailed):
+    """The POS answered outside 2xx; `status`, and what it `said` in words."""
+
+    def __init__(self, reason: str, *, status: int, said: str) -> None:
+        super().__init__(reason)
+        self.status, self.said = status, said
 
 
 class NotSeen(StepFailed):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.sandbox import faults, identifiers
 from adapters.sandbox.channels import Channel
-from adapters.sandbox.errors import EventUndelivered, NotSeen, StepFailed
+from adapters.sandbox.errors import EventUndelivered, NotSeen, StepFailed, UnknownEvent
 from adapters.sandbox.faults import Fault, Faults
 from adapters.sandbox.identifiers import IdMaker
 from adapters.sandbox.intents import Intent
+from adapters.sandbox.sent import SentEvent, SentEvents
 from adapters.sandbox.sightings import EventTaken, Sightings
 from adapters.sandbox.traffic import UNANSWERED, Traffic
 from adapters.sandbox.wire import event_body
@@ -28,11 +29,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way through one channel."""
+    """One event on its way through one channel; `position` is its place in the list of what was sent."""
 
     channel: Channel
     body: Mapping[str, object]
     note: str
+    position: int
 
 
 class Events:
@@ -60,6 +62,7 @@ class Events:
         self._attempts = attempts
         self._back_off_seconds = back_off_seconds
         self._same_id = same_id
+        self._sent = SentEvents()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
@@ -88,6 +91,21 @@ class Events:
         if channels:
             self._in_background(lambda: self.send(channels, intent, name))
 
+    def sent(self) -> tuple[SentEvent, ...]:
+        """The latest events, newest first."""
+        return self._sent.all()
+
+    def send_again(self, event_id: str) -> None:
+        """Send an event once more in the background, under the same id with the same body, by each way that it went.
+
+        Faults do not touch it. Raises UnknownEvent.
+        """
+        ways = self._sent.again(event_id)
+        if not ways:
+            raise UnknownEvent(f"no event {event_id} among the latest")
+        for send in ways:
+            self._in_background(send)
+
     def join(self) -> None:
         """Wait for what is sent in the background, once `Sightings.close` has cut its waiting short."""
         with self._lock:
@@ -101,16 +119,23 @@ class Events:
         for channel in channels:
             event_id = shared or self._new_id(identifiers.EVENT)
             body = event_body(intent, event_id=event_id, name=name, account_id=self._account_id, at=self._clock.now())
-            found.append(Delivery(channel, body, f"{name} {intent.status} {event_id}"))
+            found.append(self._delivery(channel, body, f"{name} {intent.status} {event_id}", intent))
         return found
+
+    def _delivery(self, channel: Channel, body: Mapping[str, object], note: str, intent: Intent) -> Delivery:
+        def send_again(position: int) -> None:
+            self._deliver([Delivery(channel, body, f"{note} (again)", position)], intent, copies=1)
+
+        return Delivery(channel, body, note, self._sent.open(body, channel.receiver, send_again))
 
     def _drop(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             note, path = f"{delivery.note}: dropped", delivery.channel.path
             self._traffic.record("<-", "POST", path, status=UNANSWERED, began=self._traffic.now(), note=note)
+            self._sent.note(delivery.position, outcome="dropped")
 
     def _send_late(self, deliveries: Sequence[Delivery], intent: Intent, *, copies: int, rule: Fault) -> None:
-        late = [Delivery(one.channel, one.body, f"{one.note} (late)") for one in deliveries]
+        late = [replace(one, note=f"{one.note} (late)") for one in deliveries]
         since = self._sightings.mark()
 
         def deliver() -> None:
@@ -152,9 +177,11 @@ class Events:
     def _deliver_once(self, delivery: Delivery, note: str) -> None:
         for attempt in range(1, self._attempts + 1):
             answer = delivery.channel.deliver(delivery.body, note if attempt == 1 else f"{note} (attempt {attempt})")
+            self._sent.note(delivery.position, outcome="delivered" if answer.is_success else None, answer=answer.status)
             if answer.is_success:
                 return
             if attempt < self._attempts:
                 self._sightings.pause(self._back_off_seconds * 2 ** (attempt - 1))
+        self._sent.note(delivery.position, outcome="undelivered")
         receiver = delivery.channel.receiver
         raise EventUndelivered(f"{receiver} took the event with none of {self._attempts} attempts; its last answer: {answer}")

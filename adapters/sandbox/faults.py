@@ -114,6 +114,11 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
+    def pending(self) -> tuple[tuple[Fault, int], ...]:
+        """The rules that have not gone wrong yet, newest first, each with the times that it has left."""
+        with self._lock:
+            return tuple(self._rules)
+
     def take(self, method: str, *names: str) -> Fault | None:
         """The newest rule that matches one of `names`, counted as used once; None where all is well."""
         return self._take(method, names, for_pos=False)

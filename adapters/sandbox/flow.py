@@ -67,13 +67,15 @@ class OrderAndPay(Options, frozen=True, kw_only=True, tag_field="flow", tag=ORDE
     """A customer orders and pays. Capture comes after CreateOrder (`event`, as on the flow page) or before it (`inline`).
 
     `event_first` sends the capture's event even before CreateOrder. With `pay_later` the order comes with `payments: []` and is then
-    paid by Pay-only; `capture_mode` is that payment's, without it the intent is always Manual. `records`: as in `PayOnly`.
+    paid by Pay-only; `capture_mode` is that payment's, without it the intent is always Manual; or not at all, with `left_open`.
+    `records`: as in `PayOnly`.
     """
 
     basket: Basket | None = None
     mode: Literal["event", "inline"] = "event"
     event_first: bool = False
     pay_later: bool = False
+    left_open: bool = False
     records: bool = False
 
     @property
@@ -90,13 +92,15 @@ class OrderAndPay(Options, frozen=True, kw_only=True, tag_field="flow", tag=ORDE
 class PayOnly(Options, frozen=True, kw_only=True, tag_field="flow", tag=PAY_ONLY):
     """A customer pays the bill of a table, in `parts` payments one after the other; tips are split like the bill.
 
-    Without `order_id`, the first payable order that the POS finds. `status_first` sends `status_updated` before `created`. With
-    `records`, the order is locked where locks are registered, and each payment is told by RecordOrderPayment as well (contract §2.3).
+    Without `order_id`, the first payable order that the POS finds. With `amount`, one payment of so much of what is left.
+    `status_first` sends `status_updated` before `created`. With `records`, the order is locked where locks are registered, and each
+    payment is told by RecordOrderPayment as well (contract §2.3).
     """
 
     table_id: str
     order_id: str | None = None
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
+    amount: Money | None = None
     status_first: bool = False
     records: bool = False
 
@@ -181,7 +185,12 @@ def _contradiction(request: Payments) -> str:
             "an order that is paid later has no event before CreateOrder": request.pay_later and before,
             "what is captured before CreateOrder is not undone instead": before and undoes,
             "only an order that is paid later has its payment recorded": request.records and request.pays_at_once,
+            "only an order that is paid later is left open": request.left_open and request.pays_at_once,
+            "what is left open is not paid": request.left_open and bool(request.tips or request.afterwards or request.instead_of_capture),
         }
+    if isinstance(request, PayOnly):
+        problems["an amount is one payment"] = bool(request.amount) and parts > 1
+
     if isinstance(request, PayAtTable):
         problems |= {
             "a card machine captures automatically, and at once": request.capture_mode == "Manual",
@@ -202,13 +211,21 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     milliseconds: int = 0
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """What the POS answered where it refused: its status, and what it said."""
+
+    status: int
+    message: str
+
+
 class FlowResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A flow as it stands; `reason` is empty unless it failed. `order_id` is the POS's."""
+    """A flow as it stands; `reason` is empty unless it failed, by the POS's `refusal` maybe. `order_id` is the POS's."""
 
     id: str
     name: str
     state: Literal["running", "done", "failed"]
     reason: str = ""
+    refusal: Refusal | None = None
     order_id: str | None = None
     intent_ids: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -228,6 +245,7 @@ class Flow:
         self.capabilities = capabilities
         self._clock = clock
         self._lock = threading.Lock()
+        self.id = flow_id
         self._result = FlowResult(id=flow_id, name=NAMES[type(request)], state="running")
 
     def result(self) -> FlowResult:
@@ -265,8 +283,8 @@ class Flow:
         with self._lock:
             self._result = msgspec.structs.replace(self._result, order_id=order_id)
 
-    def end(self, reason: str = "") -> FlowResult:
+    def end(self, reason: str = "", refusal: Refusal | None = None) -> FlowResult:
         """The flow is over; with a reason, it failed."""
         with self._lock:
-            self._result = msgspec.structs.replace(self._result, state="failed" if reason else "done", reason=reason)
+            self._result = msgspec.structs.replace(self._result, state="failed" if reason else "done", reason=reason, refusal=refusal)
             return self._result

@@ -9,7 +9,7 @@ from typing import get_args
 
 from adapters.sandbox import identifiers
 from adapters.sandbox.bookings import CALLS, bookings
-from adapters.sandbox.errors import CapabilityMissing, SandboxError
+from adapters.sandbox.errors import CapabilityMissing, PosRefused, SandboxError
 from adapters.sandbox.flow import (
     Bookings,
     Flow,
@@ -19,6 +19,7 @@ from adapters.sandbox.flow import (
     PayAtTable,
     Payments,
     PayOnly,
+    Refusal,
     Request,
     checked,
 )
@@ -56,6 +57,11 @@ class FlowRunner:
         with self._lock:
             flows = tuple(self._flows)
         return tuple(flow.result() for flow in reversed(flows))
+
+    def result(self, flow_id: str) -> FlowResult | None:
+        """One flow as it stands, None where there is none of this id."""
+        with self._lock:
+            return next((flow.result() for flow in self._flows if flow.id == flow_id), None)
 
     def run(self, request: Request) -> FlowResult:
         """Run a flow to its end. Raises CapabilityMissing and InvalidRequest, before anything is sent."""
@@ -97,7 +103,7 @@ class FlowRunner:
                 case Bookings():
                     bookings(flow, self._world, request)
         except (SandboxError, CurrencyMismatch) as error:
-            return flow.end(str(error))
+            return flow.end(str(error), Refusal(error.status, error.said) if isinstance(error, PosRefused) else None)
         return flow.end()
 
     def _run_in_background(self, flow: Flow) -> None:
@@ -111,6 +117,8 @@ class FlowRunner:
 def _needs(request: Payments) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The calls that the POS must serve for this flow, and the events that it must take."""
     orders = isinstance(request, OrderAndPay)
+    if isinstance(request, OrderAndPay) and request.left_open:
+        return ("CreateOrder", "SearchOrders"), ()
     at_table = isinstance(request, PayAtTable)
     pays_a_bill = not isinstance(request, OrderAndPay) or request.pay_later
     cancels = "cancel" in request.afterwards or (request.instead_of_capture == "cancel" and not pays_a_bill)

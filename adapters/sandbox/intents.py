@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from adapters.sandbox.errors import IntentRefused, UnknownIntent
 from adapters.sandbox.identifiers import CAPTURE, INTENT, IdMaker
@@ -107,6 +107,11 @@ class Intent:
             tips = sum((capture.tips for capture in self.captures), nothing)
         from_paid = min(self.refunded.value, paid.value)
         return Money(paid.value - from_paid, paid.currency), Money(tips.value - (self.refunded.value - from_paid), tips.currency)
+
+
+def moves_of(intent: Intent) -> tuple[Move, ...]:
+    """What Dojo allows to be done with an intent that is as this one; amounts and days may still forbid it."""
+    return tuple(move for move in get_args(Move) if (move, intent.capture_mode, intent.status) in MOVES)
 
 
 class Intents:

@@ -84,6 +84,12 @@ def magic_table() -> str:
     return inspect.cleandoc(__doc__ or "")
 
 
+def magic_amounts() -> tuple[tuple[str, str], ...]:
+    """Its rows: the amount, and what it does."""
+    rows = (line.strip().partition("  ") for line in magic_table().splitlines() if line.startswith("  "))
+    return tuple((amount, does) for amount, _, does in rows)
+
+
 def spell_of(due: Money) -> Spell:
     """The spell in an amount; the plain one in all others."""
     return SPELLS.get(due.value % DIGITS, PLAIN)

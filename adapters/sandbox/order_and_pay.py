@@ -114,6 +114,8 @@ def _order_now_pay_later(steps: Steps, request: OrderAndPay, basket: Basket, doj
     table_id = basket.details.dine_in.table_id if basket.details.dine_in else None
     if table_id:
         search(steps, {"tableId": table_id}, order_id)
+    if request.left_open:
+        return
     with steps.step("GetOrderById"):
         order = steps.read_order(order_id)
         steps.remember(figures_of(order))

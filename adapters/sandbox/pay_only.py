@@ -28,9 +28,12 @@ def pay_only(steps: Steps, request: PayOnly) -> None:
         outstanding = shown.total - shown.paid
         if outstanding.value < request.parts:
             raise StepFailed(f"order {order_id} has {outstanding} left to pay, too little for {request.parts} payments")
+        amount = request.amount or outstanding
+        if amount.currency != outstanding.currency or not 0 < amount.value <= outstanding.value:
+            raise StepFailed(f"order {order_id} has {outstanding} left to pay, which {amount} does not fit")
         details.append(f"{outstanding} left to pay")
-    tips = request.tips or zero(outstanding.currency)
-    pay_in_parts(steps, order, list(zip(split(outstanding, request.parts), split(tips, request.parts), strict=True)))
+    tips = request.tips or zero(amount.currency)
+    pay_in_parts(steps, order, list(zip(split(amount, request.parts), split(tips, request.parts), strict=True)))
 
 
 def search(steps: Steps, where: Mapping[str, str], order_id: str | None) -> str:

@@ -12,15 +12,14 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from adapters.sandbox import magic
-from adapters.sandbox.channels import Channels
+from adapters.sandbox.cashier import Cashier
 from adapters.sandbox.errors import IntentRefused, InvalidRequest
-from adapters.sandbox.events import Events
 from adapters.sandbox.faults import Faults
 from adapters.sandbox.identifiers import REVERSAL, IdMaker
 from adapters.sandbox.intents import LIFE_AUTHORISED, MAX_REFERENCE, AutoExpireAction, CaptureMode, Intent, Intents
 from adapters.sandbox.refunds import Refund, RefundRequest, Refunds
 from adapters.sandbox.server import also, answer, parsed
-from adapters.sandbox.wire import EVENT_CREATED, EVENT_STATUS_UPDATED, intent_body
+from adapters.sandbox.wire import EVENT_CREATED, intent_body
 from workflow.money import Money
 
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -76,9 +75,8 @@ REFUND = msgspec.json.Decoder(CreateRefund)
 class PaymentsApi:
     """The views; whatever they refuse leaves the intent as it was."""
 
-    def __init__(self, *, channels: Channels, events: Events, intents: Intents, new_id: IdMaker, refunds: Refunds, rules: Faults) -> None:
-        self._channels = channels
-        self._events = events
+    def __init__(self, *, cashier: Cashier, intents: Intents, new_id: IdMaker, refunds: Refunds, rules: Faults) -> None:
+        self._cashier = cashier
         self._intents = intents
         self._new_id = new_id
         self._refunds = refunds
@@ -117,33 +115,34 @@ class PaymentsApi:
         except IntentRefused as error:
             raise InvalidRequest(str(error)) from error
         magic.cast(magic.spell_of(intent.due), intent, self._rules)
-        self._tell(intent, EVENT_CREATED)
+        self._cashier.tell(intent, EVENT_CREATED)
+        _note(intent)
         return answer(intent_body(intent))
 
     def cancel(self, intent_id: str) -> Response:
         """`PaymentIntents_Delete`: only while nobody has paid; Dojo declares 400 for all else, and no 409."""
         try:
-            intent = self._intents.cancel(intent_id)
+            intent = self._cashier.cancel(intent_id)
         except IntentRefused as error:
             raise InvalidRequest(str(error)) from error
-        self._tell(intent)
+        _note(intent)
         return answer(intent_body(intent))
 
     def capture(self, intent_id: str) -> Response:
         """`Captures_Create`: a part of what a Manual intent holds, or all of it."""
         asked, currency = parsed(CAPTURE), self._intents.read(intent_id).amount.currency
         tips = None if asked.tips_amount is None else Money(asked.tips_amount, currency)
-        intent = self._intents.capture(intent_id, Money(asked.amount, currency), tips=tips)
-        self._tell(intent)
+        intent = self._cashier.capture(intent_id, Money(asked.amount, currency), tips=tips)
+        _note(intent)
         return answer({"message": f"{intent.captures[-1].amount} captured", "captureId": intent.captures[-1].id})
 
     def refund(self, intent_id: str) -> Response:
         """`Refunds_Create`: the same `IdempotencyKey` gives back once."""
         asked = parsed(REFUND)
         wanted = RefundRequest(intent_id=intent_id, amount=asked.amount, reason=asked.refund_reason, notes=asked.notes)
-        made, is_new = self._refunds.give(request.headers.get("IdempotencyKey", ""), wanted)
+        made, is_new = self._cashier.refund(request.headers.get("IdempotencyKey", ""), wanted)
         if is_new:
-            self._tell(self._intents.read(intent_id))
+            _note(self._intents.read(intent_id))
         return answer(_refund_body(made))
 
     def read_refund(self, refund_id: str) -> Response:
@@ -152,22 +151,13 @@ class PaymentsApi:
 
     def reverse(self, intent_id: str) -> Response:
         """`Reversal_Create`: in full, and only where §7.6 allows it."""
-        intent = self._intents.reverse(intent_id)
-        self._tell(intent)
+        intent = self._cashier.reverse(intent_id)
+        _note(intent)
         return answer({"message": f"{intent.total} reversed", "reversalId": self._new_id(REVERSAL)})
 
-    def pay(self, intent_id: str) -> Intent:
-        """The customer pays an intent that was made by `create`: authorised or captured. Raises IntentRefused for a declined card."""
-        intent = self._intents.read(intent_id)
-        if magic.spell_of(intent.due).declined:
-            raise IntentRefused(f"the card is declined for {intent.due}; {intent_id} stays {intent.status}")
-        paid = self._intents.authorise(intent_id) if intent.capture_mode == "Manual" else self._intents.capture(intent_id)
-        self._tell(paid)
-        return paid
 
-    def _tell(self, intent: Intent, event: str = EVENT_STATUS_UPDATED) -> None:
-        g.note = also(f"{intent.id} is {intent.status}")
-        self._events.send_in_background(self._channels.registered(event), intent, event)
+def _note(intent: Intent) -> None:
+    g.note = also(f"{intent.id} is {intent.status}")
 
 
 def _hold(asked: CreateIntent) -> timedelta:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from adapters.sandbox.basket import Basket
+from adapters.sandbox.cashier import Cashier
 from adapters.sandbox.channels import Channels
 from adapters.sandbox.control import Control
 from adapters.sandbox.dojo_api import DojoApi
@@ -19,16 +20,20 @@ from adapters.sandbox.events import BACK_OFF_SECONDS, EVENT_ATTEMPTS, Events
 from adapters.sandbox.faults import Fault, Faults
 from adapters.sandbox.flow import Bookings, FlowResult, OrderAndPay, PayAtTable, PayOnly, Request
 from adapters.sandbox.flows import STEP_SECONDS, FlowRunner
+from adapters.sandbox.guest import Guest
 from adapters.sandbox.identifiers import IdMaker, random_id
 from adapters.sandbox.intents import Intents
+from adapters.sandbox.panel import Panel
 from adapters.sandbox.payments_api import PaymentsApi
+from adapters.sandbox.phone import Phone
 from adapters.sandbox.refunds import Refunds
 from adapters.sandbox.registry import Integrations, Pos
 from adapters.sandbox.server import Gate, Server, new_app
 from adapters.sandbox.sightings import Sightings
+from adapters.sandbox.site import Site
 from adapters.sandbox.steps import World
 from adapters.sandbox.traffic import Message, Observer, Traffic
-from adapters.sandbox.webhooks import Webhooks
+from adapters.sandbox.webhooks import Webhooks, is_loopback
 from adapters.sandbox.webhooks_api import WebhooksApi
 from adapters.sandbox.wire import EVENT_STATUS_UPDATED
 from workflow.clock import Clock, SystemClock
@@ -66,6 +71,7 @@ class Sandbox:
     ) -> None:
         clock = clock or SystemClock()
         self.api_key = api_key
+        self._clock = clock
         self.intents = Intents(clock=clock, new_id=new_id)
         self._address = (host, port)
         self._faults = Faults()
@@ -104,18 +110,38 @@ class Sandbox:
         """Dojo's API and the sandbox's own routes, behind the gate."""
         app = new_app(__name__)
         Gate(api_key=self.api_key, rules=self._faults, sightings=self._sightings, traffic=self._traffic).guard(app)
-        payments = PaymentsApi(
-            channels=self._channels,
-            events=self._events,
-            intents=self.intents,
-            refunds=Refunds(intents=self.intents, new_id=new_id),
-            rules=self._faults,
-            new_id=new_id,
+        refunds = Refunds(intents=self.intents, new_id=new_id)
+        cashier = Cashier(channels=self._channels, events=self._events, intents=self.intents, refunds=refunds)
+        payments = PaymentsApi(cashier=cashier, intents=self.intents, refunds=refunds, rules=self._faults, new_id=new_id)
+        control = Control(
+            cashier=cashier, events=self._events, flows=self._flows, intents=self.intents, rules=self._faults, traffic=self._traffic
         )
-        control = Control(flows=self._flows, intents=self.intents, pay=payments.pay, rules=self._faults, traffic=self._traffic)
         for part in (DojoApi(integrations=self._integrations, intents=self.intents), payments, WebhooksApi(self._webhooks), control):
             app.register_blueprint(part.routes())
+        app.register_blueprint(self._pages(cashier))
         return app
+
+    def _pages(self, cashier: Cashier) -> Blueprint:
+        """What people see."""
+        site = Site(api_key=self.api_key, is_local=is_loopback(self._address[0]), clock=self._clock)
+        guest = Guest(integrations=self._integrations, rules=self._faults, traffic=self._traffic)
+        panel = Panel(
+            site,
+            cashier=cashier,
+            events=self._events,
+            flows=self._flows,
+            integrations=self._integrations,
+            intents=self.intents,
+            rules=self._faults,
+            traffic=self._traffic,
+            webhooks=self._webhooks,
+        )
+        return site.blueprint(Phone(site, flows=self._flows, guest=guest, intents=self.intents).pages(), panel.pages())
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """What there is for people to see, and where. Raises SandboxError before `start`."""
+        return {"phone": f"{self.url}/phone", "panel": f"{self.url}/panel"}
 
     @property
     def url(self) -> str:

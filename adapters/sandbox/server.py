@@ -23,6 +23,7 @@ from adapters.sandbox.errors import (
     InvalidRequest,
     SandboxError,
     Stopped,
+    UnknownEvent,
     UnknownIntent,
     UnknownRefund,
     UnknownWebhook,
@@ -36,6 +37,8 @@ from adapters.sandbox.wire import problem
 DOJO_VERSION = "2026-02-27"
 PRODUCTION_PREFIX = "sk_prod_"
 CONTROL_PREFIX = "/sandbox/"
+PAGES = "pages"
+"""The blueprint of what people see: it has a guard of its own."""
 MAX_BODY_BYTES = 1024 * 1024
 SERVER_THREADS = 16
 IDLE_SECONDS = 10
@@ -49,6 +52,7 @@ DRIP_SECONDS = 0.2
 GARBAGE = b"<html><body>Bad gateway</body>"
 ERROR_STATUS: dict[type[SandboxError], int] = {
     InvalidRequest: 400,
+    UnknownEvent: 404,
     UnknownIntent: 404,
     UnknownRefund: 404,
     UnknownWebhook: 404,
@@ -102,7 +106,7 @@ class Connection:
 class Gate:
     """Stands before and after every call: faults, credentials, version; then the record of the call.
 
-    Control routes need the API key only: they are ours, not Dojo's, and leave no message.
+    Control routes need the API key only: they are ours, not Dojo's, and leave no message. Nor do pages, which are not its business at all.
     """
 
     def __init__(self, *, api_key: str, rules: Faults, sightings: Sightings, traffic: Traffic) -> None:
@@ -120,6 +124,8 @@ class Gate:
 
     def _enter(self) -> Response | None:
         g.began, g.note, g.fact, g.rule = self._traffic.now(), "", None, None
+        if PAGES in request.blueprints:
+            return None
         if request.path.startswith(CONTROL_PREFIX):
             return self._refuse_key()
         rule = self._rules.take(request.method, request.path)
@@ -145,7 +151,7 @@ class Gate:
                 self._sightings.pause(STOP_POLL_SECONDS)
 
     def _leave(self, response: Response) -> Response:
-        if request.path.startswith(CONTROL_PREFIX):
+        if request.path.startswith(CONTROL_PREFIX) or PAGES in request.blueprints:
             return response
         rule: Fault | None = g.rule
         is_whole = rule is None or bool(rule.status) or rule.kind == faults.GARBAGE

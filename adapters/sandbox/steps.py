@@ -17,7 +17,7 @@ import msgspec
 from adapters.sandbox import magic
 from adapters.sandbox.calls import Answer
 from adapters.sandbox.channels import Channel, Channels, capability
-from adapters.sandbox.errors import UNREADABLE, EventUndelivered, NotSeen, StepFailed
+from adapters.sandbox.errors import UNREADABLE, EventUndelivered, NotSeen, PosRefused, StepFailed
 from adapters.sandbox.events import Events
 from adapters.sandbox.faults import Faults
 from adapters.sandbox.figures import Figures, payment_differences
@@ -27,12 +27,15 @@ from adapters.sandbox.intents import MAX_REFERENCE, CaptureMode, Intent, Intents
 from adapters.sandbox.magic import Spell
 from adapters.sandbox.pos import PosOrder
 from adapters.sandbox.sightings import IntentRead, OrderTold, Sightings
+from adapters.sandbox.traffic import UNANSWERED
 from adapters.sandbox.wire import EVENT_STATUS_UPDATED
 from workflow.clock import Clock
 from workflow.money import Money
 
 STATUS_CAPABILITY = capability(EVENT_STATUS_UPDATED)
 TOO_LATE = 409
+SAID_BYTES = 200
+"""Of a refusal that is not Dojo's EPOSError: enough to know it by."""
 HOLD_BACK_SECONDS = 0.5
 """How long a POS is given to show money that it should not show."""
 
@@ -286,11 +289,22 @@ class Steps:
 def parsed(answer: Answer, kind: type[T], asked: str) -> T:
     """The body of a 2xx. Raises StepFailed on anything else."""
     if not answer.is_success:
-        raise StepFailed(f"{asked}: {answer}")
+        raise refused(answer, asked)
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except UNREADABLE as error:
         raise StepFailed(f"{asked} answered {answer.status} with a body that is not its schema's: {error}") from error
+
+
+def refused(answer: Answer, asked: str) -> StepFailed:
+    """Why there is no 2xx; a POS that answered has its words kept apart."""
+    reason = f"{asked}: {answer}"
+    if answer.status == UNANSWERED:
+        return StepFailed(reason)
+    with suppress(*UNREADABLE):
+        if isinstance(said := msgspec.json.decode(answer.body, type=dict[str, object]).get("debugMessage"), str):
+            return PosRefused(reason, status=answer.status, said=said)
+    return PosRefused(reason, status=answer.status, said=answer.body[:SAID_BYTES].decode(errors="replace"))
 
 
 def path_of(order_id: str) -> str:

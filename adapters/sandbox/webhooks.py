@@ -205,10 +205,11 @@ def _is_allowed(url: str) -> bool:
         usable = bool(parts.hostname) and parts.username is None and parts.port != 0
     except ValueError:  # urllib's answer to unbalanced brackets and impossible ports
         return False
-    return usable and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")))
+    return usable and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

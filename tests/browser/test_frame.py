@@ -1,20 +1,55 @@
-"""What all pages share: who may see them, and their frame."""
+"""What all pages share: who may see them, their frame, how they keep fresh, and that everything can be done with keys alone."""
 
 from __future__ import annotations
 
-from tests.browser.conftest import check_page
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from adapters.console.site import NAVIGATION
+from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page
+from tests.contract.running import TOKENS, a_bill, running
+
+STEPS = 40
+"""Presses of Tab, at most, on the way to something."""
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A service of the test's own, without Dojo."""
+    with running(tmp_path, VENUE_NAME="The Anchor & Hope") as service:
+        yield service
+
+
+def soon(page):
+    """Have the page ask for itself now, as it does when its tab is shown again."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def open_bill(service, name, total=100):
+    assert service.till.post("/till/orders", a_bill(id=name, total=total)).status < 300
+
+
+def created(page):
+    return page.locator(".states-in-words a", has_text="created")
 
 
 def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wanted_to_go(venue, visitor):
     page = visitor(venue.service, role=None)
-    page.goto("/")
-    assert page.url.endswith("/login")
+    page.goto("/help?from=bookmark")
+    assert "/login" in page.url
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     assert page.get_by_role("alert").is_visible()
+    page.get_by_label("Token").fill(TOKENS["auditor"])
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/help?from=bookmark")
 
 
-def test_the_frame_says_sandbox_and_the_page_is_for_everybody(page):
+@pytest.mark.parametrize("path", ["/", "/help", "/nowhere"])
+def test_a_page_of_the_frame_is_for_everybody(page, path):
+    page.goto(path)
     assert page.get_by_text("SANDBOX").is_visible()
     check_page(page)
 
@@ -23,3 +58,195 @@ def test_the_login_page_is_for_everybody(venue, visitor):
     page = visitor(venue.service, role=None)
     page.goto("/login")
     check_page(page)
+
+
+def test_today_says_what_is_wrong_what_came_in_and_where_the_orders_are(page, venue):
+    alert = page.locator(".alerts li", has_text="More was paid than the bill comes to")
+    assert "table tbl_3" in alert.inner_text()
+    alert.get_by_role("link").click()
+    page.wait_for_url("**/orders/till-mismatch")
+    page.goto("/")
+    assert page.get_by_text("Needs attention (2)").is_visible()
+    total = sum(venue.service.order(order)["paidAmount"]["value"] for order in (venue.orders.paid, venue.orders.split))
+    assert total > 0
+    assert re.search(r"£\d", page.locator(".figures").inner_text())
+    links = page.locator("svg.states a")
+    assert links.count() == page.locator(".states-in-words a").count()
+    updated = page.locator("svg.states a[aria-label^='updated']")
+    assert re.fullmatch(r"/orders\?state=updated&date=\d{4}-\d\d-\d\d", updated.get_attribute("href"))
+    assert updated.get_attribute("aria-label").replace(": ", " ") == page.locator(".states-in-words a", has_text="updated").inner_text()
+
+
+def test_markup_in_an_order_is_inert_on_today(page):  # A7
+    assert page.locator("main script").count() == 0
+
+
+def test_with_javascript_off_one_logs_in_looks_and_logs_out(venue, visitor):
+    page = visitor(venue.service, java_script_enabled=False)
+    page.get_by_role("button", name="Show UTC").click()
+    assert page.get_by_role("button", name="Show venue time").is_visible()
+    page.get_by_role("button", name="Show venue time").click()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+
+
+# -- keys
+
+
+def tab_to(page, wanted):
+    """Press Tab until `wanted`, a locator, has the focus, which must be to be seen."""
+    for _ in range(STEPS):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("each => each === document.activeElement"):
+            assert wanted.evaluate(
+                "each => getComputedStyle(each).outlineStyle !== 'none' && getComputedStyle(each).outlineWidth !== '0px'"
+            )
+            return
+    raise AssertionError(f"not reached by Tab: {wanted}")
+
+
+def test_with_keys_alone_one_logs_in_reaches_every_page_and_logs_out(venue, visitor):
+    page = visitor(venue.service, role=None)
+    page.goto("/login")
+    page.keyboard.type(TOKENS["operator"])
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/$"))
+    for place in NAVIGATION:
+        tab_to(page, page.locator(f"nav.frame a[href='{place.path}']"))
+    page.goto("/help")
+    page.keyboard.press("Tab")
+    assert page.locator(".skip").evaluate("each => each === document.activeElement")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.goto("/help")
+    tab_to(page, page.get_by_role("button", name="Log out"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/login")
+
+
+def test_single_keys_go_through_rows_and_help_and_can_be_switched_off_for_good(alone, visitor):
+    open_bill(alone, "bill-1")
+    page = visitor(alone)
+    page.keyboard.press("?")
+    page.wait_for_url("**/help#keys")
+    page.get_by_role("button", name="Switch them off").click()
+    expect(page.get_by_role("button", name="Switch them on")).to_be_visible()
+    page.goto("/")
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Log out").click()  # Nothing has led away from here.
+    page.get_by_label("Token").fill(TOKENS["operator"])
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(re.compile(r"/$"))
+    assert page.locator("script[src*='keys.js']").count() == 0
+
+
+def test_j_and_k_move_between_rows_and_slash_searches(page):
+    rows = page.locator("main li[data-row] a")
+    focused = "each => each === document.activeElement"
+    page.keyboard.press("j")
+    assert rows.nth(0).evaluate(focused)
+    page.keyboard.press("j")
+    assert rows.nth(1).evaluate(focused)
+    page.keyboard.press("k")
+    assert rows.nth(0).evaluate(focused)
+    page.keyboard.press("/")
+    page.wait_for_url("**/orders")
+
+
+# -- keeping fresh
+
+
+def test_a_page_takes_over_what_changed_and_leaves_focus_scroll_and_details_as_they_were(alone, visitor):
+    page = visitor(alone, size={"width": 1280, "height": 400})
+    expect(created(page)).to_have_text("created 0")
+    page.locator("#picture summary").click()
+    page.evaluate("document.querySelector('#picture').dataset.mark = 'same'; window.scrollTo(0, 60)")
+    created(page).focus()
+    scrolled = page.evaluate("window.scrollY")
+    open_bill(alone, "bill-1")
+    soon(page)
+    expect(created(page)).to_have_text("created 1")
+    assert created(page).evaluate("each => each === document.activeElement")
+    assert page.locator("#picture").get_attribute("open") is None
+    assert page.evaluate("window.scrollY") == scrolled
+
+
+def test_what_somebody_writes_or_has_selected_is_not_lost_and_news_waits_until_they_ask(alone, visitor):
+    page = visitor(alone)
+    page.evaluate(
+        """() => { const field = document.createElement("textarea"); document.getElementById("page").append(field); field.focus(); }"""
+    )
+    page.keyboard.type("because")
+    open_bill(alone, "bill-1")
+    soon(page)
+    expect(page.locator("#stale")).to_contain_text("Something changed")
+    assert page.locator("main textarea").input_value() == "because"
+    assert created(page).inner_text() == "created 0"
+    page.get_by_role("button", name="Show it now").click()
+    expect(created(page)).to_have_text("created 1")
+    expect(page.locator("#stale")).to_be_hidden()
+    page.locator("h2", has_text="Calls").select_text()
+    open_bill(alone, "bill-2")
+    soon(page)
+    expect(page.locator("#stale")).to_contain_text("Something changed")
+    page.evaluate("getSelection().removeAllRanges()")
+    soon(page)
+    expect(created(page)).to_have_text("created 2")
+    expect(page.locator("#stale")).to_be_hidden()
+
+
+def test_a_page_that_cannot_keep_up_says_since_when_and_says_so_when_it_can_again(alone, visitor):
+    page = visitor(alone)
+    page.route("**/", lambda route: route.fulfill(status=429, body=""))
+    soon(page)
+    expect(page.locator("#stale")).to_contain_text(re.compile(r"Not updated since \d\d:\d\d"))
+    page.unroute("**/")
+    soon(page)
+    expect(page.locator("#stale")).to_contain_text(re.compile(r"Connected again at \d\d:\d\d"))
+
+
+def test_a_page_asks_nothing_in_a_hidden_tab(alone, visitor):
+    page = visitor(alone)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if request.resource_type == "fetch" else None)
+    page.evaluate("""() => { Object.defineProperty(document, "hidden", { get: () => window.away ?? true, configurable: true }); }""")
+    soon(page)
+    page.evaluate("window.away = false")
+    soon(page)
+    expect(page.locator("#stale")).to_be_hidden()
+    page.wait_for_function("performance.getEntriesByType('resource').some((each) => each.initiatorType === 'fetch')")
+    assert len(asked) == 1
+
+
+def test_a_page_whose_session_ended_leads_to_the_login_but_never_takes_away_what_was_written(alone, visitor):
+    page = visitor(alone)
+    page.context.clear_cookies()
+    page.evaluate(
+        """() => { const field = document.createElement("textarea"); document.getElementById("page").append(field); field.focus(); }"""
+    )
+    page.keyboard.type("because")
+    soon(page)
+    expect(page.get_by_role("link", name="Log in again")).to_be_visible()
+    assert page.locator("main textarea").input_value() == "because"
+    page.evaluate("document.querySelector('main textarea').remove()")
+    soon(page)
+    page.wait_for_url("**/login?next=*")
+
+
+# -- shapes
+
+
+def test_on_paper_there_is_no_navigation_and_nothing_is_cut_off(page):
+    page.emulate_media(media="print")
+    assert not page.locator("nav.frame").is_visible()
+    assert not page.get_by_role("button", name="Log out").is_visible()
+    assert page.get_by_role("heading", name="Takings so far").is_visible()
+
+
+def test_the_page_without_a_token_to_log_in_with_is_for_everybody_too(tmp_path, visitor):
+    with running(tmp_path, TOKENS="") as service:
+        page = visitor(service, role=None, size=PHONE)
+        page.goto("/login")
+        assert page.get_by_text("TILLPROOF_TOKENS=operator:NAME:SECRET").is_visible()
+        assert_no_barrier(page, "on a phone")
+        assert_not_wider_than_the_window(page)

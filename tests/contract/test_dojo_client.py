@@ -30,7 +30,6 @@ from adapters.dojo import (
     Difference,
     DojoClient,
     DojoSettings,
-    IntentSearch,
     RestIntegration,
     difference,
     wanted,
@@ -48,7 +47,7 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.money import MAX_MINOR_UNITS, Money
-from workflow.ports import Capture, IntentId, OrderId, PaymentIntent
+from workflow.ports import Capture, IntentId, IntentSearch, OrderId, PaymentIntent
 
 KEY = "sk_sandbox_c8oLGaI__msxsXbpBDpdtwJEz_eIhfQoKHmedqgZPCdBx59zpKZLSk8OPLT0cZolbeuYJSBvzDVVsYvtpo5RkQ"
 PI = IntentId("pi_sandbox_1")

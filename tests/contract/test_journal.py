@@ -38,6 +38,7 @@ from workflow.commands import (
     ReportProgress,
     RequeueTask,
     SetVenue,
+    StopTask,
     Sweep,
     ToldPayment,
 )
@@ -1225,7 +1226,8 @@ class BusyDay:
     def ask(self):
         if not self.orders:
             return
-        order_id, dead = OrderId(self.dice.choice(self.orders)), [task.id for task in self.venue.reads.tasks("dead", 100)]
+        order_id, tasks = OrderId(self.dice.choice(self.orders)), self.venue.reads.tasks(None, 100)
+        dead, waiting = [task.id for task in tasks if task.status == "dead"], [task.id for task in tasks if task.done_at is None]
         command = self.dice.choice(
             [
                 CancelOrder(order_id=order_id),
@@ -1235,6 +1237,7 @@ class BusyDay:
                 AmendOrder(order_id=order_id, bill=a_bill(1100), personal=Personal(note="quickly"), actor="till:t"),
                 SetVenue(name="taking_orders", value=self.dice.random() < 0.8, actor="till:t"),
                 RequeueTask(task_id=self.dice.choice([*dead, "none"]), reason="again", actor="operator:a"),
+                StopTask(task_id=self.dice.choice([*waiting, "none"]), reason="enough", actor="operator:a"),
                 Sweep(limit=10),
             ]
         )

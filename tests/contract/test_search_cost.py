@@ -7,10 +7,13 @@ in Python over the same orders.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tests.many_orders import fill
+from tests.many_orders import BEGIN, fill
+from workflow.clock import to_text
 from workflow.journal.reads import OrderFilter, Position
 from workflow.journal.rows import search_columns
 
@@ -20,8 +23,6 @@ STEP = 10
 """The progress handler is called after so many steps."""
 FACTOR = 1.5
 """What a page may cost at most, in first pages of everything: a comparison more for each filter."""
-TEXT_FACTOR = 2 * FACTOR
-"""A text is looked for in two lists of orders at once."""
 
 WHERE = {"table_id": "tbl_busy", "waiter_id": "w_busy", "party_id": "p_17", "reservation_id": "r_17"}
 
@@ -36,7 +37,10 @@ def every_order(reads):
     """All orders newest first, each with the columns that it is searched by."""
     found = [stored.order for stored in reads.orders(OrderFilter(), COUNT + 1)]
     assert len(found) == COUNT
-    return [(Position(order.created_at, order.id), {**search_columns(order), "dojo_order_id": order.dojo_order_id}) for order in found]
+    return [
+        (Position(order.created_at, order.id), {**search_columns(order), "flow": order.flow, "dojo_order_id": order.dojo_order_id})
+        for order in found
+    ]
 
 
 def steps(reads, ask):
@@ -57,16 +61,18 @@ def steps(reads, ask):
 
 def matches(wanted, place, columns):
     text = wanted.text
+    named = text is None or text in (place.id, columns["dojo_order_id"], columns["reference"], columns["table_id"])
     return (
-        all(getattr(wanted, name) in (None, columns[name]) for name in (*WHERE, "state"))
+        all(getattr(wanted, name) in (None, columns[name]) for name in (*WHERE, "state", "flow"))
+        and (wanted.from_time or "") <= place.created_at < (wanted.to_time or "9")
         and columns["payable"] >= wanted.payable_only
         and columns["attention"] >= wanted.attention
-        and (text is None or text in (place.id, columns["dojo_order_id"], columns["reference"], columns["table_id"]))
+        and (named or columns["table_id"] in wanted.text_tables)
     )
 
 
 def asked(wanted):
-    names = (*WHERE, "state", "text")
+    names = (*WHERE, "state", "flow", "text", "from_time", "to_time")
     given = [f"{name}={getattr(wanted, name)}" for name in names if getattr(wanted, name) is not None]
     return " ".join([*given, *(name for name in ("payable_only", "attention") if getattr(wanted, name))]) or "everything"
 
@@ -90,6 +96,27 @@ LISTS = [
 ]
 
 
+BEFORE = to_text(BEGIN + timedelta(seconds=30 * COUNT // 40))
+"""A tenth of all orders are older."""
+BY_FLOW = [
+    OrderFilter(state=state, flow=flow, table_id=table, attention=attention, text=text)
+    for flow in ("pay_only", "pay_later")
+    for state in (None, "updated")
+    for table in (None, "tbl_busy")
+    for attention in (False, True)
+    for text in (None, "T-17", "A-9")
+    if not (table and text == "T-17")  # A quarter of all orders: looked up one by one, as no venue has them.
+]
+BY_TIME = [
+    replace(OrderFilter(state=state, flow=flow, table_id=table, text=text), **times)
+    for state, flow in ((None, None), ("refunded", "order_and_pay"))
+    for table in (None, "tbl_busy")
+    for text in (None, "A-9")
+    for times in ({"from_time": BEFORE}, {"to_time": BEFORE}, {"from_time": BEFORE, "to_time": to_text(BEGIN + timedelta(hours=10))})
+]
+BY_NAME = [OrderFilter(text="17", text_tables=("tbl_17", "tbl_busy")), OrderFilter(text="17", text_tables=("tbl_17",), table_id="tbl_busy")]
+
+
 @pytest.fixture(scope="module")
 def first_page(reads):
     """What the first page of everything costs."""
@@ -98,10 +125,11 @@ def first_page(reads):
     return cost
 
 
-@pytest.mark.parametrize("wanted", [*SEARCHES, *LISTS], ids=asked)
+@pytest.mark.parametrize("wanted", [*SEARCHES, *LISTS, *BY_FLOW, *BY_TIME, *BY_NAME], ids=asked)
 def test_every_page_is_right_and_costs_what_the_first_page_of_everything_costs(reads, every_order, first_page, wanted):
     expected = [place for place, columns in every_order if matches(wanted, place, columns)]
-    ceiling = first_page * (FACTOR if wanted.text is None else TEXT_FACTOR)
+    lists = 1 if wanted.text is None else 2 + len(wanted.text_tables)  # By reference, and by table.
+    ceiling = first_page * FACTOR * lists
 
     oldest = every_order[3 * COUNT // 4][0].created_at
     last = max(0, len(expected) - 1)
@@ -119,6 +147,9 @@ def test_every_page_is_right_and_costs_what_the_first_page_of_everything_costs(r
             assert cost <= ceiling, (options, cost, first_page)
     found, cost = steps(reads, lambda: reads.orders(wanted, LIMIT, before=Position("", "")))
     assert [stored.order.id for stored in found] == [place.id for place in expected[-LIMIT:]]
+    assert cost <= ceiling
+    counted, cost = steps(reads, lambda: reads.count_orders(wanted, LIMIT))
+    assert counted == min(len(expected), LIMIT)
     assert cost <= ceiling
 
 

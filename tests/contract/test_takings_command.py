@@ -427,3 +427,43 @@ def test_a_terminal_sees_how_far_the_questions_are(world):
     assert process.returncode == 0
     assert "ask Dojo for payment intents: 1" in seen
     assert "ask Dojo" not in out
+
+
+def test_a_difference_that_is_resolved_with_a_reason_no_longer_asks_for_anybody(world, takings):
+    order_id, intent_id = paid(world, "one")
+    world.sandbox.intents.refund(intent_id, gbp(100))
+    date = json.loads(takings("--json").stdout)["date"]
+    assert [each["kind"] for each in found(takings("--json")).values()] == ["amount"]
+
+    assert takings("resolve", date, intent_id, "--reason", "given back by hand", "--json").code == 0
+
+    ended = takings("--json")
+    assert ended.code == 0
+    said = found(ended)["amount", intent_id]["resolved"]
+    assert (said["actor"], said["reason"]) == ("operator:operator-1", "given back by hand")
+    assert "resolved" in takings().stdout
+    kept = world.service.auditor.get(f"/api/takings/{date}/resolutions").json["data"]
+    assert [(each["kind"], each["orderId"], each["amount"]["value"]) for each in kept] == [("amount", order_id, 100)]
+    again = takings("resolve", date, intent_id, "--reason", "once more")
+    assert again.code == 1
+    assert "no unresolved difference" in again.stderr
+    world.service.assert_whole()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"kind": "theft"}, "kind"),
+        ({"amount": {"value": 0, "currencyCode": "GBP"}}, "amount.value"),
+        ({"amount": {"value": 100, "currencyCode": "pounds"}}, "amount.currencyCode"),
+        ({"reason": ""}, "reason"),
+        ({"paymentIntentId": ""}, "paymentIntentId"),
+    ],
+)
+def test_a_resolution_that_is_none_is_refused_and_names_the_field(world, changes, field):
+    body = {"kind": "tip", "paymentIntentId": "pi_1", "amount": {"value": 100, "currencyCode": "GBP"}, "reason": "why"} | changes
+    reply = world.service.operator.post("/api/takings/2026-03-14/resolve", body)
+    assert reply.status == 400
+    assert field in reply.json["debugMessage"]
+    assert world.service.operator.post("/api/takings/yesterday/resolve", body).status == 404
+    assert world.service.auditor.post("/api/takings/2026-03-14/resolve", body).status == 403

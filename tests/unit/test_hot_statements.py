@@ -224,3 +224,24 @@ def test_no_question_about_one_order_reads_a_whole_table(connection, tmp_path, m
     PAGE[name](SqliteReads(tmp_path / "tillproof.db"))
     assert asked
     assert {sql: found for sql, values in asked if (found := scanned(connection, sql, values))} == {}
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(lambda reads, status=status: reads.tasks(status, 50) for status in ("pending", "leased", "paused", "dead")),
+        lambda reads: reads.tasks("dead", 50, after=Position("2026-03-14T12:00:00.000Z", "t")),
+        lambda reads: reads.task("t"),
+        lambda reads: reads.dead_tasks("o1", "pi_1"),
+        lambda reads: reads.unfinished_tasks(),
+        lambda reads: reads.next_probe("till"),
+        lambda reads: reads.parked(20),
+        lambda reads: reads.gravest_attention(["OUTBOX_DEAD", "LOCK_STALE"], 500),
+        lambda reads: reads.service_attention(),
+    ],
+)
+def test_what_a_person_asks_of_calls_and_attention_costs_what_is_unfinished(connection, tmp_path, monkeypatch, ask):
+    asked, rows = [], SqliteReads._rows
+    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or rows(self, sql, values))
+    ask(SqliteReads(tmp_path / "tillproof.db"))
+    assert [scanned(connection, sql, values) for sql, values in asked] == [[]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.contract.running import eventually
 from workflow import upkeep
 from workflow.errors import JournalUnavailable
 from workflow.journal import reads
-from workflow.journal.condition import CHAIN_BROKEN, DISK_FULL, JOURNAL_BUSY
+from workflow.journal.condition import CHAIN_BROKEN, DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
 from workflow.upkeep import Upkeep
@@ -119,6 +119,39 @@ def test_an_entry_that_is_edited_while_serving_is_found_and_nothing_is_written_f
     with pytest.raises(JournalUnavailable):
         venue.create("o3")
     assert venue.order("o1").id == "o1"
+
+
+def test_a_person_who_asks_for_it_has_everything_verified_at_once_and_sees_how_far_it_is(venue, keeping):  # S6
+    one, seen = keeping(), []
+    report = one.verify(lambda what, total: nullcontext(seen.append))
+    assert (report.fault, report.entries) == (None, venue.reads.size())
+    assert one.last is report
+    assert seen[-1] == report.entries
+
+    edit(venue)
+
+    assert one.verify(lambda what, total: nullcontext(seen.append)).fault.seq == 2
+    assert venue.journal.condition.trouble.code == CHAIN_BROKEN
+
+
+def test_an_entry_that_cannot_be_read_is_named_and_called_damage_to_the_file(venue, keeping):  # S5
+    path = venue.folder / "tillproof.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(page,)] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'journal'").fetchall()
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    one = keeping(questions=SqliteReads(path))
+
+    one._verify_once()
+
+    assert (one.last.fault.seq, one.last.fault.reason.startswith("the entry cannot be read: ")) == (1, True)
+    assert venue.journal.condition.trouble.code == JOURNAL_DAMAGED
+    assert venue.journal.condition.trouble.detail == str(one.last.fault)
+    with pytest.raises(JournalUnavailable):
+        venue.create("o3")
 
 
 def test_a_journal_that_was_found_broken_stays_so_though_nobody_finds_it_again(venue, keeping, caplog):  # S6

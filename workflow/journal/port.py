@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from workflow.bill import Personal
@@ -13,6 +14,7 @@ from workflow.booking import Booking, Guest, Kind
 from workflow.conduct import Conduct
 from workflow.effects import Task
 from workflow.entry import Entry, Facts, Json
+from workflow.money import Money
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
 
@@ -25,6 +27,41 @@ class Receipt(NamedTuple):
     order_id: str
     order_seq: int
     hash: str
+
+
+RESOLVE_TAKINGS: Final = "resolve_takings"
+"""The trigger of the entry, an `operator`'s that concerns no order, that explains a difference of a day's takings."""
+RESOLUTIONS = f"""
+    SELECT seq, at, actor, payment_intent_id, body FROM journal
+    WHERE order_id = '' AND kind = 'operator' AND trigger = '{RESOLVE_TAKINGS}' AND cause = 'takings:' || ? ORDER BY order_seq
+"""
+"""The statement for those of one day, by its date; it reads the entries that concern no order, and no others."""
+
+
+class Resolution(NamedTuple):
+    """What a person said of a difference in a day's takings, in the entry at `seq`: of this kind, intent and amount."""
+
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    intent_id: str
+    amount: Money
+    order_id: str
+    reason: str
+
+    @classmethod
+    def of_row(cls, seq: int, at: str, actor: str, intent_id: str, body: str) -> Resolution:
+        """As RESOLUTIONS answers. Raises msgspec.DecodeError where that is not what was written."""
+        said = msgspec.json.decode(body, type=_Resolved)
+        return cls(seq, at, actor, said.difference, intent_id, said.amount, said.order, said.reason)
+
+
+class _Resolved(msgspec.Struct):
+    difference: str
+    amount: Money
+    order: str
+    reason: str
 
 
 class Seen(NamedTuple):
@@ -230,6 +267,9 @@ class Transaction(Protocol):
 
     def set_venue(self, name: str, value: Json) -> None:
         """Keep what the till said about the venue."""
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
 
     def task(self, task_id: str) -> StoredTask | None:
         """The task as stored."""

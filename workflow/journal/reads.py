@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +21,15 @@ from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind, Standing
 from workflow.clock import from_text, to_text
 from workflow.conduct import Conduct
+from workflow.effects import TILL, TellTill
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Receipt, Seen
+from workflow.journal.port import RESOLUTIONS, Receipt, Resolution, Seen
 from workflow.journal.schema import ORDER_INDEXES
 from workflow.ledger import leaf_hash
+from workflow.lifecycle import ORDER
 from workflow.order import Order
 from workflow.succession import KEY_ENTRIES, Succession, ids_in_force, read_succession
 
@@ -44,6 +47,8 @@ ENTRY_COLUMNS = (
 
 SLICE = 500
 """So many entries are read at once, and no longer is a state of the journal held for a reader of all of them."""
+LOOKED_BACK = 20_000
+"""So many entries are looked through for the page of a list."""
 STEPS = 50_000
 """So often, in steps of SQLite's machine, a reader looks at the time: about a millisecond."""
 RECENT_TASKS = 500
@@ -112,6 +117,15 @@ class StoredAttention(NamedTuple):
     detail: str
 
 
+class StoredParked(NamedTuple):
+    """A payment intent whose order nobody knows yet; times are UTC text. `names` is what its read named, "" for nothing yet."""
+
+    payment_intent_id: str
+    since: str
+    next_at: str
+    names: str
+
+
 class StoredTaskRow(NamedTuple):
     """A task of the outbox as people see it; times are UTC text."""
 
@@ -147,7 +161,11 @@ class StoredRepeat(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFilter:
-    """Which orders: every field that is set must match. `text` is a reference, table, order id, Dojo's order id or intent, whole."""
+    """Which orders: every field that is set must match.
+
+    Created in [`from_time`, `to_time`), UTC text. `text` is a reference, table, order id, Dojo's order id or intent, whole; `text_tables`
+    are further tables that it stands for, as people call them by names.
+    """
 
     table_id: str | None = None
     waiter_id: str | None = None
@@ -155,8 +173,25 @@ class OrderFilter:
     reservation_id: str | None = None
     payable_only: bool = False
     state: str | None = None
+    flow: str | None = None
+    from_time: str | None = None
+    to_time: str | None = None
     attention: bool = False
     text: str | None = None
+    text_tables: tuple[str, ...] = ()
+
+
+class OrderWait(NamedTuple):
+    """A call that an order waits for: its `effect`, and the number of attempts so far.
+
+    `next_at` (UTC text) is when it is tried again, None where it is under way (`leased`) or was given up (`dead`). What is `paused` may
+    wait longer: its destination takes nothing now.
+    """
+
+    effect: str
+    status: str
+    attempts: int
+    next_at: str | None
 
 
 class StoredOrder(NamedTuple):
@@ -243,6 +278,24 @@ class SqliteReads:
         found = [self._decoded(row, _stored_order) for row in self._rows(sql, values)]
         return found[::-1] if before else found
 
+    def count_orders(self, wanted: OrderFilter, at_most: int) -> int:
+        """How many orders there are of these; `at_most` where there are more, which costs no more than counting so many."""
+        sql, values = count_query(wanted, at_most)
+        return int(self._rows(sql, values)[0][0])
+
+    def waits(self, order_ids: Sequence[str]) -> dict[str, OrderWait]:
+        """What these orders wait for, of several calls what is tried soonest: an order that waits for nothing is not there."""
+        rows = self._rows(_WAITS, (json.dumps(list(order_ids)),))
+        found = dict[str, OrderWait]()
+        for order_id, effect, status, attempts, next_at_ms in rows:
+            waits = status in ("pending", "paused")
+            found.setdefault(order_id, OrderWait(effect, status, attempts, from_ms(next_at_ms) if waits else None))
+        return found
+
+    def moved_at(self, order_ids: Sequence[str]) -> dict[str, str]:
+        """Since when each of these orders is in its state, UTC text."""
+        return dict(self._rows(_MOVED_AT, (json.dumps(list(order_ids)),)))
+
     def orders_with_personal(self, before: str) -> list[str]:
         """The ids of orders created before that moment, UTC text, with personal data that are kept, or the salt of such; oldest first."""
         sql = """
@@ -324,10 +377,46 @@ class SqliteReads:
         """
         return [StoredEntry._make(row) for row in self._rows(sql, (after, limit))]
 
+    def orders_with_entries(self, start: str, end: str, *, after: int = 0) -> list[str]:
+        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`; it looks at all times there."""
+        sql = "SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND at >= ? AND at < ? AND order_id <> ''"
+        return [order_id for (order_id,) in self._rows(sql, (after, start, end))]
+
+    def orders_changed(self, after: int) -> list[str]:
+        """The orders that have entries behind position `after`."""
+        return [
+            order_id
+            for (order_id,) in self._rows("SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND order_id <> ''", (after,))
+        ]
+
     def last_entries(self, count: int) -> list[StoredEntry]:
         """The newest `count` entries, oldest first."""
         rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal ORDER BY seq DESC LIMIT ?", (count,))
         return [StoredEntry._make(row) for row in reversed(rows)]
+
+    def entries_back(
+        self, before: int, limit: int, *, order_id: str | None = None, kind: str | None = None
+    ) -> tuple[list[StoredEntry], int]:
+        """Up to `limit` entries in front of position `before`, newest first, of an order and of a kind where these are given.
+
+        Also the position in front of which to go on, 0 at the beginning. Without an order it looks through LOOKED_BACK entries at most.
+        """
+        lowest = 1 if order_id is not None else max(1, before - LOOKED_BACK)
+        conditions, values = ["seq < ?", "seq >= ?"], list[object]((before, lowest))
+        for column, value in (("order_id", order_id), ("kind", kind)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        by = "order_seq" if order_id is not None else "seq"
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE {' AND '.join(conditions)} ORDER BY {by} DESC LIMIT ?"
+        found = [StoredEntry._make(row) for row in self._rows(sql, (*values, limit))]
+        following = found[-1].seq if len(found) == limit else lowest
+        return found, following if following > 1 else 0
+
+    def entry_at(self, seq: int) -> StoredEntry | None:
+        """The entry at this position."""
+        rows = self._rows(f"SELECT {ENTRY_COLUMNS} FROM journal WHERE seq = ?", (seq,))
+        return StoredEntry._make(rows[0]) if rows else None
 
     def version(self) -> int | None:
         """A number that is another one as soon as anybody has committed anything to the file; None without a connection kept for it."""
@@ -346,14 +435,17 @@ class SqliteReads:
     def tasks(self, status: str | None, limit: int, *, after: Position | None = None) -> list[StoredTaskRow]:
         """Up to `limit` tasks of the outbox, newest first, behind `after` (created_at, id)."""
         conditions, values = list[str](), list[object]()
-        if status is not None:
+        if status in _UNFINISHED:
+            conditions.append(f"status = '{status}'")  # A partial index serves only the very condition that it was made with.
+        elif status is not None:
             conditions.append("status = ?")
             values.append(status)
         if after is not None:
             conditions.append("(created_at_ms, id) < (?, ?)")
             values += [_to_ms(after.created_at), after.id]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"SELECT {_TASK} FROM outbox {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
+        index = _UNFINISHED.get(status or "", "outbox_by_time")
+        sql = f"SELECT {_TASK} FROM outbox INDEXED BY {index} {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?"
         return [_task_row(row) for row in self._rows(sql, (*values, limit))]
 
     def tasks_of(self, order_id: str) -> list[StoredTaskRow]:
@@ -407,6 +499,37 @@ class SqliteReads:
         sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind = 'transition' ORDER BY order_seq LIMIT {MOVES}"
         return [StoredEntry._make(row) for row in self._rows(sql, (order_id,))]
 
+    def task(self, task_id: str) -> StoredTaskRow | None:
+        """One task of the outbox."""
+        rows = self._rows(f"SELECT {_TASK} FROM outbox WHERE id = ?", (task_id,))
+        return _task_row(rows[0]) if rows else None
+
+    def dead_tasks(self, order_id: str, intent_id: str) -> list[StoredTaskRow]:
+        """The tasks of this order and intent that were given up, oldest first."""
+        sql = f"SELECT {_TASK} FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ? ORDER BY created_at_ms, id"
+        return [_task_row(row) for row in self._rows(sql, (order_id, intent_id))]
+
+    def unfinished_tasks(self) -> dict[str, int]:
+        """How many tasks of the outbox wait, pause, are under way and were given up."""
+        counts = (f"(SELECT count(*) FROM outbox INDEXED BY {index} WHERE status = '{status}')" for status, index in _UNFINISHED.items())
+        return dict(zip(_UNFINISHED, self._rows(f"SELECT {', '.join(counts)}", ())[0], strict=True))
+
+    def next_probe(self, destination: str) -> str | None:
+        """When a destination that pauses is asked again, UTC text; None where nothing waits for it."""
+        sql = (
+            f"SELECT min(next_at_ms) FROM outbox INDEXED BY outbox_paused_due WHERE status = 'paused' AND (effect = '{TellTill.name}') = ?"
+        )
+        at_ms = self._rows(sql, (destination == TILL,))[0][0]
+        return None if at_ms is None else from_ms(at_ms)
+
+    def parked(self, limit: int) -> list[StoredParked]:
+        """Payment intents that no order explains and that are still asked for, the longest waiting first."""
+        sql = """
+            SELECT intent_id, since, next_at_ms, coalesce(external_id, dojo_order_id, '') FROM parked INDEXED BY parked_due
+            WHERE next_at_ms IS NOT NULL ORDER BY since, intent_id LIMIT ?
+        """
+        return [StoredParked(intent, since, from_ms(at_ms), named) for intent, since, at_ms, named in self._rows(sql, (limit,))]
+
     def conduct(self, destination: str) -> Conduct:
         """How the destination has answered of late."""
         rows = self._rows("SELECT value FROM meta WHERE name = ?", (f"conduct.{destination}",))
@@ -416,6 +539,10 @@ class SqliteReads:
         """What the till last said about the venue; None where it never did."""
         rows = self._rows("SELECT value FROM venue WHERE name = ?", (name,))
         return cast(Json, msgspec.json.decode(rows[0][0])) if rows else None
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        """What people have said of differences in the takings of that day (YYYY-MM-DD), oldest first."""
+        return [self._decoded(row, lambda row: Resolution.of_row(*row)) for row in self._rows(RESOLUTIONS, (date,))]
 
     def attention(self, code: str | None = None) -> list[StoredAttention]:
         """Everything that needs a person, oldest first; of the venue itself with an empty order id."""
@@ -430,6 +557,26 @@ class SqliteReads:
         """
         rows = self._rows(sql, (code, code))
         return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def gravest_attention(self, codes: Sequence[str], limit: int) -> list[tuple[StoredAttention, Order | None]]:
+        """The same with one of these codes, of the first code first, the oldest first; at most `limit`."""
+        gravity = " ".join(f"WHEN ? THEN {number}" for number in range(len(codes)))
+        found = f"""
+            SELECT *, CASE code {gravity} END AS gravity FROM attention WHERE code IN ({", ".join("?" * len(codes))})
+            ORDER BY gravity, since, order_id, payment_intent_id LIMIT ?
+        """
+        sql = f"""
+            SELECT found.order_id, code, payment_intent_id, since, detail, orders.body
+            FROM ({found}) AS found LEFT JOIN orders ON orders.id = found.order_id
+            ORDER BY gravity, since, found.order_id, payment_intent_id
+        """
+        rows = self._rows(sql, (*codes, *codes, limit))
+        return [(StoredAttention._make(row[:-1]), _order_decoder.decode(row[-1]) if row[-1] else None) for row in rows]
+
+    def service_attention(self) -> list[StoredAttention]:
+        """What needs a person and concerns no order, oldest first."""
+        sql = "SELECT order_id, code, payment_intent_id, since, detail FROM attention WHERE order_id = '' ORDER BY since, code"
+        return [StoredAttention._make(row) for row in self._rows(sql, ())]
 
     def attention_counts(self) -> dict[str, int]:
         """How often each code stands; a code that does not is not there."""
@@ -596,6 +743,10 @@ class SqliteReads:
     def _translated(self, error: sqlite3.Error) -> WorkflowError:
         if _is_interrupted(error):
             return JournalUnavailable(f"{self._path}: the question took more than {self._seconds} s")
+        if "no such index" in str(error):
+            return JournalUnavailable(
+                f"{self._path} is of an older version and has no index for this question: start the server on it once"
+            )
         found = translated(error, f"{self._path} cannot be read")
         if isinstance(found, JournalDamaged):
             self._on_damage(str(found))
@@ -645,6 +796,9 @@ def _is_interrupted(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
 
+_UNFINISHED = {"leased": "outbox_leased", "pending": "outbox_pending", "paused": "outbox_paused", "dead": "outbox_dead"}
+"""Tasks that are not done are few: each status has an index of its own."""
+
 _TASK = "id, effect, order_id, intent_id, status, attempts, next_at_ms, last_error, created_at_ms, done_at"
 
 
@@ -690,35 +844,59 @@ def orders_query(
     """The statement behind a page of orders, and its values."""
     direction = "DESC" if before is None else "ASC"
     order_by = f"ORDER BY created_at {direction}, id {direction}"
-    bounds: list[Condition] = []
-    if after is not None:
-        bounds.append(("(created_at, id) < (?, ?)", after))
-    # Of two lower bounds SQLite would enter the index at either, so only the higher is given.
-    if before is not None and (since is None or before.created_at >= since):
-        bounds.append(("(created_at, id) > (?, ?)", before))
-    elif since is not None:
-        bounds.append(("created_at >= ?", (since,)))
-    pages, values = list[str](), list[object]()
-    for source, filters in _ways(wanted):
-        conditions = [*filters, *bounds]
-        where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
-        pages.append(f"SELECT * FROM (SELECT rowid AS place, created_at, id FROM {source} {where} {order_by} LIMIT ?)")
-        values += [*(value for _, given in conditions for value in given), limit]
+    ways, values = list[str](), list[object]()
+    for way, given in _ways(wanted, _bounds(wanted, after, before, since)):
+        ways.append(f"SELECT * FROM ({way} {order_by} LIMIT ?)")
+        values += [*given, limit]
     sql = (
-        f"SELECT orders.body, personal.data FROM ({' UNION '.join(pages)} {order_by} LIMIT ?) AS found "
+        f"SELECT orders.body, personal.data FROM ({' UNION '.join(ways)} {order_by} LIMIT ?) AS found "
         "CROSS JOIN orders ON orders.rowid = found.place LEFT JOIN personal ON personal.order_id = orders.id "
         f"ORDER BY found.created_at {direction}, found.id {direction}"
     )
     return sql, (*values, limit)
 
 
-def _ways(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
-    """Where to read a page from and on which conditions: one index, or for a text everything that it may be."""
+def count_query(wanted: OrderFilter, at_most: int) -> tuple[str, tuple[object, ...]]:
+    """The statement that counts orders up to a number, and its values."""
+    ways, values = list[str](), list[object]()
+    for way, given in _ways(wanted, _bounds(wanted)):
+        ways.append(f"SELECT * FROM ({way} LIMIT ?)")
+        values += [*given, at_most]
+    return f"SELECT count(*) FROM ({' UNION '.join(ways)} LIMIT ?)", (*values, at_most)
+
+
+def _bounds(
+    wanted: OrderFilter, after: Position | None = None, before: Position | None = None, since: str | None = None
+) -> list[Condition]:
+    """Between which moments, or neighbours. Of two bounds on one side SQLite would enter the index at either: the nearer is given."""
+    bounds: list[Condition] = []
+    if after is not None and (wanted.to_time is None or after.created_at < wanted.to_time):
+        bounds.append(("(created_at, id) < (?, ?)", after))
+    elif wanted.to_time is not None:
+        bounds.append(("created_at < ?", (wanted.to_time,)))
+    earliest = max((each for each in (since, wanted.from_time) if each is not None), default=None)
+    if before is not None and (earliest is None or before.created_at >= earliest):
+        bounds.append(("(created_at, id) > (?, ?)", before))
+    elif earliest is not None:
+        bounds.append(("created_at >= ?", (earliest,)))
+    return bounds
+
+
+def _ways(wanted: OrderFilter, bounds: list[Condition]) -> Iterator[tuple[str, list[object]]]:
+    """Where to read orders from, and the values of that: one index, or for a text everything that it may be."""
+    for source, filters in _sources(wanted):
+        conditions = [*filters, *bounds]
+        where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
+        values = [value for _, given in conditions for value in given]
+        yield f"SELECT rowid AS place, created_at, id FROM {source} {where}", values
+
+
+def _sources(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
     given = [(column, getattr(wanted, column)) for column in _EQUAL if getattr(wanted, column) is not None]
     switches = {name for name, is_on in (("payable", wanted.payable_only), ("attention", wanted.attention)) if is_on}
     switched: list[Condition] = [(f"{name} = 1", ()) for name in sorted(switches)]
-    for found_by in [[]] if wanted.text is None else [[("reference", wanted.text)], [("table_id", wanted.text)]]:
-        equal = [*given, *found_by]
+    for found_by in [[]] if wanted.text is None else _indexed(wanted.text, wanted):
+        equal = list(dict.fromkeys([*given, *found_by]))
         columns = {column for column, _ in equal}
         index = next(each for each in ORDER_INDEXES if columns.issuperset(each.equal) and switches.issuperset(each.switched_on))
         yield f"orders INDEXED BY {index.name}", [*switched, *_equals(equal)]
@@ -726,12 +904,43 @@ def _ways(wanted: OrderFilter) -> Iterator[tuple[str, list[Condition]]]:
         yield "orders", [*switched, *_equals(given), (unique, (wanted.text,))]
 
 
+def _indexed(text: str, wanted: OrderFilter) -> list[list[tuple[str, str]]]:
+    """What a text may be that several orders have: a reference, or a table, unless another one is asked for."""
+    tables = [each for each in dict.fromkeys([text, *wanted.text_tables]) if wanted.table_id in (None, each)]
+    return [[("reference", text)], *([("table_id", each)] for each in tables)]
+
+
 def _equals(pairs: Sequence[tuple[str, object]]) -> list[Condition]:
     return [(f"{column} = ?", (value,)) for column, value in pairs]
 
 
-_EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "state")
+_EQUAL = ("table_id", "waiter_id", "party_id", "reservation_id", "flow", "state")
 _UNIQUE = ("id = ?", "dojo_order_id = ?", "id = (SELECT order_id FROM payments WHERE intent_id = ?)")
+
+
+_LANES = f"SELECT value, value AS lane FROM json_each(?1) UNION ALL SELECT value, '{TILL}:' || value FROM json_each(?1)"
+_WAITS = " UNION ALL ".join(
+    f"""
+    SELECT order_id, effect, status, attempts, next_at_ms, {rank} AS rank
+    FROM ({_LANES}) AS asked CROSS JOIN outbox INDEXED BY outbox_{status} ON outbox.lane = asked.lane AND status = '{status}'
+    """
+    for rank, status in enumerate(("leased", "pending", "paused"))
+)
+_WAITS = f"""
+SELECT order_id, effect, status, attempts, next_at_ms FROM (
+  {_WAITS} UNION ALL
+  SELECT order_id, effect, status, attempts, next_at_ms, 3
+  FROM json_each(?1) AS asked CROSS JOIN outbox INDEXED BY outbox_dead ON outbox.order_id = asked.value AND status = 'dead'
+) ORDER BY rank, next_at_ms
+"""
+"""Each order has a lane at Dojo and one at the till; a partial index serves only the very condition that it was made with."""
+
+_MOVED_AT = f"""
+SELECT value, (
+  SELECT at FROM journal WHERE order_id = value AND kind = 'transition' AND payment_intent_id = '' AND machine GLOB '{ORDER.name}@*'
+  ORDER BY order_seq DESC LIMIT 1
+) AS moved_at FROM json_each(?) WHERE moved_at IS NOT NULL
+"""
 
 
 _BOOKING = "SELECT bookings.body, guests.data FROM bookings LEFT JOIN guests ON guests.booking_id = bookings.id"

@@ -28,8 +28,8 @@ class OrderIndex(NamedTuple):
 
 
 # A page is read from one of these, whole and in its order, so that its cost is that of its rows. The first that fits is taken: an order
-# has one party and one reservation at most, and these have few orders, so that other filters are looked up in the rows themselves.
-# Switches make an index partial: what is paid, or needs nobody, costs no write in it.
+# has one party and one reservation at most, and these have few orders, as a reference has, so that other filters are looked up in the
+# rows themselves. Switches make an index partial: what is paid, or needs nobody, costs no write in it.
 # fmt: off
 ORDER_INDEXES = (
     OrderIndex("orders_payable_by_party",           ("party_id",),            ("payable",)),
@@ -38,24 +38,39 @@ ORDER_INDEXES = (
     OrderIndex("orders_by_reservation",             ("reservation_id",)),
     OrderIndex("orders_payable_by_table_waiter",    ("table_id", "waiter_id"), ("payable",)),
     OrderIndex("orders_by_table_waiter",            ("table_id", "waiter_id")),
-    OrderIndex("orders_attention_by_table_state",   ("table_id", "state"),    ("attention",)),
+    OrderIndex("orders_attention_by_reference_flow_state", ("reference", "flow", "state"), ("attention",)),
+    OrderIndex("orders_attention_by_reference_flow", ("reference", "flow"),   ("attention",)),
     OrderIndex("orders_attention_by_reference_state", ("reference", "state"), ("attention",)),
-    OrderIndex("orders_attention_by_table",         ("table_id",),            ("attention",)),
     OrderIndex("orders_attention_by_reference",     ("reference",),           ("attention",)),
-    OrderIndex("orders_by_table_state",             ("table_id", "state")),
+    OrderIndex("orders_by_reference_flow_state",    ("reference", "flow", "state")),
+    OrderIndex("orders_by_reference_flow",          ("reference", "flow")),
     OrderIndex("orders_by_reference_state",         ("reference", "state")),
+    OrderIndex("orders_by_reference",               ("reference",)),
+    OrderIndex("orders_attention_by_table_flow_state", ("table_id", "flow", "state"), ("attention",)),
+    OrderIndex("orders_attention_by_table_flow",    ("table_id", "flow"),     ("attention",)),
+    OrderIndex("orders_attention_by_table_state",   ("table_id", "state"),    ("attention",)),
+    OrderIndex("orders_attention_by_table",         ("table_id",),            ("attention",)),
+    OrderIndex("orders_by_table_flow_state",        ("table_id", "flow", "state")),
+    OrderIndex("orders_by_table_flow",              ("table_id", "flow")),
+    OrderIndex("orders_by_table_state",             ("table_id", "state")),
     OrderIndex("orders_payable_by_table",           ("table_id",),            ("payable",)),
     OrderIndex("orders_by_table",                   ("table_id",)),
     OrderIndex("orders_payable_by_waiter",          ("waiter_id",),           ("payable",)),
     OrderIndex("orders_by_waiter",                  ("waiter_id",)),
-    OrderIndex("orders_by_reference",               ("reference",)),
+    OrderIndex("orders_attention_by_flow_state",    ("flow", "state"),        ("attention",)),
+    OrderIndex("orders_attention_by_flow",          ("flow",),                ("attention",)),
     OrderIndex("orders_attention_by_state",         ("state",),               ("attention",)),
     OrderIndex("orders_attention",                  (),                       ("attention",)),
+    OrderIndex("orders_by_flow_state",              ("flow", "state")),
+    OrderIndex("orders_by_flow",                    ("flow",)),
     OrderIndex("orders_by_state",                   ("state",)),
     OrderIndex("orders_payable",                    (),                       ("payable",)),
     OrderIndex("orders_by_time"),
 )
 # fmt: on
+
+
+_NEVER_NULL = ("flow", "state")
 
 
 def _order_indexes() -> str:
@@ -64,7 +79,7 @@ def _order_indexes() -> str:
 
 def create_index(index: OrderIndex) -> str:
     """The statement that makes the index."""
-    given = [f"{column} IS NOT NULL" for column in index.equal if column != "state"]
+    given = [f"{column} IS NOT NULL" for column in index.equal if column not in _NEVER_NULL]
     where = " AND ".join([*given, *(f"{switch} = 1" for switch in index.switched_on)])
     columns = ", ".join([*index.equal, "created_at", "id"])
     return f"CREATE INDEX {index.name} ON orders({columns}){f' WHERE {where}' if where else ''};"
@@ -146,8 +161,9 @@ MIGRATIONS = {
     DROP TABLE orders_1;
     {_WHAT_HANGS_ON_THEM}
     """,
-    # Until then an attempt that failed left nothing once the next one was made, and a repeat nothing at all.
-    3: _TELLING,
+    # Until then no index knew the flow, an attempt that failed left nothing once the next one was made, and a repeat nothing at all.
+    # The step before makes all indexes that there are now.
+    3: _TELLING + _order_indexes().replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"),
 }
 """The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
 

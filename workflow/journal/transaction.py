@@ -17,7 +17,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import Move, Parked, ParkedLinks, Receipt, Seen, Watch
+from workflow.journal.port import RESOLUTIONS, Move, Parked, ParkedLinks, Receipt, Resolution, Seen, Watch
 from workflow.journal.rows import (
     ORDER_COLUMNS,
     attention_rows,
@@ -322,6 +322,9 @@ class SqliteTransaction(Tasks):
     def venue_edition(self, name: str) -> str:
         row = self._one("SELECT edition FROM venue WHERE name = ?", name)
         return str(row[0]) if row else ""
+
+    def resolutions(self, date: str) -> list[Resolution]:
+        return [Resolution.of_row(*row) for row in self._connection.execute(RESOLUTIONS, (date,))]
 
     def conduct(self, destination: str) -> Conduct:
         row = self._one("SELECT value FROM meta WHERE name = ?", f"conduct.{destination}")

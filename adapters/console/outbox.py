@@ -1,0 +1,101 @@
+"""`/outbox`: the calls to Dojo and the till: which wait, since when, after how many tries, why, and when they are tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from flask import Blueprint, Response, request
+
+from adapters.console import doing
+from adapters.console.act import AT_ONCE
+from adapters.console.doing import LABELS, REQUEUE, STOP, UNDER_WAY
+from adapters.console.site import Site
+from adapters.edge.cursors import Cursors
+from adapters.edge.strict_json import BadInput, shown
+from workflow.attention import Concern
+from workflow.effects import DESTINATIONS, DOJO
+from workflow.journal.reads import Position, StoredTaskRow
+from workflow.journal.schema import TASK_STATUSES
+from workflow.unit import PAUSE_CODES
+
+AT_A_TIME = 50
+KINDS = {"pending": "busy", "leased": "busy", "paused": "over", "dead": "bad", "done": "good"}
+NAMES = {"pending": "Waiting", "leased": "Under way", "paused": "Held back", "dead": "Given up", "done": "Done"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call as the page shows it; `actions` are names of what may be done about it."""
+
+    task: StoredTaskRow
+    what: str
+    path: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Why nothing is sent to a destination, and when it is asked again; None where nothing waits that could ask."""
+
+    whom: str
+    concern: Concern
+    probe_at: str | None
+
+
+def pages(site: Site) -> Blueprint:
+    """The page."""
+    blueprint, cursors = Blueprint("outbox", __name__), Cursors(site.desk.reads.secret())
+
+    @blueprint.get("/outbox")
+    def show() -> Response:
+        status = request.args.get("status") or None
+        if status is not None and status not in TASK_STATUSES:
+            raise BadInput("status", f"expected one of {', '.join(TASK_STATUSES)}, got {shown(status)}")
+        scope = ("outbox page", status)
+        after = cursors.position(request.args.get("after"), scope, "after")
+        found = site.desk.reads.tasks(status, AT_A_TIME + 1, after=after)
+        calls = [_call(site, task) for task in found[:AT_A_TIME]]
+        last = found[AT_A_TIME - 1] if len(found) > AT_A_TIME else None
+        token = cursors.token(Position(last.created_at, last.id), scope) if last else None
+        following = urlencode({**({"status": status} if status else {}), "after": token}) if token else ""
+        return site.page(
+            "outbox.html",
+            calls=calls,
+            status=status,
+            counts=site.desk.reads.unfinished_tasks(),
+            names=NAMES,
+            kinds=KINDS,
+            labels=LABELS,
+            pauses=_pauses(site),
+            following=following,
+            is_first=after is None,
+            back=request.full_path.rstrip("?"),
+            actions=list(dict.fromkeys(action for call in calls for action in call.actions)),
+            at_once=AT_ONCE,
+        )
+
+    return blueprint
+
+
+def _call(site: Site, task: StoredTaskRow) -> Call:
+    actions: tuple[str, ...] = ()
+    if site.may("operator"):
+        actions = (REQUEUE,) if task.status == "dead" else (STOP,) if task.status in UNDER_WAY else ()
+    path = f"/orders/{quote(task.order_id, safe='')}" if task.order_id else ""
+    return Call(task=task, what=doing.call_of(task.effect, task.payment_intent_id), path=path, actions=actions)
+
+
+def _pauses(site: Site) -> list[Pause]:
+    """Of each destination that takes no calls of ours: why, since when, and until when we wait."""
+    standing = {item.code: item for item in site.desk.reads.service_attention()}
+    return [
+        Pause(
+            whom="Dojo" if destination == DOJO else "the till",
+            concern=Concern(**standing[code]._asdict()),
+            probe_at=site.desk.reads.next_probe(destination),
+        )
+        for destination in DESTINATIONS
+        for code in PAUSE_CODES[destination]
+        if code in standing
+    ]

@@ -1,0 +1,350 @@
+"""What needs a person, and everything that a person does about it: looked at, previewed, done with a reason, and told."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from adapters.sandbox import basket_of
+from tests.browser.conftest import check_page
+from tests.browser.evening import HOSTILE
+from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually
+from workflow.money import Money
+
+NOBODY = "http://127.0.0.1:9"
+"""Where no till answers."""
+SLOWLY = {"RETRY_BASE_MS": 600_000, "RETRY_CAP_MS": 600_000}
+"""What failed waits until the test is over."""
+SOON = {"SWEEP_S": 1, "ORPHAN_ALARM_S": 1, "PAID_ALARM_S": 1}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def trouble(tmp_path_factory):
+    """A `service` whose till does not answer, beside a `sandbox`: with every kind of thing that needs a person, and a maker of more."""
+    settings = SLOWLY | SOON | {"TILL_URL": f"{NOBODY}/hook", "TILL_SECRET": "a secret of the till's, long enough"}
+    with beside_sandbox(tmp_path_factory.mktemp("trouble"), VENUE_NAME="The Anchor & Hope", **settings) as peers:
+        peers.paid = peers.sandbox.order_and_pay().order_id
+        a_mismatch(peers)
+        overpaid(peers)
+        a_dead_call(peers)
+        an_orphan(peers)
+        a_stale_lock(peers)
+        a_hostile_order(peers)
+        eventually(lambda: "PAID_NOT_ON_TILL" in codes_of(peers, peers.paid))
+        yield peers
+
+
+def codes_of(peers: SimpleNamespace, order_id: str) -> list[str]:
+    return [item["code"] for item in peers.service.order(order_id)["attention"]]
+
+
+def an_id(kind: str) -> str:
+    return f"{kind}-{next(_numbers)}"
+
+
+def opened(peers: SimpleNamespace, *, total: int = 1200, table: str = "tbl_7", **changes: object) -> str:
+    """A bill that the till opened."""
+    order_id = an_id("bill")
+    body = a_bill(total=total, table=table, id=order_id, reference=order_id.upper(), **changes)
+    assert peers.service.till.post("/till/orders", body).status < 300
+    return order_id
+
+
+def a_mismatch(peers: SimpleNamespace) -> str:
+    """An order of which Dojo took a penny more than it comes to: nothing of it counts."""
+    order_id = peers.sandbox.order_and_pay(basket_of(Money(1023, "GBP"), an_id("tbl"))).order_id
+    eventually(lambda: "AMOUNT_MISMATCH" in codes_of(peers, order_id))
+    return order_id
+
+
+def overpaid(peers: SimpleNamespace) -> str:
+    """A bill of which Dojo took a penny more than it comes to, and that counts."""
+    table = an_id("tbl")
+    order_id = opened(peers, total=1023, table=table)
+    peers.sandbox.pay_only(table)
+    eventually(lambda: "OVERPAID" in codes_of(peers, order_id))
+    return order_id
+
+
+def a_dead_call(peers: SimpleNamespace) -> str:
+    """An order of which Dojo refused to hear."""
+    peers.sandbox.fault("POST", "/epos/events", "400", times=1)
+    order_id = opened(peers)
+    eventually(lambda: "OUTBOX_DEAD" in codes_of(peers, order_id))
+    return order_id
+
+
+def a_waiting_call(peers: SimpleNamespace) -> tuple[str, str]:
+    """An order of which the till could not be told, and the call that waits to do so."""
+    order_id = peers.service.dojo.post("/v1/orders", an_order(an_id("dojo"))).json["id"]
+    [task] = eventually(lambda: [task for task in peers.service.tasks(order_id) if task["status"] == "pending" and task["attempts"]])
+    return order_id, task["id"]
+
+
+def an_orphan(peers: SimpleNamespace) -> str:
+    """A payment whose order nobody knows."""
+    intent_id = an_id("pi-of-nobody")
+    assert peers.service.dojo.post("/v1/events", an_event(an_id("evt"), intent_id)).status < 300
+    eventually(lambda: [item for item in peers.service.auditor.get("/api/attention").json["data"] if item["paymentIntentId"] == intent_id])
+    return intent_id
+
+
+def a_stale_lock(peers: SimpleNamespace) -> str:
+    """An order whose first lock ran out, and that another card machine locked then."""
+    order_id = opened(peers)
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    for name, expiry in (("first", until), ("second", until + timedelta(seconds=60))):
+        body = {"lockId": name, "expiry": f"{expiry:%Y-%m-%dT%H:%M:%S.%f}Z"}
+        eventually(lambda body=body: peers.service.dojo.post(f"/v1/orders/{order_id}/lock", body).status == 200)
+    return order_id
+
+
+def a_hostile_order(peers: SimpleNamespace) -> str:
+    """An order with markup in every text, of which Dojo refused to hear."""
+    peers.sandbox.fault("POST", "/epos/events", "400", times=1)
+    order_id = opened(peers, displayName=HOSTILE, note=HOSTILE)
+    assert peers.service.till.call("PUT", f"/till/orders/{order_id}", a_bill(reference=HOSTILE, displayName=HOSTILE)).status < 300
+    return order_id
+
+
+def deeds(peers: SimpleNamespace, order_id: str) -> list[tuple[str, str, str]]:
+    """(who, what, why) of all that people did with the order."""
+    found = (entry for entry in peers.service.entries(order_id) if entry["kind"] == "operator" and entry["actor"].startswith("operator:"))
+    return [(entry["actor"], entry["trigger"], entry["body"]["reason"]) for entry in found]
+
+
+def settling(page: Page, reason: str, button: str) -> None:
+    """Give the reason on the preview, and do it."""
+    page.get_by_label("Why?").fill(reason)
+    page.get_by_role("button", name=button).click()
+
+
+def test_what_needs_a_person_stands_by_section_with_why_and_next_and_is_for_everybody(trouble, visitor):
+    page = visitor(trouble.service)
+    page.goto("/attention")
+    sections = page.get_by_role("heading", level=2).all_inner_texts()
+    assert [re.sub(r" \d+$", "", each) for each in sections] == [
+        "Paid, but not on the till",
+        "Payments that disagree",
+        "Calls that were given up",
+        "Payments whose order nobody knows",
+        "Stale locks",
+    ]
+    paid = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{trouble.paid}"]')).first
+    expect(paid).to_contain_text("is paid at Dojo and not on the till.")
+    expect(paid).to_contain_text("Look at the table before anybody pays again.")
+    expect(paid).to_contain_text(re.compile(r"£\d+\.\d\d"))
+    expect(paid.locator("time")).to_be_visible()
+    check_page(page)
+
+
+def test_a_code_and_a_section_are_asked_for_in_the_url(trouble, visitor):
+    page = visitor(trouble.service)
+    page.goto("/attention?section=locks")
+    assert page.get_by_role("heading", level=2).all_inner_texts() == ["Stale locks 1"]
+    page.goto("/attention?code=OVERPAID")
+    assert {text.partition(" £")[0] for text in page.get_by_role("article").all_inner_texts()} != set()
+    expect(page.get_by_role("article").first).to_contain_text("OVERPAID")
+    page.goto("/attention?code=KEY_REUSE")
+    expect(page.get_by_text("Nothing stands with the code KEY_REUSE.")).to_be_visible()
+    for wrong in ("code=NONE", "section=NONE", "page=0"):
+        page.goto(f"/attention?{wrong}")
+        expect(page.get_by_role("heading", level=1)).to_have_text("That could not be read")
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "button", "trigger", "left"),
+    [
+        (a_dead_call, "OUTBOX_DEAD", "Try again", "requeue", set()),
+        (a_dead_call, "OUTBOX_DEAD", "Acknowledge", "acknowledge", set()),
+        (a_stale_lock, "LOCK_STALE", "Acknowledge", "acknowledge", set()),
+        (overpaid, "OVERPAID", "Mark as given back", "mark_given_back", set()),
+        (a_mismatch, "AMOUNT_MISMATCH", "Accept the difference", "accept_difference", {"OVERPAID"}),
+        (a_mismatch, "AMOUNT_MISMATCH", "Take the payment off", "detach_payment", set()),
+        (a_mismatch, "AMOUNT_MISMATCH", "Read again at Dojo", "read_again", {"AMOUNT_MISMATCH"}),
+    ],
+)
+def test_an_action_is_previewed_done_with_a_reason_and_journaled_with_a_name(trouble, visitor, make, code, button, trigger, left):
+    page, order_id = visitor(trouble.service), make(trouble)
+    page.goto(f"/attention?code={code}")
+    mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
+    size = trouble.service.reads.size()
+    mine.get_by_role("link", name=button).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(button)
+    expect(page.get_by_text("Nothing has been done yet.")).to_be_visible()
+    settling(page, f"because of {order_id}", button)
+    expect(page.get_by_role("status").first).to_contain_text(f"{button}: done for")
+    assert page.url.endswith(f"/attention?code={code}")
+    assert deeds(trouble, order_id) == [("operator:operator-1", trigger, f"because of {order_id}")]
+    assert trouble.service.reads.size() > size
+    eventually(lambda: set(codes_of(trouble, order_id)) - {"PAID_NOT_ON_TILL"} == left)
+
+
+def test_a_payment_of_nobody_is_acknowledged_with_a_reason_and_a_name(trouble, visitor):
+    page, intent_id = visitor(trouble.service), an_orphan(trouble)
+    page.goto("/attention?section=parked")
+    mine = page.get_by_role("article").filter(has_text=f"Payment {intent_id}")
+    mine.get_by_role("link", name="Acknowledge").click()
+    settling(page, "another venue's", "Acknowledge")
+    expect(page.get_by_role("status")).to_contain_text(f"Acknowledge: done for Payment {intent_id}.")
+    expect(mine).to_have_count(0)
+    [entry] = [each.entry() for each in trouble.service.reads.entries(order_id="") if each.trigger == "acknowledge"]
+    assert (entry.actor, entry.payment_intent_id, entry.body["reason"]) == ("operator:operator-1", intent_id, "another venue's")
+
+
+def test_a_call_is_stopped_after_its_consequence_was_told(trouble, visitor):
+    page, (order_id, task_id) = visitor(trouble.service), a_waiting_call(trouble)
+    page.goto("/outbox?status=pending")
+    page.locator(f'a[href^="/outbox/{task_id}/stop"]').click()
+    expect(page.get_by_text("The till is not told of this change of the order.")).to_be_visible()
+    check_page(page)
+    settling(page, "the till is sold", "Stop retrying")
+    expect(page.get_by_role("status")).to_contain_text("Stop retrying: done for Tell the till that the order changed")
+    assert deeds(trouble, order_id) == [("operator:operator-1", "stop", "the till is sold")]
+    [task] = [task for task in trouble.service.tasks(order_id) if task["id"] == task_id]
+    assert (task["status"], task["lastError"]) == (
+        "dead",
+        "tell_till was stopped by operator:operator-1 after 1 attempt: the till is sold",
+    )
+
+
+def test_that_money_depends_on_a_call_is_told_before_it_is_stopped(trouble, visitor):
+    page = visitor(trouble.service)
+    [task] = [task for task in trouble.service.tasks(trouble.paid) if task["effect"] == "tell_till"]
+    page.goto(f"/outbox/{task['id']}/stop")
+    expect(page.get_by_text(re.compile(r"MONEY DEPENDS ON IT: £\d+\.\d\d is paid"))).to_be_visible()
+
+
+def test_of_many_the_one_that_was_settled_meanwhile_is_told_and_the_rest_is_done(trouble, visitor):
+    page, orders = visitor(trouble.service), [a_dead_call(trouble) for _ in range(3)]
+    page.goto("/attention?code=OUTBOX_DEAD")
+    for order_id in orders:
+        mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
+        mine.get_by_role("checkbox").check()
+    page.get_by_label("Do").select_option(label="Try again")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Try again: 3 things")
+    [task] = [task for task in trouble.service.tasks(orders[1]) if task["status"] == "dead"]
+    assert trouble.service.operator.post(f"/api/outbox/{task['id']}/requeue", {"reason": "I was faster"}).status == 200
+    settling(page, "Dojo is mended", "Try again (3)")
+    said = page.get_by_role("status").all_inner_texts()
+    assert said[0] == "Try again: done for 2 things of 3. They are in the journal with your name."
+    assert "operator-1 did “Try again” before, and said why: I was faster" in said[1]
+    assert orders[1].upper() in said[1]
+    assert [deeds(trouble, order_id)[-1][2] for order_id in orders] == ["Dojo is mended", "I was faster", "Dojo is mended"]
+
+
+def test_all_with_one_code_are_settled_at_once(trouble, visitor):
+    page, orders = visitor(trouble.service), [a_stale_lock(trouble) for _ in range(2)]
+    page.goto("/attention?code=LOCK_STALE")
+    page.get_by_label("All with this code").get_by_role("link", name="Acknowledge").click()
+    for order_id in orders:
+        expect(page.get_by_role("link", name=order_id.upper())).to_be_visible()
+    settling(page, "all machines were looked at", re.compile("Acknowledge"))
+    expect(page.get_by_text("Nothing stands with the code LOCK_STALE.")).to_be_visible()
+    assert {deeds(trouble, order_id)[-1] for order_id in orders} == {("operator:operator-1", "acknowledge", "all machines were looked at")}
+
+
+def test_the_same_form_once_more_does_no_harm_and_says_who_was_first(trouble, visitor):
+    page, order_id = visitor(trouble.service), a_dead_call(trouble)
+    path = f"/orders/{order_id}/resolve"
+    page.goto(f"{path}?action=acknowledge&back=/outbox")
+    csrf = page.locator("main input[name=csrf]").get_attribute("value")
+    settling(page, "looked at", "Acknowledge")
+    page.request.post(path, form={"csrf": csrf, "action": "acknowledge", "reason": "once more", "back": "/outbox"}, max_redirects=0)
+    page.reload()
+    expect(page.get_by_role("status").filter(has_text="Not done")).to_contain_text(
+        "operator-1 did “Acknowledge” before, and said why: looked at"
+    )
+    page.go_back()
+    expect(page.get_by_text("There is nothing that could be done.")).to_be_visible()
+    assert [why for _, _, why in deeds(trouble, order_id)] == ["looked at"]
+
+
+def test_an_auditor_sees_everything_and_no_button_and_is_refused(trouble, visitor):
+    page, order_id = visitor(trouble.service, role="auditor"), a_dead_call(trouble)
+    for path in ("/attention", "/outbox"):
+        page.goto(path)
+        expect(page.locator(f'main a[href="/orders/{order_id}"]').first).to_be_visible()
+        assert page.locator("main").get_by_role("button").count() == page.locator("main").get_by_role("checkbox").count() == 0
+        assert page.locator('main a[href^="/act"], main a[href*="/stop"], main a[href*="/requeue"]').count() == 0
+    page.goto(f"/orders/{order_id}/resolve?action=acknowledge")
+    expect(page.get_by_role("heading", level=1)).to_have_text("That is not yours to do")
+    csrf = page.locator("input[name=csrf]").first.get_attribute("value")
+    form = {"csrf": csrf, "action": "acknowledge", "reason": "mine"}
+    assert page.request.post(f"/orders/{order_id}/resolve", form=form).status == 403
+    assert deeds(trouble, order_id) == []
+
+
+def test_without_a_reason_or_with_a_strangers_form_nothing_is_done(trouble, visitor):
+    page, order_id = visitor(trouble.service), a_dead_call(trouble)
+    path = f"/orders/{order_id}/resolve"
+    page.goto(f"{path}?action=acknowledge")
+    csrf = page.locator("main input[name=csrf]").get_attribute("value")
+    for form in ({"csrf": csrf, "reason": " "}, {"csrf": csrf, "reason": "x" * 501}, {"csrf": "another", "reason": "so"}, {"reason": "so"}):
+        assert page.request.post(path, form={"action": "acknowledge"} | form).status == 400
+    assert page.request.post(path, form={"csrf": csrf, "action": "accept_lost_tail", "reason": "so"}).status == 400
+    assert deeds(trouble, order_id) == []
+
+
+@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no scripts"])
+def test_by_keyboard_alone_and_without_scripts_an_order_is_settled(trouble, visitor, has_scripts):
+    order_id = a_dead_call(trouble)
+    page = visitor(trouble.service, java_script_enabled=has_scripts)
+    page.goto("/attention?code=OUTBOX_DEAD")
+    if has_scripts:
+        target = (
+            page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]')).get_by_role("link", name="Acknowledge")
+        )
+        for _ in range(200):
+            page.keyboard.press("Tab")
+            if target.evaluate("(each) => each === document.activeElement"):
+                break
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("/act"))
+        while not page.get_by_label("Why?").evaluate("(each) => each === document.activeElement"):
+            page.keyboard.press("Tab")
+        page.keyboard.type("by keyboard")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    else:
+        mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
+        mine.get_by_role("checkbox").check()
+        page.get_by_label("Do").select_option(label="Acknowledge")
+        page.get_by_role("button", name="Preview").click()
+        settling(page, "by keyboard", "Acknowledge")
+    expect(page.get_by_role("status")).to_contain_text("Acknowledge: done")
+    assert [why for _, _, why in deeds(trouble, order_id)] == ["by keyboard"]
+
+
+def test_markup_in_an_order_is_shown_as_it_is_and_does_nothing(trouble, visitor):
+    page, seen = visitor(trouble.service), []
+    page.on("dialog", lambda dialog: seen.append(dialog.message) or dialog.dismiss())
+    page.goto("/attention?section=dead")
+    hostile = page.get_by_role("article").filter(has_text=HOSTILE)
+    expect(hostile).to_be_visible()
+    hostile.get_by_role("link", name="Try again").click()
+    expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+    assert seen == []
+
+
+def test_the_calls_are_listed_by_status_with_tries_and_what_went_wrong(trouble, visitor):
+    page, order_id = visitor(trouble.service), a_dead_call(trouble)
+    page.goto("/outbox")
+    check_page(page)
+    page.get_by_label("Which calls").get_by_role("link", name="Given up").click()
+    row = page.get_by_role("row").filter(has_text=order_id)
+    expect(row).to_contain_text("Tell Dojo that the order changed")
+    expect(row).to_contain_text("POST /epos/events: 400 Bad request")
+    row.get_by_role("link", name="Try again").click()
+    settling(page, "Dojo is mended", "Try again")
+    assert page.url.endswith("/outbox?status=dead")
+    assert deeds(trouble, order_id) == [("operator:operator-1", "requeue", "Dojo is mended")]
+    page.goto("/outbox?status=none")
+    expect(page.get_by_role("heading", level=1)).to_have_text("That could not be read")

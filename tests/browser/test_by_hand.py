@@ -1,0 +1,270 @@
+"""Both flows played by hand: a customer's phone and Dojo's panel in the browser, the running service on the other side."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.conftest import DESKTOP, PHONE, assert_no_barrier, assert_not_wider_than_the_window
+from tests.browser.evening import HOSTILE
+from tests.contract.running import PATIENCE, ROOT, a_bill, beside_sandbox, environment, eventually, gbp
+
+GIVEN_UP_MS = 30_000
+"""How long a flow may take before the test has failed."""
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    """A `service` beside a `sandbox`, with a floor plan: for tests that each take a table of their own."""
+    with beside_sandbox(tmp_path_factory.mktemp("by-hand"), VENUE_NAME="The Anchor & Hope") as peers:
+        peers.service.till.call("PUT", "/till/areas", [{"id": "in", "name": "Inside"}])
+        tables = [{"id": f"tbl_{number}", "name": f"Table {number}", "areaId": "in"} for number in range(1, 12)]
+        peers.service.till.call("PUT", "/till/tables", [*tables, {"id": "tbl_x", "name": HOSTILE, "areaId": "in"}])
+        yield peers
+
+
+@pytest.fixture
+def phone(peers, visitor):
+    """A function that opens a customer's phone at a page of the sandbox's."""
+
+    def take(path="/phone", size=PHONE, **options):
+        page = visitor(peers.service, role=None, size=size, **options)
+        page.goto(peers.sandbox.url + path)
+        return page
+
+    return take
+
+
+def sit_down(page, table):
+    page.get_by_label("Table", exact=True).select_option(label=table)
+    page.get_by_role("button", name="Sit down").click()
+
+
+def to_the_basket(page, table, **dishes):
+    sit_down(page, table)
+    page.get_by_role("link", name="Order something").click()
+    for dish, many in dishes.items():
+        page.get_by_label(dish.replace("_", " "), exact=True).fill(str(many))
+    page.get_by_role("button", name="To the basket").click()
+
+
+def try_out(page, how):
+    page.get_by_text("Try something").click()
+    page.get_by_label(how).check()
+
+
+def ends(page, title):
+    page.get_by_role("heading", name=title).wait_for(timeout=GIVEN_UP_MS)
+
+
+def pay(page):
+    page.get_by_role("button", name=re.compile("^Pay")).click()
+
+
+def newest_order(peers):
+    return eventually(lambda: peers.sandbox.flows()[0].order_id)
+
+
+def test_order_and_pay_by_hand_from_the_basket_to_updated(peers, phone, visitor):
+    page = phone()
+    to_the_basket(page, "Table 1", Pizza_with_olives=2, Lunch_menu=1)
+    assert page.get_by_text("£49.00").first.is_visible()
+    page.get_by_label("10 %").check()
+    pay(page)
+
+    ends(page, "Paid. The kitchen has your order.")
+    assert page.get_by_text("£53.90 was taken from your card.").is_visible()
+    order_id = newest_order(peers)
+    order = peers.service.await_state(order_id, "updated")
+    assert (order["totalAmount"], order["paidAmount"], order["tipsAmount"]) == (gbp(4900), gbp(4900), gbp(490))
+    assert peers.service.path_of(order_id) == ["created", "authorised", "captured", "reconciled", "updated"]
+    page.get_by_role("link", name="See the bill").click()
+    assert page.get_by_role("heading", name="Paid in full").is_visible()
+
+
+def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(peers, phone):
+    peers.service.till.post("/till/orders", a_bill(total=6100, table="tbl_2", id="till-by-hand", displayName="Six friends"))
+    page = phone()
+    sit_down(page, "Table 2")
+    page.get_by_role("link", name="Pay the bill").click()
+    assert page.get_by_text("The Anchor & Hope").is_visible()
+    page.get_by_label("An amount", exact=True).check()
+    page.get_by_label("Amount to pay").fill("20.00")
+    pay(page)
+    ends(page, "Paid. Thank you!")
+    assert peers.service.await_state("till-by-hand", "updated")["paidAmount"] == gbp(2000)
+
+    page.get_by_role("link", name="See the bill").click()
+    assert page.get_by_text("Left to pay £41.00").is_visible()
+    page.get_by_label("Another amount").check()
+    page.get_by_label("Amount of the tip").fill("4.50")
+    pay(page)
+    ends(page, "Paid. Thank you!")
+    order = eventually(lambda: found if (found := peers.service.order("till-by-hand"))["paidAmount"] == gbp(6100) else None)
+    assert (peers.service.await_state("till-by-hand", "updated")["tipsAmount"], order["totalAmount"]) == (gbp(450), gbp(6100))
+    assert len(order["payments"]) == 2
+
+
+def test_a_fault_is_injected_on_the_panel_met_and_survived(peers, phone):
+    panel = phone("/panel/faults", size=DESKTOP)
+    panel.get_by_role("button", name="Spoil these calls").click()
+    assert panel.get_by_role("status").inner_text() == "The next 1 of GET /payment-intents/*: 500."
+    page = phone()
+    to_the_basket(page, "Table 3", Iced_tea=1)
+    pay(page)
+    ends(page, "Paid. The kitchen has your order.")
+    peers.service.await_state(newest_order(peers), "updated")
+
+    panel.goto(f"{peers.sandbox.url}/panel/calls")
+    spoilt = panel.get_by_role("row").filter(has_text="fault: 500")
+    assert spoilt.count() == 1
+    assert "till → Dojo" in spoilt.inner_text()
+    panel.goto(f"{peers.sandbox.url}/panel/faults")
+    assert panel.get_by_text("Nothing: all is well.").is_visible()
+
+
+def test_an_event_is_sent_again_on_the_panel_and_applied_once(peers, phone):
+    page = phone()
+    to_the_basket(page, "Table 4", Leek_soup=1)
+    pay(page)
+    ends(page, "Paid. The kitchen has your order.")
+    peers.service.await_state(order_id := newest_order(peers), "updated")
+    before = peers.service.path_of(order_id)
+
+    panel = phone("/panel/events", size=DESKTOP)
+    row = panel.get_by_role("row").nth(1)
+    row.get_by_role("button", name="Send again").click()
+    panel.get_by_role("row").nth(1).get_by_text("200").nth(1).wait_for(timeout=GIVEN_UP_MS)
+    peers.service.await_rest()
+    assert peers.service.path_of(order_id) == before
+
+
+def test_a_declined_card_takes_nothing_and_orders_nothing(peers, phone):
+    page, orders = phone(), len(peers.service.auditor.get("/api/orders?limit=100").json["data"])
+    to_the_basket(page, "Table 5", Iced_tea=1)
+    try_out(page, "The card is declined")
+    pay(page)
+    ends(page, "Your card was declined")
+    assert page.get_by_text("Nothing was taken from your card. Nothing was ordered.").is_visible()
+    assert len(peers.service.auditor.get("/api/orders?limit=100").json["data"]) == orders
+
+
+def test_a_refused_order_says_what_the_till_said_and_releases_the_hold(peers, phone):
+    peers.service.till.call("PUT", "/till/state", {"takingOrders": False})
+    try:
+        page = phone()
+        to_the_basket(page, "Table 6", Iced_tea=2)
+        pay(page)
+        ends(page, "The venue did not take your order")
+        assert page.get_by_text("The hold of £6.20 on your card was released.").is_visible()
+        assert peers.sandbox.flows()[0].refusal.message in page.get_by_role("status").inner_text()
+    finally:
+        peers.service.till.call("PUT", "/till/state", {"takingOrders": True})
+
+
+def test_whoever_closes_the_phone_is_given_back_the_hold_and_the_order_is_cancelled(peers, phone):
+    page = phone()
+    to_the_basket(page, "Table 7", Iced_tea=1)
+    try_out(page, "closes the phone")
+    pay(page)
+    ends(page, "You left before paying")
+    peers.service.await_state(newest_order(peers), "cancelled")
+
+
+def test_without_scripts_one_orders_now_and_pays_later_while_the_news_is_slow(peers, phone):
+    page = phone(java_script_enabled=False)
+    to_the_basket(page, "Table 8", Pizza_with_olives=1)
+    page.get_by_role("button", name="Order now, pay later").click()
+    ends(page, "Ordered. The kitchen has your order.")  # The page asks for itself again.
+    page.get_by_role("link", name="See the bill").click()
+    page.get_by_text("Try something").click()
+    page.get_by_label("The news of the payment is slow").check()
+    pay(page)
+    assert page.get_by_role("heading", name="One moment").is_visible()
+    ends(page, "Paid. Thank you!")
+    peers.service.await_state(newest_order(peers), "updated")
+
+
+def test_markup_that_the_till_sends_is_inert_on_the_phone_and_on_the_panel(peers, phone):
+    item = {"plu": HOSTILE, "name": HOSTILE, "quantity": 1, "amountPerItem": gbp(990), "note": HOSTILE}
+    texts = {"reference": HOSTILE, "displayName": HOSTILE, "note": HOSTILE}
+    peers.service.till.post("/till/orders", a_bill(total=990, table="tbl_x", id="till-hostile", items=[item]) | texts)
+    page, alarms = phone(), []
+    page.on("dialog", lambda dialog: alarms.append(dialog.message) or dialog.dismiss())
+    sit_down(page, HOSTILE)
+    page.get_by_role("link", name="Pay the bill").click()
+    assert page.get_by_text(HOSTILE).count() >= 3
+    pay(page)
+    ends(page, "Paid. Thank you!")
+    intent_id = peers.sandbox.flows()[0].intent_ids[0]
+    for path in (f"/panel/intents/{intent_id}", "/panel", "/panel/calls"):
+        page.goto(peers.sandbox.url + path)
+        assert page.locator("main script").count() == 0
+    assert alarms == []
+
+
+def test_the_pages_of_the_phone_and_of_the_panel_are_for_everybody(peers, phone):
+    peers.service.till.post("/till/orders", a_bill(total=3000, table="tbl_9", id="till-looks"))
+    peers.sandbox.pay_only("tbl_9", amount=None, order_id="till-looks", instead_of_capture="decline")
+    flow, intent = peers.sandbox.flows()[0], peers.sandbox.intents.all()[0]
+    paths = (
+        "/phone/basket?table=tbl_9&of-lunch=2&note=quick",
+        "/phone",
+        "/phone/table?table=tbl_9",
+        "/phone/menu?table=tbl_9",
+        "/phone/bill?table=tbl_9",
+        f"/phone/flows/{flow.id}?table=tbl_9",
+    )
+    panel = ("", "/events", "/calls", "/faults", "/registered", f"/intents/{intent.id}", f"/flows/{flow.id}")
+    page = phone(paths[0])
+    for path in (*paths, *(f"/panel{each}" for each in panel)):
+        page.emulate_media(color_scheme="light")
+        page.goto(peers.sandbox.url + path)
+        assert_not_wider_than_the_window(page)
+        assert_no_barrier(page, "on a phone")
+        page.emulate_media(color_scheme="dark")
+        assert not Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"], path
+
+
+def test_the_keyboard_alone_orders_and_pays(peers, phone):
+    page = phone("/phone/menu?table=tbl_10")
+    page.get_by_label("Iced tea", exact=True).focus()
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Your basket").wait_for()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "now":
+            break
+    page.keyboard.press("Enter")
+    ends(page, "Paid. The kitchen has your order.")
+
+
+def test_the_demo_goes_on_by_hand_at_the_addresses_that_it_prints(visitor, peers, tmp_path):
+    words = [sys.executable, "-m", "app", "demo", "--serve", "--json"]
+    out = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment({}) | {"PYTHONPATH": str(ROOT)}, **out) as process:
+        try:
+            serving = json.loads(process.stdout.readline())["serving"]
+            page = visitor(peers.service, role=None, size=PHONE)
+            page.goto(serving["phone"])
+            sit_down(page, "Table 7")
+            page.get_by_role("link", name="Pay the bill").click()
+            pay(page)
+            ends(page, "Paid. Thank you!")
+            page.goto(serving["panel"])
+            assert page.get_by_role("row").filter(has_text="Captured").count() >= 3
+            page.goto(f"{serving['consoleListen']}/login")
+            page.get_by_label("Token").fill(serving["operatorToken"])
+            page.get_by_role("button", name="Log in").click()
+            page.wait_for_url(re.compile(r"/$"))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0

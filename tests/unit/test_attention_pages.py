@@ -1,0 +1,230 @@
+"""The pages of what needs a person, without a server: what they say of nothing, of very much, and of what nobody sees in an evening."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import fields
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask import Blueprint, Flask
+
+from adapters.console import Desk, act, attention, outbox
+from adapters.console.act import AT_ONCE
+from adapters.console.attention import AT_A_TIME, FIRST_FEW, MOST_READ
+from adapters.console.sessions import Sessions
+from adapters.console.site import COOKIE, Site
+from adapters.edge.credentials import Actor
+from adapters.health import Health
+from tests.builders import WITH_TILL, Venue
+from workflow.commands import AttemptFailed, PauseDestination, RequeueTask, ToldPayment
+from workflow.journal.condition import DISK_FULL
+from workflow.ports import IntentId
+from workflow.replay import replay
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A `venue` of which nothing was sent yet, and what two operators' browsers do: `get` and `post`, `by` one of them."""
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    journal, clock = venue.journal, venue.clock
+    sessions, health = Sessions(clock), Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=lambda: 0)
+    mine = {
+        "clock": clock,
+        "sessions": sessions,
+        "trusted": (),
+        "venue_name": "The Anchor & Hope",
+        "zone": ZoneInfo("Europe/London"),
+        "is_live": False,
+        "reasons": list,
+        "engine": venue.engine,
+        "reads": venue.reads,
+        "health": health,
+        "heard_at": lambda: None,
+    }
+    site = Site(Desk(**dict.fromkeys(each.name for each in fields(Desk)) | mine))  # The rest is other pages'.
+    app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
+    for pages in (attention.pages, outbox.pages, act.pages):
+        blueprint.register_blueprint(site.guard(pages(site)))
+    app.register_blueprint(blueprint)
+    cookies = {name: sessions.open(Actor("operator", name)) for name in ("ann", "ben")}
+
+    def browser(name):
+        client = app.test_client()
+        client.set_cookie(COOKIE, cookies[name])
+        return client
+
+    def get(path, by="ann"):
+        return text_of(browser(by).get(path))
+
+    def post(path, by="ann", **form):
+        csrf = sessions.find(cookies[by], is_use=True).csrf
+        answer = browser(by).post(path, data={"csrf": csrf, "reason": "so"} | form)
+        return text_of(browser(by).get(answer.headers["Location"])) if answer.status_code == 303 else text_of(answer)
+
+    yield SimpleNamespace(venue=venue, get=get, post=post)
+    assert replay(venue.reads).mismatches == []
+    venue.close()
+
+
+def text_of(answer) -> str:
+    """What the page says, without its markup."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<head>.*?</head>", "", answer.text))).split())
+
+
+def orphans(venue: Venue, count: int) -> None:
+    """Payments of nobody whose reads were given up."""
+    for number in range(count):
+        venue.event(f"pi_{number:04}", "Captured")
+        venue.engine.handle(AttemptFailed(task=venue.tasks.popleft(), error="404", next_at_ms=None, code="INTENT_NOT_FOUND"))
+
+
+def dead_task(venue: Venue, order_id: str = "o1") -> str:
+    venue.open(order_id)
+    task = venue.tasks.popleft()
+    venue.engine.handle(AttemptFailed(task=task, error="400", next_at_ms=None))
+    return task.id
+
+
+def test_where_nothing_needs_anybody_the_page_says_so_and_nothing_else(desk):
+    said = desk.get("/attention")
+    assert "Nothing needs anybody." in said
+    assert "Preview" not in said
+    assert "No call was made yet." in desk.get("/outbox")
+
+
+def test_a_full_disk_stands_under_the_service_itself(desk):
+    desk.venue.journal.condition.begin(DISK_FULL, "no space left on device")
+    said = desk.get("/attention")
+    assert "The service itself 1" in said
+    assert "The disk is full: no order and no payment is taken." in said
+
+
+def test_of_very_much_the_first_few_of_a_section_are_shown_and_every_page_of_it_can_be_reached(desk):
+    count = AT_A_TIME + 3
+    orphans(desk.venue, count)
+    assert desk.get("/attention").count("Dojo spoke of a payment for an order that is not here. Next") == FIRST_FEW
+    assert f"All {count} of “Payments whose order nobody knows”" in desk.get("/attention")
+    first, second = (desk.get(f"/attention?section=parked&page={page}") for page in (1, 2))
+    assert (first.count("Payment pi_"), second.count("Payment pi_")) == (AT_A_TIME * 4, 3 * 4)  # With its buttons, which name it.
+    assert "Page 2 of 2" in desk.get("/attention?section=parked&page=99999")
+
+
+def test_what_is_not_read_for_one_page_is_told_and_found_by_its_code(desk, monkeypatch):
+    monkeypatch.setattr("adapters.console.attention.MOST_READ", 4)
+    orphans(desk.venue, 5)
+    dead_task(desk.venue)
+    said = desk.get("/attention")
+    assert "Of 6 things the gravest 4 are listed here." in said
+    assert "OUTBOX_DEAD (1)" in said
+    assert "order_updated was given up" in desk.get("/attention?code=OUTBOX_DEAD")
+    assert MOST_READ >= 10 * AT_A_TIME
+
+
+def test_no_more_is_done_at_once_than_can_be_looked_at_and_the_oldest_first(desk):
+    orphans(desk.venue, AT_ONCE + 2)
+    said = desk.get("/act?action=acknowledge&code=ORPHAN_EVENT")
+    assert f"Acknowledge: {AT_ONCE} things" in said
+    assert "At most 100 things are done at once: these are the oldest." in said
+    picks = [f":ORPHAN_EVENT:pi_{number:04}" for number in range(AT_ONCE + 2)]
+    assert f"done for {AT_ONCE} things of {AT_ONCE}." in desk.post("/act", action="acknowledge", pick=picks)
+    assert [item.payment_intent_id for item in desk.venue.reads.attention()] == ["pi_0100", "pi_0101"]
+
+
+def test_the_second_of_two_operators_is_told_who_was_faster(desk):
+    task_id = dead_task(desk.venue)
+    assert "Try again: done for" in desk.post(f"/outbox/{task_id}/requeue", by="ann", reason="mended", back="/outbox")
+    said = desk.post(f"/outbox/{task_id}/requeue", by="ben", reason="me too", back="/attention")
+    assert "Not done for Tell Dojo that the order changed" in said
+    assert "ann did “Try again” before, and said why: mended" in said
+    assert [entry.actor for entry in desk.venue.reads.entries() if entry.trigger == "requeue"] == ["operator:ann"]
+
+
+def test_settling_one_thing_leaves_what_stands_beside_it(desk):
+    told = (ToldPayment(intent_id=IntentId("pi_1"), paid=1000),)
+    desk.venue.create("o1", payments=told, captured=True)
+    telling = next(task.id for task in desk.venue.tasks if task.effect == "tell_till")
+    desk.post(f"/outbox/{telling}/stop")
+    assert {item.code for item in desk.venue.reads.attention()} == {"OUTBOX_DEAD", "PAID_NOT_ON_TILL"}
+    said = desk.get("/act?action=acknowledge&pick=o1:OUTBOX_DEAD:")
+    assert "It settles OUTBOX_DEAD." in said
+    assert "PAID_NOT_ON_TILL goes on needing a person." in said
+    desk.post("/act", action="acknowledge", pick="o1:OUTBOX_DEAD:")
+    assert [item.code for item in desk.venue.reads.attention()] == ["PAID_NOT_ON_TILL"]
+
+
+def test_of_a_payment_of_nobody_one_thing_is_settled_alone_too(desk):
+    orphans(desk.venue, 2)
+    desk.post("/act", action="acknowledge", pick=":ORPHAN_EVENT:pi_0001")
+    assert [item.payment_intent_id for item in desk.venue.reads.attention()] == ["pi_0000"]
+
+
+def test_why_nothing_is_sent_and_when_it_is_tried_again_is_told_above_the_calls(desk):
+    desk.venue.open()
+    task, at_ms = desk.venue.tasks.popleft(), desk.venue.engine.now_ms() + 60_000
+    desk.venue.engine.handle(PauseDestination(task=task, error="401 no such key", probe_at_ms=at_ms, next_at_ms=at_ms))
+    said = desk.get("/outbox")
+    assert "Nothing is sent to Dojo since 12:00:00 . Dojo refuses our key" in said
+    assert "One call tries again at 12:01:00" in said
+    assert "Held back 1" in said
+
+
+def test_each_kind_of_call_has_its_consequence_told_before_it_is_stopped(desk):
+    told = (ToldPayment(intent_id=IntentId("pi_1"), paid=1000),)
+    desk.venue.create("o1", payments=told, captured=True)
+    tasks = {task.effect: task.id for task in desk.venue.tasks}
+    reading, telling = (desk.get(f"/outbox/{tasks[effect]}/stop") for effect in ("read_intent", "tell_till"))
+    assert "what Dojo says of this payment stays unchecked" in reading
+    assert "it is still read from time to time" in reading
+    assert "It is being made at this moment" in reading
+    assert "MONEY DEPENDS ON IT: £10.00 is paid, and would be paid and not on the till." in telling
+    desk.venue.open("o2")
+    news = next(task.id for task in desk.venue.tasks if task.order_id == "o2")
+    assert "may show the order as it was before its last change" in desk.get(f"/outbox/{news}/stop")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/outbox/none/requeue", "There is no such call."),
+        ("/outbox/none/stop", "There is no such call."),
+        ("/orders/none/resolve?action=acknowledge", "There is no such order."),
+        ("/act?action=acknowledge&pick=:ORPHAN_EVENT:none", "Nothing stands any more that this would settle."),
+        ("/act?action=stop&pick=:ORPHAN_EVENT:none", "stop is for calls that wait"),
+        ("/act?action=acknowledge&pick=none", "expected something that needs a person"),
+        ("/act?action=acknowledge", "There is nothing that could be done."),
+        ("/act?action=none", "expected one of"),
+        ("/orders/none/resolve?action=requeue", "expected one of"),
+        ("/orders/none/resolve?action=acknowledge&code=none", "expected a code"),
+        ("/act?action=acknowledge&code=none", "expected a code"),
+        ("/outbox?after=none", "expected a token"),
+    ],
+)
+def test_what_is_not_there_or_cannot_be_meant_is_told_in_words(desk, path, said):
+    assert said in desk.get(path)
+
+
+@pytest.mark.parametrize("back", ["https://elsewhere.example/", "//elsewhere.example/", "/\\elsewhere.example", "javascript:alert(1)"])
+def test_nobody_is_led_elsewhere_after_an_action(desk, back):
+    orphans(desk.venue, 1)
+    assert "Needs attention" in desk.post("/act", action="acknowledge", pick=":ORPHAN_EVENT:pi_0000", back=back)
+
+
+def test_looking_changes_nothing(desk):
+    task_id = dead_task(desk.venue)
+    orphans(desk.venue, 1)
+    size = desk.venue.reads.size()
+    for path in ("/attention", "/outbox", f"/outbox/{task_id}/requeue", "/orders/o1/resolve?action=acknowledge"):
+        desk.get(path)
+    desk.get("/act?action=read_again&pick=:ORPHAN_EVENT:pi_0000&pick=o1:OUTBOX_DEAD:")
+    assert desk.venue.reads.size() == size
+
+
+def test_a_call_that_was_done_after_all_is_not_stopped(desk):
+    task_id = dead_task(desk.venue)
+    desk.venue.engine.handle(RequeueTask(task_id=task_id, reason="so", actor="operator:ann"))
+    desk.venue.settle({})
+    assert "There is nothing left to stop: this call is done." in desk.get(f"/outbox/{task_id}/stop")
+    assert "there is nothing left to stop" in desk.post(f"/outbox/{task_id}/stop", back="/outbox")
