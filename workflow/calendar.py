@@ -93,10 +93,11 @@ class Calendar:
         with self._lock:
             days, ends_at = _days(first, self._zone), time.monotonic() + seconds
             kept = self._renewed(first, days)
-            while kept.left and time.monotonic() < ends_at:
-                some = kept.left[-ORDERS_AT_ONCE:]
-                self._add(kept, some, days)
+            while kept.left:  # Once at least, or a busy machine would never come to an end.
+                self._add(kept, kept.left[-ORDERS_AT_ONCE:], days)
                 del kept.left[-ORDERS_AT_ONCE:]
+                if time.monotonic() >= ends_at:
+                    break
             return Month(days=list(_sums(kept, days)), done=len(kept.parts), total=len(kept.parts) + len(kept.left))
 
     def _renewed(self, first: date, days: list[Day]) -> _Kept:

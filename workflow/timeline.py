@@ -26,6 +26,8 @@ REQUESTS = {
     "refuse_order": "refuse the order",
     "erase_order": "erase personal data",
     "migrate": "move the order to another machine",
+    "requeue": "try the call again",
+    "stop": "try the call no more",
     "sweep": "look at the open payment again",
 }
 LOCKS = {"take": "lock the order", "take_over": "take the lock over", "extend": "hold the lock longer", "release": "let the lock go"}
@@ -174,8 +176,8 @@ def _spoken(entry: StoredEntry) -> tuple[str, str]:
         return way, "lock the order"
     if word == "status":
         return way, f"kitchen: {about}"
-    if word in ("resolve", "requeue"):
-        return way, (about if word == "resolve" else "try the call again").replace("_", " ")
+    if word == "resolve":
+        return way, about.replace("_", " ")
     return way, REQUESTS.get(word, (entry.trigger or word).replace("_", " "))
 
 

@@ -634,7 +634,7 @@ def test_a_moment_that_exists_is_taken_in_any_published_form(service, expiry):  
 ODD = ["%00", "%ff", "%F0%9F%8D%95", "x" * 10_000, "..", "-1", "1.5", "1e3", "%2B1", "%D9%A1", "'%20OR%201=1--", "true%00", "9" * 30]
 QUERIES = {
     "/till/feed": ("till", ["after", "limit", "wait"]),
-    "/api/orders": ("auditor", ["state", "attention", "after", "limit"]),
+    "/api/orders": ("auditor", ["state", "flow", "from", "to", "attention", "after", "limit"]),
     "/api/attention": ("auditor", ["code"]),
     "/api/outbox": ("auditor", ["status", "after", "limit"]),
     "/api/export": ("auditor", ["format", "from", "to"]),

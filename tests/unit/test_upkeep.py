@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
@@ -119,6 +119,19 @@ def test_an_entry_that_is_edited_while_serving_is_found_and_nothing_is_written_f
     with pytest.raises(JournalUnavailable):
         venue.create("o3")
     assert venue.order("o1").id == "o1"
+
+
+def test_a_person_who_asks_for_it_has_everything_verified_at_once_and_sees_how_far_it_is(venue, keeping):  # S6
+    one, seen = keeping(), []
+    report = one.verify(lambda what, total: nullcontext(seen.append))
+    assert (report.fault, report.entries) == (None, venue.reads.size())
+    assert one.last is report
+    assert seen[-1] == report.entries
+
+    edit(venue)
+
+    assert one.verify(lambda what, total: nullcontext(seen.append)).fault.seq == 2
+    assert venue.journal.condition.trouble.code == CHAIN_BROKEN
 
 
 def test_an_entry_that_cannot_be_read_is_named_and_called_damage_to_the_file(venue, keeping):  # S5

@@ -1,0 +1,116 @@
+"""Long work in the background: once at a time, seen while it runs, told when it fails, and over with the process."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from adapters.console import jobs
+from adapters.console.jobs import Jobs
+from tests.builders import FixedClock
+from tests.contract.running import PATIENCE
+from workflow.errors import JournalUnavailable, Refused
+
+
+@pytest.fixture
+def kept():
+    found = Jobs(FixedClock())
+    yield found
+    found.stop()
+
+
+class Slow:
+    """Work that waits to be let go, and then returns `outcome`."""
+
+    def __init__(self, outcome=None):
+        self.go, self.begun, self.outcome = threading.Event(), threading.Event(), outcome
+
+    def __call__(self, job):
+        self.begun.set()
+        with job.bar("counting", 3) as show:
+            show(1)
+            assert self.go.wait(PATIENCE)
+            show(3)
+        return self.outcome
+
+
+def test_a_job_is_seen_under_way_and_its_outcome_afterwards(kept):
+    work = Slow("done")
+    job = kept.start("verify", "jo", work)
+    assert work.begun.wait(PATIENCE)
+    assert kept.latest("verify") is job
+    assert (job.by, job.is_running, job.began_at) == ("jo", True, "2026-03-14T12:00:00.000Z")
+    work.go.set()
+    assert job.wait(PATIENCE)
+    assert (job.outcome, job.error, job.done, job.total, job.what) == ("done", "", 3, 3, "counting")
+
+
+def test_of_a_kind_and_subject_one_runs_at_a_time_however_many_ask(kept):
+    work, other = Slow(), Slow()
+    job = kept.start("compare", "jo", work, subject="2026-03-14")
+    assert [kept.start("compare", "mo", other, subject="2026-03-14") for _ in range(5)] == [None] * 5
+    another = kept.start("compare", "mo", other, subject="2026-03-15")
+    assert {kept.latest("compare", "2026-03-14"), kept.latest("compare", "2026-03-15")} == {job, another}
+    work.go.set()
+    other.go.set()
+    assert job.wait(PATIENCE)
+    assert kept.start("compare", "mo", lambda job: None, subject="2026-03-14")
+
+
+def test_few_run_at_once_and_more_are_refused(kept):
+    slow = [Slow() for _ in range(jobs.AT_ONCE)]
+    for number, work in enumerate(slow):
+        kept.start("compare", "jo", work, subject=str(number))
+    with pytest.raises(Refused, match="too much is under way"):
+        kept.start("verify", "jo", Slow())
+    for work in slow:
+        work.go.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(JournalUnavailable("no room"), "no room"), (ValueError("secret"), "it broke off: ValueError")]
+)
+def test_why_a_job_did_not_end_well_is_told(kept, error, told):
+    def work(job):
+        raise error
+
+    job = kept.start("seal", "jo", work)
+    assert job.wait(PATIENCE)
+    assert job.outcome is None
+    assert told in job.error
+    assert "secret" not in job.error
+
+
+def test_a_job_that_takes_too_long_is_broken_off(kept):
+    job = kept.start("compare", "jo", lambda job: job.tell(1), seconds=-1.0)
+    assert job.wait(PATIENCE)
+    assert "took more than" in job.error
+
+
+def test_the_end_of_the_process_ends_what_runs_and_puts_away_what_was_made(kept):
+    class Made:
+        closed = threading.Event()
+
+        def close(self):
+            self.closed.set()
+
+    made = kept.start("seal", "jo", lambda job: Made())
+    assert made.wait(PATIENCE)
+    work = Slow()
+    running = kept.start("verify", "jo", work)
+    assert work.begun.wait(PATIENCE)
+    kept.stop()
+    work.go.set()
+    assert running.wait(PATIENCE)
+    assert running.error == "the service ended"
+    assert Made.closed.is_set()
+    with pytest.raises(Refused):
+        kept.start("verify", "jo", Slow())
+
+
+def test_of_outcomes_only_so_many_are_remembered(kept, monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT", 2)
+    for number in range(4):
+        assert kept.start("compare", "jo", lambda job: None, subject=str(number)).wait(PATIENCE)
+    assert [kept.latest("compare", str(number)) is None for number in range(4)] == [True, True, False, False]
