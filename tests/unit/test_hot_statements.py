@@ -206,26 +206,6 @@ def test_a_scan_would_be_noticed(connection):
     assert scanned(connection, "SELECT * FROM outbox WHERE status = 'leased'") == []
 
 
-PAGE = {
-    "tasks_of": lambda reads: reads.tasks_of("o1"),
-    "failures_of": lambda reads: reads.failures_of(["o1.1.0"]),
-    "repeats_of": lambda reads: reads.repeats_of("o1"),
-    "last_word": lambda reads: reads.last_word("o1"),
-    "next_look": lambda reads: reads.next_look("o1"),
-    "newest_entries": lambda reads: reads.newest_entries("o1", 10, before=100),
-    "moves": lambda reads: reads.moves("o1"),
-}
-
-
-@pytest.mark.parametrize("name", PAGE)
-def test_no_question_about_one_order_reads_a_whole_table(connection, tmp_path, monkeypatch, name):
-    asked, ask = [], SqliteReads._rows
-    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or ask(self, sql, values))
-    PAGE[name](SqliteReads(tmp_path / "tillproof.db"))
-    assert asked
-    assert {sql: found for sql, values in asked if (found := scanned(connection, sql, values))} == {}
-
-
 @pytest.mark.parametrize(
     "ask",
     [
@@ -245,3 +225,23 @@ def test_what_a_person_asks_of_calls_and_attention_costs_what_is_unfinished(conn
     monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or rows(self, sql, values))
     ask(SqliteReads(tmp_path / "tillproof.db"))
     assert [scanned(connection, sql, values) for sql, values in asked] == [[]]
+
+
+PAGE = {
+    "tasks_of": lambda reads: reads.tasks_of("o1"),
+    "failures_of": lambda reads: reads.failures_of(["o1.1.0"]),
+    "repeats_of": lambda reads: reads.repeats_of("o1"),
+    "last_word": lambda reads: reads.last_word("o1"),
+    "next_look": lambda reads: reads.next_look("o1"),
+    "newest_entries": lambda reads: reads.newest_entries("o1", 10, before=100),
+    "moves": lambda reads: reads.moves("o1"),
+}
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_no_question_about_one_order_reads_a_whole_table(connection, tmp_path, monkeypatch, name):
+    asked, ask = [], SqliteReads._rows
+    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or ask(self, sql, values))
+    PAGE[name](SqliteReads(tmp_path / "tillproof.db"))
+    assert asked
+    assert {sql: found for sql, values in asked if (found := scanned(connection, sql, values))} == {}
