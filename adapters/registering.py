@@ -80,14 +80,16 @@ class Registrar:
 
     def compare(self) -> Compared:
         """Ask Dojo. Raises Refused where settings are missing, and what Dojo's client raises."""
-        return compare(self._registry(), self._registration())
+        registration = self._registration()
+        return compare(self._registry(), registration)
 
     def register(self, gap: Difference, *, actor: str, reason: str) -> None:
         """Register everything that is served, provided that this changes what `gap` says.
 
         Raises Refused where it would change something else by now, and what Dojo's client and the journal raise.
         """
-        registry, registration = self._registry(), self._registration()
+        registration = self._registration()
+        registry = self._registry()
         if compare(registry, registration).gap != gap:
             raise Refused("what Dojo has registered has changed since this was shown: look again, and decide anew")
         register(registry, registration, gap, actor=actor, reason=reason, note=self._note)

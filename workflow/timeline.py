@@ -26,6 +26,8 @@ REQUESTS = {
     "refuse_order": "refuse the order",
     "erase_order": "erase personal data",
     "migrate": "move the order to another machine",
+    "requeue": "try the call again",
+    "stop": "try the call no more",
     "sweep": "look at the open payment again",
 }
 LOCKS = {"take": "lock the order", "take_over": "take the lock over", "extend": "hold the lock longer", "release": "let the lock go"}
@@ -167,15 +169,17 @@ def _spoken(entry: StoredEntry) -> tuple[str, str]:
     ways = {"dojo": FROM_DOJO, "till": FROM_TILL, "operator": PERSON}
     way = ways.get(entry.actor.partition(":")[0], ITSELF)
     if entry.kind == "event":
-        return way, f"says {entry.entry().body.get('status') or 'something'} of the payment"
+        facts = entry.entry().body
+        said = facts.get("event") if facts.get("ignored") else facts.get("status")
+        return way, f"says {said or 'something'} of the payment"
     if entry.kind == "lock":
         return way, LOCKS.get(entry.trigger, entry.trigger)
     if word == "lock":
         return way, "lock the order"
     if word == "status":
         return way, f"kitchen: {about}"
-    if word in ("resolve", "requeue"):
-        return way, (about if word == "resolve" else "try the call again").replace("_", " ")
+    if word == "resolve":
+        return way, about.replace("_", " ")
     return way, REQUESTS.get(word, (entry.trigger or word).replace("_", " "))
 
 

@@ -10,7 +10,7 @@ from adapters.edge import json_body
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import ReasonRequest, WireId, check_amount
 from workflow.errors import Refused, UnknownEntry
-from workflow.lifecycle import RESOLUTIONS
+from workflow.lifecycle import ATTENTION, RESOLUTIONS
 from workflow.money import Money
 from workflow.takings import KINDS
 
@@ -23,10 +23,14 @@ ACCEPT_LOSS = "accept_lost_tail"
 
 
 class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
-    """What a person does about attention; of one intent, or of all that the action is for."""
+    """What a person does about attention: all that the action is for, or that of one intent; with `code` this one thing alone.
+
+    With a code no intent means what concerns none.
+    """
 
     action: Literal[ACTIONS]  # type: ignore[valid-type]
     payment_intent_id: WireId = ""
+    code: WireId = ""
 
 
 class TakingsRequest(ReasonRequest, frozen=True, kw_only=True):
@@ -59,7 +63,10 @@ def day_in_path(text: str) -> str:
 
 def resolve_request() -> ResolveRequest:
     """The present request. Raises BadInput."""
-    return json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+    asked = json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+    if asked.code and asked.code not in ATTENTION:
+        raise BadInput("code", f"expected a code that GET /api/attention tells, got {shown(asked.code)}")
+    return asked
 
 
 def accept_loss_request() -> str:

@@ -213,7 +213,12 @@ class Api:
         """A person settles attention, with a reason."""
         actor, asked = require("operator"), resolve_request()
         command = ResolveOrder(
-            order_id=OrderId(order_id), action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id
+            order_id=OrderId(order_id),
+            action=asked.action,
+            reason=asked.reason,
+            actor=actor,
+            intent_id=asked.payment_intent_id,
+            code=asked.code,
         )
         outcome = self._engine.handle(command)
         if outcome.refusal:
@@ -241,7 +246,7 @@ class Api:
     def resolve_venue(self) -> Response:
         """A person settles attention of the service itself, with a reason."""
         actor, asked = require("operator"), resolve_request()
-        command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id)
+        command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id, code=asked.code)
         outcome = self._engine.handle(command)
         if outcome.refusal:
             raise outcome.refusal

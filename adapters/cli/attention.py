@@ -44,10 +44,13 @@ def attention_list(code: str | None, as_json: bool) -> None:
 @click.argument("action", metavar="ACTION", type=click.Choice(ACTIONS))
 @click.option("--order", "order_id", help="Of this order; without it what concerns no order is meant.")
 @click.option("--intent", "intent_id", default="", help="Only of this payment; without it all that the action is for.")
+@click.option(
+    "--code", metavar="CODE", default="", type=click.Choice(["", *ATTENTION]), help="This one thing alone, of --intent or of none."
+)
 @reason_option()
 @json_option
 @click.pass_obj
-def attention_resolve(program: Program, action: str, order_id: str | None, intent_id: str, reason: str, as_json: bool) -> None:
+def attention_resolve(program: Program, action: str, order_id: str | None, intent_id: str, code: str, reason: str, as_json: bool) -> None:
     """Settle what needs a person: through the running server where there is one.
 
     ACTION is read_again, acknowledge, accept_difference, detach_payment or mark_given_back: docs/when-something-is-wrong.md says what each
@@ -56,9 +59,10 @@ def attention_resolve(program: Program, action: str, order_id: str | None, inten
     found, who = settings(), actor()
     with failures(refused="tillproof attention list"):
         if order_id:
-            program.ask(found, ResolveOrder(order_id=OrderId(order_id), action=action, reason=reason, actor=who, intent_id=intent_id))
+            order = OrderId(order_id)
+            program.ask(found, ResolveOrder(order_id=order, action=action, reason=reason, actor=who, intent_id=intent_id, code=code))
         else:
-            program.ask(found, ResolveVenue(action=action, reason=reason, actor=who, intent_id=intent_id))
+            program.ask(found, ResolveVenue(action=action, reason=reason, actor=who, intent_id=intent_id, code=code))
     with open_journal() as (_, reads):
         left = [each for each in _standing(reads) if each.order_id == (order_id or "")]
 

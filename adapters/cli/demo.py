@@ -206,17 +206,25 @@ class Demo:
         self._say(f"  Customer's phone  {pages['phone']}   (table 7 has a bill to pay)")
         self._say(f"  Dojo's panel      {pages['panel']}   (what goes wrong is chosen there)")
         self._say(f"  For programs      Dojo's side {place.public_url}, simulator {sandbox.url} (key: {sandbox.api_key})")
-        if self._opens and _has_a_screen():
-            for address in (f"{place.venue_url}/", pages["phone"]):
-                webbrowser.open(address)
+        self._open_pages(f"{place.venue_url}/", pages["phone"])
         self._say("Ctrl-C to stop.")
         threading.Event().wait()
 
+    def _open_pages(self, *addresses: str) -> None:
+        """In a browser, where somebody sits at a screen and wants it."""
+        if self._opens and _is_terminal() and _has_a_screen():
+            for address in addresses:
+                webbrowser.open(address)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
 
 def _has_a_screen() -> bool:
-    """Somebody sits here, and a browser has where to show itself."""
+    """A browser has where to show itself, and no machine waits for us."""
     has_display = sys.platform in {"win32", "darwin"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return sys.stdout.isatty() and has_display and not os.environ.get("CI")
+    return has_display and not os.environ.get("CI")
 
 
 @contextmanager

@@ -116,7 +116,8 @@ def _call(command: OperatorCommand) -> _Call:
 
 
 def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str | list[str]]:
-    return {"action": command.action} | ({"paymentIntentId": command.intent_id} if command.intent_id else {})
+    given = {"paymentIntentId": command.intent_id, "code": command.code}
+    return {"action": command.action} | {name: value for name, value in given.items() if value}
 
 
 def _quoted(name: str) -> str:

@@ -92,6 +92,8 @@ def _curl(url: str, api_key: str, route: str, body: Mapping[str, object]) -> str
     "--capture", "captures", multiple=True, type=click.IntRange(1), help="Capture so many pennies of a Manual intent; repeatable."
 )
 @click.option("--pay-later", is_flag=True, help="Order and Pay: CreateOrder without payments, then Pay-only.")
+@click.option("--left-open", is_flag=True, help="With --pay-later: the order stays open, to be paid by somebody else.")
+@click.option("--pay", type=click.IntRange(1), metavar="PENNIES", help="Pay-only: one payment of so much of what is left.")
 @click.option("--record", "records", is_flag=True, help="A bill is locked and its payments recorded beside the events, as for a waiter.")
 @click.option("--second-waiter", is_flag=True, help="Pay at Table: another one tries to lock the bill, which must be 409.")
 @click.option("--too-large", is_flag=True, help="Pay at Table: first a penny more than is left, which must be 409.")
@@ -177,16 +179,18 @@ def _request(
     for name in ("tips", "captures"):
         given = options[name]
         options[name] = tuple(Money(each, currency) for each in given) if name == "captures" else given and Money(given, currency)
-    parts, pay_later, records = (options.pop(name) for name in ("parts", "pay_later", "records"))
+    parts, pay, records = (options.pop(name) for name in ("parts", "pay", "records"))
+    ordering = {name: options.pop(name) for name in ("pay_later", "left_open")}
     at_table = {name: options.pop(name) for name in ("waiter_id", "second_waiter", "too_large")}
     options["instead_of_capture"] = options["instead_of_capture"] or ""
     if flow == PAY_AT_TABLE:
         return PayAtTable(table_id=table_id, parts=parts, event_first=out_of_order, **at_table, **options)
     if flow == PAY_ONLY:
-        return PayOnly(table_id=table_id or "", parts=parts, status_first=out_of_order, records=records, **options)
+        of_bill = Money(pay, currency) if pay else None
+        return PayOnly(table_id=table_id or "", parts=parts, amount=of_bill, status_first=out_of_order, records=records, **options)
     places = {"table_id": table_id} if table_id else {}
     basket = basket_of(Money(amount, currency), plu=plu, **places) if amount else default_basket(currency=currency, **places)
-    return OrderAndPay(basket=basket, event_first=out_of_order, pay_later=pay_later, records=records, **options)
+    return OrderAndPay(basket=basket, event_first=out_of_order, records=records, **ordering, **options)
 
 
 def _say_where(url: str, pages: dict[str, str], api_key: str, *, is_told: bool, as_json: bool) -> None:

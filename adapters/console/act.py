@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
@@ -39,15 +40,15 @@ def pages(site: Site) -> Blueprint:
         intent_id = request.values.get("intent", "")
         act = ResolveOrder(order_id=OrderId(order_id), action=action, reason="", actor="", intent_id=intent_id, code=code)
         given = {"action": action, "intent": intent_id, "code": code}
-        return _answer(site, action, [act], back=f"/orders/{order_id}", given=given)
+        return _answer(site, action, [act], back=f"/orders/{quote(order_id, safe='')}", given=given)
 
     @blueprint.route("/outbox/<task_id>/requeue", methods=["GET", "POST"])
     def requeue(task_id: str) -> Response:
-        return _answer(site, REQUEUE, [RequeueTask(task_id=task_id, reason="", actor="")], back="/outbox")
+        return _answer(site, REQUEUE, [RequeueTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.route("/outbox/<task_id>/stop", methods=["GET", "POST"])
     def stop(task_id: str) -> Response:
-        return _answer(site, STOP, [StopTask(task_id=task_id, reason="", actor="")], back="/outbox")
+        return _answer(site, STOP, [StopTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.route("/act", methods=["GET", "POST"])
     def many() -> Response:
@@ -58,6 +59,12 @@ def pages(site: Site) -> Blueprint:
         return _answer(site, action, acts[:AT_ONCE], back="/attention", is_many=True, left_out=len(picked) - AT_ONCE)
 
     return blueprint
+
+
+def _page_of(site: Site, task_id: str) -> str:
+    """Where a call is looked at: with its order, or among the others."""
+    task = site.desk.reads.task(task_id)
+    return f"/orders/{quote(task.order_id, safe='')}" if task and task.order_id else "/outbox"
 
 
 def pick_of(order_id: str, code: str, intent_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, cast
 
 from flask import Blueprint, Response, request
@@ -15,12 +16,13 @@ from adapters.console.site import Site
 from adapters.registering import Compared
 from workflow.errors import AnswerUnreadable, DojoRefusesUs, OutcomeUnknown, Refused, TryAgain, WorkflowError
 
-ASK = "ask Dojo what is registered"
+ASK = "ask-what-is-registered"
+WAITING = "waiting for its answer"
 
 
 def pages(site: Site) -> Blueprint:
     """What is registered, asked for by a person, and registering after a preview of what that changes."""
-    blueprint, registrar, jobs = Blueprint("capabilities", __name__), site.desk.setup.registrar, Jobs(site.desk.clock)
+    blueprint, registrar, jobs = Blueprint("capabilities", __name__), site.desk.setup.registrar, site.desk.jobs
 
     @blueprint.get("/setup/capabilities")
     def capabilities() -> Response:
@@ -61,7 +63,7 @@ def _register_pages(blueprint: Blueprint, site: Site, jobs: Jobs) -> None:
 
 
 def _begin(site: Site, jobs: Jobs) -> None:
-    if jobs.start(ASK, site.session.actor.name, lambda job: _ask(site.desk.setup.registrar.compare)) is None:
+    if jobs.start(ASK, site.session.actor.name, partial(_ask, site.desk.setup.registrar.compare)) is None:
         site.say("Somebody else is asking already: this is what they get.")
 
 
@@ -107,7 +109,8 @@ def _lines(compared: Compared | None) -> list[Line]:
     return found
 
 
-def _ask(compare: Callable[[], Compared]) -> Asked:
+def _ask(compare: Callable[[], Compared], job: Job[object]) -> Asked:
+    job.what = WAITING
     try:
         return Asked(compared=compare(), trouble=None)
     except (DojoRefusesUs, TryAgain, OutcomeUnknown, Refused) as error:

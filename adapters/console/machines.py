@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -22,11 +21,9 @@ from workflow.journal.reads import SqliteReads
 from workflow.lifecycle import ATTENTION, EFFECTS, RESOLUTIONS, RULES
 from workflow.verdicts import Verdicts, ordinal, way
 
-CHECK = "machine check"
+CHECK = "machine-check"
 COUNTED_AT_ONCE = 100_000
 """Entries that one view of the page counts: a fraction of a second."""
-SLICE_SECONDS, PAUSE_TIMES = 0.02, 3
-"""A check works for so long and then rests so many times longer: whoever calls this server meanwhile comes first."""
 KINDS = {"mmd": ("mermaid", "text/plain; charset=utf-8"), "dot": ("dot", "text/vnd.graphviz"), "svg": ("svg", "image/svg+xml")}
 THINGS = {"order": "orders", "payment": "payments", "fulfilment": "orders"}
 LEADS = {
@@ -39,7 +36,7 @@ LEADS = {
 def pages(site: Site) -> Blueprint:
     """The pages about machines."""
     blueprint = Blueprint("machines", __name__)
-    machines, tally, jobs = declared_machines(), Tally(), Jobs(site.desk.clock)
+    machines, tally, jobs = declared_machines(), Tally(), site.desk.jobs
     reads = site.desk.reads
 
     @blueprint.get("/machines")
@@ -93,7 +90,7 @@ def _check_pages(blueprint: Blueprint, site: Site, machines: Machines, jobs: Job
     @blueprint.post("/machines/check")
     def begin_check() -> Response:
         work = _checking(reads, machines)
-        if jobs.start(CHECK, site.session.actor.name, work, total=reads.size()) is None:
+        if jobs.start(CHECK, site.session.actor.name, work, total=reads.size(), is_gentle=True) is None:
             site.say("The journal is being checked already.")
         return site.to("/machines/check")
 
@@ -224,16 +221,16 @@ def _checking(reads: SqliteReads, machines: Machines) -> Callable[[Job[object]],
     """What `tillproof machine check` does, beside everything else that this server does."""
 
     def work(job: Job[object]) -> Checked:
-        verdicts, rested = Verdicts(), time.monotonic()
+        verdicts, told, job.what = Verdicts(), 0, "entry"
 
         def progress(done: int) -> None:
-            job.done = done
+            nonlocal told
+            told = done
 
         for found in check(reads, machines, progress):
             verdicts.add(found)
-            if (worked := time.monotonic() - rested) > SLICE_SECONDS:
-                time.sleep(worked * PAUSE_TIMES)
-                rested = time.monotonic()
+            job.tell(told)  # Once an order: it rests meanwhile, and hears that the process ends.
+        job.tell(job.total)
         wrong = regrouped(declarations(reads).values(), machines)
         return Checked(verdicts=verdicts, wrong=wrong, machines=[each.ident for each in machines.values()])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -275,9 +275,10 @@ def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTa
     for concern in concerns:
         for each in RESOLUTIONS:
             if concern.code in words(each.codes):
-                intent = f"&intent={quote(concern.payment_intent_id, safe='')}" if concern.payment_intent_id else ""
+                asked = {"action": each.action, "code": concern.code}
+                asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
                 about = in_words(concern.code).lower()
-                found.append(Action(in_words(each.action), each.meaning, f"{base}/resolve?action={each.action}{intent}", about))
+                found.append(Action(in_words(each.action), each.meaning, f"{base}/resolve?{urlencode(asked)}", about))
     for task in tasks:
         act = ACTS[task.effect][1]
         if task.status == "dead":
@@ -286,7 +287,7 @@ def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTa
             )
         elif task.status in OPEN and task.attempts:
             found.append(Action("stop retrying", f"Make the call no more: {act}.", f"/outbox/{quote(task.id, safe='')}/stop", task.effect))
-    return list({action.path: action for action in found}.values())
+    return found
 
 
 class ShownLock(NamedTuple):

@@ -9,16 +9,21 @@ from typing import cast
 from flask import Blueprint, Response
 
 from adapters.checks import Finding, sqlite_version
-from adapters.console.jobs import Job, Jobs
+from adapters.console.jobs import Job
 from adapters.console.site import Site
 
-LOOK = "look at everything"
+LOOK = "look-again"
+WAITING = "waiting for its answer"
 GRAVITY = {"FAIL": 0, "warn": 1, "skip": 2, "ok": 3}
 
 
 def pages(site: Site) -> Blueprint:
     """What doctor finds, and the settings."""
-    blueprint, desk, jobs = Blueprint("setup", __name__), site.desk.setup, Jobs(site.desk.clock)
+    blueprint, desk, jobs = Blueprint("setup", __name__), site.desk.setup, site.desk.jobs
+
+    def look_at_dojo(job: Job[object]) -> list[Finding]:
+        job.what = WAITING
+        return desk.examine_dojo()
 
     @blueprint.get("/setup")
     def show() -> Response:
@@ -28,7 +33,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.post("/setup/look")
     def look() -> Response:
-        if jobs.start(LOOK, site.session.actor.name, lambda job: desk.examine_dojo()) is None:
+        if jobs.start(LOOK, site.session.actor.name, look_at_dojo) is None:
             site.say("Somebody else is asking already: this is what they get.")
         return site.to("/setup")
 

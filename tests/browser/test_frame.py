@@ -77,7 +77,7 @@ def test_today_says_what_is_wrong_what_came_in_and_where_the_orders_are(page, ve
     assert updated.get_attribute("aria-label").replace(": ", " ") == page.locator(".states-in-words a", has_text="updated").inner_text()
 
 
-def test_markup_in_an_order_is_inert_on_today(page):
+def test_markup_in_an_order_is_inert_on_today(page):  # A7
     assert page.locator("main script").count() == 0
 
 

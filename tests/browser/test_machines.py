@@ -104,9 +104,7 @@ def another_version(tmp_path_factory):
         shutil.copytree(ROOT / name, program / name, dirs_exist_ok=True)
     lifecycle = program / "workflow" / "lifecycle.py"
     text = lifecycle.read_text("utf-8")
-    changed = text.replace('"dojo_knows", ', '"always", ').replace(
-        "The order is on the till; no money", "The bill is on the till; no money"
-    )
+    changed = text.replace('"dojo_knows", ', '"always", ').replace("The order is on the till; no", "The bill is on the till; no")
     assert changed != text
     lifecycle.write_text(changed, "utf-8")
     service = Service(folder)
@@ -120,22 +118,17 @@ def test_of_an_earlier_version_it_is_shown_what_the_present_one_declares_otherwi
     page = visitor(another_version)
     page.goto("/machines")
     [earlier] = [row for row in rows_of(page, "Versions in force") if declaration_hash(ORDER) in row[1]]
-    reads = another_version.reads
-    entries, first, last = reads.rows(
-        "SELECT count(*), min(seq), max(seq) FROM journal WHERE machine = ?", (f"order@{declaration_hash(ORDER)}",)
-    )[0]
+    reads, sql = another_version.reads, "SELECT count(*), min(seq), max(seq) FROM journal WHERE machine = ?"
+    [(entries, first, last)] = reads.rows(sql, (f"order@{declaration_hash(ORDER)}",))
     orders = reads.rows("SELECT count(*) FROM orders")[0][0]
     assert earlier[3:6] == [f"{orders} orders", str(entries), f"{first} to {last}"]
 
     page.get_by_role("link", name=f"what differs from order@{declaration_hash(ORDER)}").click()
 
+    then, now = (f"to updated, only if {guard}, sends nothing (D6)" for guard in ("dojo_knows", "always"))
     assert rows_of(page, "2 changes") == [
         ["state", "created", ORDER.states["created"], "The bill is on the till; no money is held for it."],
-        [
-            "transition",
-            "update from reconciled",
-            *(f"to updated, only if {guard}, sends nothing (D6)" for guard in ("dojo_knows", "always")),
-        ],
+        ["transition", "update from reconciled", then, now],
     ]
 
 
@@ -146,11 +139,6 @@ def test_orders_that_would_go_another_way_now_are_named_with_the_cause(another_v
 
     page.get_by_role("heading", name="Some would have gone another way").wait_for()  # The page refreshes itself.
     assert page.get_by_text("order: 'update' moves from 'reconciled' to 'updated': its guard is always, and was dojo_knows").is_visible()
-    assert (
-        page.get_by_role("listitem")
-        .filter(has_text="is updated now")
-        .first.get_by_role("link")
-        .get_attribute("href")
-        .startswith("/orders/")
-    )
+    example = page.get_by_role("listitem").filter(has_text="is updated now").first
+    assert example.get_by_role("link").get_attribute("href").startswith("/orders/")
     check_page(page)

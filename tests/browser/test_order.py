@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from adapters import tillproof_verify
+from adapters.console.order import PAGE_ENTRIES
 from tests.browser.conftest import check_page
 from tests.browser.evening import HOSTILE
 from tests.contract.running import TOKENS, Client, a_bill, an_order, eventually
@@ -89,7 +90,7 @@ def test_what_needs_a_person_comes_first_and_leads_to_what_an_operator_may_do(pa
     page.goto(f"/orders/{venue.orders.mismatch}")
     assert "£10.24 of £10.23 is paid" in lead(page)
     action = page.get_by_role("link", name="Mark given back")
-    assert action.get_attribute("href") == f"/orders/{venue.orders.mismatch}/resolve?action=mark_given_back"
+    assert action.get_attribute("href") == f"/orders/{venue.orders.mismatch}/resolve?action=mark_given_back&code=OVERPAID"
     check_page(page)
     auditor = visitor(venue.service, role="auditor")
     auditor.goto(f"/orders/{venue.orders.mismatch}")
@@ -204,7 +205,9 @@ def test_an_operator_erases_personal_data_with_a_reason_and_the_page_says_erased
 def test_an_auditor_erases_nothing_and_sees_nothing_of_the_customer(venue, asked):
     ask = asked("auditor")
     assert ask(f"/orders/{venue.orders.paid}/erase").status == 403
-    assert "Robin Sandbox" not in ask(f"/orders/{venue.orders.paid}").body.decode()
+    seen = "".join(ask(f"/orders/{venue.orders.paid}{query}").body.decode() for query in ("", "?view=full", "?view=json"))
+    assert "Robin Sandbox" not in seen
+    assert "one well done" not in seen
     assert "Robin Sandbox" in asked("operator")(f"/orders/{venue.orders.paid}").body.decode()
 
 
@@ -224,6 +227,23 @@ def test_a_live_lock_and_a_stale_one_say_who_holds_the_bill(venue, page):
     assert eventually(shows_stale)
     assert "was not released" in section(page, "Lock").inner_text()
     assert "Waiting for a customer to pay £7.00." in lead(page)
+
+
+def test_of_a_long_order_the_newest_entries_are_told_and_older_ones_a_page_further(venue, page):
+    venue.service.till.post("/till/orders", a_bill(total=700, table="tbl_8", id="till-long"))
+    until = datetime.now(UTC) + timedelta(hours=1)
+    lock = {"lockId": "s-1", "expiry": until.isoformat()}
+    assert venue.service.dojo.post("/v1/orders/till-long/lock", lock).status == 200
+    for second in range(PAGE_ENTRIES):
+        body = {"expiry": (until + timedelta(seconds=second + 1)).isoformat()}
+        assert venue.service.dojo.call("PUT", "/v1/orders/till-long/locks/s-1", body).status < 300
+    page.goto("/orders/till-long?view=full")
+    rows = section(page, "Timeline").locator("tbody tr")
+    assert rows.count() == PAGE_ENTRIES
+    page.get_by_role("link", name="Older entries").click()
+    assert "open the bill" in rows.first.inner_text()
+    assert rows.count() < PAGE_ENTRIES
+    assert [state for _, state in steps(page)] == ["created"]
 
 
 def test_a_page_that_stays_open_shows_what_happens_meanwhile(venue, page):

@@ -311,9 +311,19 @@ ROUTES = {
         {"[0]": OBJECT, "[0].plu": IDS, "[1].name": NAME, "[2].available": FLAG},
     ),
     "resolve": Route(
-        *("operator", "POST", f"/api/orders/{ORDER}/resolve", lambda: {"action": "read_again", "reason": "so", "paymentIntentId": "p"}),
+        *(
+            "operator",
+            "POST",
+            f"/api/orders/{ORDER}/resolve",
+            lambda: {"action": "read_again", "reason": "so", "paymentIntentId": "p", "code": "STATUS_LIE"},
+        ),
         ("action", "reason"),
-        {"action": ["", "forget", 7, {}], "reason": TOO_LONG_A_REASON, "paymentIntentId": [bad for bad in IDS if bad != ""]},
+        {
+            "action": ["", "forget", 7, {}],
+            "reason": TOO_LONG_A_REASON,
+            "paymentIntentId": [bad for bad in IDS if bad != ""],
+            "code": ["NONE", 7, {}],
+        },
         409,
     ),
     "rotate_key": Route(*("operator", "POST", "/api/keys/rotate", lambda: {"reason": "so"}, ("reason",), {"reason": TOO_LONG_A_REASON})),
@@ -624,7 +634,7 @@ def test_a_moment_that_exists_is_taken_in_any_published_form(service, expiry):  
 ODD = ["%00", "%ff", "%F0%9F%8D%95", "x" * 10_000, "..", "-1", "1.5", "1e3", "%2B1", "%D9%A1", "'%20OR%201=1--", "true%00", "9" * 30]
 QUERIES = {
     "/till/feed": ("till", ["after", "limit", "wait"]),
-    "/api/orders": ("auditor", ["state", "attention", "after", "limit"]),
+    "/api/orders": ("auditor", ["state", "flow", "from", "to", "attention", "after", "limit"]),
     "/api/attention": ("auditor", ["code"]),
     "/api/outbox": ("auditor", ["status", "after", "limit"]),
     "/api/export": ("auditor", ["format", "from", "to"]),

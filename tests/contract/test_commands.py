@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import json
 import os
 import pty
@@ -26,7 +28,7 @@ from click.testing import CliRunner
 
 import app
 from adapters.checks import examine
-from adapters.cli import local, machines, openapi
+from adapters.cli import acting, demo, local, machines, openapi
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
 from tests.builders import FixedClock, Venue
@@ -336,6 +338,31 @@ def test_orders_list_has_every_order_newest_first(ask, venue):
     assert len(parsed(ask("orders", "list", "--limit", "1", "--json"))["data"]) == 1
 
 
+def test_orders_list_is_filtered_and_searched_as_the_console_is(ask, venue):
+    def found(*words):
+        return [order["id"] for order in parsed(ask("orders", "list", *words, "--json"))["data"]]
+
+    everything = found()
+    for words in (("--flow", "pay_only"), ("--flow", "pay_later")):
+        assert set(found(*words)) == {each["id"] for each in parsed(ask("orders", "list", "--json"))["data"] if each["flow"] == words[1]}
+    assert found("--search", venue.order_id) == [venue.order_id]
+    assert found("--table", "nowhere") == found("--from", "2100-01-01") == found("--attention", "--to", "2000-01-01") == []
+    assert found("--from", "2001-01-01", "--to", "2100-01-01") == everything
+    assert "expected a day" in fails(ask("orders", "list", "--from", "soon"), 2, "--from")
+
+
+def test_orders_list_prints_a_line_an_order_for_programs(ask, venue):
+    everything = [order["id"] for order in parsed(ask("orders", "list", "--json"))["data"]]
+
+    as_csv, as_lines = ask("orders", "list", "--format", "csv").stdout, ask("orders", "list", "--format", "jsonl").stdout
+
+    assert [line.split(",")[0] for line in as_csv.splitlines()] == ["order_id", *everything]
+    assert [json.loads(line)["order_id"] for line in as_lines.splitlines()] == everything
+    assert len(ask("orders", "list", "--format", "jsonl", "--limit", "1").stdout.splitlines()) == 1
+    [row] = csv.DictReader(io.StringIO(ask("orders", "list", "--format", "csv", "--search", venue.order_id).stdout, newline=""))
+    assert (row["state"], row["order_id"]) == ("updated", venue.order_id)
+
+
 def test_orders_show_has_the_shape_of_the_interface(ask, venue):
     found = parsed(ask("orders", "show", ID, "--json"))
 
@@ -452,6 +479,24 @@ def test_caps_diff_exits_1_until_caps_register_was_run(run, venue, tmp_path):
     assert [capability["name"] for capability in listed["capabilities"]] == registered["registered"]
     assert (listed["url"], listed["username"]) == (settings["PUBLIC_URL"], settings["EPOS_USERNAME"])
     assert settings["EPOS_PASSWORD"] not in json.dumps([registered, listed])
+
+
+def test_caps_register_journals_who_registered_what_and_why_where_there_is_a_journal_and_works_where_there_is_none(run, venue, tmp_path):
+    sandbox = Sandbox(api_key=KEY)
+    sandbox.start()
+    settings = venue.service.settings | {"DOJO_URL": sandbox.url}
+    try:
+        journaled = run(tmp_path, "caps", "register", "--reason", "the first day 4242424242424242", **settings)
+        without_a_journal = run(tmp_path, "caps", "register", **settings | {"JOURNAL": tmp_path / "none.db"})
+    finally:
+        sandbox.stop()
+
+    assert (journaled.returncode, without_a_journal.returncode) == (0, 0)
+    assert not (tmp_path / "none.db").exists()
+    entry = [each for each in venue.service.reads.entries(order_id="") if each.trigger == "register"][-1]
+    body = entry.entry().body
+    assert (entry.actor, body["url"], body["dropped"]) == (acting.actor(), settings["PUBLIC_URL"], [])
+    assert (len(body["added"]), body["reason"].startswith("the first day"), "4242424242424242" in body["reason"]) == (23, True, False)
 
 
 # Exit codes
@@ -1070,6 +1115,28 @@ def test_a_demo_that_is_told_to_stop_leaves_nothing_running(tmp_path, number):
     for url in (serving["listen"], serving["consoleListen"], serving["sandbox"]):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(urlsplit(url).netloc.split(":"), PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "display", "ci", "words", "opened"),
+    [
+        (True, ":0", "", "--serve", 2),
+        (True, ":0", "", "--serve --no-open", 0),
+        (True, ":0", "true", "--serve", 0),
+        (True, "", "", "--serve", 0),
+        (False, ":0", "", "--serve", 0),
+    ],
+)
+def test_the_demo_that_goes_on_shows_its_pages_where_somebody_sits_at_a_screen(monkeypatch, is_terminal, display, ci, words, opened):
+    seen = []
+    monkeypatch.setattr(demo.webbrowser, "open", seen.append)
+    for name, value in {"DISPLAY": display, "WAYLAND_DISPLAY": "", "CI": ci}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(demo.Demo, "run", lambda self: self._open_pages("http://console/", "http://phone") or True)
+    monkeypatch.setattr(demo, "_is_terminal", lambda: is_terminal)
+
+    assert CliRunner().invoke(cli, ["demo", *words.split()]).exit_code == 0
+    assert seen == ["http://console/", "http://phone"][:opened]
 
 
 def test_the_sandbox_refuses_a_port_that_is_taken_and_a_key_of_production(tmp_path):

@@ -98,7 +98,7 @@ def test_a_session_begins_under_a_name_that_nobody_gave_it_and_ends_with_the_one
     assert planted.cookies["tillproof_session"] != "planted"
 
 
-def test_who_logged_out_is_out_whatever_cookie_comes(operator):
+def test_who_logged_out_is_out_whatever_cookie_comes(operator):  # A5
     kept = operator.cookies["tillproof_session"]
     assert operator.post("/logout", {"csrf": operator.csrf}).headers["location"] == "/login"
     operator.cookies["tillproof_session"] = kept
@@ -138,7 +138,7 @@ def test_a_login_leads_only_to_our_own_pages(service, following, leads_to):
     assert is_own_path(leads_to)
 
 
-def test_whoever_guesses_tokens_at_the_form_is_told_to_wait_and_not_listened_to(service):  # A4
+def test_whoever_guesses_tokens_at_the_form_is_told_to_wait_and_not_listened_to(service):  # A10
     guesser = Browser(service, x_forwarded_for="203.0.113.9")
     statuses = [guesser.post("/login", {"token": f"guess-{number}"}).status for number in range(GUESSES + 1)]
     assert statuses[0] == 401
@@ -183,7 +183,7 @@ def test_a_console_beyond_loopback_without_tokens_is_refused(tmp_path):
     {"origin": "https://evil.example"}, {"origin": "null"}, {"sec_fetch_site": "cross-site"}, {"sec_fetch_site": "same-site"},
     {"sec_fetch_site": "cross-site", "origin": "{own}"},
 ])  # fmt: skip
-def test_a_form_of_another_site_is_not_followed_be_it_the_login(service, operator, headers):
+def test_a_form_of_another_site_is_not_followed_be_it_the_login(service, operator, headers):  # A6
     headers = {name: value.format(own=f"http://127.0.0.1:{service.ports[1]}") for name, value in headers.items()}
     assert Browser(service).post("/login", {"token": TOKENS["operator"]}, **headers).status == 403
     assert operator.post("/preferences", {"csrf": operator.csrf, "utc": "on"}, **headers).status == 403
@@ -197,7 +197,7 @@ def test_a_form_of_ours_is_followed_however_the_browser_says_so(service):
 
 
 @pytest.mark.parametrize("fields", [{}, *({"csrf": given} for given in ("", "wrong", "\x00", "é" * 40))], ids=["none", *"abcd"])
-def test_a_form_without_this_sessions_token_changes_nothing(insider, fields):
+def test_a_form_without_this_sessions_token_changes_nothing(insider, fields):  # A6
     for path in ("/preferences", "/logout"):
         assert insider.post(path, fields).status == 400
     assert insider.get("/").status == 200
@@ -259,7 +259,7 @@ PAGES_AT_MOST = 150
 STORED = ("SELECT * FROM journal ORDER BY seq", "SELECT * FROM outbox ORDER BY id", "SELECT * FROM attention ORDER BY 1, 2, 3")
 
 
-def test_whoever_follows_every_link_changes_nothing(service, insider):
+def test_whoever_follows_every_link_changes_nothing(service, insider):  # A6
     """Every page that a link leads to is read by HEAD, by GET as a form would send it, and as a poll: nothing is stored, nothing fails."""
     service.await_rest()
     before = sqlite(service.journal, *STORED)

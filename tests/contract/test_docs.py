@@ -27,7 +27,7 @@ def test_every_command_of_a_page_is_one_with_options_that_it_has(page):
     for words in commands(page):
         command, rest = cli, words[1:]
         while isinstance(command, click.Group):
-            name, *rest = rest
+            name, *rest = ["show", *rest] if command.name == "takings" and not {*rest} & {*command.commands} else rest
             assert name in command.commands, " ".join(words)
             command = command.commands[name]
         command.make_parser(click.Context(command)).parse_args(list(rest))

@@ -36,6 +36,7 @@ KINDS = {
 """What makes a metric in adapters/metrics.py; everything else there makes a gauge."""
 COUNTED = "_total"
 MEANINGS = {
+    "attempts": "attempts at calls that failed: when, and why; nothing is decided by them",
     "attention": "what needs a person now; raised and cleared by entries",
     "booking_tables": "which party or reservation has which table, and when",
     "bookings": "parties and reservations, as Dojo told us of them",
@@ -51,6 +52,7 @@ MEANINGS = {
     "parked": "payments of Dojo's that no order explains yet",
     "payments": "payment intents of orders; can be rebuilt",
     "personal": "customers' names and notes; erased on request",
+    "repeats": "how often a message came again, and when last; nothing is decided by them",
     "states": "every state that a declaration of this journal has or had",
     "tree_node": "inner nodes of the log's hash tree",
     "venue": "what the till told last of areas, tables, its catalogue and whether it takes orders",

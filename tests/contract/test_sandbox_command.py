@@ -71,6 +71,14 @@ def test_both_flows_are_played_against_any_pos_and_told_as_arrows():
     assert peer.orders["pos-1"]["paidAmount"] == wire(1000)
 
 
+def test_an_order_that_is_left_open_is_paid_in_part_by_the_next_command():
+    with a_peer() as (peer, options):
+        ordered = run(*options, "--flow", "order-and-pay", "--amount", "900", "--table", TABLE, "--pay-later", "--left-open")
+        assert (ordered.returncode, [order["paidAmount"] for order in peer.orders.values()]) == (0, [wire(0)])
+        paid = run(*options, "--flow", "pay-only", "--table", TABLE, "--pay", "400")
+    assert (paid.returncode, [order["paidAmount"] for order in peer.orders.values()]) == (0, [wire(400)])
+
+
 def test_flows_with_json_end_as_one_object_with_every_step():
     with a_peer() as (_, options):
         done = run(*options, "--flow", "order-and-pay", "--json")

@@ -288,6 +288,12 @@ def test_orders_are_found_by_state_attention_and_any_of_their_names(service):
         assert found(f"search={name}") == {held}
     assert found("search=ref-f&state=created") == {other}
     assert found("search=ref-") == set()
+    assert found("flow=order_and_pay") == {held}
+    assert found("flow=pay_later") == {other}
+    assert found("flow=pay_only") == set()
+    assert found("table=tbl_f") == {held}
+    assert found("from=2026-01-01") == {held, other}
+    assert found("from=2026-01-01&to=2026-01-01&search=ref-f") == set()
 
 
 @pytest.mark.parametrize(
@@ -295,6 +301,12 @@ def test_orders_are_found_by_state_attention_and_any_of_their_names(service):
     [
         "state=paid",
         "attention=maybe",
+        "flow=cash",
+        f"table={'x' * 256}",
+        "from=today",
+        "from=",
+        "to=2026-02-30",
+        "to=0001-01-01",
         "limit=0",
         "limit=501",
         "limit=-1",

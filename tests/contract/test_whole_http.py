@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -19,7 +20,7 @@ import app
 from adapters.cli.commands import cli
 from adapters.epos.signature import sign
 from adapters.till.api import FEED_WAITERS
-from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually, gbp
+from tests.contract.running import PATIENCE, a_bill, an_event, an_order, beside_sandbox, eventually, gbp
 from workflow.ledger import HASHED_COLUMNS, HashedEntry, entry_hash, root_from_inclusion, verify_checkpoint
 from workflow.lifecycle import ATTENTION
 from workflow.money import Money
@@ -875,6 +876,41 @@ def test_the_command_has_a_dead_task_tried_again_by_the_running_server(whole, co
 
     assert (ended.exit_code, task_id in ended.stdout) == (0, True)
     assert is_sent_again(whole, order_id, task_id, "by hand").startswith("operator:")
+
+
+def a_waiting_task(whole):
+    """An announcement that Dojo could not take yet, and not for a while."""
+    whole.sandbox.fault("POST", "/epos/events", "503", times=100)
+    order_id = whole.service.till.post("/till/orders", a_bill()).json["id"]
+    [task] = eventually(lambda: [task for task in whole.service.tasks(order_id) if task["attempts"] and task["status"] != "done"])
+    return order_id, task["id"]
+
+
+@pytest.mark.parametrize("by_command", [False, True], ids=["over HTTP", "by the command"])
+def test_an_operator_has_a_call_tried_no_longer(whole, command, by_command):
+    order_id, task_id = a_waiting_task(whole)
+    path = f"/api/outbox/{task_id}/stop"
+    is_refused(whole.service.auditor.post(path, {"reason": "enough"}), 403)
+    is_refused(whole.service.operator.post(path, {}), 400)
+
+    if by_command:
+        ended = command("outbox", "stop", task_id, "--reason", "enough")
+        assert (ended.exit_code, ended.stdout) == (0, f"{task_id} will not be tried again.\n")
+    else:
+        reply = whole.service.operator.post(path, {"reason": "enough"})
+        assert (reply.status, reply.json) == (200, {"id": task_id, "status": "dead"})
+    headers = {"Authorization": f"Basic {whole.sandbox.api_key}", "version": "2026-02-27"}
+    requests.delete(f"{whole.sandbox.url}/sandbox/faults", headers=headers, timeout=PATIENCE).raise_for_status()
+
+    [entry] = [entry for entry in whole.service.entries(order_id) if entry["trigger"] == "stop"]
+    assert (entry["kind"], entry["body"]["reason"], entry["body"]["stopped"]) == ("operator", "enough", task_id)
+    assert codes(whole.service, order_id) == ["OUTBOX_DEAD"]
+    is_refused(whole.service.operator.post(path, {"reason": "again"}), 409)
+    is_refused(whole.service.operator.post("/api/outbox/none/stop", {"reason": "x"}), 404)
+    settling = f"/api/orders/{order_id}/resolve", {"action": "acknowledge", "reason": "enough"}
+    is_refused(whole.service.operator.post(settling[0], settling[1] | {"code": "LOCK_STALE"}), 409)
+    assert whole.service.operator.post(settling[0], settling[1] | {"code": "OUTBOX_DEAD"}).status == 200
+    assert codes(whole.service, order_id) == []
 
 
 def test_the_command_knows_no_task_that_the_running_server_does_not(command):

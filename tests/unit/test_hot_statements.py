@@ -14,7 +14,7 @@ from workflow.conduct import Conduct
 from workflow.journal import tasks, transaction
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import ParkedLinks, Seen
-from workflow.journal.reads import OrderFilter, Position, orders_query
+from workflow.journal.reads import OrderFilter, Position, SqliteReads, orders_query
 from workflow.journal.schema import TABLES as TABLES_SQL
 from workflow.journal.transaction import SqliteTransaction
 
@@ -204,3 +204,44 @@ def test_a_scan_would_be_noticed(connection):
     assert scanned(connection, "SELECT * FROM journal WHERE cause = ?", ("x",)) == ["journal"]
     assert scanned(connection, "SELECT * FROM outbox ORDER BY created_at_ms, id LIMIT 1") == ["outbox"]
     assert scanned(connection, "SELECT * FROM outbox WHERE status = 'leased'") == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(lambda reads, status=status: reads.tasks(status, 50) for status in ("pending", "leased", "paused", "dead")),
+        lambda reads: reads.tasks("dead", 50, after=Position("2026-03-14T12:00:00.000Z", "t")),
+        lambda reads: reads.task("t"),
+        lambda reads: reads.dead_tasks("o1", "pi_1"),
+        lambda reads: reads.unfinished_tasks(),
+        lambda reads: reads.next_probe("till"),
+        lambda reads: reads.parked(20),
+        lambda reads: reads.gravest_attention(["OUTBOX_DEAD", "LOCK_STALE"], 500),
+        lambda reads: reads.service_attention(),
+    ],
+)
+def test_what_a_person_asks_of_calls_and_attention_costs_what_is_unfinished(connection, tmp_path, monkeypatch, ask):
+    asked, rows = [], SqliteReads._rows
+    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or rows(self, sql, values))
+    ask(SqliteReads(tmp_path / "tillproof.db"))
+    assert [scanned(connection, sql, values) for sql, values in asked] == [[]]
+
+
+PAGE = {
+    "tasks_of": lambda reads: reads.tasks_of("o1"),
+    "failures_of": lambda reads: reads.failures_of(["o1.1.0"]),
+    "repeats_of": lambda reads: reads.repeats_of("o1"),
+    "last_word": lambda reads: reads.last_word("o1"),
+    "next_look": lambda reads: reads.next_look("o1"),
+    "newest_entries": lambda reads: reads.newest_entries("o1", 10, before=100),
+    "moves": lambda reads: reads.moves("o1"),
+}
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_no_question_about_one_order_reads_a_whole_table(connection, tmp_path, monkeypatch, name):
+    asked, ask = [], SqliteReads._rows
+    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or ask(self, sql, values))
+    PAGE[name](SqliteReads(tmp_path / "tillproof.db"))
+    assert asked
+    assert {sql: found for sql, values in asked if (found := scanned(connection, sql, values))} == {}

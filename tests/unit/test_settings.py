@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.setting_kinds import Token
-from adapters.settings import ROWS, Settings, SettingsError, describe, is_loopback, read_settings
+from adapters.settings import ROWS, Settings, SettingsError, describe, is_loopback, read_settings, shown
 
 SECRET = "s3cr3t-value"
 
@@ -273,6 +273,21 @@ def test_the_repr_shows_settings_but_no_secret():
     assert SECRET not in repr(settings.tokens)
     assert "epos_username='dojo'" in repr(settings)
     assert "dojo_api_key='***'" in repr(settings)
+
+
+def test_settings_are_shown_with_their_origin_and_of_secrets_only_that_they_are_given():
+    given = {"DOJO_API_KEY": SECRET, "WEBHOOK_SECRETS": f"{SECRET}1,{SECRET}2", "TOKENS": f"till:anna:{SECRET}", "LISTEN": "[::1]:8080"}
+    found = {each.description.name: (each.value, each.origin) for each in shown(read(**given))}
+
+    assert list(found) == [row.name for row in ROWS]
+    assert SECRET not in str(found)
+    assert {name: value for name, (value, origin) in found.items() if origin == "environment"} == {
+        "LISTEN": "[::1]:8080",
+        "DOJO_API_KEY": "***",
+        "WEBHOOK_SECRETS": "***, ***",
+        "TOKENS": "till:anna:***",
+    }
+    assert (found["TILL_SECRET"], found["TIMEZONE"]) == (("–", "default"), ("Europe/London", "default"))
 
 
 def test_the_secrets_to_mask_are_all_of_them_and_the_encoded_credentials():

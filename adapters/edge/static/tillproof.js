@@ -10,7 +10,7 @@
   let wait = seconds, etag = null, timer = null, freshAt = new Date(), lostAt = null, waiting = null, asking = false;
 
   const clock = (at) => at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: document.body.dataset.zone });
-  const plan = () => { clearTimeout(timer); if (!document.hidden) timer = setTimeout(look, wait * 1000); };
+  const plan = () => { clearTimeout(timer); if (!document.hidden && document.body.dataset.refresh) timer = setTimeout(look, wait * 1000); };
 
   function say(text, act) {
     if (!told || told.dataset.text === text) return;
@@ -98,6 +98,7 @@
       if (next) renew(part, next);
     }
     document.title = fresh.title;
+    if (!fresh.body.dataset.refresh) delete document.body.dataset.refresh;  // It is over: nothing changes any more.
     settle();
     document.dispatchEvent(new Event("fresh"));
   }
