@@ -10,6 +10,7 @@ from flask import Blueprint, Response
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
+from adapters.console.files import attached
 from adapters.console.jobs import Job, Jobs
 from adapters.console.site import Site
 from workflow import diagrams
@@ -24,7 +25,7 @@ from workflow.verdicts import Verdicts, ordinal, way
 CHECK = "machine-check"
 COUNTED_AT_ONCE = 100_000
 """Entries that one view of the page counts: a fraction of a second."""
-KINDS = {"mmd": ("mermaid", "text/plain; charset=utf-8"), "dot": ("dot", "text/vnd.graphviz"), "svg": ("svg", "image/svg+xml")}
+KINDS = {"mmd": ("mermaid", "text/plain"), "dot": ("dot", "text/vnd.graphviz"), "svg": ("svg", "image/svg+xml")}
 THINGS = {"order": "orders", "payment": "payments", "fulfilment": "orders"}
 LEADS = {
     "order": "What an order goes through, from the till or a phone until Dojo took the news of its money.",
@@ -68,8 +69,7 @@ def pages(site: Site) -> Blueprint:
         if ending not in KINDS:
             raise NotFound(f"expected one of {', '.join(KINDS)}")
         form, kind = KINDS[ending]
-        headers = {"Content-Disposition": f'attachment; filename="{name}.{ending}"'}
-        return Response(diagrams.render(declaration, form), content_type=kind, headers=headers)
+        return attached(diagrams.render(declaration, form), kind, f"{name}.{ending}")
 
     @blueprint.get("/machines/<name>/<hash_>")
     def difference(name: str, hash_: str) -> Response:
