@@ -54,6 +54,8 @@ DATABASE, WAL, WITNESS, KEY, SEALED = "tillproof.db", "tillproof.db-wal", "tillp
 COLUMNS = ("seq", *HASHED_COLUMNS, "hash")
 PROJECTIONS = ("orders", "payments", "locks", "attention", "venue", "bookings", "booking_tables", "outbox")
 UNPROVEN = {
+    "attempts": "*",  # What failed on the way, for people: nothing is decided by it.
+    "repeats": "*",  # How often a message came again, likewise.
     "inbox": "*",  # Which requests came already: a memory against repeats, of hashes with a secret of the journal's own.
     "parked": "*",
     "watch": "*",

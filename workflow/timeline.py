@@ -169,7 +169,9 @@ def _spoken(entry: StoredEntry) -> tuple[str, str]:
     ways = {"dojo": FROM_DOJO, "till": FROM_TILL, "operator": PERSON}
     way = ways.get(entry.actor.partition(":")[0], ITSELF)
     if entry.kind == "event":
-        return way, f"says {entry.entry().body.get('status') or 'something'} of the payment"
+        facts = entry.entry().body
+        said = facts.get("event") if facts.get("ignored") else facts.get("status")
+        return way, f"says {said or 'something'} of the payment"
     if entry.kind == "lock":
         return way, LOCKS.get(entry.trigger, entry.trigger)
     if word == "lock":

@@ -19,7 +19,6 @@ MAX_DEPTH = 8
 """An operator's request is small."""
 
 ACTIONS = tuple(resolution.action for resolution in RESOLUTIONS)
-CODES = ("", *ATTENTION)
 ACCEPT_LOSS = "accept_lost_tail"
 
 
@@ -31,7 +30,7 @@ class ResolveRequest(ReasonRequest, frozen=True, kw_only=True):
 
     action: Literal[ACTIONS]  # type: ignore[valid-type]
     payment_intent_id: WireId = ""
-    code: Literal[CODES] = ""  # type: ignore[valid-type]
+    code: WireId = ""
 
 
 class TakingsRequest(ReasonRequest, frozen=True, kw_only=True):
@@ -64,7 +63,10 @@ def day_in_path(text: str) -> str:
 
 def resolve_request() -> ResolveRequest:
     """The present request. Raises BadInput."""
-    return json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+    asked = json_body(ResolveRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
+    if asked.code and asked.code not in ATTENTION:
+        raise BadInput("code", f"expected a code that GET /api/attention tells, got {shown(asked.code)}")
+    return asked
 
 
 def accept_loss_request() -> str:

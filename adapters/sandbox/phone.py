@@ -28,7 +28,7 @@ CURRENCIES = ("GBP", "EUR", "USD")
 MOST_OF_A_DISH = 20
 NOTE_CHARACTERS = 200
 ID_CHARACTERS = 255
-SLOW_SECONDS = 6.0
+SLOW_SECONDS = 4.0
 """How long the news of a slow capture is on its way."""
 FORMS_KEPT = 1_000
 """So many forms that were sent are known again when they are sent twice."""

@@ -59,7 +59,7 @@ def ending(result: FlowResult, intents: Sequence[Intent]) -> Ending:
     where = " ".join(where_the_money_is(intent) for intent in intents)
     if result.refusal:
         title = "The venue did not take your order" if result.name == ORDER_AND_PAY else "The venue did not take your payment"
-        return Ending("bad", title, f"It said: “{result.refusal.message}” {where}".strip())
+        return Ending("bad", title, f"It said: “{result.refusal.message}”. {where}".strip())
     if result.state == "failed":
         return Ending("bad", "Something went wrong", f"{result.reason}. {where}".strip())
     if any(step.name == "HeldBack" for step in result.steps):

@@ -67,6 +67,12 @@ def newest_order(peers):
     return eventually(lambda: peers.sandbox.flows()[0].order_id)
 
 
+def shown_on_the_console(console, order_id):
+    """The state on the order's own page."""
+    console.goto(f"/orders/{order_id}")
+    return console.locator(".title .badge").first.inner_text().strip()
+
+
 def test_order_and_pay_by_hand_from_the_basket_to_updated(peers, phone, visitor):
     page = phone()
     to_the_basket(page, "Table 1", Pizza_with_olives=2, Lunch_menu=1)
@@ -82,9 +88,11 @@ def test_order_and_pay_by_hand_from_the_basket_to_updated(peers, phone, visitor)
     assert peers.service.path_of(order_id) == ["created", "authorised", "captured", "reconciled", "updated"]
     page.get_by_role("link", name="See the bill").click()
     assert page.get_by_role("heading", name="Paid in full").is_visible()
+    console = visitor(peers.service)
+    assert shown_on_the_console(console, order_id) == "updated"
 
 
-def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(peers, phone):
+def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(peers, phone, visitor):
     peers.service.till.post("/till/orders", a_bill(total=6100, table="tbl_2", id="till-by-hand", displayName="Six friends"))
     page = phone()
     sit_down(page, "Table 2")
@@ -105,6 +113,7 @@ def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(pee
     order = eventually(lambda: found if (found := peers.service.order("till-by-hand"))["paidAmount"] == gbp(6100) else None)
     assert (peers.service.await_state("till-by-hand", "updated")["tipsAmount"], order["totalAmount"]) == (gbp(450), gbp(6100))
     assert len(order["payments"]) == 2
+    assert shown_on_the_console(visitor(peers.service), "till-by-hand") == "updated"
 
 
 def test_a_fault_is_injected_on_the_panel_met_and_survived(peers, phone):

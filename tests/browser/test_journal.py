@@ -19,7 +19,7 @@ from tests.many_entries import fill
 from workflow.journal.reads import SqliteReads
 from workflow.replay import replay
 
-MANY = 4_000
+MANY, SOME = 10_000, 2_000
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_the_newest_checkpoint_can_be_taken_along(page, venue):
 
 
 def test_the_service_ends_in_time_while_a_job_is_under_way(tmp_path, visitor):
-    fill(tmp_path, MANY)
+    fill(tmp_path, SOME)
     service = Service(tmp_path)
     try:
         service.start()

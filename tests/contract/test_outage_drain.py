@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-import pytest
 from running import KEY, a_bill, eventually, free_port, running
 from test_outbox_threads import PATIENCE, Dojo, Sending
 
@@ -42,14 +39,6 @@ class Away(Dojo):
         return super().order_updated(task)
 
 
-@pytest.fixture
-def memory():
-    """A folder whose disk is memory where there is one: what is counted here is calls, not how fast a disk is."""
-    disk = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=disk, prefix="tillproof-") as folder:
-        yield Path(folder)
-
-
 def open_orders(venue: Sending, count: int) -> None:
     """So many bills opened at the till, stored together."""
     commands = [
@@ -69,8 +58,8 @@ def count(venue: Sending, status: str) -> int:
     return found
 
 
-def test_ten_thousand_tasks_drain_within_ten_minutes_of_an_outage_at_twenty_calls_a_second(memory):  # U18 I8
-    venue = Sending(memory, Dojo())
+def test_ten_thousand_tasks_drain_within_ten_minutes_of_an_outage_at_twenty_calls_a_second(tmp_path):  # U18 I8
+    venue = Sending(tmp_path, Dojo())
     venue.dojo = dojo = Away(venue.clock)
     claimed = 0
 

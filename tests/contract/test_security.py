@@ -58,7 +58,11 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
 DOCUMENTS = {"dojo": dojo_document(), "venue": venue_document()}
 OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 ROUTES = [
-    (side, method.upper(), path.format(orderId="x", lockId="x", partyId="x", reservationId="x", order_id="x", task_id="x", booking_id="x"))
+    (
+        side,
+        method.upper(),
+        path.format(orderId="x", lockId="x", partyId="x", reservationId="x", order_id="x", task_id="x", booking_id="x", date="x"),
+    )
     for side, document in DOCUMENTS.items()
     for path, operations in document["paths"].items()
     for method in operations

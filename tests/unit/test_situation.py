@@ -170,6 +170,16 @@ def test_of_a_real_order_the_sentences_follow_what_the_journal_has(tmp_path):
     venue.close()
 
 
+def test_an_event_that_moves_nothing_is_no_word_of_dojos_about_the_money(tmp_path):
+    venue = Venue(tmp_path, account_ids=frozenset({"acc_1"}))
+    venue.create()
+    venue.event("pi_1", "Captured", account="acc_of_somebody")
+    assert venue.reads.last_word("o1") is None
+    venue.event("pi_1", "Authorized")
+    assert venue.reads.last_word("o1").entry().body["status"] == "Authorized"
+    venue.close()
+
+
 def test_what_the_sweep_asks_next_is_told(tmp_path):
     venue = Venue(tmp_path)
     venue.create()

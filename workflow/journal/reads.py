@@ -475,8 +475,10 @@ class SqliteReads:
         return [StoredRepeat._make(row) for row in self._rows(sql, (order_id,))]
 
     def last_word(self, order_id: str) -> StoredEntry | None:
-        """What Dojo was heard to say last of the order: an event, or what a read of one of its payments brought."""
-        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id = ? AND kind IN ('event', 'check') ORDER BY order_seq DESC LIMIT 1"
+        """What Dojo was heard to say last of the order and was heeded: an event, or what a read of one of its payments brought."""
+        is_heeded = "json_extract(body, '$.ignored') IS NULL AND json_extract(body, '$.stale') IS NULL"
+        where = f"order_id = ? AND kind IN ('event', 'check') AND {is_heeded}"
+        sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE {where} ORDER BY order_seq DESC LIMIT 1"
         rows = self._rows(sql, (order_id,))
         return StoredEntry._make(rows[0]) if rows else None
 
