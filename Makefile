@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz soak crash tampering prove bench lint types diagrams openapi reference faults clean
+.PHONY: help demo test fuzz soak crash tampering prove bench lint types diagrams openapi reference screenshots faults clean
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ DEVELOPMENT := .venv/installed-development
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everything running, for you to go on by hand
 	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
@@ -57,6 +57,9 @@ openapi: $(RUNTIME) ## write docs/openapi.json and docs/openapi-venue.json anew
 
 reference: $(DEVELOPMENT) ## write docs/reference.md anew
 	@$(BIN)/python -m tests.contract.test_reference
+
+screenshots: $(DEVELOPMENT) ## take the pictures in docs/screenshots anew, in Chromium
+	@$(BIN)/python -m tests.screenshots
 
 faults: $(DEVELOPMENT) ## write tests/FAULTS_COVERED.md anew
 	@$(BIN)/python -m tests.faults_covered --write

@@ -154,9 +154,12 @@ def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterat
     gone = [item.code for item in order.attention if not after.has_attention(item.code, item.payment_intent_id)]
     if gone:
         yield f"It settles {', '.join(gone)}."
-    left = [item.code for item in after.attention]
+    left = [item.code for item in after.attention if order.has_attention(item.code, item.payment_intent_id)]
     if left:
         yield f"{', '.join(left)} {'goes' if len(left) == 1 else 'go'} on needing a person."
+    new = [item.code for item in after.attention if not order.has_attention(item.code, item.payment_intent_id)]
+    if new:
+        yield f"{', '.join(new)} will need a person."
     if (after.paid, after.tips) != (order.paid, order.tips):
         was, now = (f"{money(one.paid)} and a tip of {money(one.tips)}" for one in (order, after))
         yield f"What counts as paid goes from {was} to {now}."

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
+from adapters.console.doing import LABELS, REQUEUE, STOP, in_buttons
 from adapters.console.site import Site
 from adapters.edge.pages import amount, in_words, money, parsed
 from adapters.edge.strict_json import BadInput, shown
@@ -170,6 +171,7 @@ def _values(site: Site, found: Shown) -> dict[str, Any]:
         "personal": found.personal,
         "past": past,
         "told": past_situation(order, spelling) if past else situation_of(desk.reads, order, now, spelling),
+        "in_buttons": in_buttons,
         "concerns": of_order(order),
         "outstanding": Money(max(0, order.total.value - order.paid.value), order.currency),
         "amount": lambda value: amount(value, order.currency),
@@ -278,15 +280,14 @@ def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTa
                 asked = {"action": each.action, "code": concern.code}
                 asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
                 about = in_words(concern.code).lower()
-                found.append(Action(in_words(each.action), each.meaning, f"{base}/resolve?{urlencode(asked)}", about))
+                found.append(Action(LABELS[each.action], each.meaning, f"{base}/resolve?{urlencode(asked)}", about))
     for task in tasks:
         act = ACTS[task.effect][1]
         if task.status == "dead":
-            found.append(
-                Action("try again", f"Have the call made again: {act}.", f"/outbox/{quote(task.id, safe='')}/requeue", task.effect)
-            )
+            path = f"/outbox/{quote(task.id, safe='')}/requeue"
+            found.append(Action(LABELS[REQUEUE], f"Have the call made again: {act}.", path, task.effect))
         elif task.status in OPEN and task.attempts:
-            found.append(Action("stop retrying", f"Make the call no more: {act}.", f"/outbox/{quote(task.id, safe='')}/stop", task.effect))
+            found.append(Action(LABELS[STOP], f"Make the call no more: {act}.", f"/outbox/{quote(task.id, safe='')}/stop", task.effect))
     return found
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
-import sys
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.conftest import DESKTOP, PHONE, assert_no_barrier, assert_not_wider_than_the_window
 from tests.browser.evening import HOSTILE
-from tests.contract.running import PATIENCE, ROOT, a_bill, beside_sandbox, environment, eventually, gbp
+from tests.contract.running import a_bill, beside_sandbox, eventually, gbp
 
 GIVEN_UP_MS = 30_000
 """How long a flow may take before the test has failed."""
@@ -253,27 +249,3 @@ def test_the_keyboard_alone_orders_and_pays(peers, phone):
             break
     page.keyboard.press("Enter")
     ends(page, "Paid. The kitchen has your order.")
-
-
-def test_the_demo_goes_on_by_hand_at_the_addresses_that_it_prints(visitor, peers, tmp_path):
-    words = [sys.executable, "-m", "app", "demo", "--serve", "--json"]
-    out = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, cwd=tmp_path, env=environment({}) | {"PYTHONPATH": str(ROOT)}, **out) as process:
-        try:
-            serving = json.loads(process.stdout.readline())["serving"]
-            page = visitor(peers.service, role=None, size=PHONE)
-            page.goto(serving["phone"])
-            sit_down(page, "Table 7")
-            page.get_by_role("link", name="Pay the bill").click()
-            pay(page)
-            ends(page, "Paid. Thank you!")
-            page.goto(serving["panel"])
-            assert page.get_by_role("row").filter(has_text="Captured").count() >= 3
-            page.goto(f"{serving['consoleListen']}/login")
-            page.get_by_label("Token").fill(serving["operatorToken"])
-            page.get_by_role("button", name="Log in").click()
-            page.wait_for_url(re.compile(r"/$"))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
