@@ -89,12 +89,12 @@ def test_retries_are_one_row_with_each_attempt(page, venue):
 def test_what_needs_a_person_comes_first_and_leads_to_what_an_operator_may_do(page, venue, visitor):
     page.goto(f"/orders/{venue.orders.mismatch}")
     assert "£10.24 of £10.23 is paid" in lead(page)
-    action = page.get_by_role("link", name="Mark given back")
+    action = page.get_by_role("link", name="Mark as given back")
     assert action.get_attribute("href") == f"/orders/{venue.orders.mismatch}/resolve?action=mark_given_back&code=OVERPAID"
     check_page(page)
     auditor = visitor(venue.service, role="auditor")
     auditor.goto(f"/orders/{venue.orders.mismatch}")
-    assert auditor.get_by_role("link", name="Mark given back").count() == 0
+    assert auditor.get_by_role("link", name="Mark as given back").count() == 0
 
 
 def test_a_split_bill_shows_each_payment_with_a_way_of_its_own(page, venue):
