@@ -30,6 +30,12 @@ class Compared:
     wanted: RestIntegration
     gap: Difference
 
+    @property
+    def shown(self) -> tuple[str, str, Difference]:
+        """What a person sees before they register: as whom and where Dojo would have called, and what changes."""
+        known = self.registered
+        return (known.url, known.username, self.gap) if known else ("", "", self.gap)
+
 
 def missing_settings(settings: Settings) -> list[str]:
     """The settings without which nothing can be registered."""
@@ -83,16 +89,17 @@ class Registrar:
         registration = self._registration()
         return compare(self._registry(), registration)
 
-    def register(self, gap: Difference, *, actor: str, reason: str) -> None:
-        """Register everything that is served, provided that this changes what `gap` says.
+    def register(self, seen: Compared, *, actor: str, reason: str) -> None:
+        """Register everything that is served, provided that this changes what was shown of `seen`.
 
         Raises Refused where it would change something else by now, and what Dojo's client and the journal raise.
         """
         registration = self._registration()
         registry = self._registry()
-        if compare(registry, registration).gap != gap:
+        now = compare(registry, registration)
+        if now.shown != seen.shown:
             raise Refused("what Dojo has registered has changed since this was shown: look again, and decide anew")
-        register(registry, registration, gap, actor=actor, reason=reason, note=self._note)
+        register(registry, registration, now.gap, actor=actor, reason=reason, note=self._note)
 
     def _registration(self) -> Registration:
         registration = registration_of(self._settings)

@@ -44,6 +44,7 @@ def examine_serving(served: Served) -> list[Finding]:
         sqlite(),
         *journal_served(settings, served.reads, served.standing()),
         *disk(settings),
+        clock_beside(served.clock, served.reads, ()),
         *key_served(settings, served.reads),
         *modes(settings, served.environ, served.toml_path, is_served=True),
         *_listeners(settings),

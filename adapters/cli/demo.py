@@ -206,6 +206,8 @@ class Demo:
         self._say(f"  Customer's phone  {pages['phone']}   (table 7 has a bill to pay)")
         self._say(f"  Dojo's panel      {pages['panel']}   (what goes wrong is chosen there)")
         self._say(f"  For programs      Dojo's side {place.public_url}, simulator {sandbox.url} (key: {sandbox.api_key})")
+        self._say("To begin: order something and pay; pay half of table 7's bill; order something off the menu for 10.23, whose payment")
+        self._say("does not agree with the order, and put that right in the console, under Needs attention.")
         self._open_pages(f"{place.venue_url}/", pages["phone"])
         self._say("Ctrl-C to stop.")
         threading.Event().wait()

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from flask import Blueprint, Response, request
 
-from adapters.capabilities import CAPABILITIES, SERVED, USES, Difference, Use, versions_of
+from adapters.capabilities import CAPABILITIES, SERVED, USES, Use, versions_of
 from adapters.console.jobs import Job, Jobs
 from adapters.console.site import Site
 from adapters.registering import Compared
@@ -46,17 +46,17 @@ def _register_pages(blueprint: Blueprint, site: Site, jobs: Jobs) -> None:
     def preview() -> Response:
         site.require("operator")
         compared = _known(_latest(jobs))
-        return site.page("setup_register.html", compared=compared, seen=_seen(compared.gap), trouble=None)
+        return site.page("setup_register.html", compared=compared, seen=_seen(compared), trouble=None)
 
     @blueprint.post("/setup/capabilities/register")
     def register() -> Response:
         actor, reason, compared = site.require("operator"), site.reason(), _known(_latest(jobs))
-        if request.form.get("seen") != _seen(compared.gap):
+        if request.form.get("seen") != _seen(compared):
             raise Refused("what is registered has been asked again since you saw it: look at the difference once more")
         try:
-            registrar.register(compared.gap, actor=actor, reason=reason)
+            registrar.register(compared, actor=actor, reason=reason)
         except (DojoRefusesUs, TryAgain, OutcomeUnknown, Refused) as error:
-            return site.page("setup_register.html", 409, compared=compared, seen=_seen(compared.gap), trouble=trouble_of(error))
+            return site.page("setup_register.html", 409, compared=compared, seen=_seen(compared), trouble=trouble_of(error))
         site.say(f"Registered: Dojo calls {compared.wanted.url} for {len(SERVED)} capabilities from now on.")
         _begin(site, jobs)
         return site.to("/setup/capabilities")
@@ -142,5 +142,5 @@ def _known(job: Job[Asked] | None) -> Compared:
     return job.outcome.compared
 
 
-def _seen(gap: Difference) -> str:
-    return hashlib.sha256(repr(gap).encode()).hexdigest()[:16]
+def _seen(compared: Compared) -> str:
+    return hashlib.sha256(repr(compared.shown).encode()).hexdigest()[:16]

@@ -76,6 +76,10 @@ class NotSeen(StepFailed):
     """The time of the step ran out."""
 
 
+class BillBusy(SandboxError):
+    """Somebody else pays the same bill at this moment, and it is not known what will be left."""
+
+
 class EventUndelivered(StepFailed):
     """Every attempt was answered outside 2xx, or not at all; look at the POS's log."""
 

@@ -41,12 +41,14 @@ def menu(currency: str) -> tuple[Dish, ...]:
     )
 
 
-def basket(table_id: str, currency: str, quantities: Mapping[str, int], *, surprise: Money | None = None, note: str = "") -> Basket | None:
-    """The order of a table; None where nothing was chosen. `surprise` is one thing for exactly this price."""
+def basket(
+    table_id: str, currency: str, quantities: Mapping[str, int], *, name: str = "", surprise: Money | None = None, note: str = ""
+) -> Basket | None:
+    """The order of a table, which the POS calls `name`; None where nothing was chosen. `surprise` is one thing for exactly this price."""
     items = [msgspec.structs.replace(dish.item, quantity=many) for dish in menu(currency) if (many := quantities.get(dish.key, 0))]
     if surprise:
         items.append(Item(name=SURPRISE, plu=DEFAULT_PLU, quantity=1, amount_per_item=surprise))
     if not items:
         return None
     details = Details(order_type="DineIn", dine_in=DineIn(table_id=table_id))
-    return Basket(details=details, items=tuple(items), display_name=f"Table {table_id}", note=note or None)
+    return Basket(details=details, items=tuple(items), display_name=name or f"Table {table_id}", note=note or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -58,6 +59,16 @@ STATUSES = {
 }
 """Some of the statuses that a call may be answered with; all others by the pattern of one's own."""
 SUBJECTS = {"dojo": (CALLS_OF_DOJO, STATUSES | faults.CALL_KINDS), "event": (EVENTS, EVENT_KINDS), "pos": (CALLS_OF_POS, faults.POS_KINDS)}
+WHO = {"dojo": "The till wants to", "event": "Dojo announces", "pos": "Dojo wants to"}
+"""What stands before the name of a call or an event."""
+
+
+class FaultInWords(NamedTuple):
+    """A fault as a person reads it: what it is about (empty where that is a pattern of somebody's own), and what happens then."""
+
+    fault: Fault
+    what: str
+    how: str
 
 
 class Panel:
@@ -146,7 +157,7 @@ class Panel:
     def events(self) -> Response:
         """Which events went out, and how were they taken?"""
         events = self._events.sent()
-        return self._site.page("panel_events.html", events=events[:ROWS], many=len(events), kinds=EVENT_KINDS)
+        return self._site.page("panel_events.html", events=events[:ROWS], many=len(events), kinds=EVENT_KINDS, means=_without_names)
 
     def send_again(self, event_id: str) -> Response:
         """Once more, as it was."""
@@ -161,13 +172,15 @@ class Panel:
 
     def faults(self) -> Response:
         """What will go wrong?"""
-        return self._site.page("panel_faults.html", pending=self._rules.pending(), subjects=SUBJECTS, magic=magic_amounts())
+        pending = [(in_words(fault), left) for fault, left in self._rules.pending()]
+        return self._site.page("panel_faults.html", pending=pending, subjects=SUBJECTS, magic=magic_amounts(), means=_without_names)
 
     def add_fault(self) -> Response:
         """Something more goes wrong."""
         fault = _fault(request.form)
         self._rules.add(fault)
-        self._site.say(f"The next {fault.times} of {fault.method} {fault.path}: {fault.kind}.")
+        told, times = in_words(fault), "next time" if fault.times == 1 else f"next {fault.times} times"
+        self._site.say(f"{told.what or f'{fault.method} {fault.path}'}, the {times}: {told.how}.")
         return self._site.to("/panel/events" if request.form.get("back") == "events" else "/panel/faults")
 
     def clear_faults(self) -> Response:
@@ -179,6 +192,21 @@ class Panel:
     def registered(self) -> Response:
         """What may Dojo ask of the POS, and where do events go?"""
         return self._site.page("panel_registered.html", integrations=self._integrations.rest(), webhooks=self._webhooks.all())
+
+
+def in_words(fault: Fault) -> FaultInWords:
+    """What a rule does, told of the forms' own choices as they tell it."""
+    about = "event" if fault.method == EVENT else "pos" if fault.is_for_pos else "dojo"
+    calls, kinds = SUBJECTS[about]
+    name = next((name for name, rule in calls.items() if rule == (fault.method, fault.path)), "")
+    how = kinds.get(fault.kind, f"the answer is {fault.kind}, and nothing is done")
+    how = how.replace("`lateSeconds`", f"{fault.late_seconds:g} seconds").replace("`holdSeconds`", f"{fault.hold_seconds:g} seconds")
+    return FaultInWords(fault, name and f"{WHO[about]} {name}", how)
+
+
+def _without_names(means: str) -> str:
+    """The meaning of a kind before anybody chose how many seconds."""
+    return means.replace("`lateSeconds`", "some seconds").replace("`holdSeconds`", "half a minute")
 
 
 def _fault(fields: Mapping[str, str]) -> Fault:

@@ -27,6 +27,7 @@ STEPS = {
     "HeldBack": "The venue’s till does not agree, and counts nothing",
 }
 """Every step of the two flows."""
+NOTHING_TAKEN = "Nothing was taken from your card."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,8 @@ def ending(result: FlowResult, intents: Sequence[Intent]) -> Ending:
         now = STEPS.get(result.steps[-1].name, result.steps[-1].name) if result.steps else "Dojo begins"
         return Ending("busy", "One moment …", f"{now}.")
     where = " ".join(where_the_money_is(intent) for intent in intents)
-    if result.refusal:
-        title = "The venue did not take your order" if result.name == ORDER_AND_PAY else "The venue did not take your payment"
-        return Ending("bad", title, f"It said: “{result.refusal.message}”. {where}".strip())
     if result.state == "failed":
-        return Ending("bad", "Something went wrong", f"{result.reason}. {where}".strip())
+        return _failed(result, intents, where or NOTHING_TAKEN)
     if any(step.name == "HeldBack" for step in result.steps):
         return Ending("warn", "Paid, but the till does not agree", f"{where} Please speak to the staff: they have been told.")
     return _done(result, intents, where)
@@ -69,17 +67,27 @@ def ending(result: FlowResult, intents: Sequence[Intent]) -> Ending:
 
 def where_the_money_is(intent: Intent) -> str:
     """One sentence."""
-    held = money(intent.total)
+    held, back = money(intent.total), f", and {money(intent.refunded)} of it given back" if intent.refunded.value else ""
     if intent.status == "Reversed" and intent.captured_at:
         return f"The payment of {held} was undone."
     return {
-        "Created": "Nothing was taken from your card.",
+        "Created": NOTHING_TAKEN,
         "Authorized": f"{held} is held on your card.",
-        "Captured": f"{money(intent.taken)} was taken from your card.",
+        "Captured": f"{money(intent.taken)} was taken from your card{back}.",
         "Reversed": f"The hold of {held} on your card was released.",
         "Refunded": f"{money(intent.refunded)} was given back to your card.",
-        "Canceled": "Nothing was taken from your card.",
+        "Canceled": NOTHING_TAKEN,
     }[intent.status]
+
+
+def _failed(result: FlowResult, intents: Sequence[Intent], where: str) -> Ending:
+    """Whose money was taken has paid, whatever the venue said afterwards."""
+    if any(intent.status == "Captured" for intent in intents):
+        return Ending("warn", "Paid, but the venue has not confirmed it", f"{where} Please speak to the staff before you pay again.")
+    if result.refusal:
+        title = "The venue did not take your order" if result.name == ORDER_AND_PAY else "The venue did not take your payment"
+        return Ending("bad", title, f"It said: “{result.refusal.message}”. {where}")
+    return Ending("bad", "Something went wrong", f"{where} {'Look at the bill, and try again.' if result.order_id else 'Try again.'}")
 
 
 def _done(result: FlowResult, intents: Sequence[Intent], where: str) -> Ending:
@@ -90,6 +98,6 @@ def _done(result: FlowResult, intents: Sequence[Intent], where: str) -> Ending:
         return Ending("good", "Paid. The kitchen has your order." if ordered else "Paid. Thank you!", where)
     if "Created" in statuses:
         return Ending("bad", "Your card was declined", f"{where}{' Nothing was ordered.' if ordered else ''} Try another card.")
-    if "Canceled" in statuses or "Reversed" in statuses:
-        return Ending("over", "You left before paying", f"{where}{' The order is cancelled.' if ordered else ''}")
+    if statuses <= {"Canceled", "Reversed"} and not any(intent.captured_at for intent in intents):
+        return Ending("over", "You left before paying", f"{where}{' The order is cancelled.' if ordered and result.order_id else ''}")
     return Ending("over", "The money went back", where)

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from adapters.sandbox import faults
 from adapters.sandbox.errors import (
     UNREADABLE,
+    BillBusy,
     CapabilityMissing,
     IntentRefused,
     InvalidRequest,
@@ -59,6 +60,7 @@ ERROR_STATUS: dict[type[SandboxError], int] = {
     IntentRefused: 409,
     WebhookClash: 409,
     CapabilityMissing: 409,
+    BillBusy: 409,
 }
 
 logger = logging.getLogger(__name__)

@@ -60,6 +60,7 @@ class Site:
         made.register_blueprint(static_blueprint((__package__, SHARED)))
         made.add_url_rule("/login", "login", self._login)
         made.add_url_rule("/login", "enter", self._log_in, methods=["POST"])
+        made.add_url_rule("/", "start", lambda: self.to("/phone"))
         for part in parts:
             made.register_blueprint(part)
         for place in ("/phone", "/panel"):

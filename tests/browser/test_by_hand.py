@@ -106,6 +106,9 @@ def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(pee
 
     page.get_by_role("link", name="See the bill").click()
     assert page.get_by_text("Left to pay £41.00").is_visible()
+    page.get_by_label("Amount to pay").fill("5.00")
+    pay(page)
+    assert "choose “An amount”" in page.get_by_role("alert").inner_text()
     page.get_by_label("Another amount").check()
     page.get_by_label("Amount of the tip").fill("4.50")
     pay(page)
@@ -119,7 +122,9 @@ def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(pee
 def test_a_fault_is_injected_on_the_panel_met_and_survived(peers, phone):
     panel = phone("/panel/faults", size=DESKTOP)
     panel.get_by_role("button", name="Spoil these calls").click()
-    assert panel.get_by_role("status").inner_text() == "The next 1 of GET /payment-intents/*: 500."
+    told = "The till wants to read a payment, the next time: the answer is 500, and nothing is done."
+    assert panel.get_by_role("status").inner_text() == told
+    assert panel.get_by_role("row").filter(has_text="The till wants to read a payment").filter(has_text="nothing is done").count() == 1
     page = phone()
     to_the_basket(page, "Table 3", Iced_tea=1)
     pay(page)
@@ -227,12 +232,16 @@ def test_the_pages_of_the_phone_and_of_the_panel_are_for_everybody(peers, phone)
         f"/phone/flows/{flow.id}?table=tbl_9",
     )
     panel = ("", "/events", "/calls", "/faults", "/registered", f"/intents/{intent.id}", f"/flows/{flow.id}")
+    coloured = {paths[0], paths[-1], "/panel/events", "/panel/faults"}
+    """With everything that has a colour of its own: looked at in the dark, too."""
     page = phone(paths[0])
     for path in (*paths, *(f"/panel{each}" for each in panel)):
         page.emulate_media(color_scheme="light")
         page.goto(peers.sandbox.url + path)
         assert_not_wider_than_the_window(page)
         assert_no_barrier(page, "on a phone")
+        if path not in coloured:
+            continue
         page.emulate_media(color_scheme="dark")
         assert not Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"], path
 

@@ -10,7 +10,7 @@ from tests.browser.conftest import check_page
 from tests.contract.running import ROOT, Service
 from tests.old_journal import load
 from workflow import diagrams
-from workflow.declaration import NOT_THERE, OUTCOMES, declaration_hash, words
+from workflow.declaration import NOT_THERE, OUTCOMES, declaration_hash, group, words
 from workflow.guards import GUARDS
 from workflow.lifecycle import ATTENTION, DECLARATIONS, EFFECTS, ORDER, RESOLUTIONS, RULES
 
@@ -25,6 +25,11 @@ def sent(column):
     return " ".join(f"{EFFECTS[name]} {name}" for name in words(column)) or "nothing"
 
 
+def counts_as(declaration, name):
+    final, groups = name in words(declaration.final), ", ".join(each for each in declaration.groups if name in group(declaration, each))
+    return " ".join(["final"] * final + [groups.replace("_", " ")] * bool(groups)) or "–"
+
+
 def states(column):
     return column.replace(NOT_THERE, "not there yet")
 
@@ -34,9 +39,7 @@ def test_the_tables_say_of_every_row_what_is_declared(page, declaration):
     page.goto(f"/machines/{declaration.name}")
 
     assert [row[:2] for row in rows_of(page, "States")] == [[name, meaning] for name, meaning in declaration.states.items()]
-    assert [row[0] for row in rows_of(page, "States") if "final" in row[2]] == [
-        name for name in declaration.states if name in words(declaration.final)
-    ]
+    assert [row[2] for row in rows_of(page, "States")] == [counts_as(declaration, name) for name in declaration.states]
     assert rows_of(page, "Transitions") == [
         [
             row.when.replace("_", " "),
@@ -54,6 +57,9 @@ def test_the_tables_say_of_every_row_what_is_declared(page, declaration):
     assert rows_of(page, "Policies") == [
         [row.message, states(row.in_state), f"{row.outcome}: {OUTCOMES[row.outcome]}", row.rule] for row in declaration.policies
     ]
+    rows = (*declaration.transitions, *declaration.policies, *declaration.migrations)
+    terms = page.locator("section", has=page.get_by_role("heading", name="Rules", exact=True)).locator("dt, dd").all_inner_texts()
+    assert dict(zip(terms[::2], terms[1::2], strict=True)) == {row.rule: RULES[row.rule] for row in rows}
 
 
 def test_what_needs_a_person_is_listed_with_what_to_do_and_by_which_resolution(page):

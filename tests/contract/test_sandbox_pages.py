@@ -8,6 +8,8 @@ import pytest
 import requests
 
 from adapters.sandbox import Sandbox
+from adapters.sandbox.panel import SUBJECTS, WHO
+from adapters.sandbox.phone import CARDS
 from tests.contract.sandbox_peer import KEY, SECONDS, TABLE, eventually, gbp, running
 
 PAGES = ("/phone", f"/phone/table?table={TABLE}", f"/phone/menu?table={TABLE}", f"/phone/bill?table={TABLE}")
@@ -136,6 +138,9 @@ def test_a_form_that_is_sent_twice_orders_once(pair):
         ({"surprise": "9999999"}, "surprise"),
         ({"tip": "1000"}, "tip: expected one of"),
         ({"tip": "other", "tip_amount": "much"}, "tip_amount"),
+        ({"tip": "other"}, "tip_amount: expected an amount such as 2.50"),
+        ({"tip_amount": "2.50"}, "tip_amount: an amount was typed, and something else chosen"),
+        ({"tip": "10", "tip_amount": "2.50"}, "tip_amount: an amount was typed, and something else chosen"),
         ({"card": "stolen"}, "card: expected one of"),
         ({"pay": "never"}, "pay: expected one of"),
         ({"once": ""}, "once"),
@@ -182,6 +187,69 @@ def test_a_share_is_rounded_so_that_the_last_one_closes_the_bill(pair):
         eventually(lambda: "Paid. Thank you!" in visit(pair.sandbox, answer.headers["location"]).text)  # noqa: B023
     assert "Paid in full" in visit(pair.sandbox, f"/phone/bill?table={TABLE}&order=pos-share").text
     assert send(pair.sandbox, "/phone/bill", {"table": TABLE, "order": "pos-share"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ({"amount": "4.00"}, "amount: an amount was typed, and something else chosen"),
+        ({"share": "equal", "people": "2", "amount": "4.00"}, "amount: an amount was typed, and something else chosen"),
+        ({"share": "amount"}, "amount: expected an amount of at most 10.00"),
+        ({"share": "amount", "amount": "10.01"}, "amount: expected an amount of at most 10.00"),
+        ({"share": "equal", "people": "1"}, "people: expected a whole number from 2 to 20"),
+    ],
+)
+def test_a_share_of_which_nobody_knows_how_much_it_is_takes_nothing_and_shows_the_bill_again(pair, share, said):
+    pair.peer.open(1000, "pos-unclear")
+    before = len(pair.sandbox.flows())
+    answer = send(pair.sandbox, "/phone/bill", {"table": TABLE, "order": "pos-unclear", "tip": "none"} | share)
+    assert (answer.status_code, said in answer.text, "Left to pay" in answer.text) == (400, True, True), answer.text
+    assert len(pair.sandbox.flows()) == before
+
+
+def test_the_tip_on_a_share_is_of_the_share_and_no_sum_of_the_whole_bill_stands_beside_it(pair):
+    order = pair.peer.open(4900, "pos-tipped")
+    assert "£4.90" not in visit(pair.sandbox, f"/phone/bill?table={TABLE}&order=pos-tipped").text
+    asked = {"table": TABLE, "order": "pos-tipped", "tip": "10", "share": "equal", "people": "2"}
+    answer = send(pair.sandbox, "/phone/bill", asked)
+    eventually(lambda: "£26.95 was taken from your card." in visit(pair.sandbox, answer.headers["location"]).text)
+    assert (order["paidAmount"]["value"], order["tipsAmount"]["value"]) == (2450, 245)
+
+
+def test_of_two_customers_who_pay_one_bill_at_once_the_second_is_asked_to_wait_and_then_pays_what_is_left(pair, monkeypatch):
+    monkeypatch.setitem(CARDS, "slow", ("slow enough", {"delay_seconds": 0.5}))
+    order = pair.peer.open(1000, "pos-twice")
+    asked = {"table": TABLE, "order": "pos-twice", "tip": "none", "share": "equal", "people": "2"}
+    first = send(pair.sandbox, "/phone/bill", asked | {"card": "slow"})
+    second = send(pair.sandbox, "/phone/bill", asked)
+    assert (first.status_code, second.status_code) == (303, 409)
+    assert "Somebody else is paying this bill" in second.text
+
+    eventually(lambda: "Paid. Thank you!" in visit(pair.sandbox, first.headers["location"]).text)
+    again = send(pair.sandbox, "/phone/bill", {"table": TABLE, "order": "pos-twice", "tip": "none", "share": "all"})
+    eventually(lambda: "£5.00 was taken from your card." in visit(pair.sandbox, again.headers["location"]).text)
+    assert order["paidAmount"]["value"] == 1000
+
+
+def test_the_address_of_the_simulator_leads_to_the_phone(pair):
+    answer = visit(pair.sandbox, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/phone")
+    assert visit(pair.sandbox, "/", Host="evil.example").status_code == 403
+
+
+@pytest.mark.parametrize("about", SUBJECTS)
+def test_every_fault_that_the_panel_offers_is_set_told_in_words_and_cleared(pair, about):
+    calls, kinds = SUBJECTS[about]
+    for which, kind in [*((which, next(iter(kinds))) for which in calls), *((next(iter(calls)), kind) for kind in kinds)]:
+        fields = {"about": about, "which": which, "kind": kind, "times": "2", "seconds": "3"}
+        assert send(pair.sandbox, "/panel/faults", fields).status_code == 303
+        [(fault, left)] = pair.sandbox._faults.pending()
+        assert ((fault.method, fault.path), fault.kind, left) == (calls[which], kind, 2)
+        page = visit(pair.sandbox, "/panel/faults").text
+        assert f"{WHO[about]} {which}, the next 2 times: " in page
+        assert "Seconds`" not in page
+        send(pair.sandbox, "/panel/faults/clear", {})
+        assert pair.sandbox._faults.pending() == ()
 
 
 def test_money_is_moved_on_the_panel_as_over_the_api_and_the_pos_is_told(pair):

@@ -88,6 +88,12 @@ def test_a_journal_that_is_behind_its_witness_is_named(served):
     assert ("FAIL", True) in [(level, "saw 999 entries" in text) for level, text, _ in served.find("witness")]
 
 
+def test_a_clock_that_was_set_back_is_named_without_asking_dojo(served):
+    assert [level for level, _, _ in served.find("clock")] == ["ok"]
+    served.venue.clock.jump(-3_600)
+    assert [(level, "newest entry" in text) for level, text, _ in served.find("clock")] == [("FAIL", True)]
+
+
 def test_a_file_that_others_can_read_is_named(served):
     served.JOURNAL.chmod(0o644)
     assert served.find("file mode") == [("FAIL", f"journal {served.JOURNAL} can be read by others", f"chmod 600 {served.JOURNAL}")]

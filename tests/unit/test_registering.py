@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adapters.capabilities import CAPABILITIES, SERVED, USES, RestIntegration, difference
@@ -45,7 +47,7 @@ def test_what_is_added_and_dropped_is_journaled_before_dojo_is_asked():
     told = []
     dojo = Dojo(told)
     registrar = Registrar(settings(), dojo, told.append)
-    registrar.register(registrar.compare().gap, actor="operator:olga", reason="a new address")
+    registrar.register(registrar.compare(), actor="operator:olga", reason="a new address")
 
     added = tuple(name for name in SERVED if name != "CreateOrder")
     note = NoteRegistration(url="https://pos.example.com", added=added, dropped=("Dance",), reason="a new address", actor="operator:olga")
@@ -61,7 +63,7 @@ def test_where_it_cannot_be_journaled_dojo_is_not_asked():
 
     registrar = Registrar(settings(), Dojo(told), note)
     with pytest.raises(TryAgain):
-        registrar.register(registrar.compare().gap, actor="operator:olga", reason="so")
+        registrar.register(registrar.compare(), actor="operator:olga", reason="so")
     assert told == []
 
 
@@ -69,16 +71,25 @@ def test_a_refusal_of_dojos_is_journaled_as_well_and_raised():
     told = []
     registrar = Registrar(settings(), Dojo(told, Refused("400: url")), told.append)
     with pytest.raises(Refused):
-        registrar.register(registrar.compare().gap, actor="operator:olga", reason="so")
+        registrar.register(registrar.compare(), actor="operator:olga", reason="so")
     assert [each if each == "PUT" else each.refused for each in told] == ["", "PUT", "400: url"]
 
 
-def test_what_would_change_something_else_than_was_shown_is_refused_and_nothing_is_told():
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda now: [],
+        lambda now: [replace(now, capabilities=now.capabilities[:1])],
+        lambda now: [replace(now, url="https://somebody-else.example.com")],
+    ],
+    ids=["nothing is registered now", "another list", "the same difference, from another address"],
+)
+def test_what_would_change_something_else_than_was_shown_is_refused_and_nothing_is_told(change):
     told = []
     dojo = Dojo(told)
     registrar = Registrar(settings(), dojo, told.append)
-    seen = registrar.compare().gap
-    dojo.has = []
+    seen = registrar.compare()
+    dojo.has = change(dojo.has[0])
     with pytest.raises(Refused, match="changed since this was shown"):
         registrar.register(seen, actor="operator:olga", reason="so")
     assert told == []
