@@ -12,7 +12,7 @@ from workflow import calendar
 from workflow.books import Day, read_books
 from workflow.calendar import Calendar
 from workflow.commands import ToldPayment
-from workflow.journal import reads as stored
+from workflow.journal.reads import entries as stored
 from workflow.ports import IntentId
 from workflow.takings import takings
 

@@ -11,10 +11,9 @@ from tests.builders import FixedClock, Venue
 from tests.contract.running import eventually
 from workflow import upkeep
 from workflow.errors import JournalUnavailable
-from workflow.journal import reads
 from workflow.journal.condition import CHAIN_BROKEN, DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED
 from workflow.journal.driver import sqlite3
-from workflow.journal.reads import SqliteReads
+from workflow.journal.reads import SqliteReads, source
 from workflow.upkeep import Upkeep
 
 SOON, NEVER = 0.01, 3600.0
@@ -184,7 +183,7 @@ def test_a_slice_that_cannot_be_read_now_is_read_later(venue, keeping):  # S6
 
 def test_a_table_that_takes_too_long_to_check_is_named_and_the_others_are_checked(venue, keeping, monkeypatch, caplog):  # S15
     monkeypatch.setattr(upkeep, "TABLE_SECONDS", -1.0)
-    monkeypatch.setattr(reads, "STEPS", 1)
+    monkeypatch.setattr(source, "STEPS", 1)
     one = keeping()
     one.start()
 
