@@ -34,6 +34,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.route("/orders/<order_id>/resolve", methods=["GET", "POST"])
     def resolve(order_id: str) -> Response:
+        """What an action would do about what needs a person of one order; by POST an operator does it, with a reason."""
         action, code = _action(RESOLVING), request.values.get("code", "")
         if code and code not in ATTENTION:
             raise BadInput("code", f"expected a code of the declaration, got {shown(code)}")
@@ -44,14 +45,17 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.route("/outbox/<task_id>/requeue", methods=["GET", "POST"])
     def requeue(task_id: str) -> Response:
+        """The same of having a call made again that was given up."""
         return _answer(site, REQUEUE, [RequeueTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.route("/outbox/<task_id>/stop", methods=["GET", "POST"])
     def stop(task_id: str) -> Response:
+        """The same of having a call made no more."""
         return _answer(site, STOP, [StopTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.route("/act", methods=["GET", "POST"])
     def many() -> Response:
+        """The same of several things that were chosen, or of all with one code."""
         action = _action((*RESOLVING, REQUEUE, STOP))
         found = _all_of(site, action) if "code" in request.values else request.values.getlist("pick")
         picked = list(dict.fromkeys(found))

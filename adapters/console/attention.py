@@ -104,6 +104,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/attention")
     def show() -> Response:
+        """Everything that needs a person, the gravest first, with what can be done about it."""
         section, code = _one_of("section", _NAMES), _one_of("code", ATTENTION)
         found, standing = _standing(site, code)
         orders = {(row.order_id, row.code, row.payment_intent_id): order for row, order in found}

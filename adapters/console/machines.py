@@ -41,6 +41,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/machines")
     def show() -> Response:
+        """The declared machines, and how many orders, payments and kitchens are in each state."""
         tally.go_on(reads, COUNTED_AT_ONCE)
         places = {name: place for place, name in enumerate(machines)}
         found = sorted(versions(reads, tally), key=lambda each: places.get(each.name, len(places)))
@@ -52,10 +53,12 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/machines/attention")
     def attention() -> Response:
+        """What can need a person, and what settles it."""
         return site.page("machines_attention.html", attention=ATTENTION, resolutions=RESOLUTIONS, words=words)
 
     @blueprint.get("/machines/<name>")
     def machine(name: str) -> Response:
+        """One machine: its picture, states, rows and rules, and its versions."""
         declaration = _declaration(machines, name)
         return site.page("machine.html", declaration=declaration, machine=machines[name], title=diagrams.TITLES[name], lead=LEADS[name],
                          picture=Markup(diagrams.svg(declaration, embedded=True)),  # noqa: S704  # Ours, and escaped there.
@@ -64,6 +67,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/machines/<name>/diagram.<ending>")
     def diagram(name: str, ending: str) -> Response:
+        """Its picture as a file."""
         declaration = _declaration(machines, name)
         if ending not in KINDS:
             raise NotFound(f"expected one of {', '.join(KINDS)}")
@@ -73,6 +77,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/machines/<name>/<hash_>")
     def difference(name: str, hash_: str) -> Response:
+        """What was declared otherwise in an earlier version."""
         present = _declaration(machines, name)
         then = declarations(reads).get(f"{name}@{hash_}")
         if then is None:
@@ -89,6 +94,7 @@ def _check_pages(blueprint: Blueprint, site: Site, machines: Machines, jobs: Job
 
     @blueprint.post("/machines/check")
     def begin_check() -> Response:
+        """Begin to tell every order again under the machines as they are declared now."""
         work = _checking(reads, machines)
         if jobs.start(CHECK, site.session.actor.name, work, total=reads.size(), is_gentle=True) is None:
             site.say("The journal is being checked already.")
@@ -96,6 +102,7 @@ def _check_pages(blueprint: Blueprint, site: Site, machines: Machines, jobs: Job
 
     @blueprint.get("/machines/check")
     def show_check() -> Response:
+        """What came of that: the same, or where it would have gone elsewhere."""
         job = cast("Job[Checked] | None", jobs.latest(CHECK))
         return site.page("machines_check.html", job=job, ordinal=ordinal, way=way)
 

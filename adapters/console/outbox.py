@@ -49,6 +49,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/outbox")
     def show() -> Response:
+        """Calls to Dojo and the till: done, waiting or given up."""
         status = request.args.get("status") or None
         if status is not None and status not in TASK_STATUSES:
             raise BadInput("status", f"expected one of {', '.join(TASK_STATUSES)}, got {shown(status)}")
