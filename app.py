@@ -10,49 +10,35 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from flask import Blueprint, Flask
 
-from adapters import api, console, till
-from adapters.api.closed import make_blueprint as closed_blueprint
+from adapters import console
 from adapters.api.keys import Keys
-from adapters.checks import Served, examine_dojo, examine_serving
+from adapters.callers import dojo_client, senders
 from adapters.cli import Program, next_command, run
 from adapters.cli.operator import Operator
-from adapters.dojo.client import DojoClient, DojoSettings
-from adapters.edge import BasicCredentials, Tokens, install
 from adapters.edge.answers import note_receipt
-from adapters.edge.api_page import install_api
-from adapters.edge.bill import BillTemplate
 from adapters.edge.bill_template import read_template
-from adapters.edge.limits import Door, DoorSettings, Guesses
-from adapters.edge.roles import install_tokens
 from adapters.edge.strict_json import without_card_numbers
-from adapters.edge.wire import learn_inbound_types
-from adapters.epos.handlers import Handlers, HandlerSettings
-from adapters.epos.rest import PUBLIC_ENDPOINTS, RestSettings, make_app, make_closed_app
 from adapters.health import Health, Supervisor
-from adapters.health import make_blueprint as health_blueprint
 from adapters.heard import Heard
 from adapters.logs import configure
 from adapters.metrics import Metrics
-from adapters.outbound import Call
-from adapters.registering import Registrar
 from adapters.serving import EXIT_UNEXPECTED, Running, end_worker, serve_in_worker
-from adapters.settings import SETTINGS_FILE, Settings, shown
+from adapters.settings import Settings
+from adapters.sides import Behind, closed_sides, open_sides
 from adapters.starting import Accept, Opened, Parts, start
-from adapters.venue import venue_document
 from adapters.venue_server import ThreadedServer
 from workflow import lost_tail
 from workflow.case import declared_machines
-from workflow.clock import Clock, SystemClock
-from workflow.commands import EffectTaken, EraseGuest, EraseOrder, IntentRead, MigrateOrder, OperatorCommand, RequeueTask, Result, StopTask
-from workflow.effects import OrderUpdated, ReadIntent, Task, TellTill
+from workflow.clock import SystemClock
+from workflow.commands import EraseGuest, EraseOrder, MigrateOrder, OperatorCommand, RequeueTask, StopTask
+from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.engine import Engine, EngineSettings
 from workflow.errors import (
     JournalDamaged,
@@ -68,10 +54,7 @@ from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
-from workflow.lifecycle import ATTENTION
-from workflow.outbox import Outbox, OutboxSettings, Sender
-from workflow.ports import IntentId, OrderId
-from workflow.proof import Prover, Sealer
+from workflow.outbox import Outbox, OutboxSettings
 from workflow.retries import Pace
 from workflow.rotation import Rotated, Rotator, open_with_key
 from workflow.upkeep import Upkeep
@@ -79,8 +62,6 @@ from workflow.upkeep import Upkeep
 PROBE_MS = 60_000
 READ_SECONDS = 10.0
 """The longest that one question of a request may hold a state of the journal."""
-AT_ONCE, STRANGERS_AT_ONCE = 160, 64
-"""Requests with Dojo's credentials and without that Dojo's side works on at once; its other threads say no and answer `/healthz`."""
 logger = logging.getLogger(__name__)
 
 
@@ -236,13 +217,24 @@ def _open(settings: Settings, sessions: console.Sessions, past: Sequence[Trouble
     )
     metrics = Metrics(reads, health, clock, engine.now_ms)
     heard = _heard(reads)
-    outbox = Outbox(engine, _senders(settings, reads, clock, metrics, heard), clock, _outbox_settings(settings))
+    outbox = Outbox(engine, senders(settings, reads, clock, metrics, heard), clock, _outbox_settings(settings))
     supervisor = Supervisor(metrics.died, partial(end_worker, EXIT_UNEXPECTED))
     jobs = console.Jobs(clock)
     work = _Work(settings=settings, journal=journal, upkeep=upkeep, outbox=outbox, sends=sends, supervisor=supervisor, jobs=jobs)
-    keys = Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate)
-    around = _Around(sealer=journal, upkeep=upkeep, jobs=jobs, wait_for_more=journal.wait_for_more)
-    dojo, venue = _sides(settings, engine, reads, metrics, health, keys, around, sessions, heard)
+    behind = Behind(
+        engine=engine,
+        reads=reads,
+        sealer=journal,
+        upkeep=upkeep,
+        wait_for_more=journal.wait_for_more,
+        keys=Keys(reads, journal, Rotator(engine, journal, reads, settings.signing_key).rotate),
+        health=health,
+        metrics=metrics,
+        heard=heard,
+        jobs=jobs,
+        sessions=sessions,
+    )
+    dojo, venue = open_sides(settings, behind)
     return Opened(dojo=dojo, venue=venue, begin=work.begin, let_go=work.let_go, close=work.close)
 
 
@@ -325,11 +317,21 @@ def _open_reading(settings: Settings, sessions: console.Sessions, reason: Journa
     engine = Engine(journal, declared_machines(), clock, _engine_settings(settings))
     engine.acknowledge = note_receipt
     health = Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=journal.wal_bytes)
-    metrics = Metrics(journal.reads, health, clock, engine.now_ms)
-    keys, jobs = Keys(journal.reads, journal, journal.rotate_key), console.Jobs(clock)
-    around = _Around(sealer=journal, upkeep=None, jobs=jobs, wait_for_more=journal.wait_for_more)
-    heard = _heard(journal.reads)
-    dojo, venue = _sides(settings, engine, journal.reads, metrics, health, keys, around, sessions, heard)
+    jobs = console.Jobs(clock)
+    behind = Behind(
+        engine=engine,
+        reads=journal.reads,
+        sealer=journal,
+        upkeep=None,
+        wait_for_more=journal.wait_for_more,
+        keys=Keys(journal.reads, journal, journal.rotate_key),
+        health=health,
+        metrics=Metrics(journal.reads, health, clock, engine.now_ms),
+        heard=_heard(journal.reads),
+        jobs=jobs,
+        sessions=sessions,
+    )
+    dojo, venue = open_sides(settings, behind)
 
     def close() -> None:
         jobs.stop()
@@ -339,27 +341,8 @@ def _open_reading(settings: Settings, sessions: console.Sessions, reason: Journa
 
 
 def _shut(settings: Settings, sessions: console.Sessions, told: str, trouble: Trouble, accept: Accept | None) -> Opened:
-    """Both sides without a journal: Dojo is `told` to come again, the venue hears of the trouble, an operator may `accept` a loss."""
-    front = _front(settings, sessions, lambda: [trouble.code], _guesses("venue", None))
-    closed = console.make_closed_blueprint(front, code=trouble.code, since=trouble.since, detail=trouble.detail, accept=accept)
-    blueprints = [closed, health_blueprint(lambda: [trouble.code])]
-    if accept:
-        blueprints.append(closed_blueprint(trouble.code, trouble.since, trouble.detail, accept))
-    return Opened(dojo=make_closed_app(told), venue=_venue_app(settings, blueprints, front.guesses))
-
-
-def _front(settings: Settings, sessions: console.Sessions, reasons: Callable[[], list[str]], guesses: Guesses) -> console.Front:
-    return console.Front(
-        clock=SystemClock(),
-        tokens=_tokens(settings),
-        guesses=guesses,
-        sessions=sessions,
-        trusted=settings.trusted_proxies,
-        venue_name=settings.venue_name,
-        zone=settings.timezone,
-        is_live=settings.is_live,
-        reasons=reasons,
-    )
+    dojo, venue = closed_sides(settings, sessions, told, trouble, accept)
+    return Opened(dojo=dojo, venue=venue)
 
 
 def _heard(reads: SqliteReads) -> Heard:
@@ -368,83 +351,6 @@ def _heard(reads: SqliteReads) -> Heard:
     with suppress(JournalUnavailable, JournalDamaged):
         heard.recall(reads)
     return heard
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Around:
-    """What stands around an open journal, beside who decides: who signs it, looks after it, and waits for more of it."""
-
-    sealer: Sealer
-    upkeep: Upkeep | None
-    jobs: console.Jobs
-    wait_for_more: Callable[[int, float], None]
-
-
-def _sides(
-    settings: Settings,
-    engine: Engine,
-    reads: SqliteReads,
-    metrics: Metrics,
-    health: Health,
-    keys: Keys,
-    around: _Around,
-    sessions: console.Sessions,
-    heard: Heard,
-) -> tuple[Flask, Flask]:
-    """Dojo's side and the venue's."""
-    learn_inbound_types()
-    clock, prover, bill = SystemClock(), Prover(reads, around.sealer), read_template(settings.bill_template, settings.venue_name)
-    handlers = Handlers(engine, reads, clock, _handler_settings(settings, bill), metrics.observe_message)
-    guesses = {side: _guesses(side, metrics) for side in ("dojo", "venue")}
-    front = _front(settings, sessions, health.reasons, guesses["venue"])
-    rest = _rest_settings(settings, guesses["dojo"])
-    dojo = make_app(handlers, rest)
-    metrics.watch(dojo, "dojo")
-    heard.watch(dojo, lambda endpoint: bool(endpoint) and endpoint not in PUBLIC_ENDPOINTS)
-    is_dojo = rest.credentials.matches if rest.credentials else bool
-    _put_door(dojo, "dojo", settings, metrics, partial(guesses["dojo"].knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
-    desk = console.Desk(
-        **{each.name: getattr(front, each.name) for each in fields(front)},
-        engine=engine,
-        reads=reads,
-        health=health,
-        prover=prover,
-        currency=settings.currency,
-        journal=settings.journal,
-        witness=settings.witness,
-        signing_key=settings.signing_key,
-        sealer=around.sealer,
-        upkeep=around.upkeep,
-        intents=dojo_client(settings, on_call=partial(_count_call, metrics)) if settings.dojo_api_key else None,
-        jobs=around.jobs,
-        heard_at=lambda: heard.at,
-        setup=_setup(settings, engine, reads, health, keys, clock),
-    )
-    blueprints = (
-        console.make_blueprint(desk),
-        till.TillApi(engine, reads, clock, _till_settings(settings), prover, around.wait_for_more).blueprint(),
-        api.Api(engine, reads, declared_machines()["order"].ident, prover, health, keys, clock, settings.timezone).blueprint(),
-        health_blueprint(health.reasons, partial(_attention, reads)),
-        metrics.blueprint(),
-    )
-    venue = _venue_app(settings, blueprints, guesses["venue"])
-    metrics.watch(venue, "venue")
-    _put_door(venue, "venue", settings, metrics, partial(guesses["venue"].knows, _tokens(settings).actor))
-    return dojo, venue
-
-
-def _setup(settings: Settings, engine: Engine, reads: SqliteReads, health: Health, keys: Keys, clock: Clock) -> console.SetupDesk:
-    served = Served(
-        settings=settings, environ=os.environ, toml_path=SETTINGS_FILE, reads=reads, standing=health.condition.standing, clock=clock
-    )
-    return console.SetupDesk(
-        settings=shown(settings),
-        examine=partial(examine_serving, served),
-        examine_dojo=partial(examine_dojo, served, dojo_client),
-        registrar=Registrar(settings, partial(dojo_client, settings), engine.handle),
-        keys=lambda: keys.view().data,
-        rotate=keys.rotate,
-    )
 
 
 def _open_journal(settings: Settings) -> SqliteJournal:
@@ -488,138 +394,6 @@ def _outbox_settings(settings: Settings) -> OutboxSettings:
 def _probe_ms(settings: Settings) -> int:
     """A destination that refuses our credentials is asked again each minute, or sooner where every retry comes sooner."""
     return min(PROBE_MS, settings.retry_cap_ms)
-
-
-def dojo_client(settings: Settings, *, on_call: Callable[[Call], None] | None = None) -> DojoClient:
-    """Dojo's API with this venue's key; `on_call` hears of every call."""
-    found = DojoSettings(
-        url=settings.dojo_url,
-        api_key=settings.dojo_api_key or "",
-        version=settings.dojo_version,
-        software_house_id=settings.software_house_id,
-        reseller_id=settings.reseller_id,
-        deadline_ms=settings.call_deadline_ms,
-    )
-    return DojoClient(found, on_call=on_call)
-
-
-def _senders(settings: Settings, reads: SqliteReads, clock: SystemClock, metrics: Metrics, heard: Heard) -> dict[str, Sender]:
-    """What makes each kind of call, every attempt counted."""
-    dojo = dojo_client(settings, on_call=partial(_note_call, metrics, heard))
-    senders: dict[str, Sender] = {ReadIntent.name: partial(_read_intent, dojo), OrderUpdated.name: partial(_order_updated, dojo)}
-    if caller := _till_caller(settings, clock, metrics):
-        senders[TellTill.name] = partial(_tell_till, caller, reads)
-    return {name: partial(_count_attempt, metrics, sender) for name, sender in senders.items()}
-
-
-def _read_intent(dojo: DojoClient, task: Task) -> IntentRead:
-    return IntentRead(task=task, intent=dojo.read_intent(IntentId(task.intent_id)))
-
-
-def _order_updated(dojo: DojoClient, task: Task) -> EffectTaken:
-    dojo.send_order_updated(OrderId(task.order_id))
-    return EffectTaken(task=task)
-
-
-def _note_call(metrics: Metrics, heard: Heard, call: Call) -> None:
-    if call.status and call.status < 500:  # Those come from whatever stands before Dojo, too.
-        heard.hear()
-    _count_call(metrics, call)
-
-
-def _count_call(metrics: Metrics, call: Call) -> None:
-    metrics.observe_call(call.path.split("/")[1], str(call.status or "none"))
-    if call.answered_at:
-        metrics.observe_clock("dojo", call.answered_at)
-
-
-def _count_attempt(metrics: Metrics, sender: Sender, task: Task) -> Result:
-    metrics.observe_attempt(task.effect, task.attempts)
-    return sender(task)
-
-
-def _till_caller(settings: Settings, clock: SystemClock, metrics: Metrics) -> till.TillCaller | None:
-    """What calls the till; None where there is nothing to call."""
-    if not (settings.till_url and settings.till_secret):
-        return None
-    found = till.CallBackSettings(url=settings.till_url, secret=settings.till_secret, deadline_ms=settings.call_deadline_ms)
-    return till.TillCaller(found, clock, on_call=lambda call: metrics.observe_call("till", str(call.status or "none")))
-
-
-def _tell_till(caller: till.TillCaller, reads: SqliteReads, task: Task) -> EffectTaken:
-    stored = reads.order(task.order_id)
-    assert stored is not None
-    caller.tell(stored.order, stored.personal, task.order_seq)
-    return EffectTaken(task=task)
-
-
-def _handler_settings(settings: Settings, bill: BillTemplate) -> HandlerSettings:
-    return HandlerSettings(
-        currency=settings.currency,
-        mode=settings.order_and_pay_mode,
-        search_days=settings.search_days,
-        tables_answer=settings.tables_answer,
-        zone=settings.timezone,
-        bill=bill,
-    )
-
-
-def _guesses(side: str, metrics: Metrics | None) -> Guesses:
-    return Guesses(side, SystemClock(), partial(metrics.refused, side) if metrics else lambda why: None)
-
-
-def _put_door(
-    app: Flask,
-    side: str,
-    settings: Settings,
-    metrics: Metrics,
-    knows: Callable[[str, str | None], bool],
-    *,
-    at_once: tuple[int, int] | tuple[None, None] = (None, None),
-) -> None:
-    """Put a door before everything that `app` does."""
-    limits = DoorSettings(settings.trusted_proxies, settings.requests_per_second, *at_once)
-    app.wsgi_app = Door(app.wsgi_app, limits, SystemClock(), on_shed=partial(metrics.shed, side), knows=knows)  # type: ignore[method-assign]
-
-
-def _rest_settings(settings: Settings, guesses: Guesses) -> RestSettings:
-    credentials = None
-    if settings.epos_username and settings.epos_password:
-        credentials = BasicCredentials(settings.epos_username, settings.epos_password)
-    return RestSettings(
-        credentials=credentials,
-        guesses=guesses,
-        max_body=settings.max_body,
-        max_depth=settings.max_depth,
-        webhook_secrets=settings.webhook_secrets,
-    )
-
-
-def _till_settings(settings: Settings) -> till.TillSettings:
-    return till.TillSettings(currency=settings.currency, max_body=settings.max_body, max_depth=settings.max_depth)
-
-
-def _tokens(settings: Settings) -> Tokens:
-    return Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens))
-
-
-def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Guesses) -> Flask:
-    app = Flask("tillproof.venue", static_folder=None)
-    app.url_map.merge_slashes = False  # It would redirect to whatever host the caller named.
-    install(app)
-    install_tokens(app, _tokens(settings), guesses)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    install_api(app, venue_document())
-    return app
-
-
-def _attention(reads: SqliteReads) -> dict[str, int]:
-    """How often each code of attention stands, the gravest first; none where the journal cannot be read, which is a reason of its own."""
-    with suppress(JournalUnavailable, JournalDamaged):
-        counts = reads.attention_counts()
-        return {code: counts[code] for code in ATTENTION if code in counts}
-    return {}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ def _use_memory() -> None:
 
 _use_memory()
 
+# Many containers set this. Each of the hundreds of starts of our program would compile all of it anew: half of what a start costs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def specs() -> Path:

@@ -27,6 +27,9 @@ _PLACES = {
 DECIMALS = {currency: places for places, currencies in _PLACES.items() for currency in currencies.split()}
 """Decimal places of the minor units of a currency where they are not two. Source: ISO 4217, list one."""
 
+SIGNS = {"GBP": "£", "EUR": "€", "USD": "$"}
+"""Of currencies that people write with one."""
+
 CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 10})]
 
 
@@ -62,6 +65,16 @@ class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
 class CurrencyMismatch(ValueError):
     """Two amounts of different currencies met in one sum: a programming error, since edges check currencies."""
+
+
+def with_sign(money: Money) -> str:
+    """`£48.20` or `-£1,048.20` for people; a currency without a sign that everybody knows keeps its code: `CHF 12.50`."""
+    return f"{'-' if money.value < 0 else ''}{sign_of(money.currency)}{Money(abs(money.value), money.currency).decimal(',')}"
+
+
+def sign_of(currency: str) -> str:
+    """What stands in front of an amount for people: `£`, or the code and a space."""
+    return SIGNS.get(currency, f"{currency} ")
 
 
 def zero(currency: str) -> Money:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from workflow.books import Books, Day, Taking
 from workflow.journal.port import Resolution
-from workflow.money import Money
+from workflow.money import Money, with_sign
 from workflow.order import HELD, Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import AUTHORISATION_LIFETIME, figures
@@ -398,7 +398,7 @@ class _Comparison:
         ):
             if on_till != at_dojo_:
                 pair = Money(on_till, ours.currency), Money(at_dojo_, ours.currency)
-                detail = f"{shown(pair[0])}{what} on the till, {shown(pair[1])}{what} at Dojo"
+                detail = f"{with_sign(pair[0])}{what} on the till, {with_sign(pair[1])}{what} at Dojo"
                 yield self._differs(row, kind, Money(abs(on_till - at_dojo_), ours.currency), detail)
 
     def _lateness(self, ours: Taking, dojo: AtDojo) -> str:
@@ -425,7 +425,7 @@ class _Comparison:
             excess = min(amount, before + amount - total)
             if before > 0 and excess > 0:
                 money = Money(excess, order.currency)
-                detail = f"bill {shown(order.total)}, {shown(Money(before, order.currency))} of it was paid before this payment"
+                detail = f"bill {with_sign(order.total)}, {with_sign(Money(before, order.currency))} of it was paid before this payment"
                 yield Difference(kind=DUPLICATE, intent_id=intent_id, order=order, amount=money, detail=detail)
             before += amount
 
@@ -483,11 +483,11 @@ _ABOUT_FIGURES = {"AMOUNT_MISMATCH", "CURRENCY_MISMATCH"}
 
 
 def _told(ours: Taking) -> str:
-    return shown(Money(ours.paid, ours.currency)) + (f" and {shown(Money(ours.tips, ours.currency))} tips" if ours.tips else "")
+    return with_sign(Money(ours.paid, ours.currency)) + (f" and {with_sign(Money(ours.tips, ours.currency))} tips" if ours.tips else "")
 
 
 def _said(dojo: AtDojo) -> str:
-    return shown(Money(dojo.paid, dojo.currency)) + (f" and {shown(Money(dojo.tips, dojo.currency))} tips" if dojo.tips else "")
+    return with_sign(Money(dojo.paid, dojo.currency)) + (f" and {with_sign(Money(dojo.tips, dojo.currency))} tips" if dojo.tips else "")
 
 
 def _sums(rows: list[Row], *, at_dojo: bool = False) -> list[Sum]:
@@ -506,16 +506,3 @@ def _sums(rows: list[Row], *, at_dojo: bool = False) -> list[Sum]:
         )
         sums[moved.currency] = Sum(count=one.count + bool(moved.captured or moved.tips), figures=total)
     return [sums[currency] for currency in sorted(sums)]
-
-
-_SYMBOLS = {"GBP": "£", "EUR": "€"}
-
-
-def symbol(currency: str) -> str:
-    """What stands in front of an amount for people: `£`, or the code and a space."""
-    return _SYMBOLS.get(currency, f"{currency} ")
-
-
-def shown(money: Money) -> str:
-    """`£48.20` or `-£1,048.20` for people; a currency without a sign keeps its code."""
-    return f"{'-' if money.value < 0 else ''}{symbol(money.currency)}{Money(abs(money.value), money.currency).decimal(',')}"

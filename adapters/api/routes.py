@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -34,6 +33,7 @@ from adapters.api.views import (
     verification_view,
 )
 from adapters.edge import json_body
+from adapters.edge.asked import one_of, position
 from adapters.edge.cursors import Cursors
 from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.order_filter import DAY, SWITCH, TEXT_CHARACTERS, order_query
@@ -167,7 +167,7 @@ class Api:
 
     def order(self, order_id: str) -> Response:
         """One order, as it is; with `at`, as it was when the journal had so many entries."""
-        seq = _position("at")
+        seq = position("at", request.args.get("at"))
         if seq is None:
             return _json(self._view(order_id))
         try:
@@ -182,7 +182,7 @@ class Api:
 
     def order_proof(self, order_id: str) -> Response:
         """All that proves the order without us."""
-        return _json(self._prover.prove(order_id, _position("size")))
+        return _json(self._prover.prove(order_id, position("size", request.args.get("size"))))
 
     def order_receipts(self, order_id: str) -> Response:
         """The receipts of all requests to the order."""
@@ -190,21 +190,25 @@ class Api:
 
     def receipt(self) -> Response:
         """The receipt of a message by its id, or of an entry by its place."""
-        source, message_id, order_id = _one_of("source", SOURCES, SOURCES), request.args.get("id"), request.args.get("orderId")
+        source, message_id, order_id = (
+            one_of("source", request.args.get("source"), SOURCES),
+            request.args.get("id"),
+            request.args.get("orderId"),
+        )
         if (source is None) == (order_id is None):
             raise BadInput("source", "expected source and id, or orderId and orderSeq")
         if source is not None:
             if not message_id or len(message_id) > MESSAGE_CHARACTERS:
                 raise BadInput("id", f"expected 1 to {MESSAGE_CHARACTERS} characters")
             return _json(self._prover.receipt_of(source, message_id))
-        order_seq = _position("orderSeq")
+        order_seq = position("orderSeq", request.args.get("orderSeq"))
         if order_seq is None:
             raise BadInput("orderSeq", "expected the entry's number in its order")
         return _json(self._prover.receipt(order_id or "", order_seq))
 
     def consistency(self) -> Response:
         """That the log of a later checkpoint begins with that of an earlier one."""
-        old, new = _position("old"), _position("new")
+        old, new = position("old", request.args.get("old")), position("new", request.args.get("new"))
         if old is not None and new is not None and old > new:
             raise BadInput("new", f"expected a size from {old} on, got {new}")
         return _json(self._prover.consistency(old, new))
@@ -275,7 +279,7 @@ class Api:
 
     def attention(self) -> Response:
         """Everything that needs a person: what is paid and not on the till first, then the gravest."""
-        return _json(self._concerns(_one_of("code", ATTENTION, ATTENTION)))
+        return _json(self._concerns(one_of("code", request.args.get("code"), ATTENTION)))
 
     def _concerns(self, code: str | None, *, venue_only: bool = False) -> AttentionPage:
         found = self._open_attention(code)
@@ -283,7 +287,7 @@ class Api:
 
     def outbox(self) -> Response:
         """Tasks, newest first, a page at a time."""
-        status, limit = _one_of("status", TASK_STATUSES, TASK_STATUSES), _limit()
+        status, limit = one_of("status", request.args.get("status"), TASK_STATUSES), _limit()
         after = self._cursors.position(request.args.get("after"), status, "after")
         found = self._reads.tasks(status, limit + 1, after=after)
         last = found[limit - 1] if len(found) > limit else None
@@ -328,8 +332,8 @@ class Api:
 
     def export(self) -> Response:
         """The journal's entries from one position to another, as JSON Lines or CSV."""
-        form = _one_of("format", export.FORMATS, export.FORMATS) or "jsonl"
-        first, last = _position("from") or 1, _position("to")
+        form = one_of("format", request.args.get("format"), export.FORMATS) or "jsonl"
+        first, last = position("from", request.args.get("from")) or 1, position("to", request.args.get("to"))
         if last is not None and last < first:
             raise BadInput("to", f"expected a position from {first} on, got {last}")
         kind = "text/csv" if form == "csv" else "application/x-ndjson"
@@ -359,20 +363,6 @@ class Api:
 
 def _authorise() -> None:
     require("auditor")
-
-
-def _one_of(name: str, known: Container[str], listed: Iterable[str]) -> str | None:
-    value = request.args.get(name)
-    if value is not None and value not in known:
-        raise BadInput(name, f"expected one of {', '.join(listed)}, got {shown(value)}")
-    return value
-
-
-def _position(name: str) -> int | None:
-    text = request.args.get(name)
-    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
-        raise BadInput(name, f"expected a position in the journal, from 1 on, got {shown(text)}")
-    return int(text) if text else None
 
 
 def _limit() -> int:

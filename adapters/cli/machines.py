@@ -191,37 +191,41 @@ def machine_check(copy: Path | None, as_json: bool) -> None:
             found.append(each)
             sums.add(each)
         wrong = regrouped(declarations(reads).values(), machines)
-    counts, waiting, causes = sums.counts, sums.to_migrate, sums.causes()
-    data = {
+    names = [each.ident for each in machines.values()]
+    emit(as_json, _check_view(names, size, found, sums, wrong), lambda: _check_lines(names, size, sums, wrong))
+    if wrong:
+        end_found(SAY_GROUPS)
+    if sums.counts["unexplained"]:
+        end_found(CHECK_AGAIN)
+    if sums.counts["differs"]:
+        end_found(f"tillproof orders show {sums.causes()[0].examples[0].order_id}; tillproof machine diff; deploy it only if that is meant")
+    if sums.to_migrate:
+        click.echo("Next: with the server stopped, and this version installed: tillproof machine migrate --dry-run", err=True)
+
+
+def _check_view(names: list[str], size: int, found: list[Retold], sums: Verdicts, wrong: list[str]) -> dict[str, object]:
+    counts = sums.counts
+    return {
         "ok": counts["same"] == len(found) and not wrong,
-        "machines": [each.ident for each in machines.values()],
-        "sum": {"entries": size, "orders": len(found)} | {verdict: counts[verdict] for verdict in _SAID} | {"toMigrate": waiting},
+        "machines": names,
+        "sum": {"entries": size, "orders": len(found)} | {verdict: counts[verdict] for verdict in _SAID} | {"toMigrate": sums.to_migrate},
         "migrations": wrong,
         "causes": [
             {"verdict": each.verdict, "cause": each.cause, "orders": each.orders, "examples": [one.order_id for one in each.examples]}
-            for each in causes
+            for each in sums.causes()
         ],
         "orders": [_retold_view(each) for each in found],
     }
 
-    def lines() -> Iterator[str]:
-        yield f"{len(found):,} orders, {size:,} entries, told again under {', '.join(each.ident for each in machines.values())}"
-        for verdict, (said, colour) in _SAID.items():
-            yield paint(f"  {counts[verdict]:>9,}  {said}", colour if counts[verdict] else "white")
-        if waiting:
-            yield paint(f"  {waiting:>9,}  rest in a state that is to be migrated", "yellow")
-        yield from (paint(f"  {problem}", "red") for problem in wrong)
-        yield from _cause_lines(causes)
 
-    emit(as_json, data, lines)
-    if wrong:
-        end_found(SAY_GROUPS)
-    if counts["unexplained"]:
-        end_found(CHECK_AGAIN)
-    if counts["differs"]:
-        end_found(f"tillproof orders show {causes[0].examples[0].order_id}; tillproof machine diff; deploy it only if that is meant")
-    if waiting:
-        click.echo("Next: with the server stopped, and this version installed: tillproof machine migrate --dry-run", err=True)
+def _check_lines(names: list[str], size: int, sums: Verdicts, wrong: list[str]) -> Iterator[str]:
+    yield f"{sums.orders:,} orders, {size:,} entries, told again under {', '.join(names)}"
+    for verdict, (said, colour) in _SAID.items():
+        yield paint(f"  {sums.counts[verdict]:>9,}  {said}", colour if sums.counts[verdict] else "white")
+    if sums.to_migrate:
+        yield paint(f"  {sums.to_migrate:>9,}  rest in a state that is to be migrated", "yellow")
+    yield from (paint(f"  {problem}", "red") for problem in wrong)
+    yield from _cause_lines(sums.causes())
 
 
 _SAID: dict[Verdict, tuple[str, str]] = {

@@ -30,14 +30,13 @@ from adapters.edge.bill import (
 from adapters.edge.wire_orders import OrderAnswer
 from workflow.bill import Item, Modifier
 from workflow.clock import from_text
-from workflow.money import Money
+from workflow.money import Money, with_sign
 
 LEAST_WIDTH, USUAL_WIDTH, MOST_WIDTH = 24, 42, 120
 INDENT = 2
 LEAST_NAME = 12
 """Columns that a name needs beside its amount; with fewer the amount goes on a line of its own."""
 
-SIGNS = {"GBP": "£", "EUR": "€"}
 CLOSED = {"Canceled": "This order was cancelled.", "Failed": "This order was not accepted."}
 """Nothing is outstanding on these, whatever was paid."""
 
@@ -56,14 +55,6 @@ def receipt(bill: OrderBill, zone: ZoneInfo, width: int = USUAL_WIDTH) -> Iterat
     if bill.footer.lines:
         yield "-" * width
         yield from _section(bill.footer, width)
-
-
-def amount(money: Money) -> str:
-    """`£1,234.50` as the venue's people read it; another currency by its code."""
-    sign = SIGNS.get(money.currency)
-    if sign is None:
-        return str(money)
-    return f"{'-' * (money.value < 0)}{sign}{Money(abs(money.value), money.currency).decimal(',')}"
 
 
 def cells(text: str) -> int:
@@ -144,10 +135,10 @@ def _waiter(order: OrderAnswer) -> str:
 
 def _item_rows(order: OrderAnswer, width: int) -> Iterator[str]:
     lines = [line for item in order.items for line in _sold(item)]
-    column = max((cells(amount(line.total)) for line in lines if not line.is_free), default=0)
+    column = max((cells(with_sign(line.total)) for line in lines if not line.is_free), default=0)
     for line in lines:
-        price = f"at {amount(line.price)}  " if line.times > 1 else ""
-        right = "" if line.is_free else price + amount(line.total).rjust(column)
+        price = f"at {with_sign(line.price)}  " if line.times > 1 else ""
+        right = "" if line.is_free else price + with_sign(line.total).rjust(column)
         count = f"{line.times} × "
         yield from _row(count + printable(line.name), right, width, indent=INDENT * line.depth, hang=len(count))
 
@@ -169,30 +160,30 @@ def _modifiers(modifiers: Iterable[Modifier], count: int, depth: int) -> Iterato
 def _total_rows(order: OrderAnswer, width: int) -> Iterator[str]:
     for discount in order.discounts:
         off = Money(-discount.amount_total.value, discount.amount_total.currency)
-        yield from _row(_with_percentage(discount.name, discount.amount_percentage), amount(off), width)
+        yield from _row(_with_percentage(discount.name, discount.amount_percentage), with_sign(off), width)
     if order.service_charge_amount.value:
-        yield from _row("Service charge", amount(order.service_charge_amount), width)
-    yield from _row("TOTAL", amount(order.total_amount), width)
+        yield from _row("Service charge", with_sign(order.service_charge_amount), width)
+    yield from _row("TOTAL", with_sign(order.total_amount), width)
     for tax in order.tax_lines:
         name = _with_percentage(tax.name or tax.id or "tax", tax.amount_percentage)
-        yield from _row(f"including {name}", amount(tax.amount_total), width)
+        yield from _row(f"including {name}", with_sign(tax.amount_total), width)
 
 
 def _payment_rows(order: OrderAnswer, width: int) -> Iterator[str]:
     for number, payment in enumerate(order.payments if len(order.payments) > 1 else (), start=1):
-        tip = f" + {amount(payment.tips_amount)} tip" if payment.tips_amount.value else ""
-        yield from _row(f"Payment {number}: {amount(payment.paid_amount)}{tip}", "", width)
-    yield from _row("Paid", amount(order.paid_amount), width)
+        tip = f" + {with_sign(payment.tips_amount)} tip" if payment.tips_amount.value else ""
+        yield from _row(f"Payment {number}: {with_sign(payment.paid_amount)}{tip}", "", width)
+    yield from _row("Paid", with_sign(order.paid_amount), width)
     if order.tips_amount.value:
-        yield from _row("Tips", amount(order.tips_amount), width)
+        yield from _row("Tips", with_sign(order.tips_amount), width)
     if order.status in CLOSED:
         yield from _aligned(CLOSED[order.status], "Center", width)
         return
     rest = order.total_amount - order.paid_amount
     if rest.value < 0:
-        yield from _row("Overpaid", amount(Money(-rest.value, rest.currency)), width)
+        yield from _row("Overpaid", with_sign(Money(-rest.value, rest.currency)), width)
     else:
-        yield from _row("Outstanding", amount(rest), width)
+        yield from _row("Outstanding", with_sign(rest), width)
     if rest.value > 0 and not order.payable:
         yield from _aligned("not to be paid now", "Right", width)
 

@@ -20,10 +20,10 @@ from workflow.clock import from_text, to_text
 from workflow.comparing import Asked, Compared, compare_day, csv_lines, day_named, kinds_by_intent, names, resolve_command
 from workflow.errors import DojoRefusesUs
 from workflow.journal.reads import SqliteReads
-from workflow.money import Money
+from workflow.money import Money, with_sign
 from workflow.order import Order
 from workflow.ports import IntentId
-from workflow.takings import KINDS, RECORDING_GRACE, Difference, Figures, Row, Sum, Takings, Total, shown
+from workflow.takings import KINDS, RECORDING_GRACE, Difference, Figures, Row, Sum, Takings, Total
 
 ROWS_SHOWN = 20
 """More payments than these are listed only with --all."""
@@ -103,7 +103,7 @@ def takings_resolve(program: Program, date: str, intent: str, kind: str | None, 
     emit(
         as_json,
         {"date": date, "resolved": [{"kind": one.kind, "paymentIntentId": one.intent_id, "amount": one.amount} for one in about]},
-        lambda: iter([paint(f"Resolved: {KINDS[one.kind][0]}, {shown(one.amount)}", "green") for one in about]),
+        lambda: iter([paint(f"Resolved: {KINDS[one.kind][0]}, {with_sign(one.amount)}", "green") for one in about]),
     )
 
 
@@ -264,7 +264,7 @@ class _Report:
 
     def _beside(self) -> Iterator[str]:
         for other in self._result.others:
-            amount = shown(Money(other.figures.net, other.figures.currency))
+            amount = with_sign(Money(other.figures.net, other.figures.currency))
             yield from _wrapped(f"Beside that, {count(other.count, 'payment')} of this Dojo account for no order of the till: {amount} net")
         if arriving := self._result.arriving:
             minutes = int(RECORDING_GRACE.total_seconds()) // 60
@@ -292,7 +292,7 @@ class _Report:
     def _difference(self, one: Difference) -> Iterator[str]:
         name = _name(one.order)
         places = [part for part in (name.reference, f"table {name.table_id}" if name.table_id else "", name.order_id) if part]
-        yield f"    {shown(one.amount):<9}  {'  '.join(places) or 'no order of the till'}"
+        yield f"    {with_sign(one.amount):<9}  {'  '.join(places) or 'no order of the till'}"
         yield f"{'':15}{one.intent_id}"
         yield from _wrapped(one.detail, 15)
         if said := one.resolution:
@@ -331,8 +331,8 @@ def _total_lines(total: Total) -> Iterator[str]:
     rows = []
     for name in ("captured", "tips", "refunded", "net"):
         mine, theirs = getattr(till.figures, name), getattr(dojo.figures, name) if dojo else None
-        gap = ("-" if mine == theirs else shown(Money(mine - theirs, currency))) if theirs is not None else "unknown"
-        rows.append((name, shown(Money(mine, currency)), shown(Money(theirs, currency)) if theirs is not None else "unknown", gap))
+        gap = ("-" if mine == theirs else with_sign(Money(mine - theirs, currency))) if theirs is not None else "unknown"
+        rows.append((name, with_sign(Money(mine, currency)), with_sign(Money(theirs, currency)) if theirs is not None else "unknown", gap))
     gap = "unknown" if dojo is None else f"{till.count - dojo.count:+,}" if till.count != dojo.count else "-"
     rows.append(("payments", f"{till.count:,}", f"{dojo.count:,}" if dojo else "unknown", gap))
     wide = [(name.ljust(LABEL + 2), *(cell.rjust(LABEL + 4) for cell in cells)) for name, *cells in rows]
@@ -344,7 +344,7 @@ def _total_lines(total: Total) -> Iterator[str]:
         (total.held_back, "held back", "not captured here: a difference holds it"),
     ):
         if amount or name == "outstanding":
-            yield f"{name.ljust(LABEL + 2)}  {shown(Money(amount, currency)).rjust(LABEL + 4)}  {what}"
+            yield f"{name.ljust(LABEL + 2)}  {with_sign(Money(amount, currency)).rjust(LABEL + 4)}  {what}"
 
 
 def _wrapped(text: str, indent: int = 0) -> Iterator[str]:
@@ -352,7 +352,7 @@ def _wrapped(text: str, indent: int = 0) -> Iterator[str]:
 
 
 def _cell(value: int, currency: str) -> str:
-    return shown(Money(value, currency)) if value else "-"
+    return with_sign(Money(value, currency)) if value else "-"
 
 
 def _cut(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -13,6 +13,7 @@ from adapters.console import doing
 from adapters.console.act import AT_ONCE, pick_of
 from adapters.console.doing import LABELS, REQUEUE
 from adapters.console.site import Site
+from adapters.edge.asked import one_of
 from adapters.edge.strict_json import BadInput, shown
 from workflow.attention import Concern, concerns
 from workflow.clock import to_text
@@ -105,7 +106,7 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/attention")
     def show() -> Response:
         """Everything that needs a person, the gravest first, with what can be done about it."""
-        section, code = _one_of("section", _NAMES), _one_of("code", ATTENTION)
+        section, code = one_of("section", request.args.get("section"), _NAMES), one_of("code", request.args.get("code"), ATTENTION)
         found, standing = _standing(site, code)
         orders = {(row.order_id, row.code, row.payment_intent_id): order for row, order in found}
         urgent = concerns(found)
@@ -222,10 +223,3 @@ def _page(count: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) >= 1):
         raise BadInput("page", f"expected a number from 1 on, got {shown(text)}")
     return min(int(text), max(1, -(-count // AT_A_TIME)))
-
-
-def _one_of(name: str, known: Collection[str]) -> str | None:
-    value = request.args.get(name)
-    if value is not None and value not in known:
-        raise BadInput(name, f"expected one of {', '.join(known)}, got {shown(value)}")
-    return value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from flask import Blueprint, Response
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
-from adapters.console.jobs import Job, Jobs
+from adapters.console.files import attached
+from adapters.console.jobs import Job
 from adapters.console.site import Site
 from workflow import diagrams
 from workflow.case import Machines, declared_machines
@@ -24,7 +25,7 @@ from workflow.verdicts import Verdicts, ordinal, way
 CHECK = "machine-check"
 COUNTED_AT_ONCE = 100_000
 """Entries that one view of the page counts: a fraction of a second."""
-KINDS = {"mmd": ("mermaid", "text/plain; charset=utf-8"), "dot": ("dot", "text/vnd.graphviz"), "svg": ("svg", "image/svg+xml")}
+KINDS = {"mmd": ("mermaid", "text/plain"), "dot": ("dot", "text/vnd.graphviz"), "svg": ("svg", "image/svg+xml")}
 THINGS = {"order": "orders", "payment": "payments", "fulfilment": "orders"}
 LEADS = {
     "order": "What an order goes through, from the till or a phone until Dojo took the news of its money.",
@@ -35,35 +36,60 @@ LEADS = {
 
 def pages(site: Site) -> Blueprint:
     """The pages about machines."""
-    blueprint = Blueprint("machines", __name__)
-    machines, tally, jobs = declared_machines(), Tally(), site.desk.jobs
-    reads = site.desk.reads
+    blueprint, machines = Blueprint("machines", __name__), declared_machines()
+    _add_overview(blueprint, site, machines)
+    _add_machine(blueprint, site, machines)
+    _add_check(blueprint, site, machines)
+    return blueprint
+
+
+def _add_overview(blueprint: Blueprint, site: Site, machines: Machines) -> None:
+    reads, tally = site.desk.reads, Tally()
 
     @blueprint.get("/machines")
     def show() -> Response:
         """The declared machines, and how many orders, payments and kitchens are in each state."""
         tally.go_on(reads, COUNTED_AT_ONCE)
         places = {name: place for place, name in enumerate(machines)}
-        found = sorted(versions(reads, tally), key=lambda each: places.get(each.name, len(places)))
-        job = cast("Job[Checked] | None", jobs.latest(CHECK))
         size = reads.size()
-        return site.page("machines.html", machines=machines, leads=LEADS, titles=diagrams.TITLES, things=THINGS,
-                         versions=found, is_present=lambda each: _is_present(machines, each),
-                         counted=min(tally.counted, size), size=size, job=job)  # fmt: skip
+        return site.page(
+            "machines.html",
+            machines=machines,
+            leads=LEADS,
+            titles=diagrams.TITLES,
+            things=THINGS,
+            versions=sorted(versions(reads, tally), key=lambda each: places.get(each.name, len(places))),
+            is_present=lambda each: _is_present(machines, each),
+            counted=min(tally.counted, size),
+            size=size,
+            job=site.desk.jobs.latest(CHECK),
+        )
 
     @blueprint.get("/machines/attention")
     def attention() -> Response:
         """What can need a person, and what settles it."""
         return site.page("machines_attention.html", attention=ATTENTION, resolutions=RESOLUTIONS, words=words)
 
+
+def _add_machine(blueprint: Blueprint, site: Site, machines: Machines) -> None:
     @blueprint.get("/machines/<name>")
     def machine(name: str) -> Response:
         """One machine: its picture, states, rows and rules, and its versions."""
         declaration = _declaration(machines, name)
-        return site.page("machine.html", declaration=declaration, machine=machines[name], title=diagrams.TITLES[name], lead=LEADS[name],
-                         picture=Markup(diagrams.svg(declaration, embedded=True)),  # noqa: S704  # Ours, and escaped there.
-                         states=list(_states(declaration)), rows=list(_rows(declaration)), messages=list(_messages(declaration)),
-                         policies=list(_policies(declaration)), rules=_rules(declaration), outcomes=OUTCOMES)  # fmt: skip
+        return site.page(
+            "machine.html",
+            declaration=declaration,
+            machine=machines[name],
+            title=diagrams.TITLES[name],
+            lead=LEADS[name],
+            picture=Markup(diagrams.svg(declaration, embedded=True)),  # noqa: S704  # Ours, and escaped there.
+            states=list(_states(declaration)),
+            rows=list(_rows(declaration)),
+            messages=list(_messages(declaration)),
+            policies=list(_policies(declaration)),
+            rules=_rules(declaration),
+            outcomes=OUTCOMES,
+        )
 
     @blueprint.get("/machines/<name>/diagram.<ending>")
     def diagram(name: str, ending: str) -> Response:
@@ -72,25 +98,27 @@ def pages(site: Site) -> Blueprint:
         if ending not in KINDS:
             raise NotFound(f"expected one of {', '.join(KINDS)}")
         form, kind = KINDS[ending]
-        headers = {"Content-Disposition": f'attachment; filename="{name}.{ending}"'}
-        return Response(diagrams.render(declaration, form), content_type=kind, headers=headers)
+        return attached(diagrams.render(declaration, form), kind, f"{name}.{ending}")
 
     @blueprint.get("/machines/<name>/<hash_>")
     def difference(name: str, hash_: str) -> Response:
         """What was declared otherwise in an earlier version."""
         present = _declaration(machines, name)
-        then = declarations(reads).get(f"{name}@{hash_}")
+        then = declarations(site.desk.reads).get(f"{name}@{hash_}")
         if then is None:
             raise NotFound("the journal keeps no such declaration")
-        return site.page("machines_difference.html", name=name, title=diagrams.TITLES[name], hash_=hash_, present=machines[name].hash,
-                         changes=changes(then, present))  # fmt: skip
+        return site.page(
+            "machines_difference.html",
+            name=name,
+            title=diagrams.TITLES[name],
+            hash_=hash_,
+            present=machines[name].hash,
+            changes=changes(then, present),
+        )
 
-    _check_pages(blueprint, site, machines, jobs)
-    return blueprint
 
-
-def _check_pages(blueprint: Blueprint, site: Site, machines: Machines, jobs: Jobs) -> None:
-    reads = site.desk.reads
+def _add_check(blueprint: Blueprint, site: Site, machines: Machines) -> None:
+    reads, jobs = site.desk.reads, site.desk.jobs
 
     @blueprint.post("/machines/check")
     def begin_check() -> Response:
@@ -103,8 +131,7 @@ def _check_pages(blueprint: Blueprint, site: Site, machines: Machines, jobs: Job
     @blueprint.get("/machines/check")
     def show_check() -> Response:
         """What came of that: the same, or where it would have gone elsewhere."""
-        job = cast("Job[Checked] | None", jobs.latest(CHECK))
-        return site.page("machines_check.html", job=job, ordinal=ordinal, way=way)
+        return site.page("machines_check.html", job=jobs.latest(CHECK), ordinal=ordinal, way=way)
 
 
 def _declaration(machines: Machines, name: str) -> Declaration:

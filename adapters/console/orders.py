@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import partial
 from threading import BoundedSemaphore
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
+from adapters.console.files import attached
 from adapters.console.site import Site
 from adapters.edge.cursors import Cursors, Page
 from adapters.edge.order_filter import NAMES, OrderQuery, order_query
@@ -30,7 +31,7 @@ COUNTED = 1_000
 """More orders than that are told as more."""
 DOWNLOADS = 2
 """At once; each keeps a thread busy until it is ready to be sent."""
-KINDS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+KINDS = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 AT_REST = frozenset({"updated", *ORDER.final.split()})
 """How long an order has been in such a state concerns nobody."""
 
@@ -100,7 +101,7 @@ def pages(site: Site) -> Blueprint:
             file = order_file(site.desk.reads, wanted, form, site.desk.zone)
         finally:
             room.release()
-        return _attached(file, f"orders.{form}", KINDS[form])
+        return _sent(file, f"orders.{form}", KINDS[form])
 
     return blueprint
 
@@ -204,17 +205,9 @@ def _days(site: Site, asked: Mapping[str, str]) -> list[Chip]:
 # Downloads
 
 
-def _attached(file: BinaryIO, name: str, kind: str) -> Response:
-    """The file, with its length: a browser that gets less of it says so."""
+def _sent(file: BinaryIO, name: str, kind: str) -> Response:
     size = file.seek(0, 2)
     file.seek(0)
-    response = Response(_pieces(file), content_type=kind)
+    response = attached(iter(partial(file.read, CHUNK_CHARACTERS), b""), kind, name, size)
     response.call_on_close(file.close)
-    response.content_length = size
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    return iter(partial(file.read, CHUNK_CHARACTERS), b"")

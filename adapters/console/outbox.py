@@ -11,8 +11,8 @@ from adapters.console import doing
 from adapters.console.act import AT_ONCE
 from adapters.console.doing import LABELS, REQUEUE, STOP, UNDER_WAY
 from adapters.console.site import Site
+from adapters.edge.asked import one_of
 from adapters.edge.cursors import Cursors
-from adapters.edge.strict_json import BadInput, shown
 from workflow.attention import Concern
 from workflow.effects import DESTINATIONS, DOJO
 from workflow.journal.reads import Position, StoredTaskRow
@@ -50,9 +50,7 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/outbox")
     def show() -> Response:
         """Calls to Dojo and the till: done, waiting or given up."""
-        status = request.args.get("status") or None
-        if status is not None and status not in TASK_STATUSES:
-            raise BadInput("status", f"expected one of {', '.join(TASK_STATUSES)}, got {shown(status)}")
+        status = one_of("status", request.args.get("status") or None, TASK_STATUSES)
         scope = ("outbox page", status)
         after = cursors.position(request.args.get("after"), scope, "after")
         found = site.desk.reads.tasks(status, AT_A_TIME + 1, after=after)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
+from adapters.console.files import attached
 from adapters.console.jobs import Job
 from adapters.console.site import Site
 from adapters.edge.strict_json import BadInput
@@ -72,8 +73,7 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
         """The same as a file."""
         view = _view(site, date)
         lines = "".join(csv_lines((view.compared or _ours(site, view.day)).takings))
-        headers = {"Content-Disposition": f'attachment; filename="takings-{view.day.date}.csv"', "Cache-Control": "no-store"}
-        return Response(lines, mimetype="text/csv", headers=headers)
+        return attached(lines, "text/csv", f"takings-{view.day.date}.csv")
 
 
 def _add_actions(blueprint: Blueprint, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""What every inbound adapter shares: strict JSON, Dojo's wire types, error answers, credentials.
+"""What every inbound adapter shares: strict JSON, Dojo's wire types, error answers, credentials, and what pages look like.
 
 It knows HTTP and Dojo's spelling but no rules of an order, and imports nothing of `adapters` but itself.
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from adapters.edge.asked import one_of
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import TableBody
 from workflow.books import Day
@@ -63,20 +64,13 @@ def order_query(given: Mapping[str, str]) -> OrderQuery:
         raise BadInput("to", f"expected a day from {first.isoformat()} on, got {last.isoformat()}")
     return OrderQuery(
         search=_text("search", given) or None,
-        state=_one_of("state", ORDER.states, given),
-        flow=_one_of("flow", FLOWS, given),
+        state=one_of("state", given.get("state"), ORDER.states),
+        flow=one_of("flow", given.get("flow"), FLOWS),
         table=_text("table", given) or None,
         first=first,
         last=last,
         attention=_switch("attention", given),
     )
-
-
-def _one_of(name: str, known: Collection[str], given: Mapping[str, str]) -> str | None:
-    value = given.get(name)
-    if value is not None and value not in known:
-        raise BadInput(name, f"expected one of {', '.join(known)}, got {shown(value)}")
-    return value
 
 
 def _text(name: str, given: Mapping[str, str]) -> str:

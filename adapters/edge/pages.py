@@ -18,11 +18,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
-from workflow.money import Money
+from workflow.money import SIGNS, Money, with_sign
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
-SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}
-"""Currencies that people write with a sign; others with their code."""
+ON_PAGES = str.maketrans({"-": "\N{MINUS SIGN}", " ": "\N{NO-BREAK SPACE}"})
+"""A browser breaks a line at neither."""
 SHARED = "adapters.edge"
 """The package with what all pages look like."""
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -51,17 +51,15 @@ def money(sum_: Money) -> str:
 
 def amount(minor_units: int, currency: str) -> str:
     """The same of a bare number of minor units."""
-    figures = Money(abs(minor_units), currency).decimal(",")
-    sign = "\N{MINUS SIGN}" if minor_units < 0 else ""
-    return f"{sign}{SYMBOLS[currency]}{figures}" if currency in SYMBOLS else f"{sign}{currency}\N{NO-BREAK SPACE}{figures}"
+    return with_sign(Money(minor_units, currency)).translate(ON_PAGES)
 
 
 def with_signs(sentence: str) -> str:
     """A sentence of ours with its sums as pages write them: `GBP 12.50 is paid` is `£12.50 is paid`."""
-    return _SUM.sub(lambda found: f"{SYMBOLS[found[1]]}{found[2]}", sentence)
+    return _SUM.sub(lambda found: f"{SIGNS[found[1]]}{found[2]}", sentence)
 
 
-_SUM = re.compile(rf"\b({'|'.join(SYMBOLS)}) (\d+(?:\.\d+)?)")
+_SUM = re.compile(rf"\b({'|'.join(SIGNS)}) (\d+(?:\.\d+)?)")
 
 
 def in_words(name: str) -> str:

@@ -31,8 +31,8 @@ from workflow.clock import from_text, to_text
 from workflow.journal import auditing
 from workflow.journal.reads import OrderFilter, SqliteReads
 from workflow.lifecycle import ORDER
-from workflow.money import Money
-from workflow.takings import DUPLICATE, shown, takings
+from workflow.money import Money, with_sign
+from workflow.takings import DUPLICATE, takings
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -92,8 +92,8 @@ def test_orders_are_those_of_orders_list(view, sealed):
             *(order.state, order.status, order.created_at, order.order_seq),
         )
         assert (row["total_minor"], row["paid_minor"], row["tips_minor"]) == (order.total.value, order.paid.value, order.tips.value)
-        assert (row["total"], row["paid"], row["tips"]) == (shown(order.total), shown(order.paid), shown(order.tips))
-        assert row["owed"] == shown(Money(row["owed_minor"], order.currency))
+        assert (row["total"], row["paid"], row["tips"]) == (with_sign(order.total), with_sign(order.paid), with_sign(order.tips))
+        assert row["owed"] == with_sign(Money(row["owed_minor"], order.currency))
         assert row["owed_minor"] < 0 if order.paid.value > order.total.value else row["owed_minor"] >= 0
         assert row["needs_a_person"] == ", ".join(sorted({item.code for item in order.attention}))
         assert row["payments"] == len(order.payments)
@@ -142,7 +142,7 @@ def test_each_day_s_takings_are_the_till_s_side_of_takings(view, sealed):
     assert {key[1] for key in expected} == {"GBP", "JPY", "KWD"}
     assert [*zip(*expected.values(), strict=True)][5:] == [(0, 0, 1050, 0, 0), (0, 0, 1100, 0, 0)]  # In words, and held back.
     for row in found:
-        assert [row[name] for name in names] == [shown(Money(row[f"{name}_minor"], row["currency"])) for name in names]
+        assert [row[name] for name in names] == [with_sign(Money(row[f"{name}_minor"], row["currency"])) for name in names]
 
 
 def test_payments_add_up_to_the_takings_and_the_counted_ones_are_those_stored(view, sealed):
@@ -229,7 +229,7 @@ def test_duplicates_are_what_came_twice_and_was_applied_once_and_bills_that_were
     paid_again = [(row["payment_intent_id"], row["excess_minor"], row["excess"]) for row in found if row["kind"] == "paid again"]
     day = day_of(from_text("2026-03-29T12:00:00.000Z"), LONDON)
     differences = takings(read_books(sealed.reads, day), day, None, sealed.venue.clock.now()).differences
-    duplicates = [(one.intent_id, one.amount.value, shown(one.amount)) for one in differences if one.kind == DUPLICATE]
+    duplicates = [(one.intent_id, one.amount.value, with_sign(one.amount)) for one in differences if one.kind == DUPLICATE]
     assert paid_again == duplicates == [("pi_4", 150, "£1.50")]
 
 
@@ -243,7 +243,7 @@ def test_money_in_a_view_is_written_as_the_program_writes_it(tmp_path, currency,
         database.execute("INSERT INTO audit_base_currencies VALUES (?, ?, ?, ?)", auditing._currency(currency))
         [(text,)] = database.execute(f"SELECT {audit._shown('x.value', 'x.code')} FROM (SELECT ? AS value, ? AS code) x", (value, currency))
 
-    assert text == shown(Money(value, currency))
+    assert text == with_sign(Money(value, currency))
 
 
 @pytest.mark.parametrize(

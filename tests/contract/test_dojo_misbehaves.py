@@ -18,7 +18,7 @@ from misbehaving_server import Behaviour, MisbehavingServer, answer, drip, hang_
 from prometheus_client import generate_latest
 from test_outbox_threads import Sending, until
 
-import app
+from adapters.callers import count_call
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.health import Health
 from adapters.metrics import Metrics
@@ -348,7 +348,7 @@ def test_calls_are_counted_by_how_they_were_answered(venue_at):  # U2
     with dojo(answer(429, retry_after="1"), *WELL) as server:
         venue = venue_at(server.url)
         metrics = metrics_of(venue)
-        venue.dojo.client._line._on_call = partial(app._count_call, metrics)
+        venue.dojo.client._line._on_call = partial(count_call, metrics)
         captured(venue)
         attempted(venue, 1)
         venue.later(1)

@@ -55,10 +55,11 @@ from workflow.errors import (
     WorkflowError,
 )
 from workflow.journal.driver import sqlite3
+from workflow.journal.file import WAL_BYTES_KEPT
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import OrderFilter, Position, SqliteReads
 from workflow.journal.schema import SCHEMA_VERSION
-from workflow.journal.sqlite import WAL_BYTES_KEPT, WAL_PAGES, SqliteJournal
+from workflow.journal.sqlite import WAL_PAGES, SqliteJournal
 from workflow.journal.witness import Witnessed
 from workflow.ledger import Frontier, leaf_hash, sign_checkpoint, tree_root, verify_checkpoint
 from workflow.order import Order

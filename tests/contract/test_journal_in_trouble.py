@@ -259,9 +259,9 @@ def next_version(monkeypatch):
     """Makes this the version after this one, to whose schema these statements lead."""
 
     def upgrade(statements):
-        monkeypatch.setattr("workflow.journal.sqlite.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        monkeypatch.setattr("workflow.journal.file.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         monkeypatch.setattr("workflow.journal.connection.SCHEMA_VERSION", SCHEMA_VERSION + 1)
-        monkeypatch.setattr("workflow.journal.sqlite.MIGRATIONS", {SCHEMA_VERSION + 1: statements})
+        monkeypatch.setattr("workflow.journal.file.MIGRATIONS", {SCHEMA_VERSION + 1: statements})
         monkeypatch.setattr("workflow.journal.shape.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         monkeypatch.setattr("workflow.journal.shape.TABLES", f"{TABLES}\n{statements};")
 

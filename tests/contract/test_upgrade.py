@@ -127,12 +127,12 @@ from workflow.clock import SystemClock
 from workflow.journal import sqlite as store
 from workflow.journal.keys import load_key
 path, statement = Path(sys.argv[1]), int(sys.argv[2])
-done, migrate = [], store._migrate
+done, migrate = [], store.migrate
 def dying(database):
     database.conn.set_trace_callback(lambda sql: done.append(sql) if len(done) < statement else os.kill(os.getpid(), signal.SIGKILL))
     migrate(database)
     database.conn.set_trace_callback(None)
-store._migrate = dying
+store.migrate = dying
 store.SqliteJournal(path, Path(f"{path}.witness"), load_key(Path(f"{path}.key")), SystemClock()).close()
 print(len(done))
 """

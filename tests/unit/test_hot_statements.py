@@ -221,8 +221,8 @@ def test_a_scan_would_be_noticed(connection):
     ],
 )
 def test_what_a_person_asks_of_calls_and_attention_costs_what_is_unfinished(connection, tmp_path, monkeypatch, ask):
-    asked, rows = [], SqliteReads._rows
-    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or rows(self, sql, values))
+    asked, rows = [], SqliteReads.rows
+    monkeypatch.setattr(SqliteReads, "rows", lambda self, sql, values=(): asked.append((sql, values)) or rows(self, sql, values))
     ask(SqliteReads(tmp_path / "tillproof.db"))
     assert [scanned(connection, sql, values) for sql, values in asked] == [[]]
 
@@ -240,8 +240,8 @@ PAGE = {
 
 @pytest.mark.parametrize("name", PAGE)
 def test_no_question_about_one_order_reads_a_whole_table(connection, tmp_path, monkeypatch, name):
-    asked, ask = [], SqliteReads._rows
-    monkeypatch.setattr(SqliteReads, "_rows", lambda self, sql, values: asked.append((sql, values)) or ask(self, sql, values))
+    asked, ask = [], SqliteReads.rows
+    monkeypatch.setattr(SqliteReads, "rows", lambda self, sql, values=(): asked.append((sql, values)) or ask(self, sql, values))
     PAGE[name](SqliteReads(tmp_path / "tillproof.db"))
     assert asked
     assert {sql: found for sql, values in asked if (found := scanned(connection, sql, values))} == {}

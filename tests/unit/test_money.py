@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from workflow.money import MAX_MINOR_UNITS, CurrencyMismatch, Money, zero
+from workflow.money import MAX_MINOR_UNITS, CurrencyMismatch, Money, with_sign, zero
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,21 @@ def test_the_largest_amount_is_exact_in_a_javascript_client():
     assert float(MAX_MINOR_UNITS) == MAX_MINOR_UNITS
     assert float(MAX_MINOR_UNITS - 1) == MAX_MINOR_UNITS - 1
     assert float(MAX_MINOR_UNITS + 1) != MAX_MINOR_UNITS + 1
+
+
+@pytest.mark.parametrize(
+    ("money", "text"),
+    [
+        (Money(0, "GBP"), "£0.00"),
+        (Money(5, "GBP"), "£0.05"),
+        (Money(1250, "GBP"), "£12.50"),
+        (Money(-1250, "GBP"), "-£12.50"),
+        (Money(123_456_789, "GBP"), "£1,234,567.89"),
+        (Money(1250, "EUR"), "€12.50"),
+        (Money(1250, "USD"), "$12.50"),
+        (Money(-123_450, "CHF"), "-CHF 1,234.50"),
+    ],
+    ids=str,
+)
+def test_money_is_written_as_the_people_of_the_venue_read_it(money, text):
+    assert with_sign(money) == text

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, amount, cells, receipt, wrapped
+from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, cells, receipt, wrapped
 from adapters.edge.bill import BillTemplate, name_line, order_bill
 from adapters.edge.bill_template import read_template
 from adapters.edge.wire import TableBody
@@ -205,23 +205,6 @@ PAID = {
 def test_what_is_paid_and_what_is_left_ends_the_bill(name):
     changes, expected = PAID[name]
     assert shown(printed(an_answer(**changes)))[-len(expected) :] == expected
-
-
-@pytest.mark.parametrize(
-    ("money", "text"),
-    [
-        (Money(0, "GBP"), "£0.00"),
-        (Money(5, "GBP"), "£0.05"),
-        (Money(1250, "GBP"), "£12.50"),
-        (Money(-1250, "GBP"), "-£12.50"),
-        (Money(123_456_789, "GBP"), "£1,234,567.89"),
-        (Money(1250, "EUR"), "€12.50"),
-        (Money(1250, "USD"), "USD 12.50"),
-    ],
-    ids=str,
-)
-def test_money_is_written_as_the_people_of_the_venue_read_it(money, text):
-    assert amount(money) == text
 
 
 # Whose order it is

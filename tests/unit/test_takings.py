@@ -11,9 +11,9 @@ import pytest
 from tests.builders import Venue, a_capture, an_intent, gbp
 from workflow.books import Day, all_takings, day_of, read_books
 from workflow.commands import RecordPayment, ResolveOrder, ToldPayment
-from workflow.money import Money
+from workflow.money import Money, with_sign
 from workflow.ports import IntentId, OrderId
-from workflow.takings import LATE_AFTER, RECORDING_GRACE, shown, takings, touches, unseen
+from workflow.takings import LATE_AFTER, RECORDING_GRACE, takings, touches, unseen
 
 LONDON = ZoneInfo("Europe/London")
 TODAY = Day(date(2026, 3, 14), LONDON)
@@ -686,7 +686,7 @@ def test_a_capture_without_a_moment_is_never_late(venue):
     ],
 )
 def test_money_for_people(money, text):
-    assert shown(money) == text
+    assert with_sign(money) == text
 
 
 @pytest.mark.parametrize("first", ["o1", "o9"], ids=["taken-off-the-first", "taken-off-the-last"])

@@ -26,9 +26,9 @@ from workflow.journal.connection import connect
 from workflow.journal.reads import SqliteReads
 from workflow.ledger import Frontier, key_id, sign_checkpoint
 from workflow.lifecycle import ATTENTION
-from workflow.money import DECIMALS
+from workflow.money import DECIMALS, sign_of
 from workflow.order import Order
-from workflow.takings import on_till, symbol
+from workflow.takings import on_till
 
 PERSONAL = {"personal": "of customers", "guests": "of guests"}
 """The tables of personal data, and whose they are. Entries hold only salted hashes of them."""
@@ -174,7 +174,7 @@ def _days(reads: SqliteReads, zone: ZoneInfo) -> Iterator[tuple[object, ...]]:
 
 def _currency(code: str) -> tuple[object, ...]:
     decimals = DECIMALS.get(code, USUAL_DECIMALS)
-    return (code, symbol(code), decimals, 10**decimals)
+    return (code, sign_of(code), decimals, 10**decimals)
 
 
 def _payment(order: Order, taking: Taking) -> tuple[object, ...]:

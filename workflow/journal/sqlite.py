@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -20,33 +19,28 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlite_utils import Database
 
 from workflow.clock import Clock, to_text
-from workflow.declaration import declaration_hash, declaration_text
 from workflow.errors import (
     DiskFailed,
     HeadRegressed,
     JournalDamaged,
     JournalReadOnly,
-    JournalTooNew,
     JournalUnavailable,
     JournalUnreadable,
     WorkflowError,
 )
 from workflow.journal.auditing import remove_views
-from workflow.journal.beside import KEYS, NEVER_MOVED
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
-from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, connect, is_writable, refuse_foreign, translated, translated_os
+from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, is_writable, refuse_foreign, translated, translated_os
 from workflow.journal.driver import sqlite3
-from workflow.journal.keys import KeyNotInForce, sync_directory
+from workflow.journal.file import REPORTS_WAL, migrate, open_or_make, register_machines
+from workflow.journal.keys import KeyNotInForce
 from workflow.journal.lock import owner_lock
 from workflow.journal.port import Transaction
-from workflow.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, TABLES
 from workflow.journal.transaction import Signer, SqliteTransaction
 from workflow.journal.witness import Head, Witness
 from workflow.ledger import BadCheckpoint, Frontier, Node, key_id, leaf_hash, sign_checkpoint
-from workflow.lifecycle import DECLARATIONS
 from workflow.succession import KEY_ENTRIES, ids_in_force
 
 logger = logging.getLogger(__name__)
@@ -64,12 +58,8 @@ WAL_PAGES = 1000
 """So many pages in the WAL are put into the database by the writer, between two commits."""
 EMPTYING_MS = 50
 """So long a reader may hold up the emptying of the WAL, and with it everybody who waits to write."""
-WAL_BYTES_KEPT = 16 * 1024 * 1024
-"""A WAL that grew beyond this while somebody read for long is cut back once it has been put into the database."""
 ROOM_BYTES = 1024 * 1024
 """A disk with less room than this is still full, although a small write may find a place."""
-_REPORTS_WAL = sqlite3.sqlite_version_info >= (3, 51)
-"""Whether SQLite says how long the WAL is without doing anything; an older one checkpoints by itself, and hides its errors."""
 
 
 class SqliteJournal:
@@ -91,14 +81,14 @@ class SqliteJournal:
         self._lock = owner_lock(path)
         try:
             self._lock.acquire()
-            self._database = _open_or_make(path, clock)
+            self._database = open_or_make(path, clock)
             self._connection = self._database.conn
             self._witness, self._witness_lags = Witness(witness), False
             self._load(key)
             self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
             remove_views(self._database)  # Of a sealed copy that was put back: they are true of the copy alone.
-            _migrate(self._database)  # Only what its witness knows.
-            _register_machines(self._database, clock)  # Only into a journal that its witness knows.
+            migrate(self._database)  # Only what its witness knows.
+            register_machines(self._database, clock)  # Only into a journal that its witness knows.
             _empty_log(self._connection)  # What was erased just before a crash is in it still.
         except sqlite3.Error as error:
             self._lock.release()
@@ -443,7 +433,7 @@ class SqliteJournal:
 
     def _checkpoint_where_due(self) -> None:
         """Put a long WAL into the database: here, and not within a commit, where SQLite would hide that the disk failed."""
-        if not _REPORTS_WAL or self.condition.trouble:
+        if not REPORTS_WAL or self.condition.trouble:
             return
         try:
             _, pages, done = self._connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
@@ -541,20 +531,6 @@ def refuse_regressed(path: Path, size: int, head: Head, node: Callable[[int, int
         raise HeadRegressed(f"{path} differs from what its witness saw at size {head.size}")
 
 
-def _open_or_make(path: Path, clock: Clock) -> Database:
-    if not os.path.lexists(path):
-        _make(path, clock)
-    refuse_foreign(path)
-    database = connect(path, read_only=False)
-    database.execute("PRAGMA foreign_keys = ON")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA secure_delete = ON")  # What is erased is overwritten, not only unlinked.
-    database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
-    if _REPORTS_WAL:
-        database.execute("PRAGMA wal_autocheckpoint = 0")
-    return database
-
-
 def _empty_log(connection: sqlite3.Connection) -> bool:
     """Cut the WAL to nothing; False, and soon, where a reader needs it: whoever waits to write must not wait for that one."""
     connection.execute(f"PRAGMA busy_timeout = {EMPTYING_MS}")
@@ -563,63 +539,3 @@ def _empty_log(connection: sqlite3.Connection) -> bool:
     finally:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
     return not busy
-
-
-def _make(path: Path, clock: Clock) -> None:
-    """Make the file under another name first: a crash in between leaves no half-made journal."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    database = connect(unfinished, read_only=False)
-    _make_schema(database, clock)
-    database.close()
-    unfinished.rename(path)
-    sync_directory(path.parent)
-
-
-def _make_schema(database: Database, clock: Clock) -> None:
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    made = [("journal_id", secrets.token_hex(8)), ("secret", secrets.token_hex(32)), ("made_at", to_text(clock.now()))]
-    made += [(NEVER_MOVED + table, "") for table in KEYS]
-    values = ", ".join(f"('{name}', '{value}')" for name, value in made)
-    script = f"""
-    BEGIN IMMEDIATE;
-    {TABLES}
-    INSERT INTO meta VALUES {values};
-    PRAGMA application_id = {APPLICATION_ID};
-    PRAGMA user_version = {SCHEMA_VERSION};
-    COMMIT;
-    """
-    database.conn.executescript(script)
-
-
-def _migrate(database: Database) -> None:
-    """Bring an older schema up to this version's, a transaction for each step: a crash leaves one of them, never less.
-
-    Raises JournalDamaged where no step leads on from the schema that is there, JournalTooNew where only the WAL knew of a newer one.
-    """
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise JournalTooNew(f"the journal has schema {version}, this version knows {SCHEMA_VERSION}")
-    for target in range(version + 1, SCHEMA_VERSION + 1):
-        if target not in MIGRATIONS:
-            raise JournalDamaged(f"the journal has schema {version}, and nothing leads from it to {SCHEMA_VERSION}")
-        logger.warning("schema migrated", extra={"to": target})
-        try:
-            database.conn.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[target]}; PRAGMA user_version = {target}; COMMIT")
-        except sqlite3.Error:
-            if database.conn.in_transaction:
-                database.execute("ROLLBACK")
-            raise
-
-
-def _register_machines(database: Database, clock: Clock) -> None:
-    """Keep the declarations in force, and their states, for ever: an old journal explains itself."""
-    rows = [(d.name, declaration_hash(d), declaration_text(d), to_text(clock.now())) for d in DECLARATIONS]
-    states = [(declaration.name, state) for declaration in DECLARATIONS for state in declaration.states]
-    with database.conn:
-        database.execute("BEGIN IMMEDIATE")
-        database.conn.executemany("INSERT OR IGNORE INTO machines(name, hash, declaration, first_at) VALUES (?, ?, ?, ?)", rows)
-        database.conn.executemany("INSERT OR IGNORE INTO states(machine, name) VALUES (?, ?)", states)
