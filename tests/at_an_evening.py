@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import app
+from workflow.clock import SystemClock
 
 FILE = "minutes"
 BEGINS = datetime(2026, 7, 3, 17, 2, tzinfo=UTC)
@@ -42,5 +43,7 @@ class EveningClock:
 
 
 if __name__ == "__main__":
-    app.SystemClock = lambda: EveningClock(Path())  # type: ignore[assignment,misc]
+    evening = EveningClock(Path())
+    SystemClock.now = lambda self: evening.now()  # type: ignore[method-assign]
+    SystemClock.monotonic = lambda self: evening.monotonic()  # type: ignore[method-assign]
     app.main()

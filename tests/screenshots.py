@@ -40,7 +40,10 @@ DISHES = {
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture. `path` may name an order of the evening in braces; `top` and `height` cut it; `site` is whose page it is."""
+    """One picture of a page of `site`, `height` pixels of it, from its top or `from_heading` on.
+
+    `path` may name an order of the evening in braces. The button `press` is pressed before, and the text `until` waited for.
+    """
 
     name: str
     path: str
@@ -54,7 +57,7 @@ class Shot:
 
 
 SHOTS = (
-    Shot("today", "/", 728),
+    Shot("today", "/", 728, until="Friday 3 July"),
     Shot("today-phone", "/", 740, phone=True, dark=True),
     Shot("order", "/orders/{stuck}", 1000),
     Shot("order-way", "/orders/{retried}", 760, from_heading="The way it took"),
@@ -195,6 +198,7 @@ class Photographer:
             assert answer.status == 200, f"{shot.path}: {answer.status}"
             if shot.press:
                 page.get_by_role("button", name=re.compile(shot.press)).click()
+            if shot.until:
                 page.get_by_text(shot.until).wait_for()
             page.set_viewport_size({**size, "height": shot.height})
             if shot.from_heading:

@@ -37,6 +37,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders/<order_id>/resolve")
     def resolve(order_id: str) -> Response:
+        """What an action would do about what needs a person of one order."""
         action, code = _action(RESOLVING), request.args.get("code", "")
         if code and code not in ATTENTION:
             raise BadInput("code", f"expected a code of the declaration, got {shown(code)}")
@@ -45,14 +46,17 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/outbox/<task_id>/requeue")
     def requeue(task_id: str) -> Response:
+        """What having a call made now would do."""
         return _preview(site, REQUEUE, [RequeueTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.get("/outbox/<task_id>/stop")
     def stop(task_id: str) -> Response:
+        """What having a call made no more would do."""
         return _preview(site, STOP, [StopTask(task_id=task_id, reason="", actor="")], back=_page_of(site, task_id))
 
     @blueprint.get("/act")
     def look() -> Response:
+        """What an action would do about several things that were chosen, or about all with one code."""
         action = _action((*RESOLVING, REQUEUE, STOP))
         picked = _all_of(site) if "code" in request.args else request.args.getlist("pick")
         acts, unfit = _acts_of(site, action, picked)
@@ -60,6 +64,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.post("/act")
     def deed() -> Response:
+        """An operator does what the page showed, with a reason."""
         actor, action, reason = site.require("operator"), _action((*RESOLVING, REQUEUE, STOP)), site.reason()
         picked = request.form.getlist("pick")
         acts, unfit = _acts_of(site, action, picked)

@@ -112,6 +112,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/attention")
     def show() -> Response:
+        """Everything that needs a person, the gravest first, with what can be done about it."""
         section, code = one_of("section", request.args.get("section"), _NAMES), one_of("code", request.args.get("code"), ATTENTION)
         found, standing = _standing(site, code)
         orders = {(row.order_id, row.code, row.payment_intent_id): order for row, order in found}

@@ -26,12 +26,14 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/setup/capabilities")
     def capabilities() -> Response:
+        """What Dojo calls us for: registered, served, and needed by each flow."""
         job = _latest(jobs)
         compared = job.outcome.compared if job and job.outcome else None
         return site.page("setup_capabilities.html", job=job, compared=compared, lines=_lines(compared), missing=registrar.missing)
 
     @blueprint.post("/setup/capabilities/ask")
     def ask() -> Response:
+        """Ask Dojo what is registered."""
         _begin(site, jobs)
         return site.to("/setup/capabilities")
 
@@ -44,12 +46,14 @@ def _register_pages(blueprint: Blueprint, site: Site, jobs: Jobs) -> None:
 
     @blueprint.get("/setup/capabilities/register")
     def preview() -> Response:
+        """What registering would change at Dojo."""
         site.require("operator")
         compared = _known(_latest(jobs))
         return site.page("setup_register.html", compared=compared, seen=_seen(compared), trouble=None)
 
     @blueprint.post("/setup/capabilities/register")
     def register() -> Response:
+        """Register all that is served, as an operator, with a reason."""
         actor, reason, compared = site.require("operator"), site.reason(), _known(_latest(jobs))
         if request.form.get("seen") != _seen(compared):
             raise Refused("what is registered has been asked again since you saw it: look at the difference once more")

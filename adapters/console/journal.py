@@ -37,10 +37,12 @@ def pages(site: Site) -> Blueprint:
 def _add_reading(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/journal")
     def show() -> Response:
+        """Whether the journal is whole, what signs it, and its entries, newest first."""
         return site.page("journal.html", **_overview(site), **entries_listed(site))
 
     @blueprint.get("/journal/<int:seq>")
     def entry(seq: int) -> Response:
+        """One entry, with all that it says and what proves it."""
         return site.page("journal_entry.html", **entry_told(site, seq))
 
 
@@ -49,18 +51,21 @@ def _add_jobs(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.post("/journal/verify")
     def verify() -> Response:
+        """Begin to verify the whole journal."""
         upkeep = _upkeep(site)
         desk.jobs.start(VERIFY, _name(site), lambda job: upkeep.verify(job.bar))
         return site.to("/journal")
 
     @blueprint.post("/journal/replay")
     def replay_() -> Response:
+        """Begin to add up every order again from its entries, and compare."""
         _upkeep(site)
         desk.jobs.start(REPLAY, _name(site), lambda job: _replayed(desk.journal, job), is_gentle=True)
         return site.to("/journal")
 
     @blueprint.post("/journal/seal")
     def seal() -> Response:
+        """Begin to seal a copy, as an operator."""
         site.require("operator")
         _upkeep(site)
         personal = request.form.get("personal") == "with"
@@ -74,6 +79,7 @@ def _add_files(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/journal/sealed.db")
     def sealed() -> Response:
+        """The copy that was sealed last; kept for half an hour."""
         job = cast("Job[Copy] | None", desk.jobs.latest(SEAL))
         copy = job.outcome if job else None
         content = copy.read() if copy else None
@@ -86,6 +92,7 @@ def _add_files(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/journal/export.<form>")
     def export_(form: str) -> Response:
+        """Every entry, as JSON Lines or CSV."""
         if form not in export.FORMATS:
             raise NotFound(f"expected export.{' or export.'.join(export.FORMATS)}")
         chunks = (chunk for _, chunk in export.chunks(desk.reads, form))
@@ -93,6 +100,7 @@ def _add_files(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/journal/checkpoint.txt")
     def checkpoint() -> Response:
+        """The newest signed checkpoint."""
         newest = desk.reads.newest_checkpoint()
         if newest is None:
             raise NotFound("nothing is signed yet")
@@ -100,6 +108,7 @@ def _add_files(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/journal/<int:seq>/receipt.json")
     def receipt(seq: int) -> Response:
+        """The receipt of one entry, proved."""
         entry_found(site, seq)
         if (desk.reads.newest_checkpoint_size() or 0) < seq:
             raise Refused("no checkpoint covers this entry yet: it takes a second")

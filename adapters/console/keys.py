@@ -13,15 +13,18 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/setup/keys")
     def keys() -> Response:
+        """The public keys that sign the journal."""
         return site.page("setup_keys.html", keys=list(reversed(desk.keys())))
 
     @blueprint.get("/setup/keys/rotate")
     def preview_rotation() -> Response:
+        """What bringing in a new key means."""
         site.require("operator")
         return site.page("setup_rotate.html", key=desk.keys()[-1])
 
     @blueprint.post("/setup/keys/rotate")
     def rotate() -> Response:
+        """Have a new key sign from here on, as an operator, with a reason."""
         rotated = desk.rotate(site.require("operator"), site.reason())
         site.say(f"A new key signs from entry {rotated.position:,} on. Its fingerprint is {rotated.fingerprint}.")
         if rotated.pending:

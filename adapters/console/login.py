@@ -32,11 +32,13 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/login")
     def show() -> Response:
+        """Where people come in, with a token."""
         is_over = COOKIE in request.cookies and site.sessions.find(request.cookies[COOKIE], is_use=False) is None
         return form(refused="You were logged out: nobody used this browser for a while, or the server started again." if is_over else "")
 
     @blueprint.post("/login")
     def enter() -> Response:
+        """Log in."""
         token = request.form.get("token", "").strip()
         if not token:
             return form(400, "Enter a token.")
@@ -50,6 +52,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.post("/logout")
     def leave() -> Response:
+        """Log out."""
         actor = site.session.actor
         site.sessions.close(request.cookies.get(COOKIE))
         logger.info("console left", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
@@ -59,6 +62,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.post("/preferences")
     def prefer() -> Response:
+        """Show times in UTC, or have the keyboard's shortcuts, for this session."""
         session = site.session
         session.utc = request.form.get("utc", "on" if session.utc else "off") == "on"
         session.shortcuts = request.form.get("shortcuts", "on" if session.shortcuts else "off") == "on"
@@ -69,6 +73,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/help")
     def explain() -> Response:
+        """The keyboard's shortcuts."""
         return site.page("help.html")
 
     return blueprint

@@ -48,6 +48,7 @@ def _add_overview(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.get("/machines")
     def show() -> Response:
+        """The declared machines, and how many orders, payments and kitchens are in each state."""
         tally.go_on(reads, COUNTED_AT_ONCE)
         places = {name: place for place, name in enumerate(machines)}
         size = reads.size()
@@ -66,12 +67,14 @@ def _add_overview(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.get("/machines/attention")
     def attention() -> Response:
+        """What can need a person, and what settles it."""
         return site.page("machines_attention.html", attention=ATTENTION, resolutions=RESOLUTIONS, words=words)
 
 
 def _add_machine(blueprint: Blueprint, site: Site, machines: Machines) -> None:
     @blueprint.get("/machines/<name>")
     def machine(name: str) -> Response:
+        """One machine: its picture, states, rows and rules, and its versions."""
         declaration = _declaration(machines, name)
         return site.page(
             "machine.html",
@@ -90,6 +93,7 @@ def _add_machine(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.get("/machines/<name>/diagram.<ending>")
     def diagram(name: str, ending: str) -> Response:
+        """Its picture as a file."""
         declaration = _declaration(machines, name)
         if ending not in KINDS:
             raise NotFound(f"expected one of {', '.join(KINDS)}")
@@ -98,6 +102,7 @@ def _add_machine(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.get("/machines/<name>/<hash_>")
     def difference(name: str, hash_: str) -> Response:
+        """What was declared otherwise in an earlier version."""
         present = _declaration(machines, name)
         then = declarations(site.desk.reads).get(f"{name}@{hash_}")
         if then is None:
@@ -117,6 +122,7 @@ def _add_check(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.post("/machines/check")
     def begin_check() -> Response:
+        """Begin to tell every order again under the machines as they are declared now."""
         work = _checking(reads, machines)
         if jobs.start(CHECK, site.session.actor.name, work, total=reads.size(), is_gentle=True) is None:
             site.say("The journal is being checked already.", "warn")
@@ -124,6 +130,7 @@ def _add_check(blueprint: Blueprint, site: Site, machines: Machines) -> None:
 
     @blueprint.get("/machines/check")
     def show_check() -> Response:
+        """What came of that: the same, or where it would have gone elsewhere."""
         return site.page("machines_check.html", job=jobs.latest(CHECK), ordinal=ordinal, way=way)
 
 

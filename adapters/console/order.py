@@ -96,6 +96,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders/<order_id>")
     def show(order_id: str) -> Response:
+        """One order: why and what next, its money, the way it took, its timeline, and all calls; `?at=` as it was at an entry."""
         found = _found(site, order_id)
         values = _values(site, found)
         may_run_out = values["lock"] is not None and not values["lock"].is_stale  # Of which no entry tells.
@@ -103,18 +104,21 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders/<order_id>/proof")
     def proof(order_id: str) -> Response:
+        """A file that proves the order to a third party."""
         _present(site, order_id)
         content = msgspec.json.format(msgspec.json.encode(site.desk.prover.prove(order_id)))
         return _download(content, "application/json", order_id, "proof.json")
 
     @blueprint.get("/orders/<order_id>/receipts")
     def receipts(order_id: str) -> Response:
+        """What was acknowledged of it."""
         _present(site, order_id)
         content = msgspec.json.format(msgspec.json.encode({"data": site.desk.prover.receipts(order_id)}))
         return _download(content, "application/json", order_id, "receipts.json")
 
     @blueprint.get("/orders/<order_id>/diagram.<ending>")
     def diagram(order_id: str, ending: str) -> Response:
+        """The way that it took, as a file."""
         if ending not in PICTURES:
             raise NotFound(f"there is the picture as {', '.join(PICTURES)}")
         order, (form, kind) = _present(site, order_id).order, PICTURES[ending]
@@ -124,12 +128,14 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders/<order_id>/erase")
     def ask_to_erase(order_id: str) -> Response:
+        """What erasing its personal data means."""
         site.require("operator")
         found = _present(site, order_id)
         return site.page("order_erase.html", order=found.order, kinds=found.personal.kinds())
 
     @blueprint.post("/orders/<order_id>/erase")
     def erase(order_id: str) -> Response:
+        """Erase its personal data for good, as an operator, with a reason."""
         actor, order = site.require("operator"), _present(site, order_id).order
         outcome = site.desk.engine.erase(EraseOrder(order_id=OrderId(order_id), reason=site.reason(), actor=actor))
         if outcome.refusal:

@@ -67,6 +67,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders")
     def show() -> Response:
+        """Orders by state, flow, table, day and attention, or by any name of theirs; the filter is the address."""
         given = _given()
         if len(given) < len([*request.args.items(multi=True)]) or "date" in given:  # An address to hand on has nothing empty in it.
             return site.to(_address("/orders", _canonical(given)))
@@ -93,6 +94,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/orders.<any(csv, jsonl):form>")
     def download(form: str) -> Response:
+        """All orders of the same filter, as a file."""
         wanted = order_query(_given()).filter(site.desk.zone, tables_of(site.desk.reads))
         if not room.acquire(blocking=False):
             raise JournalUnavailable(f"{DOWNLOADS} lists are being written already: try again in a minute")

@@ -49,6 +49,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/outbox")
     def show() -> Response:
+        """Calls to Dojo and the till: done, waiting or given up."""
         status = one_of("status", request.args.get("status") or None, TASK_STATUSES)
         scope = ("outbox page", status)
         after = cursors.position(request.args.get("after"), scope, "after")

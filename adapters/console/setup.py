@@ -27,18 +27,21 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/setup")
     def show() -> Response:
+        """What is wrong, unsafe or missing, and how to mend it."""
         job = cast("Job[list[Finding]] | None", jobs.latest(LOOK))
         return site.page("setup.html", findings=_by_gravity(desk.examine()), job=job, dojo=_by_gravity((job and job.outcome) or []),
                          about=_about())  # fmt: skip
 
     @blueprint.post("/setup/look")
     def look() -> Response:
+        """Look again, and ask Dojo."""
         if jobs.start(LOOK, site.session.actor.name, look_at_dojo) is None:
             site.say("Somebody else is asking already: this is what they get.", "warn")
         return site.to("/setup")
 
     @blueprint.get("/setup/settings")
     def settings() -> Response:
+        """Every setting, with where it comes from; secrets are masked."""
         return site.page("setup_settings.html", settings=desk.settings)
 
     return blueprint

@@ -45,6 +45,7 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/takings")
     def month() -> Response:
+        """What came in, a month at a time."""
         today = day_of(desk.clock.now(), desk.zone).date
         first = _month(request.args.get("month"), today)
         found = calendar.month(first, seconds=ADD_UP_SECONDS)
@@ -62,6 +63,7 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/takings/<date>")
     def day(date: str) -> Response:
+        """A day's money, ours beside Dojo's, with the differences; prints as a sheet."""
         view = _view(site, date)
         if view.compared is None:
             return site.page("takings_asking.html", day=view.day, job=view.job)
@@ -69,6 +71,7 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/takings/<date>/takings.csv")
     def csv(date: str) -> Response:
+        """The same as a file."""
         view = _view(site, date)
         lines = "".join(csv_lines((view.compared or _ours(site, view.day)).takings))
         return attached(lines, "text/csv", f"takings-{view.day.date}.csv")
@@ -79,6 +82,7 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.post("/takings/<date>/compare")
     def compare(date: str) -> Response:
+        """Begin to compare the day with Dojo."""
         found, intents = _day(site, date), desk.intents
         if intents is None:
             raise Refused("Dojo cannot be asked: there is no DOJO_API_KEY")
@@ -91,6 +95,7 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.get("/takings/<date>/resolve")
     def ask(date: str) -> Response:
+        """One difference, and a field to say why it is all right."""
         site.require("operator")
         view = _view(site, date)
         one = _difference(site, view, request.args)
@@ -98,6 +103,7 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
 
     @blueprint.post("/takings/<date>/resolve")
     def resolve(date: str) -> Response:
+        """Say so, as an operator, with a reason."""
         actor, view = site.require("operator"), _view(site, date)
         one = _difference(site, view, request.form)
         if request.form.get("amount") != f"{one.amount.value} {one.amount.currency}":

@@ -69,6 +69,7 @@ def pages(site: Site) -> Blueprint:
 
     @blueprint.get("/")
     def show() -> Response:
+        """What is wrong, what came in so far, where the orders are, and when Dojo was last heard."""
         found = site.freshness.shared("today", site.minute(), lambda: _figures(site, till))
         return site.page("today.html", by_journal=True, found=found, day=found.day.date.isoformat(), names=NAMES, Money=Money)
 

@@ -11,14 +11,23 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from adapters.console.doing import LABELS
 from playwright.sync_api import expect
 
+from adapters.console.site import NAVIGATION
 from adapters.tillproof_verify import main as tillproof_verify
 from tests.browser.conftest import PHONE
 from tests.contract.running import PATIENCE, ROOT, environment
 
 PAGE = " ".join((ROOT / "docs" / "first-paid-order.md").read_text("utf-8").split())
-NAMES = set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", PAGE))
+
+
+def names_in(text):
+    """What is in italics, of a page whose lines may break within it."""
+    return set(re.findall(r"(?<![*\w])\*([^*`|/]+)\*(?!\*)", " ".join(text.split())))
+
+
+NAMES = names_in(PAGE)
 """What the page says is to be seen, in italics."""
 LONG_MS = 60_000
 """Five reads that fail take some ten seconds."""
@@ -36,6 +45,14 @@ def demo(tmp_path):
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
+
+
+def test_what_the_guides_call_by_its_name_on_the_console_is_called_so_there():
+    guides = ("close-the-day", "recover-after-an-outage", "when-something-is-wrong", "go-live", "change-the-machine")
+    named = {name for guide in guides for name in names_in((ROOT / "docs" / f"{guide}.md").read_text("utf-8"))}
+    seen = " ".join(path.read_text("utf-8") for path in (ROOT / "adapters" / "console" / "templates").glob("*.html"))
+    said = {*LABELS.values(), *(place.name for place in NAVIGATION), "Print"}  # The last is the browser's.
+    assert {name for name in named if name not in said and name not in seen} == set()
 
 
 class Reader:

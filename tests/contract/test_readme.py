@@ -423,7 +423,6 @@ def is_command(path):
 
 def test_a_route_that_is_said_to_be_missing_is_missing(sides):
     missing = re.findall(r"`([A-Z]+ /[^`]*)`", LACKS)
-    assert missing
     assert [call for call in missing for side in sides.values() if call in served(side)] == []
 
 

@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
+from unittest.mock import MagicMock
 
 import click
 import pytest
+from flask import Flask
 
 from adapters.cli.commands import cli
 from adapters.cli.output import Exit
+from adapters.console.desk import Desk
+from adapters.console.pages import make_blueprint
 from adapters.console.site import NAVIGATION
 from adapters.epos.document import dojo_document
 from adapters.settings import PREFIX, describe
@@ -129,7 +135,21 @@ def who(operation):
 
 
 def pages():
-    return table("page", "is", rows=((f"`{place.path}`", place.name) for place in NAVIGATION))
+    rows = ((f"`{' and '.join(methods)} {path}`", told) for path, methods, told in every_page())
+    return table("page or form", "is, or does", rows=rows)
+
+
+def every_page():
+    """Each path of the console with its methods and its view's own words, page by page in the order of the navigation."""
+    site = Flask(__name__, static_folder=None)
+    nobody = MagicMock()  # Only the paths are looked at: nothing is asked of any part.
+    nobody.secret.return_value = b"of no journal"
+    site.register_blueprint(make_blueprint(Desk(**dict.fromkeys((each.name for each in fields(Desk)), nobody))))
+    for rule in site.url_map.iter_rules():
+        if "static" not in rule.endpoint:
+            methods = [name for name in ("GET", "POST") if name in rule.methods]
+            path = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+?)_?>", r"{\1}", rule.rule)
+            yield path, methods, inspect.getdoc(site.view_functions[rule.endpoint])
 
 
 def states():
@@ -218,7 +238,12 @@ SECTIONS = (
         "field at `/docs` there, and in [openapi-venue.json](openapi-venue.json).",
         lambda: calls(venue_document()),
     ),
-    ("Pages of the console", "At `CONSOLE_LISTEN`, for people who logged in as auditor or operator.", pages),
+    (
+        "Pages of the console",
+        "At `CONSOLE_LISTEN`, for people who logged in as auditor or operator. A form (POST) needs the token of its session, and leads "
+        "to a page that says what was done.",
+        pages,
+    ),
     ("States", "Each transition with its guard and its rule, and the pictures, are in [diagrams](../diagrams/README.md).", states),
     ("Calls that we make", "From the outbox, until they are taken or given up.", sent),
     ("What needs a person", "What to do about each is in [when something is wrong](when-something-is-wrong.md).", attention),
@@ -239,6 +264,12 @@ def test_the_page_is_what_the_program_is():
     assert PAGE.read_text("utf-8") == page(), f"docs/{PAGE.name} is stale; write it anew with: {REFRESH}"
 
 
+def test_every_page_and_form_of_the_console_says_what_it_is():
+    found = {path: told for path, _, told in every_page()}
+    assert {place.path for place in NAVIGATION} <= found.keys()
+    assert [path for path, told in found.items() if not told] == []
+
+
 def test_every_table_has_a_meaning_and_no_other():
     assert MEANINGS.keys() == every_table().keys()
 
@@ -251,7 +282,8 @@ def test_every_table_has_a_meaning_and_no_other():
         "| `POST /v1/orders` | Dojo |",
         "| `GET /api/orders` | auditor |",
         "| `updated` |",
-        "| `/orders` |",
+        "| `GET /orders` |",
+        "| `GET and POST /orders/{order_id}/resolve` |",
     ],
 )
 def test_the_page_has_each_sort_of_name(line):
