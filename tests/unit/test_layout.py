@@ -29,7 +29,7 @@ def test_nothing_imports_the_composition_root():
 def test_only_machine_py_uses_transitions_and_only_the_journal_uses_sqlite_utils():
     sources = [*ROOT.glob("workflow/**/*.py"), *ROOT.glob("adapters/**/*.py"), ROOT / "app.py"]
     assert [path.name for path in sources if "transitions" in imported(path)] == ["machine.py"]
-    assert {path.parent.name for path in sources if "sqlite_utils" in imported(path)} == {"journal"}
+    assert all(ROOT / "workflow/journal" in path.parents for path in sources if "sqlite_utils" in imported(path))
 
 
 def test_the_top_of_the_repository_holds_what_the_style_lists_and_no_more():

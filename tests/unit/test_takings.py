@@ -11,7 +11,7 @@ import pytest
 from tests.builders import Venue, a_capture, an_intent, gbp
 from workflow.books import Day, all_takings, day_of, read_books
 from workflow.commands import RecordPayment, ResolveOrder, ToldPayment
-from workflow.money import Money, with_sign
+from workflow.money import Money
 from workflow.ports import IntentId, OrderId
 from workflow.takings import LATE_AFTER, RECORDING_GRACE, takings, touches, unseen
 
@@ -674,19 +674,6 @@ def test_a_capture_without_a_moment_is_never_late(venue):
     intent = paid(venue, transaction_at=None)
 
     assert kinds(the_day(venue, intent)) == []
-
-
-@pytest.mark.parametrize(
-    ("money", "text"),
-    [
-        (gbp(4820), "£48.20"),
-        (gbp(-104_820), "-£1,048.20"),
-        (Money(5, "EUR"), "€0.05"),
-        (Money(100, "USD"), "USD 1.00"),
-    ],
-)
-def test_money_for_people(money, text):
-    assert with_sign(money) == text
 
 
 @pytest.mark.parametrize("first", ["o1", "o9"], ids=["taken-off-the-first", "taken-off-the-last"])
