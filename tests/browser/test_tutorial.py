@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from adapters.console.doing import LABELS
 from playwright.sync_api import expect
 
+from adapters.console.actions import LABELS
 from adapters.console.site import NAVIGATION
 from adapters.tillproof_verify import main as tillproof_verify
 from tests.browser.conftest import PHONE

@@ -283,7 +283,7 @@ def test_every_table_has_a_meaning_and_no_other():
         "| `GET /api/orders` | auditor |",
         "| `updated` |",
         "| `GET /orders` |",
-        "| `GET and POST /orders/{order_id}/resolve` |",
+        "| `POST /act` |",
     ],
 )
 def test_the_page_has_each_sort_of_name(line):
