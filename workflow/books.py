@@ -1,13 +1,13 @@
 """The till's side of a day's money: every payment intent of the orders that the day concerns, as their entries tell it.
 
-Reads once over the journal's times, then the entries of the orders that it picked, each from its beginning: what a payment came to
+Finds the orders that the day concerns, then reads their entries, some orders at a time, each from its beginning: what a payment came to
 is what `evolve` says, and the day of each movement is that of the entry that made it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
@@ -22,6 +22,9 @@ from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads, StoredEntry
 from workflow.money import Money
 from workflow.order import COUNTED, GIVEN_BACK, TAKEN, Order, Payment, evolve
 from workflow.ports import IntentId, OrderId, PaymentIntent
+
+ORDERS_AT_ONCE = 100
+"""Of so many orders entries are read in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +153,48 @@ class Books:
         hits = (external, self.dojo_orders.get(dojo), self.dojo_orders.get(external), intent.reference or "")
         return next((order for hit in hits if hit and (order := self.orders.get(OrderId(hit)))), None)
 
+    def take_in(self, more: Books) -> None:
+        """Add the books of other orders."""
+        self.orders |= more.orders
+        self.dojo_orders |= more.dojo_orders
+        self.open_bills += more.open_bills
+        for intent_id, taking in more.takings.items():
+            if not (taking.was_detached and intent_id in self.takings):  # What was taken off one order may pay another: there it counts.
+                self.takings[intent_id] = taking
+
 
 def read_books(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = ()) -> Books:
-    """The orders that the day concerns: something happened to them on it, they were open at its end, or one of `intents` names them.
+    """The books of the orders that the day concerns, as `orders_of` finds them.
 
     Raises JournalDamaged on an entry that cannot be explained, JournalUnavailable.
     """
-    books, end = Books(), to_text(day.end)
-    with reads.snapshot():
-        stored = reads.stream(_ENTRIES, _values(day, list(intents)))
-        for order_id, entries in groupby(map(StoredEntry._make, stored), key=attrgetter("order_id")):
-            _enter(books, OrderId(order_id), entries, end)
-    return books
-
-
-def takings_of(reads: SqliteReads, order_ids: list[str]) -> Books:
-    """The payments of these orders, without what was owed at any time. Raises JournalDamaged, JournalUnavailable."""
     books = Books()
-    sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id IN (SELECT value FROM json_each(?)) ORDER BY order_id, order_seq"
-    for order_id, entries in groupby(map(StoredEntry._make, reads.rows(sql, (json.dumps(order_ids),))), key=attrgetter("order_id")):
-        _enter(books, OrderId(order_id), entries, _AFTER_ALL)
+    for part in books_of(reads, orders_of(reads, day, intents), until=to_text(day.end)):
+        books.take_in(part)
     return books
+
+
+def orders_of(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = ()) -> list[OrderId]:
+    """The orders to which something happened on the day, which were open at its end, or which one of `intents` names; by id.
+
+    Raises JournalUnavailable, JournalDamaged.
+    """
+    return [OrderId(order_id) for (order_id,) in reads.rows(_CONCERNED, _values(day, list(intents)))]
+
+
+def books_of(reads: SqliteReads, order_ids: Sequence[str], *, until: str = "") -> Iterator[Books]:
+    """Each of these orders that has entries, in books of its own; what was owed is of the moment `until` (UTC text), or now.
+
+    No question is asked of more than ORDERS_AT_ONCE orders, so that none takes long, and no state of the journal is held in between.
+
+    Raises JournalDamaged on an entry that cannot be explained, JournalUnavailable.
+    """
+    for first in range(0, len(order_ids), ORDERS_AT_ONCE):
+        stored = reads.rows(_ENTRIES, (json.dumps(sorted(order_ids[first : first + ORDERS_AT_ONCE])),))
+        for order_id, entries in groupby(map(StoredEntry._make, stored), key=attrgetter("order_id")):
+            books = Books()
+            _enter(books, OrderId(order_id), entries, until or _AFTER_ALL)
+            yield books
 
 
 def all_takings(reads: SqliteReads) -> Iterator[tuple[Order, Taking]]:
@@ -196,17 +220,17 @@ _AFTER_ALL = "~"
 """Behind every moment as text."""
 
 
-# The unique index on (order_id, order_seq) finds the entries and gives their order; only the times are read over the whole journal.
 # What was open when the day ended is open still, or has changed since.
-_ENTRIES = f"""
-    SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id IN (
-        SELECT order_id FROM journal WHERE at >= ?1 AND at < ?2 AND order_id <> ''
-        UNION SELECT id FROM orders WHERE created_at < ?2 AND (payable = 1 OR state IN ('authorised', 'captured') OR updated_at >= ?2)
-        UNION SELECT id FROM orders WHERE id IN (SELECT value FROM json_each(?3))
-        UNION SELECT id FROM orders WHERE dojo_order_id IN (SELECT value FROM json_each(?4))
-        UNION SELECT order_id FROM payments WHERE intent_id IN (SELECT value FROM json_each(?5))
-    ) ORDER BY order_id, order_seq
+_CONCERNED = """
+    SELECT order_id FROM journal WHERE at >= ?1 AND at < ?2 AND order_id <> ''
+    UNION SELECT id FROM orders WHERE created_at < ?2 AND (payable = 1 OR state IN ('authorised', 'captured') OR updated_at >= ?2)
+    UNION SELECT id FROM orders WHERE id IN (SELECT value FROM json_each(?3))
+    UNION SELECT id FROM orders WHERE dojo_order_id IN (SELECT value FROM json_each(?4))
+    UNION SELECT order_id FROM payments WHERE intent_id IN (SELECT value FROM json_each(?5))
+    ORDER BY 1
 """
+# The unique index on (order_id, order_seq) finds the entries and gives their order.
+_ENTRIES = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE order_id IN (SELECT value FROM json_each(?)) ORDER BY order_id, order_seq"
 
 
 def _values(day: Day, intents: list[PaymentIntent]) -> tuple[str, ...]:
@@ -234,10 +258,7 @@ def _enter(books: Books, order_id: OrderId, entries: Iterator[StoredEntry], end:
     books.orders[order_id] = order
     if order.dojo_order_id:
         books.dojo_orders[order.dojo_order_id] = order_id
-    for intent_id, one in followed.items():
-        taking = one.taking(order, order.payments[intent_id])
-        if not (taking.was_detached and intent_id in books.takings):  # What was taken off one order may pay another: there it counts.
-            books.takings[intent_id] = taking
+    books.takings |= {intent_id: one.taking(order, order.payments[intent_id]) for intent_id, one in followed.items()}
     last = at_end or order
     if last.created_at < end and (bill := _open_bill(last)):
         books.open_bills.append(bill)

@@ -15,13 +15,11 @@ from datetime import date, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from workflow.books import Books, Day, takings_of
+from workflow.books import ORDERS_AT_ONCE, Books, Day, books_of
 from workflow.clock import to_text
 from workflow.journal.reads import SqliteReads
 from workflow.takings import Figures, on_till
 
-ORDERS_AT_ONCE = 100
-"""So many are read between two looks at the time."""
 MONTHS_KEPT = 24
 CHANGES_READ = 20_000
 """Of a month that was looked at last so many entries ago, everything is added up anew."""
@@ -118,10 +116,10 @@ class Calendar:
         return kept
 
     def _add(self, kept: _Kept, order_ids: list[str], days: list[Day]) -> None:
-        books = takings_of(self._reads, order_ids)
         kept.parts |= {order_id: [] for order_id in order_ids}
-        for order_id, parts in _parts(books, days):
-            kept.parts[order_id] += parts
+        for books in books_of(self._reads, order_ids):
+            for order_id, parts in _parts(books, days):
+                kept.parts[order_id] += parts
 
 
 def _parts(books: Books, days: list[Day]) -> Iterator[tuple[str, list[_Part]]]:

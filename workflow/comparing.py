@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from workflow.books import Books, Day, read_books
+from workflow.books import ORDERS_AT_ONCE, Books, Day, books_of, orders_of
 from workflow.clock import from_text, to_text
 from workflow.commands import ResolveTakings
 from workflow.errors import DojoRefusesUs, IntentNotFound, OutcomeUnknown, Refused, TryAgain, WorkflowError
@@ -79,11 +79,26 @@ def compare_day(reads: SqliteReads, day: Day, now: datetime, *, intents: IntentB
     Dojo's errors are in `asked`: what is known without it is there. Raises JournalUnavailable, JournalDamaged, and what `bar` raises.
     """
     asked = _search(intents, day, bar) if intents else Asked()
-    books = read_books(reads, day, [one for one in asked.known.values() if one and touches(one, day)])
+    books = _books(reads, day, [one for one in asked.known.values() if one and touches(one, day)], bar)
     if intents and asked.is_asked:
         _read_unseen(asked, intents, unseen(books, day, asked.known), bar)
     found = compare(books, day, asked.known if asked.is_asked else None, now)
     return Compared(takings=with_resolutions(found, reads), books=books, asked=asked, at=now)
+
+
+def ours_alone(books: Books, reads: SqliteReads, day: Day, now: datetime) -> Compared:
+    """The day by the till's `books`, beside nothing; what people have explained is marked. Raises JournalUnavailable, JournalDamaged."""
+    return Compared(takings=with_resolutions(compare(books, day, None, now), reads), books=books, asked=Asked(), at=now)
+
+
+def _books(reads: SqliteReads, day: Day, intents: list[PaymentIntent], bar: Bar) -> Books:
+    books, order_ids = Books(), orders_of(reads, day, intents)
+    with bar("add up orders", len(order_ids)) as show:
+        for number, part in enumerate(books_of(reads, order_ids, until=to_text(day.end)), start=1):
+            books.take_in(part)
+            if number % ORDERS_AT_ONCE == 0:
+                show(number)
+    return books
 
 
 def _search(intents: IntentBooks, day: Day, bar: Bar) -> Asked:

@@ -87,8 +87,8 @@ class Till:
         self._read_to = newest
 
 
-# Backwards, as far as the day goes: an index on the moments would cost every write.
-_LAST_BEFORE = "SELECT seq FROM journal WHERE at < ? ORDER BY seq DESC LIMIT 1"
+# Backwards, as far as the day goes; by the index on the moments it would sort everything that was before.
+_LAST_BEFORE = "SELECT seq FROM journal NOT INDEXED WHERE at < ? ORDER BY seq DESC LIMIT 1"
 # What is announced or held, and was no more before, is in no sum.
 _TOUCHED = """
     SELECT DISTINCT order_id FROM journal WHERE seq > ? AND seq <= ? AND order_id <> '' AND payment_intent_id <> ''

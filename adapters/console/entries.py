@@ -123,6 +123,9 @@ def _inclusion(site: Site, entry: StoredEntry, signed: tuple[int, str, str] | No
     """Whether the entry's hash leads to the signed root, and over how many others; None while nothing signed covers it."""
     if signed is None or signed[0] < entry.seq:
         return None
-    proven = site.desk.prover.receipt_at(entry.seq)
-    path = [bytes.fromhex(node) for node in proven.entry.path]
-    return root_from_inclusion(entry.hash, entry.seq - 1, proven.size, path).hex() == proven.root, len(path)
+    try:
+        proven = site.desk.prover.receipt_at(entry.seq)
+        path = [bytes.fromhex(node) for node in proven.entry.path]
+        return root_from_inclusion(entry.hash, entry.seq - 1, proven.size, path).hex() == proven.root, len(path)
+    except (JournalDamaged, ValueError):  # A neighbour is gone, or what stands there is no hash: this page is where one looks for it.
+        return False, 0

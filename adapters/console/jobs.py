@@ -21,8 +21,8 @@ from workflow.errors import Refused, WorkflowError
 
 AT_ONCE = 3
 """More jobs than these are not begun."""
-KEPT = 64
-"""Outcomes that are remembered; the oldest goes first."""
+KEPT = 16
+"""Outcomes that are remembered, each some megabytes at worst; the oldest goes first."""
 KEPT_SECONDS = 1800.0
 """What a job made that must be put away again, such as a file, is kept for so long."""
 LONGEST_SECONDS = 6 * 3600.0

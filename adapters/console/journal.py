@@ -13,7 +13,7 @@ from werkzeug.exceptions import Forbidden, NotFound
 from adapters.console.entries import entries_listed, entry_found, entry_told
 from adapters.console.files import attached
 from adapters.console.jobs import Job
-from adapters.console.sealed import Copy, make_copy, require_space
+from adapters.console.sealed import Copy, make_copy, require_memory, require_space
 from adapters.console.site import Site
 from workflow import export, replay
 from workflow.errors import JournalDamaged, Refused
@@ -60,6 +60,7 @@ def _add_jobs(blueprint: Blueprint, site: Site) -> None:
     def replay_() -> Response:
         """Begin to add up every order again from its entries, and compare."""
         _upkeep(site)
+        require_memory(desk.reads.size())
         desk.jobs.start(REPLAY, _name(site), lambda job: _replayed(desk.journal, job), is_gentle=True)
         return site.to("/journal")
 
@@ -69,8 +70,10 @@ def _add_jobs(blueprint: Blueprint, site: Site) -> None:
         site.require("operator")
         _upkeep(site)
         personal = request.form.get("personal") == "with"
+        require_memory(desk.reads.size())
         require_space(desk.journal)
-        desk.jobs.start(SEAL, _name(site), lambda job: make_copy(desk, job, personal=personal), is_gentle=True)
+        if desk.jobs.start(SEAL, _name(site), lambda job: make_copy(desk, job, personal=personal), is_gentle=True) is None:
+            raise Refused("a copy is being sealed already, perhaps of the other kind: wait for it, then seal yours")
         return site.to("/journal")
 
 
@@ -135,7 +138,7 @@ def _overview(site: Site) -> dict[str, Any]:
     copy = sealed.outcome if sealed else None
     return {
         "report": report,
-        "standing": _standing(report),
+        "standing": _standing(report, size),
         "size": size,
         "signed": newest and Head(newest[0], newest[1]),
         "origin": origin,
@@ -158,9 +161,13 @@ def _keys(site: Site, origin: str) -> list[dict[str, object]]:
     return []
 
 
-def _standing(report: Report | None) -> str:
-    """`unknown`, `broken` or `whole`."""
-    return "unknown" if report is None else "broken" if report.fault else "whole"
+def _standing(report: Report | None, size: int) -> str:
+    """`unknown`, `broken`, `empty` (there was nothing to verify, and by now there is), or `whole`."""
+    if report is None:
+        return "unknown"
+    if report.fault:
+        return "broken"
+    return "empty" if size and not report.entries else "whole"
 
 
 def _witness(path: Path) -> Head | None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from workflow.journal.keys import load_key
 
 SENT_AT_ONCE = 262_144
 """Bytes of a sealed copy that go out in one piece."""
+BYTES_AN_ENTRY = 600
+"""Replay holds every order in memory, and what it compares them with: 430 bytes an entry were measured."""
+MEMORY_PART = 2
+"""It takes no more than this part of the memory that is free: the service has work to do beside it."""
 NEEDED_TIMES = 3
 """A sealed copy takes its journal's size, its views some more, and as much again while it is made."""
 
@@ -82,6 +87,24 @@ def make_copy(desk: Desk, job: Job[object], *, personal: bool) -> Copy:
         descriptor = os.open(made.path, os.O_RDONLY)
     what = "sealed" if personal else "sealed-without-personal"
     return Copy(made, f"tillproof-{what}-{made.entries}.db", descriptor)
+
+
+def require_memory(entries: int) -> None:
+    """Refuse to replay what would push the service out of memory. Raises Refused."""
+    needed, free = BYTES_AN_ENTRY * entries, _free_memory()
+    if free is not None and needed > free // MEMORY_PART:
+        megabytes = [f"{each // 1_000_000:,} MB" for each in (needed, free)]
+        raise Refused(
+            f"to replay {entries:,} entries takes {megabytes[0]} of memory, and {megabytes[1]} are free: do it at a terminal elsewhere"
+        )
+
+
+def _free_memory() -> int | None:
+    """Bytes that can be had without pushing anybody out; None where the system does not say."""
+    with suppress(OSError, StopIteration, ValueError):
+        said = next(line for line in Path("/proc/meminfo").read_text("ascii").splitlines() if line.startswith("MemAvailable:"))
+        return int(said.split()[1]) * 1024
+    return None
 
 
 def require_space(journal: Path) -> None:

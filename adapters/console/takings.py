@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from math import inf
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -15,11 +16,22 @@ from adapters.console.files import attached
 from adapters.console.jobs import Job
 from adapters.console.site import Site
 from adapters.edge.strict_json import BadInput
-from workflow.books import Day, day_of
+from workflow.books import Books, Day, day_of
 from workflow.calendar import Calendar
-from workflow.comparing import Compared, compare_day, csv_lines, day_named, kinds_by_intent, names, resolve_command, with_resolutions
+from workflow.comparing import (
+    Compared,
+    compare_day,
+    csv_lines,
+    day_named,
+    kinds_by_intent,
+    names,
+    ours_alone,
+    resolve_command,
+    with_resolutions,
+)
 from workflow.errors import Refused
-from workflow.takings import KINDS, RECORDING_GRACE, Difference, Row, Total
+from workflow.kept_books import KeptBooks, SoMuch
+from workflow.takings import KINDS, RECORDING_GRACE, Difference, Row, Sum, Takings, Total
 
 COMPARE = "compare"
 COMPARE_SECONDS = 300.0
@@ -33,13 +45,13 @@ FIRST_YEAR, LAST_YEAR = 2000, 9998
 
 def pages(site: Site) -> Blueprint:
     """The month, the day, its comparison, its differences and their notes, its CSV."""
-    blueprint = Blueprint("takings", __name__)
-    _add_reading(blueprint, site)
-    _add_actions(blueprint, site)
+    blueprint, books = Blueprint("takings", __name__), KeptBooks(site.desk.reads)
+    _add_reading(blueprint, site, books)
+    _add_actions(blueprint, site, books)
     return blueprint
 
 
-def _add_reading(blueprint: Blueprint, site: Site) -> None:
+def _add_reading(blueprint: Blueprint, site: Site, books: KeptBooks) -> None:
     desk = site.desk
     calendar = Calendar(desk.reads, desk.zone)
 
@@ -64,20 +76,20 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/takings/<date>")
     def day(date: str) -> Response:
         """A day's money, ours beside Dojo's, with the differences; prints as a sheet."""
-        view = _view(site, date)
+        view = _view(site, books, date)
         if view.compared is None:
-            return site.page("takings_asking.html", day=view.day, job=view.job)
+            return site.page("takings_asking.html", day=view.day, job=view.job, so_much=view.ours)
         return site.page("takings_day.html", **_shown(site, view, every="all" in request.args))
 
     @blueprint.get("/takings/<date>/takings.csv")
     def csv(date: str) -> Response:
         """The same as a file."""
-        view = _view(site, date)
-        lines = "".join(csv_lines((view.compared or _ours(site, view.day)).takings))
-        return attached(lines, "text/csv", f"takings-{view.day.date}.csv")
+        view = _view(site, books, date)
+        compared = view.compared or _ours(site, view.day, books.of(view.day, seconds=inf))
+        return attached("".join(csv_lines(compared.takings)), "text/csv", f"takings-{view.day.date}.csv")
 
 
-def _add_actions(blueprint: Blueprint, site: Site) -> None:
+def _add_actions(blueprint: Blueprint, site: Site, books: KeptBooks) -> None:
     desk = site.desk
 
     @blueprint.post("/takings/<date>/compare")
@@ -88,7 +100,8 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
             raise Refused("Dojo cannot be asked: there is no DOJO_API_KEY")
 
         def work(job: Job[object]) -> Compared:
-            return compare_day(desk.reads, found, desk.clock.now(), intents=intents, bar=job.bar)
+            compared = compare_day(desk.reads, found, desk.clock.now(), intents=intents, bar=job.bar)
+            return replace(compared, books=Books())  # It is kept, and every order of the day with it.
 
         desk.jobs.start(COMPARE, site.session.actor.name, work, subject=date, seconds=COMPARE_SECONDS)
         return site.to(f"/takings/{date}")
@@ -97,15 +110,15 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
     def ask(date: str) -> Response:
         """One difference, and a field to say why it is all right."""
         site.require("operator")
-        view = _view(site, date)
-        one = _difference(site, view, request.args)
+        view = _view(site, books, date)
+        one = _difference(view, request.args)
         return site.page("takings_resolve.html", day=view.day, one=one, kinds=KINDS, name=names(one.order))
 
     @blueprint.post("/takings/<date>/resolve")
     def resolve(date: str) -> Response:
         """Say so, as an operator, with a reason."""
-        actor, view = site.require("operator"), _view(site, date)
-        one = _difference(site, view, request.form)
+        actor, view = site.require("operator"), _view(site, books, date)
+        one = _difference(view, request.form)
         if request.form.get("amount") != f"{one.amount.value} {one.amount.currency}":
             raise Refused("the difference is of another amount by now: look at it again")
         outcome = desk.engine.handle(resolve_command(view.day, one, site.reason(), actor))
@@ -117,23 +130,42 @@ def _add_actions(blueprint: Blueprint, site: Site) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
-    """A day as it was compared last, or ours alone, and the job of comparing; None while Dojo is asked: that page asks for itself again."""
+    """A day as it was compared last, or ours alone, and the job of comparing.
+
+    `compared` is None while Dojo is asked or the day is added up: that page asks for itself again. `ours` is what we have of it by now.
+    """
 
     day: Day
-    compared: Compared | None
     job: Job[Compared] | None
+    compared: Compared | None = None
+    ours: SoMuch | None = None
 
 
-def _view(site: Site, date: str) -> _View:
+def _view(site: Site, books: KeptBooks, date: str) -> _View:
     day, job = _day(site, date), cast("Job[Compared] | None", site.desk.jobs.latest(COMPARE, date))
     if job and job.is_running:
-        return _View(day=day, compared=None, job=job)
-    compared = job.outcome if job and job.outcome else _ours(site, day)
-    return _View(day=day, compared=replace(compared, takings=with_resolutions(compared.takings, site.desk.reads)), job=job)
+        return _View(day=day, job=job)
+    ours = books.of(day, seconds=ADD_UP_SECONDS)
+    if job and job.outcome:
+        marked = replace(job.outcome, takings=with_resolutions(job.outcome.takings, site.desk.reads))
+        return _View(day=day, job=job, compared=marked, ours=ours)
+    return _View(day=day, job=job, compared=_ours(site, day, ours) if ours.is_whole else None, ours=ours)
 
 
-def _ours(site: Site, day: Day) -> Compared:
-    return compare_day(site.desk.reads, day, site.desk.clock.now(), intents=None)
+def _ours(site: Site, day: Day, ours: SoMuch) -> Compared:
+    return ours_alone(ours.books, site.desk.reads, day, site.desk.clock.now())
+
+
+def _moved_since(site: Site, view: _View) -> list[Sum]:
+    """Our sums by now, where they are not those that were compared; nothing while they are added up."""
+    if not (view.compared and view.compared.asked.is_asked and view.ours and view.ours.is_whole):
+        return []
+    now, then = (_till_sums(each.takings) for each in (_ours(site, view.day, view.ours), view.compared))
+    return now if now != then else []
+
+
+def _till_sums(found: Takings) -> list[Sum]:
+    return [total.till for total in found.totals if not total.till.figures.is_nothing]
 
 
 def _shown(site: Site, view: _View, *, every: bool) -> dict[str, Any]:
@@ -148,6 +180,7 @@ def _shown(site: Site, view: _View, *, every: bool) -> dict[str, Any]:
         "asked": compared.asked,
         "at": compared.at,
         "job": view.job,
+        "moved_since": _moved_since(site, view),
         "found": found,
         "totals": [(total, _lines(total)) for total in totals],
         "kinds": KINDS,
@@ -181,10 +214,10 @@ def _when(row: Row, day: Day) -> str:
     return f"{at:%H:%M}" if at.date() == day.date else f"{at:%-d %b, %H:%M}"
 
 
-def _difference(site: Site, view: _View, given: dict[str, str]) -> Difference:
+def _difference(view: _View, given: dict[str, str]) -> Difference:
     """The difference that a form is about. Raises Refused where it is none any more."""
     if view.compared is None:
-        raise Refused("the day is being compared with Dojo at this moment: wait for the result")
+        raise Refused("the day is being added up or compared with Dojo at this moment: wait for the result")
     for one in view.compared.takings.unresolved:
         if (one.intent_id, one.kind) == (given.get("intent"), given.get("kind")):
             return one

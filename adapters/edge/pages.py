@@ -80,10 +80,13 @@ def parsed(at: str) -> datetime:
 def moment(at: str, zone: ZoneInfo, today: str, *, utc: bool = False) -> Markup:
     """A `<time>` in the venue's zone, or in UTC: the time alone on the day `today` (YYYY-MM-DD of that zone), else with its date.
 
-    The other one stands in its title.
+    The other one stands in its title. What is no moment, as in a journal that was changed, is shown as it is.
     """
-    then = parsed(at)
-    local, other = (then, then.astimezone(zone)) if utc else (then.astimezone(zone), then)
+    try:
+        there = (then := parsed(at)).astimezone(zone)
+    except (ValueError, OverflowError):
+        return Markup("{}").format(at)
+    local, other = (then, there) if utc else (there, then)
     text = f"{local:%H:%M:%S}" if f"{local:%Y-%m-%d}" == today else f"{local:%-d %b %Y, %H:%M:%S}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at, f"{other:%Y-%m-%d %H:%M:%S} {other.tzname()}", text)
 

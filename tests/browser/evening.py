@@ -14,7 +14,7 @@ FORMULA = "=HYPERLINK(1)"
 def play(peers: SimpleNamespace) -> SimpleNamespace:
     """The evening; the ids of its orders by what they are.
 
-    `paid` by phone with a tip, `split` at the table by two, `open` and unpaid, `mismatch` (a penny more at Dojo than on the till),
+    `paid` by phone, `split` at the table by two, `open` and unpaid, `mismatch` (a penny more at Dojo than on the till),
     `retried` (its first read failed), `hostile` (markup in every text), and an event whose order nobody knows.
     """
     service, sandbox = peers.service, peers.sandbox

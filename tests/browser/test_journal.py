@@ -55,7 +55,7 @@ def test_verifying_shows_how_far_it_is_and_who_began_it_and_clicking_twice_begin
     expect(one.get_by_text("Verifying, begun by operator-1")).to_be_visible()
     if two.get_by_role("button", name="Verify now").is_visible():
         two.get_by_role("button", name="Verify now").click()
-    expect(one.get_by_role("heading", name="Whole")).to_be_visible()
+    expect(one.get_by_role("heading", name="Whole")).to_be_visible(timeout=60_000)
     expect(one.get_by_role("progressbar")).to_have_count(0, timeout=60_000)
     began = [line for line in long.log() if line["event"] == "console job ended" and line["kind"] == "verify"]
     assert {line["by"] for line in began} <= {"operator-1", "auditor-1"}
@@ -100,7 +100,7 @@ def test_a_journal_that_was_changed_is_not_whole_and_the_first_bad_entry_is_name
         sqlite(
             service.journal,
             "DROP TRIGGER journal_is_append_only_update",
-            f"UPDATE journal SET body = json_set(body, '$.bill.totalAmount.value', 1) WHERE seq = {first}",
+            f"UPDATE journal SET at = 'last-we-ekTin:th:ee.venZ', hash = substr(hash, 2) || 'z' WHERE seq = {first}",
         )
         service.start(ready=503)
         page = visitor(service)
@@ -110,9 +110,29 @@ def test_a_journal_that_was_changed_is_not_whole_and_the_first_bad_entry_is_name
         assert_no_barrier(page, "light")
         page.get_by_role("link", name=f"Look at entry {first}").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text(f"Entry {first}")
+        expect(page.get_by_text("last-we-ekTin:th:ee.venZ").first).to_be_visible()
+        for seq in (first, first + 1):  # Its neighbour, too, is shown although nothing leads from it to the root.
+            page.goto(f"/journal/{seq}")
+            expect(page.get_by_text("Its hash does not lead to the signed root")).to_be_visible()
         page.context.close()
     finally:
         service.kill()
+
+
+def test_a_journal_that_had_no_entry_when_it_was_verified_is_not_called_whole(tmp_path, visitor):
+    with running(tmp_path) as service:
+        page = visitor(service)
+        page.goto("/journal")
+        expect(page.get_by_role("heading", name="Whole")).to_be_visible()
+        expect(page.get_by_text("It has no entry yet.")).to_be_visible()
+        service.till.post("/till/orders", a_bill(id="o-1"))
+        page.goto("/journal")
+        expect(page.get_by_role("heading", name="Not verified yet")).to_be_visible()
+        expect(page.get_by_text("It was empty when it was verified last")).to_be_visible()
+        page.get_by_role("button", name="Verify now").click()
+        expect(page.get_by_role("heading", name="Whole")).to_be_visible()
+        assert page.locator("body").get_attribute("data-refresh") is None  # Nothing is under way: the page asks no more.
+        page.context.close()
 
 
 def test_a_sealed_copy_is_made_offered_and_without_personal_data_unless_asked_for(page, venue, tmp_path, visitor):
@@ -166,7 +186,7 @@ def test_entries_are_paged_newest_first_and_filtered_by_order_and_kind(long, vis
     expect(rows.first).to_contain_text(f"{size:,}")
     page.get_by_role("link", name="Older entries").click()
     expect(rows.first).to_contain_text(f"{size - 50:,}")
-    page.get_by_label("In front of entry").fill("3")
+    page.get_by_label("Before entry").fill("3")
     page.get_by_role("button", name="Show", exact=True).click()
     expect(rows).to_have_count(2)
     order_id = long.reads.entry_at(1).order_id

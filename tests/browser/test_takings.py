@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,10 +16,14 @@ from playwright.sync_api import expect
 from adapters.sandbox import Sandbox
 from tests.browser.conftest import check_page
 from tests.browser.evening import HOSTILE
-from tests.contract.running import KEY, a_bill, an_event, an_order, beside_sandbox
+from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite
 from tests.contract.test_takings_command import where_it_is_noon
 from workflow.clock import SystemClock
 from workflow.money import Money
+from workflow.replay import no_bar
+from workflow.sealing import seal
+
+SUMS = ("Captured", "Tips", "Given back", "Came in", "Payments")
 
 
 class Behind:
@@ -42,13 +50,17 @@ def differing(tmp_path_factory):
         orphan = sandbox.intents.make(gbp(4820), reference="orphan", external_id=HOSTILE)
         sandbox.intents.capture(orphan.id)
         peers.orphan = orphan.id
+        _, returned = _paid(peers, "returned", tips=300)
+        sandbox.intents.refund(returned, gbp(400))
+        peers.service.dojo.post("/v1/events", an_event("evt-returned-refund", returned))
+        peers.service.await_rest()
         zone = ZoneInfo(str(peers.service.settings["TIMEZONE"]))
         peers.today = f"{SystemClock().now().astimezone(zone):%Y-%m-%d}"
         yield peers
 
 
-def _paid(peers, name):
-    intent = peers.sandbox.intents.make(gbp(1200), reference=name)
+def _paid(peers, name, *, tips=0):
+    intent = peers.sandbox.intents.make(gbp(1200), reference=name, tips=gbp(tips) if tips else None)
     order_id = peers.service.dojo.post("/v1/orders", an_order(name, intent_id=intent.id, table=HOSTILE)).json["id"]
     peers.sandbox.intents.link(intent.id, order_id)
     peers.sandbox.intents.capture(intent.id)
@@ -96,8 +108,8 @@ def test_a_day_is_put_beside_dojos_when_asked_and_every_difference_is_named(diff
     expect(page.get_by_text("Dojo was not asked")).to_be_visible()
     compare(page)
     sums = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="Came in"))
-    expect(sums).to_contain_text("£12.00")
-    expect(sums).to_contain_text("£57.70")  # 12.00, less 2.50, and 48.20 that the till never heard of.
+    expect(sums).to_contain_text("£23.00")  # Twice 12.00, 3.00 of tips, less 4.00.
+    expect(sums).to_contain_text("£68.70")  # Less 2.50, and 48.20 that the till never heard of.
     at_dojo = page.locator(".difference").filter(has_text="At Dojo, not on the till (1)")
     expect(at_dojo).to_contain_text(differing.orphan)
     expect(at_dojo).to_contain_text("£48.20")
@@ -133,6 +145,48 @@ def test_a_difference_is_resolved_with_a_note_which_is_an_entry_of_the_journal(d
     csv = page.context.request.get(f"/takings/{differing.today}/takings.csv").text()
     assert [line.rpartition(",")[2] for line in csv.splitlines() if differing.intent_id in line] == ["yes"]
     differing.service.assert_whole()
+
+
+def test_the_day_the_month_today_the_command_and_the_sealed_copy_say_the_same_of_its_money(differing, visitor, tmp_path):
+    service, today = differing.service, differing.today
+    page = visitor(service)
+    page.goto(f"/takings/{today}")
+    table = page.locator(".sums table").first
+    on_page = [table.get_by_role("row", name=re.compile(f"^{name}")).get_by_role("cell").first.inner_text() for name in SUMS]
+    assert on_page == ["£24.00", "£3.00", "£4.00", "£23.00", "2"]
+
+    page.goto("/takings")
+    of_month = page.get_by_role("row").filter(has_text="so far").get_by_role("cell").all_inner_texts()
+    assert sorted(of_month) == sorted(on_page)
+    page.goto("/")
+    so_far = page.locator("main").inner_text()
+    assert [so_far.partition(f"{name}\n")[2].partition("\n")[0] for name in SUMS[:3]] == on_page[:3]
+
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TILLPROOF_")}
+    env |= {f"TILLPROOF_{name}": str(value) for name, value in service.settings.items()}
+    command = [sys.executable, "-m", "app", "takings", today, "--offline", "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=60, check=False).stdout
+    [total] = json.loads(told)["totals"]
+    assert [total["till"][name]["value"] for name in ("captured", "tips", "refunded", "net")] == [2400, 300, 400, 2300]
+
+    seal(service.journal, tmp_path / "copy.db", witness=service.witness, key=None, bar=no_bar, zone=ZoneInfo(service.settings["TIMEZONE"]))
+    sql = "SELECT date, captured, tips, refunded, net, payments FROM audit_takings_by_day"
+    assert sqlite(tmp_path / "copy.db", sql)[0] == [(today, *on_page[:4], 2)]
+
+
+def test_money_that_moved_since_the_comparison_is_told_until_it_is_compared_again(tmp_path, visitor):
+    with beside_sandbox(tmp_path, TIMEZONE=where_it_is_noon()) as peers:
+        _paid(peers, "one")
+        page = visitor(peers.service)
+        open_today(page)
+        compare(page)
+        expect(page.get_by_text("Money has moved since")).to_have_count(0)
+        _paid(peers, "two")
+        page.reload()
+        expect(page.get_by_text("Money has moved since Dojo was asked: our journal has £24.00 by now.")).to_be_visible()
+        compare(page)
+        expect(page.get_by_text("Money has moved since")).to_have_count(0)
+        page.context.close()
 
 
 def test_an_auditor_sees_differences_and_resolves_none(differing, visitor):

@@ -101,7 +101,7 @@ def test_an_old_journal_has_the_tables_of_a_new_one_once_it_was_opened(old, tmp_
 
 
 def test_a_journal_of_the_schema_before_gets_the_indexes_and_tables_that_it_lacks(tmp_path):  # P4
-    """Schema 2 had no index by flow and kept no attempts and repeats; what stands in the file is then as in a new one."""
+    """Schema 2 had no index by flow or of moments, and kept no attempts and repeats; what stands in the file is then as in a new one."""
     path = tmp_path / "tillproof.db"
     tables = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
 
@@ -111,7 +111,7 @@ def test_a_journal_of_the_schema_before_gets_the_indexes_and_tables_that_it_lack
 
     new = opened()
     lacking = [index.name for index in ORDER_INDEXES if "flow" in index.equal]
-    dropped = [f"DROP INDEX {name}" for name in lacking] + ["DROP TABLE attempts", "DROP TABLE repeats"]
+    dropped = [f"DROP INDEX {name}" for name in (*lacking, "journal_by_time")] + ["DROP TABLE attempts", "DROP TABLE repeats"]
     sqlite(path, *dropped, "PRAGMA user_version = 2")
     assert lacking
     assert len(sqlite(path, tables)[0]) < len(new[1])

@@ -203,6 +203,8 @@ def test_money_and_moments_look_as_people_write_them():
     assert ">3 Jul 2026, 14:02:03<" in moment(summer, LONDON, "2026-07-04")
     assert ">13:02:03<" in moment(summer, LONDON, "2026-07-03", utc=True)
     assert "14:02:03 BST" in moment(summer, LONDON, "2026-07-03", utc=True)
+    assert moment("<b>T", LONDON, "2026-07-03") == "&lt;b&gt;T"
+    assert moment("9999-12-31T23:59:59.999Z", ZoneInfo("Asia/Tokyo"), "2026-07-03") == "9999-12-31T23:59:59.999Z"
 
 
 # -- what is wrong, in words

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 
-from adapters.console import jobs
+from adapters.console import jobs, sealed
 from adapters.console.jobs import Jobs
 from tests.builders import FixedClock
 from tests.contract.running import PATIENCE
@@ -114,3 +115,15 @@ def test_of_outcomes_only_so_many_are_remembered(kept, monkeypatch):
     for number in range(4):
         assert kept.start("compare", "jo", lambda job: None, subject=str(number)).wait(PATIENCE)
     assert [kept.latest("compare", str(number)) is None for number in range(4)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("free", "is_refused"), [(None, False), (2_000_000_000, False), (1_000_000_000, True)])
+def test_a_replay_that_would_take_the_memory_of_the_service_is_refused_in_words(monkeypatch, free, is_refused):
+    monkeypatch.setattr(sealed, "_free_memory", lambda: free)
+    told = pytest.raises(Refused, match="to replay 1,000,000 entries takes 600 MB of memory, and 1,000 MB are free")
+    with told if is_refused else nullcontext():
+        sealed.require_memory(1_000_000)
+
+
+def test_how_much_memory_is_free_is_known_where_the_system_says_so():
+    assert sealed._free_memory() is None or sealed._free_memory() > 1_000_000

@@ -146,6 +146,9 @@ CREATE TABLE repeats(
 """
 """What no entry tells and people want to know: attempts that failed, and how often a message came again. Nothing is decided by them."""
 
+_BY_TIME = "CREATE INDEX journal_by_time ON journal(at);"
+"""For what happened in a span of time, wherever in the journal it stands: nothing is put in order by it."""
+
 MIGRATIONS = {
     # Until then the states stood in CHECKs, which a file keeps for ever: a later declaration could not store its own.
     2: f"""
@@ -163,7 +166,8 @@ MIGRATIONS = {
     """,
     # Until then no index knew the flow, an attempt that failed left nothing once the next one was made, and a repeat nothing at all.
     # The step before makes all indexes that there are now.
-    3: _TELLING + _order_indexes().replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"),
+    # The entries of a day were looked for in the whole journal.
+    3: _TELLING + (_BY_TIME + _order_indexes()).replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"),
 }
 """The statements that lead to each schema from the one before it. A journal is never between two: each goes in one transaction."""
 
@@ -187,6 +191,7 @@ CREATE TABLE journal(
   hash TEXT NOT NULL CHECK (length(hash) = 64),
   UNIQUE (order_id, order_seq)
 ) STRICT;
+{_BY_TIME}
 CREATE TRIGGER journal_is_append_only_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_is_append_only_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_is_append_only_replace BEFORE INSERT ON journal

@@ -160,6 +160,8 @@ class EntryReads(Source):
         ]
 
     def orders_with_entries(self, start: str, end: str, *, after: int = 0) -> list[str]:
-        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`; it looks at all times there."""
-        sql = "SELECT DISTINCT order_id FROM journal NOT INDEXED WHERE seq > ? AND at >= ? AND at < ? AND order_id <> ''"
+        """The orders that have entries of the moments [`start`, `end`), UTC text, behind position `after`."""
+        # From a position on few entries are left, which are read in their order; else those of these moments alone are.
+        where = "seq > ? AND +at >= ? AND +at < ?" if after else "+seq > ? AND at >= ? AND at < ?"
+        sql = f"SELECT DISTINCT order_id FROM journal WHERE {where} AND +order_id <> ''"
         return [order_id for (order_id,) in self.rows(sql, (after, start, end))]
