@@ -15,6 +15,8 @@ WISHES = "tillproof_wishes"
 """The cookie with what a person prefers, beyond one session; nothing in it says who."""
 WISHES_SECONDS = 31_536_000
 UTC, NO_SHORTCUTS = "utc", "no-shortcuts"
+SAME_SITE = "Lax"
+"""Whoever follows a link in a message is still logged in. No page changes anything; another site's forms come without, and are refused."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def pages(site: Site) -> Blueprint:
         site.sessions.close(request.cookies.get(COOKIE))
         logger.info("console left", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
         response = site.to("/login")
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_https(site))
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite=SAME_SITE, secure=_is_https(site))
         return response
 
     @blueprint.post("/preferences")
@@ -93,7 +95,7 @@ def _entered(site: Site, actor: Actor, following: str) -> Response:
 
 
 def _set_cookie(site: Site, response: Response, name: str, value: str, seconds: int | None = None) -> None:
-    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, samesite="Strict", secure=_is_https(site))
+    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, samesite=SAME_SITE, secure=_is_https(site))
 
 
 def _can_enter(site: Site) -> bool:

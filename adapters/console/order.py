@@ -15,7 +15,7 @@ from werkzeug.exceptions import NotFound
 
 from adapters.console.actions import LABELS, REQUEUE, STOP, can_be_tried, possible
 from adapters.console.site import Site
-from adapters.edge.pages import amount, in_words, money, parsed
+from adapters.edge.pages import amount, in_words, minutes_between, money, parsed
 from adapters.edge.strict_json import BadInput, shown
 from workflow import diagrams
 from workflow.attention import Concern, of_order
@@ -97,7 +97,9 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/orders/<order_id>")
     def show(order_id: str) -> Response:
         found = _found(site, order_id)
-        return site.page("order.html", **_values(site, found))
+        values = _values(site, found)
+        may_run_out = values["lock"] is not None and not values["lock"].is_stale  # Of which no entry tells.
+        return site.page("order.html", by_journal=not may_run_out, **values)
 
     @blueprint.get("/orders/<order_id>/proof")
     def proof(order_id: str) -> Response:
@@ -307,10 +309,10 @@ def _lock(lock: Lock | None, now: str) -> ShownLock | None:
 
 def _ago(at: str, now: str) -> str:
     """How long ago that was, in one unit."""
-    seconds = int((parsed(now) - parsed(at)).total_seconds())
-    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if abs(seconds) >= size:
-            count = abs(seconds) // size
+    minutes = abs(minutes_between(parsed(at), parsed(now)))
+    for size, name in ((24 * 60, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= size:
+            count = minutes // size
             return f"{count} {name}{'s' * (count != 1)}"
     return "less than a minute"
 

@@ -59,6 +59,7 @@ def pages(site: Site) -> Blueprint:
         following = urlencode({**({"status": status} if status else {}), "after": token}) if token else ""
         return site.page(
             "outbox.html",
+            by_journal=True,
             calls=calls,
             status=status,
             counts=site.desk.reads.unfinished_tasks(),

@@ -20,7 +20,7 @@ from adapters.console.desk import Desk, Front
 from adapters.console.freshness import Freshness
 from adapters.console.sessions import Session
 from adapters.console.troubles import in_words, problem_of
-from adapters.edge.answers import http_error, trace_id
+from adapters.edge.answers import http_error, is_for_people, trace_id
 from adapters.edge.credentials import Role
 from adapters.edge.pages import POLICY, environment, moment, span
 from adapters.edge.strict_json import BadInput, without_card_numbers
@@ -35,9 +35,13 @@ REASON_CHARACTERS = 500
 PATH_CHARACTERS = 2_000
 PUBLIC = frozenset({"console.login.show", "console.login.enter"})
 """Endpoints for those who are not logged in."""
-PROGRAMS = ("/api/", "/till/", "/static/")
-"""Paths below which nobody reads pages: refusals are JSON there, whatever the caller says that it takes."""
-HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Vary": "Cookie"}
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Cookie",
+}
 """Of every page, beside the MARKS of every answer. Without a referrer a browser would not say whose forms it sends."""
 
 logger = logging.getLogger(__name__)
@@ -134,8 +138,8 @@ class Site:
     def page(self, template: str, status: int = 200, /, *, by_journal: bool = False, **values: Any) -> Response:
         """The page, or 304 where the browser has it as it is now. What is to be told once is told by the first answer that is whole.
 
-        `by_journal`: it shows nothing but what stands in the journal, what the frame shows, and ages by the minute. It is then not even
-        made while none of that has changed: see Freshness.
+        `by_journal`: it shows nothing but what stands in the journal, what the frame shows, and ages by the clock's minute (`span`). It is
+        then not even made while none of that has changed: see Freshness.
         """
         html = self._templates.get_template(template).render(**self._frame(), **values)
         response = Response(html, status, mimetype="text/html", headers=HEADERS)
@@ -251,8 +255,7 @@ class Site:
         return self.problem(500, "This page could not be made. Nothing more is known here; the log has it.", detail=trace_id())
 
     def _elsewhere(self, error: HTTPException) -> Response:
-        is_for_people = "text/html" in request.headers.get("Accept", "") and not f"{request.path}/".startswith(PROGRAMS)
-        if not is_for_people:
+        if not is_for_people(request.path, request.headers.get("Accept", "")):
             return http_error(error)
         g.session = self.sessions.find(request.cookies.get(COOKIE), is_use=False)
         return self._http_error(error)
@@ -265,9 +268,16 @@ def is_own_path(path: str) -> bool:
 
 
 def _to_login() -> Response:
-    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else "/"
+    """The login, and from there to the page that was wanted; to the one with the form where a form came too late."""
+    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else _came_from()
     path = f"/login?next={quote(wanted, safe='/')}" if wanted != "/" and is_own_path(wanted) else "/login"
     return Response(status=303, headers={**HEADERS, "Location": path})
+
+
+def _came_from() -> str:
+    """The page of ours that led here, "/" where the browser does not say."""
+    host, _, path = (request.referrer or "").partition("://")[2].partition("/")
+    return f"/{path}" if host == request.host else "/"
 
 
 def _unchanged(etag: str) -> Response:

@@ -51,6 +51,7 @@ def _add_reading(blueprint: Blueprint, site: Site) -> None:
         before, after = (first - timedelta(days=1)).replace(day=1), (first + timedelta(days=31)).replace(day=1)
         return site.page(
             "takings.html",
+            by_journal=found.is_whole,
             month=first,
             found=found,
             days=[each for each in reversed(found.days) if each.day.date <= today],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response
@@ -19,12 +22,15 @@ from workflow.today import NAMES, OPEN_STATES, Line, SoFar, Till, lines, standin
 
 ALERTS = 8
 """So many stand by themselves; the rest is counted."""
+MOST_READ = 200
+"""Of what needs a person for one reason, so many are looked at, the oldest first; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """Something that needs a person, or several of a kind: what, since when the oldest, and where it leads."""
+    """Something that needs a person, or `count` of a kind: what, since when the oldest, and where it leads."""
 
+    count: int
     what: str
     where: str
     amount: Money | None
@@ -71,21 +77,24 @@ def pages(site: Site) -> Blueprint:
 
 def _figures(site: Site, till: Till) -> Figures:
     desk = site.desk
-    found = concerns([*((row, None) for row in desk.health.attention()), *desk.reads.attention_with_orders()])
-    alerts = _alerts(found)
+    counts = desk.reads.attention_counts()
+    stored = [pair for code in counts for pair in desk.reads.gravest_attention([code], MOST_READ)]
+    found = concerns([*((row, None) for row in desk.health.attention()), *stored])
+    unread = Counter(counts) - Counter(row.code for row, _ in stored)
+    alerts = _alerts(found, unread)[:ALERTS]
     day, sums = till.so_far(desk.clock.now())
     states = [
         State(name=name, count=count, meaning=ORDER.states[name], path=_listed(name, day))
         for name, count in standing(desk.reads, day).items()
     ]
     return Figures(
-        alerts=alerts[:ALERTS],
-        alerts_beyond=len(alerts[ALERTS:]),
+        alerts=alerts,
+        alerts_beyond=len(found) + unread.total() - sum(alert.count for alert in alerts),
         day=day,
         sums=sums,
         states=states,
         picture=_picture(tuple((state.name, state.count, state.path) for state in states)),
-        lines=lines(desk.reads, desk.reads.attention_counts()),
+        lines=lines(desk.reads, counts),
     )
 
 
@@ -101,34 +110,44 @@ def _picture(states: tuple[tuple[str, int, str], ...]) -> Markup:
     return Markup(diagrams.svg(ORDER, embedded=True, counts=counts, link=paths.__getitem__))  # noqa: S704  # Escaped by whoever drew it.
 
 
-def _alerts(found: list[Concern]) -> list[Alert]:
-    """What is paid and not on the till one by one, everything else by its kind, in the order in which a person should look."""
+def _alerts(found: list[Concern], unread: Mapping[str, int] = MappingProxyType({})) -> list[Alert]:
+    """What is paid and not on the till payment by payment, everything else by its kind, in the order in which a person should look.
+
+    Of each code there is `unread` more than was found.
+    """
+    paid: dict[tuple[str, str], list[Concern]] = {}
     by_code: dict[str, list[Concern]] = {}
-    alerts = []
     for concern in found:
         if concern.is_paid_not_on_till:
-            alerts.append(_paid_not_on_till(concern))
+            paid.setdefault((concern.order_id, concern.payment_intent_id), []).append(concern)
         else:
             by_code.setdefault(concern.code, []).append(concern)
-    return [*alerts, *(_of_a_kind(code, same) for code, same in by_code.items())]
+    return [
+        *map(_paid_not_on_till, paid.values()),
+        *(_of_a_kind(code, len(same) + unread.get(code, 0), same) for code, same in by_code.items()),
+    ]
 
 
-def _paid_not_on_till(concern: Concern) -> Alert:
+def _paid_not_on_till(same: list[Concern]) -> Alert:
+    """Of one payment, for however many reasons."""
+    concern = same[0]
     return Alert(
+        count=len(same),
         what="1 order PAID but not on the till",
         where=_where(concern),
         amount=concern.amount,
         since=concern.since,
-        path=_path([concern]),
+        path=_path(same),
         is_grave=True,
     )
 
 
-def _of_a_kind(code: str, same: list[Concern]) -> Alert:
+def _of_a_kind(code: str, count: int, same: list[Concern]) -> Alert:
     why = ATTENTION[code].why
     return Alert(
-        what=why if len(same) == 1 else f"{len(same):,} × {why}",
-        where=_where(same[0]) if len(same) == 1 else "",
+        count=count,
+        what=why if count == 1 else f"{count:,} × {why}",
+        where=_where(same[0]) if count == 1 else "",
         amount=None,
         since=min(concern.since for concern in same),
         path=_path(same),

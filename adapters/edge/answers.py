@@ -47,6 +47,8 @@ MARKS = {
 }
 """Of every answer, unless it says otherwise itself: for no browser to guess, frame, follow or keep."""
 
+PROGRAMS = ("/api/", "/till/", "/static/", "/v1/")
+"""Paths below which nobody reads pages: refusals are JSON there, whatever the caller says that it takes."""
 _CHUNK = 65_536
 _CUT_SHORT = "ended before it was complete"
 _UTF8 = frozenset({"utf-8", "utf8"})
@@ -83,6 +85,11 @@ def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str,
 def trace_id() -> str:
     """The present request's id: in every answer's `X-Trace-Id`, every error body and every log line about it."""
     return cast(str, g.setdefault("trace_id", secrets.token_hex(8)))
+
+
+def is_for_people(path: str, accept: str) -> bool:
+    """Whether a refusal at `path` is read by somebody at a browser, which says by `Accept` that it takes pages."""
+    return "text/html" in accept and not f"{path}/".startswith(PROGRAMS)
 
 
 def install(app: Flask) -> None:

@@ -19,10 +19,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import LRUCache, TTLCache
-from flask import request
+from flask import Response, request
 from werkzeug.exceptions import TooManyRequests
 
-from adapters.edge.answers import error_answer
+from adapters.edge.answers import MARKS, error_answer, is_for_people
 from workflow.clock import Clock
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ LOG_LINES = 20
 """About refused credentials, in GUESS_SECONDS: an attack must not fill the disk. The next line says how many were left out."""
 BUSY_SECONDS = 1
 """What a caller is asked to wait when all places are taken."""
+BUSY_PAGE = """<!doctype html>
+<html lang="en-GB"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<title>Too much at once</title>
+<h1>Too much at once</h1>
+<p>The server had too many requests, and did nothing about this one. Wait a few seconds, then load the page again.</p>
+</html>
+"""
+"""What a person is told then. It needs nothing else of the server, which would be turned away as well."""
 UNLIMITED_PATH = "/healthz"
 NEAR = tuple(
     ipaddress.ip_network(network)
@@ -127,7 +135,9 @@ class Door:
     def _turn_away(self, reason: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self._on_shed(reason)
         status, message = (429, "too many requests from this address") if reason == "rate" else (503, "too many requests at once")
-        headers = {"Retry-After": str(BUSY_SECONDS), "X-Content-Type-Options": "nosniff", "X-Trace-Id": (trace := secrets.token_hex(8))}
+        headers = {"Retry-After": str(BUSY_SECONDS), "X-Trace-Id": (trace := secrets.token_hex(8))}
+        if is_for_people(environ.get("PATH_INFO", ""), environ.get("HTTP_ACCEPT", "")):
+            return Response(BUSY_PAGE, status, {**MARKS, **headers}, mimetype="text/html")(environ, start_response)
         return error_answer(status, message, trace, headers)(environ, start_response)
 
 

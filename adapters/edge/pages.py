@@ -90,7 +90,7 @@ def moment(at: str, zone: ZoneInfo, today: str, *, utc: bool = False) -> Markup:
 
 def span(now: datetime, at: str) -> str:
     """How long ago that was: `less than a minute`, `6 min`, `2 h 5 min`, `3 days`. It changes once a minute, with the clock's minute."""
-    minutes = max(0, _minutes(now) - _minutes(parsed(at)))
+    minutes = max(0, minutes_between(parsed(at), now))
     hours, days = minutes // 60, minutes // (24 * 60)
     if days:
         return plural(days, "day")
@@ -99,8 +99,9 @@ def span(now: datetime, at: str) -> str:
     return f"{minutes} min" if minutes else "less than a minute"
 
 
-def _minutes(moment: datetime) -> int:
-    return int(moment.timestamp()) // 60
+def minutes_between(earlier: datetime, later: datetime) -> int:
+    """So many times the clock's minute changed: an age on a page must not change within one."""
+    return int(later.timestamp()) // 60 - int(earlier.timestamp()) // 60
 
 
 def static_blueprint(packages: Iterable[str]) -> Blueprint:

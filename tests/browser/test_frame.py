@@ -8,8 +8,11 @@ import pytest
 from playwright.sync_api import expect
 
 from adapters.console.site import NAVIGATION
+from adapters.sandbox import basket_of
 from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page
-from tests.contract.running import TOKENS, a_bill, running
+from tests.browser.evening import HOSTILE
+from tests.contract.running import TOKENS, a_bill, beside_sandbox, eventually, running
+from workflow.money import Money
 
 STEPS = 40
 """Presses of Tab, at most, on the way to something."""
@@ -77,17 +80,54 @@ def test_today_says_what_is_wrong_what_came_in_and_where_the_orders_are(page, ve
     assert updated.get_attribute("aria-label").replace(": ", " ") == page.locator(".states-in-words a", has_text="updated").inner_text()
 
 
-def test_markup_in_an_order_is_inert_on_today(page):  # A7
-    assert page.locator("main script").count() == 0
+def test_money_that_is_not_on_the_till_stands_first_and_whatever_its_table_is_called_is_inert(tmp_path, visitor):  # A7
+    with beside_sandbox(tmp_path, VENUE_NAME=HOSTILE) as peers:
+        peers.service.till.post("/till/orders", a_bill(total=1023, table="tbl_3", id="overpaid", reference="T-19"))
+        peers.sandbox.pay_only("tbl_3")
+        paid = peers.sandbox.order_and_pay(basket_of(Money(1023, "GBP"), HOSTILE)).order_id
+        for order_id in ("overpaid", paid):
+            eventually(lambda order_id=order_id: peers.service.order(order_id)["attention"])
+        page = visitor(peers.service)
+        first, second = page.locator(".alerts li").all()
+        assert first.inner_text().startswith(f"1 order PAID but not on the till: table {HOSTILE}, £10.24, ")
+        assert "grave" in first.get_attribute("class")
+        assert second.inner_text().startswith("More was paid than the bill comes to. table tbl_3")
+        assert page.locator(".venue").inner_text() == HOSTILE
+        assert page.locator("main script").count() == 0
+        check_page(page)
+        first.get_by_role("link").click()
+        page.wait_for_url(f"**/orders/{paid}")
 
 
-def test_with_javascript_off_one_logs_in_looks_and_logs_out(venue, visitor):
+def test_who_follows_a_link_from_elsewhere_is_still_logged_in_and_another_sites_form_does_nothing(page):  # A6
+    own = page.url
+    page.route(
+        "http://chat.example/",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body=f"<a href='{own}help'>look</a><form method='post' action='{own}logout'><button>win</button></form>",
+        ),
+    )
+    page.goto("http://chat.example/")
+    page.get_by_role("link", name="look").click()
+    expect(page.get_by_role("heading", name="Help", exact=True)).to_be_visible()
+    page.goto("http://chat.example/")
+    page.get_by_role("button", name="win").click()
+    expect(page.get_by_role("heading", name="That is not yours to do")).to_be_visible()
+    page.goto("/help")
+    assert page.get_by_role("button", name="Log out").is_visible()
+
+
+def test_with_javascript_off_one_logs_in_looks_and_logs_out_and_the_way_back_shows_nothing(venue, visitor):
     page = visitor(venue.service, java_script_enabled=False)
     page.get_by_role("button", name="Show UTC").click()
     assert page.get_by_role("button", name="Show venue time").is_visible()
     page.get_by_role("button", name="Show venue time").click()
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
+    page.go_back()
+    assert page.get_by_label("Token").is_visible()
+    assert not page.get_by_role("heading", name="Today").is_visible()
 
 
 # -- keys
@@ -241,6 +281,18 @@ def test_on_paper_there_is_no_navigation_and_nothing_is_cut_off(page):
     assert not page.locator("nav.frame").is_visible()
     assert not page.get_by_role("button", name="Log out").is_visible()
     assert page.get_by_role("heading", name="Takings so far").is_visible()
+    assert page.get_by_text("Times are Europe/London").is_visible()
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.querySelector('.badge.good, .notice')).backgroundColor") != "rgb(16, 41, 26)"
+    page.emulate_media(media="screen", color_scheme="light")
+
+
+def test_on_a_phone_the_header_takes_two_lines(page):
+    page.set_viewport_size(PHONE)
+    tops = page.locator("header.frame > *").evaluate_all(
+        "all => all.map((each) => each.getBoundingClientRect()).map((box) => Math.round((box.top + box.bottom) / 20))"
+    )
+    assert len(set(tops)) == 2, tops
 
 
 def test_the_page_without_a_token_to_log_in_with_is_for_everybody_too(tmp_path, visitor):

@@ -7,6 +7,7 @@ import itertools
 import re
 import shutil
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from urllib.parse import quote, urlencode
 
@@ -110,7 +111,7 @@ def test_who_logged_out_is_out_whatever_cookie_comes(operator):  # A5
 )
 def test_the_cookie_is_kept_from_scripts_and_other_sites_and_from_plain_http_behind_a_trusted_proxy(service, headers, is_secure):
     cookie = Browser(service, **headers).log_in().headers["set-cookie"]
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert ("Secure" in cookie.split("; ")) is is_secure
 
 
@@ -201,6 +202,27 @@ def test_a_form_without_this_sessions_token_changes_nothing(insider, fields):  #
     for path in ("/preferences", "/logout"):
         assert insider.post(path, fields).status == 400
     assert insider.get("/").status == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", ""])
+def test_the_right_token_in_what_is_no_form_changes_nothing(insider, kind):  # A6
+    body = urlencode({"csrf": insider.csrf, "utc": "on"}).encode()
+    assert insider.post("/preferences", body, content_type=kind or None).status == 400
+    assert insider.get("/preferences?" + body.decode()).status == 405
+    assert b"Show venue time" not in insider.get("/").body
+
+
+def test_a_form_that_came_too_late_leads_back_to_its_page_after_the_login(service):
+    own = f"127.0.0.1:{service.ports[1]}"
+    for referrer, leads_to in (
+        (f"http://{own}/orders/bill-1/erase?x=1", f"/login?next={quote('/orders/bill-1/erase?x=1', safe='/')}"),
+        ("http://evil.example/orders", "/login"),
+        (f"http://{own}//evil.example", "/login"),
+        ("http://[", "/login"),
+        (None, "/login"),
+    ):
+        reply = Browser(service).post("/preferences", {"csrf": "old"}, referer=referrer, host=own)
+        assert (reply.status, reply.headers["location"]) == (303, leads_to), referrer
 
 
 def test_another_sessions_token_is_of_no_use(service, operator):
@@ -295,6 +317,33 @@ def test_a_poll_is_answered_304_until_something_changes_and_then_with_the_change
     changed = operator.get("/", x_refresh="1", if_none_match=first.headers["etag"])
     assert changed.status == 200
     assert changed.headers["etag"] != first.headers["etag"]
+
+
+POLLED = ("/", "/orders", "/orders?state=created", "/orders/bill-polled", "/attention", "/outbox", "/takings")
+
+
+@pytest.mark.parametrize("path", POLLED)
+def test_a_page_that_stays_open_is_not_even_made_until_the_journal_changes(service, insider, path):
+    name = f"bill-beside-{POLLED.index(path)}"
+    assert service.till.post("/till/orders", a_bill(id="bill-polled", total=100)).status < 300
+
+    def is_answered_by_its_stamp():
+        service.await_rest()
+        stamp = insider.get(path, x_refresh="1").headers["etag"].strip('"').partition(".")[0]
+        assert stamp
+        return stamp if insider.get(path, x_refresh="1", if_none_match=f'"{stamp}.of another page"').status == 304 else ""
+
+    stamp = eventually(is_answered_by_its_stamp)  # Unless the minute, or the journal, went on meanwhile.
+    assert service.till.post("/till/orders", a_bill(id=name, total=100)).status < 300
+    assert insider.get(path, x_refresh="1", if_none_match=f'"{stamp}.of another page"').status == 200
+
+
+def test_a_page_that_time_alone_changes_is_made_for_every_poll(service, insider):
+    service.till.post("/till/orders", a_bill(id="bill-locked", total=100, table="tbl_locked"))
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    body = {"lockId": "lock-1", "expiry": f"{until:%Y-%m-%dT%H:%M:%S.%f}Z"}
+    assert service.dojo.post("/v1/orders/bill-locked/lock", body).status == 200
+    assert insider.get("/orders/bill-locked", x_refresh="1").headers["etag"].startswith('".')
 
 
 def test_what_one_person_has_is_no_answer_to_another(service, operator):
@@ -413,7 +462,7 @@ def test_a_journal_that_lacks_entries_is_told_of_and_its_loss_accepted_at_the_co
         page = auditor.get("/orders?state=created")
         assert page.status == 503
         assert "lacks entries" in page.body.decode()
-        assert "<form method" not in re.sub(r"(?s)<header.*?</header>", "", page.body.decode())
+        assert "<form method" not in re.sub(r"(?s)<(header|footer).*?</\1>", "", page.body.decode())
         csrf = operator.csrf
         assert operator.post("/accept-lost-tail", {"csrf": csrf, "reason": "no backup"}).status == 400
         assert auditor.post("/accept-lost-tail", {"csrf": auditor.csrf, "reason": "no backup", "sure": "yes"}).status == 403

@@ -16,7 +16,7 @@ from adapters.console.today import ALERTS, _alerts
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.credentials import Actor, Tokens
 from adapters.edge.limits import is_https
-from adapters.edge.pages import amount, moment, money, span
+from adapters.edge.pages import amount, minutes_between, moment, money, span
 from adapters.heard import Heard
 from tests.builders import FixedClock, Venue, gbp
 from workflow.attention import Concern
@@ -147,10 +147,23 @@ def test_money_that_is_not_on_the_till_comes_first_one_by_one_with_its_table_and
     assert (third.what, third.is_grave, third.path) == (ATTENTION["OVERPAID"].why, False, "/orders/o3")
 
 
+def test_a_payment_that_is_not_on_the_till_for_two_reasons_is_told_once():
+    grave = {"is_paid_not_on_till": True, "amount": gbp(100), "payment_intent_id": "pi_1"}
+    (alert,) = _alerts([a_concern(code, **grave) for code in ("PAID_BUT_REFUSED", "AMOUNT_MISMATCH")])
+    assert (alert.count, alert.amount) == (2, gbp(100))
+
+
 def test_several_of_a_kind_are_one_line_that_leads_to_all_of_them():
     (alert,) = _alerts([a_concern("UNDERPAID", number) for number in (3, 1, 2)])
     assert alert.what == f"3 × {ATTENTION['UNDERPAID'].why}"
     assert (alert.since, alert.path, alert.where) == ("2026-03-14T12:01:00.000Z", "/attention?code=UNDERPAID", "")
+
+
+def test_what_is_not_read_is_counted_with_its_kind():
+    grave = a_concern("AMOUNT_MISMATCH", 1, is_paid_not_on_till=True, amount=gbp(1))
+    found = [grave, *(a_concern("AMOUNT_MISMATCH", number) for number in (2, 3)), a_concern("OVERPAID", 4)]
+    alerts = _alerts(found, {"AMOUNT_MISMATCH": 40})
+    assert [(alert.count, alert.what[:5]) for alert in alerts] == [(1, "1 ord"), (42, "42 × "), (1, "More ")]
 
 
 def test_what_concerns_no_order_leads_to_the_page_with_everything():
@@ -172,6 +185,14 @@ def test_every_code_of_attention_fits_on_the_first_page():
 def test_how_long_ago_something_was_is_said_in_words(seconds, words):
     now = FixedClock().now()
     assert span(now + timedelta(seconds=seconds), "2026-03-14T12:00:00.000Z") == words
+
+
+@pytest.mark.parametrize("second", [0, 29, 59])
+def test_no_age_changes_within_a_minute_of_the_clock(second):
+    noon = FixedClock().now()
+    for then in (noon - timedelta(seconds=90), noon - timedelta(hours=3, seconds=1)):
+        assert minutes_between(then, noon + timedelta(seconds=second)) == minutes_between(then, noon)
+        assert minutes_between(then, noon + timedelta(seconds=60)) == minutes_between(then, noon) + 1
 
 
 def test_money_and_moments_look_as_people_write_them():

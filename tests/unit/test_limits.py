@@ -10,6 +10,7 @@ from flask import Flask
 from werkzeug.exceptions import TooManyRequests
 
 from adapters.edge import limits
+from adapters.edge.answers import MARKS
 from adapters.edge.limits import (
     ADDRESS,
     ALL_GUESSES,
@@ -71,10 +72,11 @@ class Doorway:
 
         self.door = Door(app, settings, self.clock, on_shed=self.shed.append, knows=lambda address, header: header == "right")
 
-    def ask(self, address=STRANGER, path="/v1/orders", header=None):
+    def ask(self, address=STRANGER, path="/v1/orders", header=None, accept="*/*"):
         """The status and the headers of one request."""
         said = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "REMOTE_ADDR": address, "wsgi.url_scheme": "http", "SERVER_NAME": "x"}
+        environ |= {"HTTP_ACCEPT": accept}
         environ |= {} if header is None else {"HTTP_AUTHORIZATION": header}
         b"".join(self.door(environ | {"SERVER_PORT": "80"}, lambda status, headers, exc_info=None: said.extend((status, dict(headers)))))
         return int(said[0].split()[0]), said[1]
@@ -96,6 +98,19 @@ def test_what_is_turned_away_is_an_epos_error_that_says_when_to_come_back():  # 
     assert (status, headers["Content-Type"], headers["Retry-After"]) == (429, "application/json", "1")
     assert headers["X-Trace-Id"]
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_people_who_are_turned_away_are_told_so_in_a_page():
+    doorway = Doorway(requests_per_second=10)
+    browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+    answers = {path: [doorway.ask(path=path, accept=browser) for _ in range(11)][-1] for path in ("/orders", "/api/orders")}
+    assert {path: (status, headers["Content-Type"]) for path, (status, headers) in answers.items()} == {
+        "/orders": (429, "text/html; charset=utf-8"),
+        "/api/orders": (429, "application/json"),
+    }
+    headers = answers["/orders"][1]
+    assert headers["Retry-After"] == "1"
+    assert {name: headers[name] for name in MARKS} == MARKS
 
 
 def test_one_address_that_asks_too_much_takes_nothing_from_another_and_nothing_from_health():  # A13

@@ -2,6 +2,7 @@
 // `data-fresh`. Not in a hidden tab, and more rarely while nobody answers. What did not change stays in its place, with focus, scroll and
 // open details; while somebody writes, or has chosen something, nothing is touched. It says so in words when it cannot keep up.
 "use strict";
+window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });  // Kept by the browser, perhaps since before a log-out.
 (() => {
   const seconds = Number(document.body.dataset.refresh);
   if (!seconds) return;
