@@ -197,6 +197,7 @@ def test_a_payment_of_nobody_is_acknowledged_with_a_reason_and_a_name(trouble, v
     mine.get_by_role("link", name="Mark as dealt with").click()
     settling(page, "another venue's", "Mark as dealt with")
     expect(page.get_by_role("status")).to_contain_text(f"Mark as dealt with: done for Payment {intent_id}.")
+    expect(page.get_by_role("status")).to_be_focused()  # It is read out, and Tab goes on from there.
     expect(mine).to_have_count(0)
     [entry] = [each.entry() for each in trouble.service.reads.entries(order_id="") if each.trigger == "acknowledge"]
     assert (entry.actor, entry.payment_intent_id, entry.body["reason"]) == ("operator:operator-1", intent_id, "another venue's")

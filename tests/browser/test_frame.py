@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -16,12 +17,13 @@ from workflow.money import Money
 
 STEPS = 40
 """Presses of Tab, at most, on the way to something."""
+_numbers = itertools.count(1)
 
 
-@pytest.fixture
-def alone(tmp_path):
-    """A service of the test's own, without Dojo."""
-    with running(tmp_path, VENUE_NAME="The Anchor & Hope") as service:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A service without Dojo, for tests that open bills."""
+    with running(tmp_path_factory.mktemp("alone"), VENUE_NAME="The Anchor & Hope") as service:
         yield service
 
 
@@ -30,12 +32,17 @@ def soon(page):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
-def open_bill(service, name, total=100):
-    assert service.till.post("/till/orders", a_bill(id=name, total=total)).status < 300
+def open_bill(service):
+    assert service.till.post("/till/orders", a_bill(id=f"bill-{next(_numbers)}", total=100)).status < 300
 
 
 def created(page):
     return page.locator(".states-in-words a", has_text="created")
+
+
+def bills(page):
+    """How many the page says are open."""
+    return int(created(page).inner_text().removeprefix("created "))
 
 
 def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wanted_to_go(venue, visitor):
@@ -165,7 +172,6 @@ def test_with_keys_alone_one_logs_in_reaches_every_page_and_logs_out(venue, visi
 
 
 def test_single_keys_go_through_rows_and_help_and_can_be_switched_off_for_good(alone, visitor):
-    open_bill(alone, "bill-1")
     page = visitor(alone)
     page.keyboard.press("?")
     page.wait_for_url("**/help#keys")
@@ -198,14 +204,14 @@ def test_j_and_k_move_between_rows_and_slash_searches(page):
 
 def test_a_page_takes_over_what_changed_and_leaves_focus_scroll_and_details_as_they_were(alone, visitor):
     page = visitor(alone, size={"width": 1280, "height": 400})
-    expect(created(page)).to_have_text("created 0")
+    before = bills(page)
     page.locator("#picture summary").click()
     page.evaluate("document.querySelector('#picture').dataset.mark = 'same'; window.scrollTo(0, 60)")
     created(page).focus()
     scrolled = page.evaluate("window.scrollY")
-    open_bill(alone, "bill-1")
+    open_bill(alone)
     soon(page)
-    expect(created(page)).to_have_text("created 1")
+    expect(created(page)).to_have_text(f"created {before + 1}")
     assert created(page).evaluate("each => each === document.activeElement")
     assert page.locator("#picture").get_attribute("open") is None
     assert page.evaluate("window.scrollY") == scrolled
@@ -213,25 +219,26 @@ def test_a_page_takes_over_what_changed_and_leaves_focus_scroll_and_details_as_t
 
 def test_what_somebody_writes_or_has_selected_is_not_lost_and_news_waits_until_they_ask(alone, visitor):
     page = visitor(alone)
+    before = bills(page)
     page.evaluate(
         """() => { const field = document.createElement("textarea"); document.getElementById("page").append(field); field.focus(); }"""
     )
     page.keyboard.type("because")
-    open_bill(alone, "bill-1")
+    open_bill(alone)
     soon(page)
     expect(page.locator("#stale")).to_contain_text("Something changed")
     assert page.locator("main textarea").input_value() == "because"
-    assert created(page).inner_text() == "created 0"
+    assert bills(page) == before
     page.get_by_role("button", name="Show it now").click()
-    expect(created(page)).to_have_text("created 1")
+    expect(created(page)).to_have_text(f"created {before + 1}")
     expect(page.locator("#stale")).to_be_hidden()
     page.locator("h2", has_text="Calls").select_text()
-    open_bill(alone, "bill-2")
+    open_bill(alone)
     soon(page)
     expect(page.locator("#stale")).to_contain_text("Something changed")
     page.evaluate("getSelection().removeAllRanges()")
     soon(page)
-    expect(created(page)).to_have_text("created 2")
+    expect(created(page)).to_have_text(f"created {before + 2}")
     expect(page.locator("#stale")).to_be_hidden()
 
 

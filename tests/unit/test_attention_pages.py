@@ -317,7 +317,7 @@ def test_only_what_was_not_done_is_told_as_a_failure(desk):
     task_id = dead_task(desk.venue)
     desk.post("/act", action="requeue", pick=task_id)
     answer = desk.raw("/act", action="requeue", pick=task_id)
-    assert re.search(r'<p class="notice bad" role="alert">Not done for [^<]+ann did', answer)
+    assert re.search(r'<p class="notice bad" role="alert"[^>]*>Not done for [^<]+ann did', answer)
     assert "notice good" not in answer
 
 
