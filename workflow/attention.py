@@ -19,6 +19,11 @@ ALWAYS_PAID = frozenset({"PAID_NOT_ON_TILL", "PAID_BUT_REFUSED", "PAID_BUT_CLOSE
 """Codes that speak of money which Dojo took and the till does not have; others do where the payment that they are about was taken."""
 
 REFUSED = "PAYMENT_REFUSED"
+NOT_ON_TILL = "PAID_NOT_ON_TILL"
+LOOK_FIRST = "Look at the table before anybody pays again."
+UNTOLD = "See that the till runs and can be reached, then requeue. Acknowledge once it was entered by hand."
+UNREAD = "Then read_again asks Dojo once more. Acknowledge once it was entered by hand or given back."
+"""What follows of the two ways in which money is not on the till: it counts and the till was not told, or nobody could read it."""
 
 _GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
 _FIRST_OF_ALL = -1
@@ -53,11 +58,14 @@ class Concern:
         if not self.is_paid_not_on_till or not self.order_id:
             return declared
         whose = f"Table {self.table_id}" if self.table_id else f"Order {self.reference or self.order_id}"
-        return f"{whose}: {self.amount or 'a sum that nobody could read yet'} is paid at Dojo and not on the till. {declared}"
+        told = f"{whose}: {self.amount or 'a sum that nobody could read yet'} is paid at Dojo and not on the till."
+        return told if self.code == NOT_ON_TILL else f"{told} {declared}"
 
     @property
     def next(self) -> str:
         """What to do about it. Nobody is told to give back by hand what Dojo gives back by itself."""
+        if self.code == NOT_ON_TILL and self.order_id:
+            return f"{LOOK_FIRST} {UNREAD if self.payment_intent_id else UNTOLD}"
         return ATTENTION[REFUSED if self.is_refused else self.code].next
 
 

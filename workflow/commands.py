@@ -290,7 +290,7 @@ class SetVenue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequeueTask:
-    """An operator has a dead task tried again."""
+    """An operator has a dead task tried again, or one tried now that waits for its next try."""
 
     task_id: str
     reason: str

@@ -114,6 +114,10 @@ class Conduct:
             redirected=_without(self.redirected, task_id),
         )
 
+    def stopped(self, task_id: str) -> Conduct:
+        """A person ended the task: it is not brought back with others that were refused alike either."""
+        return replace(self.without(task_id), refused=_without(self.refused, task_id))
+
 
 def _counted(counts: Mapping[str, int], name: str, *, most: int) -> Mapping[str, int]:
     if name not in counts and len(counts) >= MOST_NOTED:

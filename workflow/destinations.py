@@ -128,7 +128,7 @@ def took(stored: StoredTask, unit: Unit) -> None:
 def ended(stored: StoredTask, unit: Unit, *, detail: str, cause: str) -> None:
     """A person stopped the task: whatever its answers were, they say nothing of its destination any more."""
     before = unit.transaction.conduct(stored.task.destination)
-    _keep(stored.task.destination, before, before.without(stored.task.id), unit, detail=detail, cause=cause)
+    _keep(stored.task.destination, before, before.stopped(stored.task.id), unit, detail=detail, cause=cause)
 
 
 def resume(destination: str, detail: str, unit: Unit, *, cause: str) -> None:

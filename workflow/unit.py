@@ -20,6 +20,9 @@ from workflow.order import Order
 
 logger = logging.getLogger(__name__)
 
+READ_AGAIN = "read_again"
+"""What a person does who wants a payment read now."""
+
 VENUE = ""
 """The order id of entries that concern no order."""
 
@@ -218,6 +221,8 @@ class Unit:
         lane = lane_of(effect, entry.order_id)
         if waiting := self.transaction.waiting_task(lane, effect.name, effect.intent_id):
             self.transaction.renew_task(waiting.task.id, entry.order_seq, self.now_ms)
+            if entry.trigger == READ_AGAIN:
+                self._hasten(waiting.task.id)
             return waiting.task
         task = Task(
             id=f"{entry.order_id or 'venue:'}.{entry.order_seq}.{number}",  # No order's id has a colon.
@@ -233,6 +238,14 @@ class Unit:
         stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
         self.begin(stored)
         return task
+
+    def _hasten(self, task_id: str) -> None:
+        """A person wants to know now: the task is due, unless its destination pauses, or asked for longer."""
+        stored = self.transaction.task(task_id)
+        if stored and stored.status == "pending":
+            at_ms = max(self.now_ms, stored.task.lease_until_ms)
+            self.transaction.put_task(stored._replace(next_at_ms=min(stored.next_at_ms, at_ms)))
+            self.wake(at_ms)
 
     def _watch(self, order: Order, before: Order | None) -> None:
         """Have the sweep look after payments that are open, and leave alone those that are not any more."""

@@ -23,7 +23,7 @@ from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask
-from workflow.journal.port import RESOLVE_TAKINGS, Move
+from workflow.journal.port import RESOLVE_TAKINGS, Move, StoredTask
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
 from workflow.ports import IntentId
@@ -134,12 +134,15 @@ def _resolve_takings(command: ResolveTakings, unit: Unit) -> Outcome:
 
 
 def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
-    """Have a dead task tried again: it keeps its id and its order, and begins to count its attempts and its age anew."""
+    """Have a task tried now that was given up, or that waits for its next try.
+
+    It keeps its id and its order, and begins to count its attempts and its age anew.
+    """
     stored = unit.transaction.task(command.task_id)
     if stored is None:
         raise UnknownTask(f"no task {command.task_id[:80]}")
-    if stored.status != "dead":
-        return Outcome(refusal=Refused(f"task {stored.task.id} is {stored.status}, only a dead one is requeued"))
+    if obstacle := _not_requeued(stored, unit.now_ms):
+        return Outcome(refusal=Refused(obstacle))
     task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms, lease_until_ms=0)
     fresh = stored._replace(task=task, status="pending", next_at_ms=unit.now_ms, refusals=0)
     if task.effect in unit.settings.sends:
@@ -148,6 +151,18 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
         unit.transaction.put_task(fresh)
     bring_back(task, command.reason, unit, kind="operator", actor=command.actor, cause=f"requeue:{task.id}")
     return Outcome()
+
+
+def _not_requeued(stored: StoredTask, now_ms: int) -> str:
+    """Why the task is not tried now by a person's wish; "" where it is."""
+    task = stored.task
+    is_waiting = stored.status == "pending" and task.was_put_off
+    if stored.status != "dead" and not is_waiting:
+        return f"task {task.id} is {stored.status}: only a dead one is requeued, or one that waits for its next try"
+    if is_waiting and task.lease_until_ms > now_ms:  # Whoever is called asked for that, or answered about this call alone.
+        left = -(-(task.lease_until_ms - now_ms) // 1000)
+        return f"task {task.id} is not tried for another {left} s, as its last answer wants"
+    return ""
 
 
 def bring_back(task: Task, reason: str, unit: Unit, *, kind: str, actor: str, cause: str) -> None:

@@ -117,7 +117,7 @@ CALLS = (
     Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
     Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
-    Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a given-up call tried again, with a reason.", **_OPERATOR),
+    Call(id="requeue",       method="POST", path="/api/outbox/{task_id}/requeue",  answer=Requeued,         request=ReasonRequest, refuses=True, summary="Have a call tried now that was given up, or that waits for its next try, with a reason.", **_OPERATOR),
     Call(id="stop_task",     method="POST", path="/api/outbox/{task_id}/stop",     answer=Stopped,          request=ReasonRequest, refuses=True, summary="Have a call tried no longer, with a reason; it can be requeued.", **_OPERATOR),
     Call(id="checkpoint",    method="GET",  path="/api/checkpoint",                answer=str,              media="text/plain", summary="Read the newest signed checkpoint.", **_AUDITOR),
     Call(id="keys",          method="GET",  path="/api/keys",                      answer=KeysView,         summary="List the public keys that sign checkpoints, oldest first, and the sizes that each signs.", **_AUDITOR),
@@ -295,7 +295,7 @@ class Api:
         return _json(Page[TaskView](data=[task_view(row) for row in found[:limit]], after=token))
 
     def requeue(self, task_id: str) -> Response:
-        """A person has a dead task tried again, with a reason."""
+        """A person has a task tried now that is dead, or that waits for its next try, with a reason."""
         actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
         outcome = self._engine.handle(RequeueTask(task_id=task_id, reason=asked.reason, actor=actor))
         if outcome.refusal:

@@ -52,7 +52,7 @@ def outbox_list(status: str | None, limit: int, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def outbox_requeue(program: Program, task_id: str, reason: str, as_json: bool) -> None:
-    """Have a dead task tried again: through the running server where there is one, else the next start sends it."""
+    """Have a task tried now that is dead, or that waits for its next try: through the running server, else the next start sends it."""
     found = settings()
     with failures(refused="tillproof outbox list --status dead"):
         program.ask(found, RequeueTask(task_id=task_id, reason=reason, actor=actor()))

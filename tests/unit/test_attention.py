@@ -179,7 +179,8 @@ def test_money_of_which_the_till_could_not_be_told_calls_a_person_until_it_is(wi
     sweep(with_till, 2 * MINUTE)
     assert (raised(with_till, "o1"), raised(with_till, "o2")) == ([], ["PAID_NOT_ON_TILL"])
     [concern] = of_order(with_till.order("o2"))
-    assert concern.why.startswith("Table tbl_12: GBP 10.00 is paid at Dojo and not on the till. ")
+    assert concern.why == "Table tbl_12: GBP 10.00 is paid at Dojo and not on the till."
+    assert "requeue" in concern.next
     assert "TILL_URL" in str(resolve(with_till, "read_again", "o2").refusal)
 
     with_till.clock.move(2 * HOUR)

@@ -8,7 +8,18 @@ import pytest
 
 from tests.builders import WITH_TILL, Venue, a_bill, an_intent
 from workflow.bill import Personal
-from workflow.commands import AmendOrder, AttemptFailed, CancelOrder, EffectTaken, IntentRead, PauseDestination, RequeueTask, ToldPayment
+from workflow.commands import (
+    AmendOrder,
+    AttemptFailed,
+    CancelOrder,
+    EffectTaken,
+    IntentRead,
+    PauseDestination,
+    RequeueTask,
+    ResolveOrder,
+    Sweep,
+    ToldPayment,
+)
 from workflow.effects import Task
 from workflow.errors import Refused, UnknownTask
 from workflow.ports import IntentId, OrderId
@@ -346,6 +357,44 @@ def test_only_a_dead_task_is_requeued(venue):  # L7
     with pytest.raises(UnknownTask):
         venue.engine.handle(RequeueTask(task_id="none", reason="now", actor="operator:ada"))
     assert (venue.reads.size(), statuses(venue)) == (size, {task.id: "leased"})
+
+
+def test_a_task_that_waits_for_its_next_try_is_tried_now_by_a_persons_wish(venue):  # I18
+    venue.open()
+    task = venue.tasks.popleft()
+    fail(venue, task, 600_000)
+    venue.clock.move(5)
+    venue.engine.handle(RequeueTask(task_id=task.id, reason="the line is mended", actor="operator:ada"))
+    (again,) = venue.tasks
+    assert (again.id, again.attempts, again.fence) == (task.id, 1, 2)
+    entry = next(entry.entry() for entry in venue.reads.entries(order_id="o1") if entry.kind == "operator")
+    assert (entry.trigger, entry.actor, entry.body["reason"]) == ("requeue", "operator:ada", "the line is mended")
+    assert replay(venue.reads).ok
+
+
+def test_no_person_has_a_task_tried_before_its_last_answer_wants(venue):
+    venue.open()
+    task = venue.tasks.popleft()
+    at_ms = now_ms(venue) + 30_000
+    venue.engine.handle(AttemptFailed(task=task, error="429", next_at_ms=at_ms, not_before_ms=at_ms))
+    refusal = venue.engine.handle(RequeueTask(task_id=task.id, reason="now", actor="operator:ada")).refusal
+    assert "is not tried for another 30 s" in str(refusal)
+    assert (list(venue.tasks), statuses(venue)) == ([], {task.id: "pending"})
+
+
+def test_what_a_person_has_read_again_is_read_now_though_its_read_waits_for_later(venue):
+    venue.create()
+    venue.event("pi_1", "Captured")
+    task = venue.tasks.popleft()
+    fail(venue, task, 3_600_000)
+    for _ in range(3):
+        venue.clock.move(120)
+        venue.engine.handle(Sweep(limit=10))
+    assert [item.code for item in venue.reads.attention()] == ["PAID_NOT_ON_TILL"]
+    assert [claimed.id for claimed in venue.engine.claim_due(10)] == []
+    venue.engine.handle(ResolveOrder(order_id="o1", action="read_again", reason="the guest asks", actor="operator:ada"))
+    assert [claimed.id for claimed in venue.engine.claim_due(10)] == [task.id]
+    assert replay(venue.reads).ok
 
 
 def test_a_task_that_is_requeued_where_nobody_sends_waits_untried_for_the_next_start(tmp_path):

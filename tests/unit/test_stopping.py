@@ -7,6 +7,7 @@ import pytest
 from tests.builders import WITH_TILL, Venue, an_intent
 from workflow.case import declared_machines
 from workflow.commands import AttemptFailed, EffectTaken, IntentRead, PauseDestination, RequeueTask, StopTask, Sweep, ToldPayment
+from workflow.conduct import ALIKE_REFUSALS
 from workflow.effects import Task
 from workflow.errors import Refused, UnknownTask
 from workflow.ports import IntentId
@@ -156,3 +157,14 @@ def test_a_stopped_call_accuses_its_destination_no_more(venue):  # U13
     assert [code for code, _ in attention(venue)] == ["REDIRECT"]
     stop(venue, task)
     assert [code for code, _ in attention(venue)] == ["OUTBOX_DEAD"]
+
+
+def test_a_call_that_was_refused_with_others_and_then_stopped_is_not_brought_back_with_them(venue):  # U20 I8
+    tasks = [a_paid_order(venue, f"o{number}")["read_intent"] for number in range(ALIKE_REFUSALS + 1)]
+    refused = [AttemptFailed(task=task, error="400", next_at_ms=None, sign=Sign.REFUSED, alike="400") for task in tasks]
+    venue.engine.handle(refused[0])
+    venue.engine.handle(RequeueTask(task_id=tasks[0].id, reason="again", actor="operator:ada"))
+    venue.engine.handle(StopTask(task_id=tasks[0].id, reason="no more", actor="operator:ada"))
+    for command in refused[1:]:
+        venue.engine.handle(command)
+    assert (status(venue, tasks[0]), status(venue, tasks[1])) == ("dead", "paused")
