@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request
 
-from adapters.console import doing
 from adapters.console.act import AT_ONCE, pick_of
-from adapters.console.doing import LABELS, REQUEUE
+from adapters.console.actions import LABELS, REQUEUE, possible, possible_without_order, stuck_calls
+from adapters.console.consequences import name_of
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
 from adapters.edge.strict_json import BadInput, shown
@@ -19,7 +19,7 @@ from workflow.attention import Concern, concerns
 from workflow.clock import to_text
 from workflow.declaration import words
 from workflow.errors import JournalDamaged, JournalUnavailable
-from workflow.journal.reads import StoredAttention
+from workflow.journal.reads import StoredAttention, StoredTaskRow
 from workflow.lifecycle import ATTENTION
 from workflow.order import Order
 
@@ -44,6 +44,7 @@ class Section:
 PAID, DEAD, SERVICE, REST = "paid", "dead", "service", "rest"
 SECTIONS = (
     Section(name=PAID, title="Paid, but not on the till", hint="Dojo has the customer's money, and the till does not know of it."),
+    Section(name=SERVICE, title="The service itself", hint="What concerns no single order: the journal, Dojo, the till, the clock."),
     Section(
         name="mismatches",
         title="Payments that disagree",
@@ -70,7 +71,6 @@ SECTIONS = (
         codes="LOCK_STALE",
     ),
     Section(name=REST, title="Other orders", hint="What else a person must decide."),
-    Section(name=SERVICE, title="The service itself", hint="What concerns no single order: the journal, Dojo, the till, the clock."),
 )
 _NAMES = {section.name: section for section in SECTIONS}
 
@@ -83,19 +83,26 @@ class Action:
     label: str
     path: str
 
+    @property
+    def is_first(self) -> bool:
+        """It is to be tried before anything else: it decides nothing."""
+        return self.name in (REQUEUE, "read_again")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """Something that needs a person, as the page shows it; `path` leads to its order, "" where there is none.
 
-    `following` is what to do next.
+    `next_try`: when the till is told again by itself (UTC text), None where it is not. `answer`: what the last call to it brought, "" for
+    nothing.
     """
 
     concern: Concern
     title: str
     path: str
     pick: str
-    following: str
+    next_try: str | None
+    answer: str
     actions: tuple[Action, ...]
 
 
@@ -174,28 +181,29 @@ def _first_few(found: Sequence[Concern]) -> list[Concern]:
 
 def _item(site: Site, concern: Concern, order: Order | None) -> Item:
     actions: tuple[Action, ...] = ()
+    stuck = stuck_calls(site.desk, concern.order_id, concern.code, concern.payment_intent_id)
     if site.may("operator"):
-        actions = tuple(_actions(site, concern, order, to_text(site.desk.clock.now())))
+        actions = tuple(_actions(concern, order, stuck, to_text(site.desk.clock.now())))
     whose = f"Payment {concern.payment_intent_id}" if concern.payment_intent_id else "The service"
     return Item(
         concern=concern,
-        title=doing.name_of(order) if order else whose,
+        title=name_of(order) if order else whose,
         path=f"/orders/{quote(concern.order_id, safe='')}" if concern.order_id else "",
         pick=pick_of(concern.order_id, concern.code, concern.payment_intent_id),
-        following=doing.in_buttons(concern.next),
+        next_try=min((task.next_at for task in stuck if task.status == "pending" and task.next_at), default=None),
+        answer=next((task.last_error for task in reversed(stuck) if task.last_error), "") if concern.is_paid_not_on_till else "",
         actions=actions,
     )
 
 
-def _actions(site: Site, concern: Concern, order: Order | None, at: str) -> list[Action]:
+def _actions(concern: Concern, order: Order | None, stuck: Sequence[StoredTaskRow], at: str) -> list[Action]:
     """What may be done about it now, and nothing that would be refused."""
     names = (
-        doing.possible(order, concern.code, concern.payment_intent_id, at)
+        possible(order, concern.code, concern.payment_intent_id, at)
         if order
-        else doing.possible_without_order(concern.code, concern.payment_intent_id)
+        else possible_without_order(concern.code, concern.payment_intent_id)
     )
-    if concern.code == "OUTBOX_DEAD" and site.desk.reads.dead_tasks(concern.order_id, concern.payment_intent_id):
-        names = [REQUEUE, *names]
+    names = [REQUEUE, *names] if stuck else names
     pick = pick_of(concern.order_id, concern.code, concern.payment_intent_id)
     return [_action(name, pick=pick) for name in names]
 

@@ -64,7 +64,7 @@ def _register_pages(blueprint: Blueprint, site: Site, jobs: Jobs) -> None:
 
 def _begin(site: Site, jobs: Jobs) -> None:
     if jobs.start(ASK, site.session.actor.name, partial(_ask, site.desk.setup.registrar.compare)) is None:
-        site.say("Somebody else is asking already: this is what they get.")
+        site.say("Somebody else is asking already: this is what they get.", "warn")
 
 
 def _latest(jobs: Jobs) -> Job[Asked] | None:

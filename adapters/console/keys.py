@@ -25,7 +25,7 @@ def pages(site: Site) -> Blueprint:
         rotated = desk.rotate(site.require("operator"), site.reason())
         site.say(f"A new key signs from entry {rotated.position:,} on. Its fingerprint is {rotated.fingerprint}.")
         if rotated.pending:
-            site.say(f"Not done: {rotated.pending}. The next start tries again.")
+            site.say(f"Not done: {rotated.pending}. The next start tries again.", "bad")
         return site.to("/setup/keys")
 
     return blueprint

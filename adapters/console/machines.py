@@ -119,7 +119,7 @@ def _add_check(blueprint: Blueprint, site: Site, machines: Machines) -> None:
     def begin_check() -> Response:
         work = _checking(reads, machines)
         if jobs.start(CHECK, site.session.actor.name, work, total=reads.size(), is_gentle=True) is None:
-            site.say("The journal is being checked already.")
+            site.say("The journal is being checked already.", "warn")
         return site.to("/machines/check")
 
     @blueprint.get("/machines/check")

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
-from adapters.console.doing import LABELS, REQUEUE, STOP, in_buttons
+from adapters.console.actions import LABELS, REQUEUE, STOP, can_be_tried, possible
 from adapters.console.site import Site
 from adapters.edge.pages import amount, in_words, money, parsed
 from adapters.edge.strict_json import BadInput, shown
@@ -171,7 +171,6 @@ def _values(site: Site, found: Shown) -> dict[str, Any]:
         "personal": found.personal,
         "past": past,
         "told": past_situation(order, spelling) if past else situation_of(desk.reads, order, now, spelling),
-        "in_buttons": in_buttons,
         "concerns": of_order(order),
         "outstanding": Money(max(0, order.total.value - order.paid.value), order.currency),
         "amount": lambda value: amount(value, order.currency),
@@ -188,7 +187,8 @@ def _values(site: Site, found: Shown) -> dict[str, Any]:
         "acts": {name: sentence[0] for name, sentence in ACTS.items()},
         "open_task": OPEN,
         "lock": _lock(order.lock, now),
-        "actions": [] if past else _actions(order, of_order(order), tasks),
+        "labels": LABELS,
+        "actions": [] if past else _actions(order, of_order(order), tasks, now),
         "may_erase": not past and not order.erasure and found.personal.kinds() and order.is_over,
         "kitchen": FULFILMENT.states.get(order.status, ""),
         "personal_then": PERSONAL_THEN[past.personal] if past else "",
@@ -271,24 +271,25 @@ def _declaration(site: Site, moves: Sequence[Entry], declared: Declaration, inte
     return declarations(site.desk.reads).get(last, declared)
 
 
-def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow]) -> list[Action]:
+def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow], at: str) -> list[Action]:
     """What the state allows an operator: resolutions by what stands, then calls."""
     base, found = f"/orders/{quote(order.id, safe='')}", list[Action]()
     for concern in concerns:
+        named = possible(order, concern.code, concern.payment_intent_id, at)
         for each in RESOLUTIONS:
-            if concern.code in words(each.codes):
+            if each.action in named:
                 asked = {"action": each.action, "code": concern.code}
                 asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
                 about = in_words(concern.code).lower()
                 found.append(Action(LABELS[each.action], each.meaning, f"{base}/resolve?{urlencode(asked)}", about))
     for task in tasks:
         act = ACTS[task.effect][1]
-        if task.status == "dead":
-            path = f"/outbox/{quote(task.id, safe='')}/requeue"
-            found.append(Action(LABELS[REQUEUE], f"Have the call made again: {act}.", path, task.effect))
-        elif task.status in OPEN and task.attempts:
-            found.append(Action(LABELS[STOP], f"Make the call no more: {act}.", f"/outbox/{quote(task.id, safe='')}/stop", task.effect))
-    return found
+        path = f"/outbox/{quote(task.id, safe='')}"
+        if can_be_tried(task):
+            found.append(Action(LABELS[REQUEUE], f"Have the call made now: {act}.", f"{path}/requeue", task.effect))
+        if task.status in OPEN and task.attempts:
+            found.append(Action(LABELS[STOP], f"Make the call no more: {act}.", f"{path}/stop", task.effect))
+    return sorted(found, key=lambda action: action.name not in (LABELS[REQUEUE], LABELS["read_again"]))  # What decides nothing comes first.
 
 
 class ShownLock(NamedTuple):

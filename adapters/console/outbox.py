@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request
 
-from adapters.console import doing
 from adapters.console.act import AT_ONCE
-from adapters.console.doing import LABELS, REQUEUE, STOP, UNDER_WAY
+from adapters.console.actions import LABELS, REQUEUE, STOP, UNDER_WAY, can_be_tried
+from adapters.console.consequences import call_of
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
 from adapters.edge.cursors import Cursors
@@ -79,9 +79,9 @@ def pages(site: Site) -> Blueprint:
 def _call(site: Site, task: StoredTaskRow) -> Call:
     actions: tuple[str, ...] = ()
     if site.may("operator"):
-        actions = (REQUEUE,) if task.status == "dead" else (STOP,) if task.status in UNDER_WAY else ()
+        actions = (REQUEUE,) * can_be_tried(task) + (STOP,) * (task.status in UNDER_WAY)
     path = f"/orders/{quote(task.order_id, safe='')}" if task.order_id else ""
-    return Call(task=task, what=doing.call_of(task.effect, task.payment_intent_id), path=path, actions=actions)
+    return Call(task=task, what=call_of(task.effect, task.payment_intent_id), path=path, actions=actions)
 
 
 def _pauses(site: Site) -> list[Pause]:

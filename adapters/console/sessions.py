@@ -36,7 +36,7 @@ class Session:
     used_at: float
     utc: bool = False
     shortcuts: bool = True
-    said: list[str] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Sessions:

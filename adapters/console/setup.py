@@ -34,7 +34,7 @@ def pages(site: Site) -> Blueprint:
     @blueprint.post("/setup/look")
     def look() -> Response:
         if jobs.start(LOOK, site.session.actor.name, look_at_dojo) is None:
-            site.say("Somebody else is asking already: this is what they get.")
+            site.say("Somebody else is asking already: this is what they get.", "warn")
         return site.to("/setup")
 
     @blueprint.get("/setup/settings")

@@ -7,7 +7,7 @@ import hmac
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ from flask import Blueprint, Response, g, request
 from markupsafe import Markup
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge
 
+from adapters.console.actions import in_buttons
 from adapters.console.desk import Desk, Front
 from adapters.console.freshness import Freshness
 from adapters.console.sessions import Session
@@ -67,6 +68,7 @@ class Site:
     def __init__(self, front: Front) -> None:
         self.front, self.sessions = front, front.sessions
         self._templates = environment(__package__)
+        self._templates.filters["buttons"] = in_buttons
 
     @property
     def desk(self) -> Desk:
@@ -121,9 +123,9 @@ class Site:
             raise BadInput("reason", f"expected 1 to {REASON_CHARACTERS} characters that say why")
         return without_card_numbers(text)
 
-    def say(self, message: str) -> None:
-        """Tell this person once, on the next page."""
-        self.session.said.append(message)
+    def say(self, message: str, kind: Literal["good", "warn", "bad"] = "good") -> None:
+        """Tell this person once, on the next page: that something was done, that it was done in part or before, or that it was not."""
+        self.session.said.append((message, kind))
 
     def to(self, path: str) -> Response:
         """What follows a form: the page at `path`, by GET."""

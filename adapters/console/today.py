@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response
 from markupsafe import Markup
@@ -143,7 +143,7 @@ def _where(concern: Concern) -> str:
 
 
 def _path(same: list[Concern]) -> str:
-    """One order's own page; where it is about several, or none, the page with all of it."""
+    """One order's own page; where it is about several, or none, the page with just that."""
     orders = {concern.order_id for concern in same}
     order_id = orders.pop() if len(orders) == 1 else ""
-    return f"/orders/{order_id}" if order_id else "/attention"
+    return f"/orders/{quote(order_id, safe='')}" if order_id else f"/attention?code={same[0].code}"

@@ -14,6 +14,7 @@ from adapters.sandbox import basket_of
 from tests.browser.conftest import check_page
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually
+from tests.contract.test_till_callbacks import Till
 from workflow.money import Money
 
 NOBODY = "http://127.0.0.1:9"
@@ -136,11 +137,13 @@ def test_what_needs_a_person_stands_by_section_with_why_and_next_and_is_for_ever
         "Payments whose order nobody knows",
         "Stale locks",
     ]
+    number = re.sub(r"\D", "", page.get_by_label("Pages").get_by_role("link", name="Needs attention").inner_text())
+    expect(page.get_by_label("What is shown").get_by_role("link", name="Everything")).to_have_text(f"Everything {number}")
     paid = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{trouble.paid}"]')).first
     expect(paid).to_contain_text("is paid at Dojo and not on the till.")
     expect(paid).to_contain_text("Look at the table before anybody pays again.")
     expect(paid).to_contain_text(re.compile(r"£\d+\.\d\d"))
-    expect(paid.locator("time")).to_be_visible()
+    expect(paid.locator("time").first).to_be_visible()
     check_page(page)
 
 
@@ -160,9 +163,9 @@ def test_a_code_and_a_section_are_asked_for_in_the_url(trouble, visitor):
 
 ACTIONS = (
     # made by, stands with, done by the button, journaled as, and what is left
-    (a_dead_call, "OUTBOX_DEAD", "Try again", "requeue", set()),
-    (a_dead_call, "OUTBOX_DEAD", "Acknowledge", "acknowledge", set()),
-    (a_stale_lock, "LOCK_STALE", "Acknowledge", "acknowledge", set()),
+    (a_dead_call, "OUTBOX_DEAD", "Try again now", "requeue", set()),
+    (a_dead_call, "OUTBOX_DEAD", "Mark as dealt with", "acknowledge", set()),
+    (a_stale_lock, "LOCK_STALE", "Mark as dealt with", "acknowledge", set()),
     (overpaid, "OVERPAID", "Mark as given back", "mark_given_back", set()),
     (a_mismatch, "AMOUNT_MISMATCH", "Accept the difference", "accept_difference", {"OVERPAID"}),
     (a_mismatch, "AMOUNT_MISMATCH", "Take the payment off", "detach_payment", set()),
@@ -191,9 +194,9 @@ def test_a_payment_of_nobody_is_acknowledged_with_a_reason_and_a_name(trouble, v
     page, intent_id = visitor(trouble.service), an_orphan(trouble)
     page.goto("/attention?section=parked")
     mine = page.get_by_role("article").filter(has_text=f"Payment {intent_id}")
-    mine.get_by_role("link", name="Acknowledge").click()
-    settling(page, "another venue's", "Acknowledge")
-    expect(page.get_by_role("status")).to_contain_text(f"Acknowledge: done for Payment {intent_id}.")
+    mine.get_by_role("link", name="Mark as dealt with").click()
+    settling(page, "another venue's", "Mark as dealt with")
+    expect(page.get_by_role("status")).to_contain_text(f"Mark as dealt with: done for Payment {intent_id}.")
     expect(mine).to_have_count(0)
     [entry] = [each.entry() for each in trouble.service.reads.entries(order_id="") if each.trigger == "acknowledge"]
     assert (entry.actor, entry.payment_intent_id, entry.body["reason"]) == ("operator:operator-1", intent_id, "another venue's")
@@ -228,15 +231,15 @@ def test_of_many_the_one_that_was_settled_meanwhile_is_told_and_the_rest_is_done
     for order_id in orders:
         mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
         mine.get_by_role("checkbox").check()
-    page.get_by_label("Do").select_option(label="Try again")
+    page.get_by_label("Do").select_option(label="Try again now")
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Try again: 3 things")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Try again now: 3 things")
     [task] = [task for task in trouble.service.tasks(orders[1]) if task["status"] == "dead"]
     assert trouble.service.operator.post(f"/api/outbox/{task['id']}/requeue", {"reason": "I was faster"}).status == 200
-    settling(page, "Dojo is mended", "Try again (3)")
-    said = page.get_by_role("status").all_inner_texts()
-    assert said[0] == "Try again: done for 2 things of 3. They are in the journal with your name."
-    assert "operator-1 did “Try again” before, and said why: I was faster" in said[1]
+    settling(page, "Dojo is mended", "Try again now (3)")
+    said = page.locator(".notice.good, .notice.bad").all_inner_texts()
+    assert said[0].startswith("Try again now: done for 2 things of 3.")
+    assert "operator-1 did “Try again now” before, and said why: I was faster" in said[1]
     assert orders[1].upper() in said[1]
     assert [deeds(trouble, order_id)[-1][2] for order_id in orders] == ["Dojo is mended", "I was faster", "Dojo is mended"]
 
@@ -244,10 +247,10 @@ def test_of_many_the_one_that_was_settled_meanwhile_is_told_and_the_rest_is_done
 def test_all_with_one_code_are_settled_at_once(trouble, visitor):
     page, orders = visitor(trouble.service), [a_stale_lock(trouble) for _ in range(2)]
     page.goto("/attention?code=LOCK_STALE")
-    page.get_by_label("All with this code").get_by_role("link", name="Acknowledge").click()
+    page.get_by_label("All with this code").get_by_role("link", name="Mark as dealt with").click()
     for order_id in orders:
         expect(page.get_by_role("link", name=order_id.upper())).to_be_visible()
-    settling(page, "all machines were looked at", re.compile("Acknowledge"))
+    settling(page, "all machines were looked at", re.compile("Mark as dealt with"))
     expect(page.get_by_text("Nothing stands with the code LOCK_STALE.")).to_be_visible()
     assert {deeds(trouble, order_id)[-1] for order_id in orders} == {("operator:operator-1", "acknowledge", "all machines were looked at")}
 
@@ -257,11 +260,12 @@ def test_the_same_form_once_more_does_no_harm_and_says_who_was_first(trouble, vi
     path = f"/orders/{order_id}/resolve"
     page.goto(f"{path}?action=acknowledge&back=/outbox")
     csrf = page.locator("main input[name=csrf]").get_attribute("value")
-    settling(page, "looked at", "Acknowledge")
-    page.request.post(path, form={"csrf": csrf, "action": "acknowledge", "reason": "once more", "back": "/outbox"}, max_redirects=0)
+    settling(page, "looked at", "Mark as dealt with")
+    again = {"csrf": csrf, "action": "acknowledge", "reason": "once more", "back": "/outbox", "pick": f"{order_id}:OUTBOX_DEAD:"}
+    page.request.post("/act", form=again, max_redirects=0)
     page.reload()
-    expect(page.get_by_role("status").filter(has_text="Not done")).to_contain_text(
-        "operator-1 did “Acknowledge” before, and said why: looked at"
+    expect(page.get_by_role("alert").filter(has_text="Not done")).to_contain_text(
+        "operator-1 did “Mark as dealt with” before, and said why: looked at"
     )
     page.go_back()
     expect(page.get_by_text("There is nothing that could be done.")).to_be_visible()
@@ -278,8 +282,8 @@ def test_an_auditor_sees_everything_and_no_button_and_is_refused(trouble, visito
     page.goto(f"/orders/{order_id}/resolve?action=acknowledge")
     expect(page.get_by_role("heading", level=1)).to_have_text("That is not yours to do")
     csrf = page.locator("input[name=csrf]").first.get_attribute("value")
-    form = {"csrf": csrf, "action": "acknowledge", "reason": "mine"}
-    assert page.request.post(f"/orders/{order_id}/resolve", form=form).status == 403
+    form = {"csrf": csrf, "action": "acknowledge", "reason": "mine", "pick": f"{order_id}:OUTBOX_DEAD:"}
+    assert page.request.post("/act", form=form).status == 403
     assert deeds(trouble, order_id) == []
 
 
@@ -289,8 +293,8 @@ def test_without_a_reason_or_with_a_strangers_form_nothing_is_done(trouble, visi
     page.goto(f"{path}?action=acknowledge")
     csrf = page.locator("main input[name=csrf]").get_attribute("value")
     for form in ({"csrf": csrf, "reason": " "}, {"csrf": csrf, "reason": "x" * 501}, {"csrf": "another", "reason": "so"}, {"reason": "so"}):
-        assert page.request.post(path, form={"action": "acknowledge"} | form).status == 400
-    assert page.request.post(path, form={"csrf": csrf, "action": "accept_lost_tail", "reason": "so"}).status == 400
+        assert page.request.post("/act", form={"action": "acknowledge", "pick": f"{order_id}:OUTBOX_DEAD:"} | form).status == 400
+    assert page.request.post("/act", form={"csrf": csrf, "action": "accept_lost_tail", "reason": "so"}).status == 400
     assert deeds(trouble, order_id) == []
 
 
@@ -301,7 +305,9 @@ def test_by_keyboard_alone_and_without_scripts_an_order_is_settled(trouble, visi
     page.goto("/attention?code=OUTBOX_DEAD")
     if has_scripts:
         target = (
-            page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]')).get_by_role("link", name="Acknowledge")
+            page.get_by_role("article")
+            .filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
+            .get_by_role("link", name="Mark as dealt with")
         )
         for _ in range(200):
             page.keyboard.press("Tab")
@@ -317,10 +323,10 @@ def test_by_keyboard_alone_and_without_scripts_an_order_is_settled(trouble, visi
     else:
         mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
         mine.get_by_role("checkbox").check()
-        page.get_by_label("Do").select_option(label="Acknowledge")
+        page.get_by_label("Do").select_option(label="Mark as dealt with")
         page.get_by_role("button", name="Preview").click()
-        settling(page, "by keyboard", "Acknowledge")
-    expect(page.get_by_role("status")).to_contain_text("Acknowledge: done")
+        settling(page, "by keyboard", "Mark as dealt with")
+    expect(page.get_by_role("status")).to_contain_text("Mark as dealt with: done")
     assert [why for _, _, why in deeds(trouble, order_id)] == ["by keyboard"]
 
 
@@ -330,7 +336,7 @@ def test_markup_in_an_order_is_shown_as_it_is_and_does_nothing(trouble, visitor)
     page.goto("/attention?section=dead")
     hostile = page.get_by_role("article").filter(has_text=HOSTILE)
     expect(hostile).to_be_visible()
-    hostile.get_by_role("link", name="Try again").click()
+    hostile.get_by_role("link", name="Try again now").click()
     expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
     assert seen == []
 
@@ -344,9 +350,37 @@ def test_the_calls_are_listed_by_status_with_tries_and_what_went_wrong(trouble, 
     row = page.get_by_role("row").filter(has_text=order_id)
     expect(row).to_contain_text("Tell Dojo that the order changed")
     expect(row).to_contain_text("POST /epos/events: 400 Bad request")
-    row.get_by_role("link", name="Try again").click()
-    settling(page, "Dojo is mended", "Try again")
+    row.get_by_role("link", name="Try again now").click()
+    settling(page, "Dojo is mended", "Try again now")
     assert page.url.endswith("/outbox?status=dead")
     assert deeds(trouble, order_id) == [("operator:operator-1", "requeue", "Dojo is mended")]
     page.goto("/outbox?status=none")
     expect(page.get_by_role("heading", level=1)).to_have_text("That could not be read")
+
+
+def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_read_is_put_right(tmp_path, visitor):  # I20
+    till = Till()
+    till.always = 503
+    settings = SLOWLY | SOON | {"TILL_URL": till.url, "TILL_SECRET": "a secret of the till's, long enough"}
+    with beside_sandbox(tmp_path, **settings) as peers:
+        untold = peers.sandbox.order_and_pay(basket_of(Money(4820, "GBP"), "tbl_12")).order_id
+        eventually(lambda: codes_of(peers, untold) == ["PAID_NOT_ON_TILL"])
+        peers.sandbox.fault("GET", "/payment-intents/*", "503", times=1)
+        unread = peers.sandbox.order_and_pay(basket_of(Money(6120, "GBP"), "tbl_9")).order_id
+        eventually(lambda: codes_of(peers, unread) == ["PAID_NOT_ON_TILL"])
+        page = visitor(peers.service)
+        till.always = 204  # Somebody switched it on again; its call, and the read, would be made in ten minutes.
+        for table, order_id, asked in (("tbl_12", untold, "Try again now"), ("tbl_9", unread, "Read again at Dojo")):
+            page.goto("/")
+            expect(page.get_by_role("listitem").filter(has_text=f"table {table}")).to_contain_text("1 order PAID but not on the till")
+            page.get_by_role("link", name=f"table {table}").click()
+            expect(page.get_by_label("Why and next")).to_contain_text(f"“{asked}”")
+            page.get_by_label("What you can do").get_by_role("link").first.click()
+            settling(page, f"{table} had paid", asked)
+            eventually(lambda order_id=order_id: codes_of(peers, order_id) == [])
+            assert deeds(peers, order_id)[0][2] == f"{table} had paid"
+            assert till.about(order_id)
+        page.goto("/attention")
+        expect(page.get_by_text("Nothing needs anybody.")).to_be_visible()
+        peers.service.assert_whole()
+    till.stop()

@@ -18,10 +18,11 @@ from adapters.console.sessions import Sessions
 from adapters.console.site import COOKIE, Site
 from adapters.edge.credentials import Actor
 from adapters.health import Health
-from tests.builders import WITH_TILL, Venue
-from workflow.commands import AttemptFailed, PauseDestination, RequeueTask, ToldPayment
+from tests.builders import WITH_TILL, Venue, a_bill, an_intent, gbp
+from workflow.bill import Personal
+from workflow.commands import AttemptFailed, OpenOrder, PauseDestination, RecordPayment, RequeueTask, Sweep, ToldPayment
 from workflow.journal.condition import DISK_FULL
-from workflow.ports import IntentId
+from workflow.ports import IntentId, OrderId
 from workflow.replay import replay
 
 
@@ -57,21 +58,34 @@ def desk(tmp_path):
         return client
 
     def get(path, by="ann"):
-        return text_of(browser(by).get(path))
+        return text_of(browser(by).get(path).text)
 
     def post(path, by="ann", **form):
-        csrf = sessions.find(cookies[by], is_use=True).csrf
-        answer = browser(by).post(path, data={"csrf": csrf, "reason": "so"} | form)
-        return text_of(browser(by).get(answer.headers["Location"])) if answer.status_code == 303 else text_of(answer)
+        return text_of(raw(path, by, **form))
 
-    yield SimpleNamespace(venue=venue, get=get, post=post)
+    def raw(path, by="ann", **form):
+        """The page that follows, with its markup."""
+        csrf = sessions.find(cookies[by], is_use=True).csrf
+        answer = browser(by).post(path, data={"reason": "so"} | form | {"csrf": csrf})
+        return (browser(by).get(answer.headers["Location"]) if answer.status_code == 303 else answer).text
+
+    def form(path, by="ann"):
+        """The hidden fields of the preview at `path`, as a browser sends them."""
+        sent = {}
+        for name, value in re.findall(
+            r'<input type="hidden" name="(\w+)" value="([^"]*)">', browser(by).get(path).text.partition("<main")[2]
+        ):
+            sent.setdefault(name, []).append(html.unescape(value))
+        return sent | {"back": "/attention"}
+
+    yield SimpleNamespace(venue=venue, get=get, post=post, raw=raw, form=form)
     assert replay(venue.reads).mismatches == []
     venue.close()
 
 
-def text_of(answer) -> str:
+def text_of(page: str) -> str:
     """What the page says, without its markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<head>.*?</head>", "", answer.text))).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<head>.*?</head>", "", page))).split())
 
 
 def orphans(venue: Venue, count: int) -> None:
@@ -126,7 +140,7 @@ def test_what_is_not_read_for_one_page_is_told_and_found_by_its_code(desk, monke
 def test_no_more_is_done_at_once_than_can_be_looked_at_and_the_oldest_first(desk):
     orphans(desk.venue, AT_ONCE + 2)
     said = desk.get("/act?action=acknowledge&code=ORPHAN_EVENT")
-    assert f"Acknowledge: {AT_ONCE} things" in said
+    assert f"Mark as dealt with: {AT_ONCE} things" in said
     assert "At most 100 things are done at once: these are the oldest." in said
     picks = [f":ORPHAN_EVENT:pi_{number:04}" for number in range(AT_ONCE + 2)]
     assert f"done for {AT_ONCE} things of {AT_ONCE}." in desk.post("/act", action="acknowledge", pick=picks)
@@ -135,10 +149,10 @@ def test_no_more_is_done_at_once_than_can_be_looked_at_and_the_oldest_first(desk
 
 def test_the_second_of_two_operators_is_told_who_was_faster(desk):
     task_id = dead_task(desk.venue)
-    assert "Try again: done for" in desk.post(f"/outbox/{task_id}/requeue", by="ann", reason="mended", back="/outbox")
-    said = desk.post(f"/outbox/{task_id}/requeue", by="ben", reason="me too", back="/attention")
+    assert "Try again now: done for" in desk.post("/act", action="requeue", pick=task_id, by="ann", reason="mended", back="/outbox")
+    said = desk.post("/act", action="requeue", pick=task_id, by="ben", reason="me too", back="/attention")
     assert "Not done for Tell Dojo that the order changed" in said
-    assert "ann did “Try again” before, and said why: mended" in said
+    assert "ann did “Try again now” before, and said why: mended" in said
     assert [entry.actor for entry in desk.venue.reads.entries() if entry.trigger == "requeue"] == ["operator:ann"]
 
 
@@ -146,7 +160,7 @@ def test_settling_one_thing_leaves_what_stands_beside_it(desk):
     told = (ToldPayment(intent_id=IntentId("pi_1"), paid=1000),)
     desk.venue.create("o1", payments=told, captured=True)
     telling = next(task.id for task in desk.venue.tasks if task.effect == "tell_till")
-    desk.post(f"/outbox/{telling}/stop")
+    desk.post("/act", action="stop", pick=telling)
     assert {item.code for item in desk.venue.reads.attention()} == {"OUTBOX_DEAD", "PAID_NOT_ON_TILL"}
     said = desk.get("/act?action=acknowledge&pick=o1:OUTBOX_DEAD:")
     assert "It settles OUTBOX_DEAD." in said
@@ -227,4 +241,103 @@ def test_a_call_that_was_done_after_all_is_not_stopped(desk):
     desk.venue.engine.handle(RequeueTask(task_id=task_id, reason="so", actor="operator:ann"))
     desk.venue.settle({})
     assert "There is nothing left to stop: this call is done." in desk.get(f"/outbox/{task_id}/stop")
-    assert "there is nothing left to stop" in desk.post(f"/outbox/{task_id}/stop", back="/outbox")
+    assert "there is nothing left to stop" in desk.post("/act", action="stop", pick=task_id, back="/outbox")
+
+
+def paid_in_words(venue: Venue, order_id: str = "o1") -> None:
+    """An order of which Dojo says in words that it is paid."""
+    venue.create(order_id, payments=(ToldPayment(intent_id=IntentId("pi_1"), paid=1000),), captured=True)
+
+
+def read(venue: Venue, paid: int) -> None:
+    """Everything that was sent is taken, and Dojo's payment of the order reads so."""
+    venue.settle({"pi_1": an_intent("pi_1", paid=paid)})
+
+
+def test_what_changed_since_it_was_shown_is_not_done(desk):
+    paid_in_words(desk.venue)
+    read(desk.venue, 1001)
+    shown = desk.form("/orders/o1/resolve?action=accept_difference")
+    desk.post("/act", action="read_again", pick="o1:AMOUNT_MISMATCH:pi_1")
+    read(desk.venue, 9900)
+    said = desk.post("/act", by="ben", **shown)
+    assert "It has changed since you looked." in said
+    assert desk.venue.order().paid.value == 0
+    assert "accept_difference" not in [entry.trigger for entry in desk.venue.reads.entries()]
+    assert "Accept the difference: done" in desk.post("/act", by="ben", **desk.form("/orders/o1/resolve?action=accept_difference"))
+    assert desk.venue.order().paid.value == 9900
+
+
+def test_what_came_after_the_preview_of_an_order_is_not_settled_with_the_rest(desk):
+    dead_task(desk.venue)
+    shown = desk.form("/orders/o1/resolve?action=acknowledge")
+    assert shown["pick"] == ["o1:OUTBOX_DEAD:"]
+    desk.venue.engine.handle(OpenOrder(order_id=OrderId("o1"), key="o1", bill=a_bill(777), personal=Personal(), actor="till:till-1"))
+    assert {item.code for item in desk.venue.reads.attention()} == {"OUTBOX_DEAD", "KEY_REUSE"}
+    desk.post("/act", **shown)
+    assert {item.code for item in desk.venue.reads.attention()} == {"KEY_REUSE"}
+
+
+def test_many_things_of_one_order_are_done_as_they_were_shown_though_each_changes_it(desk):
+    dead_task(desk.venue)
+    desk.venue.engine.handle(OpenOrder(order_id=OrderId("o1"), key="o1", bill=a_bill(777), personal=Personal(), actor="till:till-1"))
+    path = "/orders/o1/resolve?action=acknowledge"
+    assert "on needing a person" not in desk.get(path)
+    assert "Mark as dealt with: done for 2 things of 2." in desk.post("/act", **desk.form(path))
+    assert desk.venue.reads.attention() == []
+
+
+def test_what_an_action_is_not_for_is_told_and_not_left_out_in_silence(desk):
+    dead_task(desk.venue)
+    orphans(desk.venue, 1)
+    said = desk.get("/act?action=requeue&pick=o1:OUTBOX_DEAD:&pick=:ORPHAN_EVENT:pi_0000")
+    assert "This is left as it is Payment pi_0000 : There is no call to try again for ORPHAN_EVENT." in said
+    said = desk.post("/act", action="requeue", pick=[":ORPHAN_EVENT:pi_0000"])
+    assert "Try again now: nothing was left to do." in said
+    assert "Not done for Payment pi_0000" in said
+
+
+def test_money_that_the_till_was_not_told_of_is_told_from_where_it_stands(desk):
+    paid_in_words(desk.venue)
+    telling = next(task for task in desk.venue.tasks if task.effect == "tell_till")
+    desk.venue.tasks.remove(telling)
+    desk.venue.engine.handle(AttemptFailed(task=telling, error="till: 503", next_at_ms=desk.venue.engine.now_ms() + 600_000))
+    read(desk.venue, 1000)
+    desk.venue.clock.move(180)
+    desk.venue.engine.handle(Sweep(limit=10))
+    said = desk.get("/attention")
+    assert "Table tbl_12: £10.00 is paid at Dojo and not on the till. The last try was answered: till: 503." in said
+    assert "“Try again now”" in said
+    assert "It is told again by itself at 12:10:00 ." in said
+    assert "Try again now: done for Tell the till" in desk.post("/act", action="requeue", pick="o1:PAID_NOT_ON_TILL:")
+    assert [task.id for task in desk.venue.tasks if task.effect == "tell_till"] == [telling.id]
+
+
+def test_only_what_was_not_done_is_told_as_a_failure(desk):
+    task_id = dead_task(desk.venue)
+    desk.post("/act", action="requeue", pick=task_id)
+    answer = desk.raw("/act", action="requeue", pick=task_id)
+    assert re.search(r'<p class="notice bad" role="alert">Not done for [^<]+ann did', answer)
+    assert "notice good" not in answer
+
+
+def test_a_call_on_which_money_has_come_to_depend_is_not_stopped_by_who_saw_none(desk):
+    desk.venue.create("o1", payments=())
+    [telling] = [task.id for task in desk.venue.tasks if task.effect == "tell_till"]
+    shown = desk.form(f"/outbox/{telling}/stop")
+    desk.venue.engine.handle(RecordPayment(order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=gbp(1000)))
+    assert "It has changed since you looked." in desk.post("/act", **shown)
+    assert "MONEY DEPENDS ON IT: £10.00 is paid" in desk.get(f"/outbox/{telling}/stop")
+    assert "Stop retrying: done" in desk.post("/act", **desk.form(f"/outbox/{telling}/stop"))
+
+
+def test_a_reason_is_kept_without_card_numbers_and_shown_without_markup(desk):
+    task_id = dead_task(desk.venue)
+    desk.post("/act", action="requeue", pick=task_id, reason="<b>paid</b> with 4111 1111 1111 1111")
+    [entry] = [each.entry() for each in desk.venue.reads.entries() if each.trigger == "requeue"]
+    assert "4111" not in str(entry.body)
+    assert "said why: &lt;b&gt;paid&lt;/b&gt;" in desk.raw("/act", by="ben", action="requeue", pick=task_id)
+
+
+def test_nothing_chosen_is_said_to_be_so(desk):
+    assert "Nothing was chosen" in desk.get("/act?action=acknowledge")

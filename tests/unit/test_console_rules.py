@@ -150,12 +150,12 @@ def test_money_that_is_not_on_the_till_comes_first_one_by_one_with_its_table_and
 def test_several_of_a_kind_are_one_line_that_leads_to_all_of_them():
     (alert,) = _alerts([a_concern("UNDERPAID", number) for number in (3, 1, 2)])
     assert alert.what == f"3 × {ATTENTION['UNDERPAID'].why}"
-    assert (alert.since, alert.path, alert.where) == ("2026-03-14T12:01:00.000Z", "/attention", "")
+    assert (alert.since, alert.path, alert.where) == ("2026-03-14T12:01:00.000Z", "/attention?code=UNDERPAID", "")
 
 
 def test_what_concerns_no_order_leads_to_the_page_with_everything():
     (alert,) = _alerts([a_concern("DOJO_AUTH", order_id="")])
-    assert (alert.path, alert.where) == ("/attention", "")
+    assert (alert.path, alert.where) == ("/attention?code=DOJO_AUTH", "")
 
 
 def test_every_code_of_attention_fits_on_the_first_page():
