@@ -89,19 +89,22 @@ def _of_order(desk: Desk, act: ResolveOrder, settled: Collection[tuple[str, str,
     if decision.refusal:
         return Preview(act=act, title=title, path=path, refusal=plainly(decision.refusal))
     will = tuple(_consequences(order, decision, act))
-    return Preview(act=act, title=title, path=path, will=(*will, *_left(decision, settled)), seen=_digest(will))
+    return Preview(act=act, title=title, path=path, will=(*will, *_left(order, decision, settled)), seen=_digest(will))
 
 
 def _digest(will: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(will).encode()).hexdigest()[:16]
 
 
-def _left(decision: Decision, settled: Collection[tuple[str, str, str]]) -> Iterator[str]:
+def _left(order: Order, decision: Decision, settled: Collection[tuple[str, str, str]]) -> Iterator[str]:
     """What a person has to look at afterwards; the same thing again is none: it was asked for."""
     after = decision.order
     assert after is not None
-    if left := [item.code for item in after.attention if (after.id, item.code, item.payment_intent_id) not in settled]:
+    standing = [item for item in after.attention if (after.id, item.code, item.payment_intent_id) not in settled]
+    if left := [item.code for item in standing if order.has_attention(item.code, item.payment_intent_id)]:
         yield f"{', '.join(left)} {'goes' if len(left) == 1 else 'go'} on needing a person."
+    if new := [item.code for item in standing if not order.has_attention(item.code, item.payment_intent_id)]:
+        yield f"{', '.join(new)} will need a person."
 
 
 def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterator[str]:
