@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 45_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 SHOTS = Path(tempfile.gettempdir()) / "tillproof-screenshots"
 """Where the picture of a page is kept on which a test failed."""
