@@ -6,7 +6,7 @@ money that Dojo took and the till does not have, oldest first, with its table an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from workflow.journal.reads import StoredAttention
@@ -24,6 +24,11 @@ LOOK_FIRST = "Look at the table before anybody pays again."
 UNTOLD = "See that the till runs and can be reached, then requeue. Acknowledge once it was entered by hand."
 UNREAD = "Then read_again asks Dojo once more. Acknowledge once it was entered by hand or given back."
 """What follows of the two ways in which money is not on the till: it counts and the till was not told, or nobody could read it."""
+REFUSED_NEXT = (
+    "Wait for Dojo to give it back: it is asked by itself whether it did. After an hour give it back in Dojo's portal, then resolve with "
+    "mark_given_back."
+)
+"""What to do about attention that stands since we refused a payment: no action but this is for its code."""
 
 _GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
 _FIRST_OF_ALL = -1
@@ -52,13 +57,18 @@ class Concern:
     @property
     def why(self) -> str:
         """What is wrong, in a sentence or two."""
+        return self.told(str, "Table {}".format)
+
+    def told(self, money: Callable[[Money], str], table: Callable[[str], str]) -> str:
+        """The same with sums, and tables by their id, in the words of whoever reads it."""
         declared = ATTENTION[self.code].why
         if self.is_refused and self.code != REFUSED:
             declared = f"{declared} {ATTENTION[REFUSED].why}"
         if not self.is_paid_not_on_till or not self.order_id:
             return declared
-        whose = f"Table {self.table_id}" if self.table_id else f"Order {self.reference or self.order_id}"
-        told = f"{whose}: {self.amount or 'a sum that nobody could read yet'} is paid at Dojo and not on the till."
+        whose = table(self.table_id) if self.table_id else f"Order {self.reference or self.order_id}"
+        sum_ = money(self.amount) if self.amount else "a sum that nobody could read yet"
+        told = f"{whose}: {sum_} is paid at Dojo and not on the till."
         return told if self.code == NOT_ON_TILL else f"{told} {declared}"
 
     @property
@@ -66,7 +76,7 @@ class Concern:
         """What to do about it. Nobody is told to give back by hand what Dojo gives back by itself."""
         if self.code == NOT_ON_TILL and self.order_id:
             return f"{LOOK_FIRST} {UNREAD if self.payment_intent_id else UNTOLD}"
-        return ATTENTION[REFUSED if self.is_refused else self.code].next
+        return REFUSED_NEXT if self.is_refused and self.code != REFUSED else ATTENTION[self.code].next
 
 
 def concerns(found: Iterable[tuple[StoredAttention, Order | None]]) -> list[Concern]:

@@ -82,6 +82,13 @@ class Payment:
         return (self.paid, self.tips) if self.was_read or self.told_paid is None else (self.told_paid, self.told_tips or 0)
 
     @property
+    def figures(self) -> tuple[int, int, int] | None:
+        """(paid, tips, refunded) as Dojo said last, whether or not they count; None where it never said anything that can be told."""
+        if self.differing:
+            return self.differing
+        return (*self.gross, self.refunded) if self.was_read or self.told_paid is not None else None
+
+    @property
     def is_open(self) -> bool:
         """Dojo may still change it without telling us: the sweep looks after it."""
         return self.state in HELD | IGNORED | UNPAID or (self.state not in ENDED and (self.unread or self.echo or bool(self.mismatch)))
@@ -139,6 +146,11 @@ class Payment:
     def is_disputed(self) -> bool:
         """A mismatch holds it. What a read has reconciled goes on counting: a later read that differs only calls a person."""
         return bool(self.mismatch) and self.state not in COUNTED
+
+    @property
+    def given_back(self) -> int:
+        """Minor units of it that counted and went back, tips included; of what was undone in full no refund need tell."""
+        return sum(self.gross) if self.state in GIVEN_BACK else self.refunded if self.state in COUNTED else 0
 
     @property
     def counts(self) -> bool:
@@ -250,6 +262,16 @@ class Order:
     def tips(self) -> Money:
         """The tips counted, net of refunds; in neither `paid` nor `total`."""
         return Money(sum(payment.counted[1] for payment in self.payments.values()), self.currency)
+
+    @property
+    def given_back(self) -> Money:
+        """What went back to customers of the payments that counted, tips included."""
+        return Money(sum(payment.given_back for payment in self.payments.values()), self.currency)
+
+    @property
+    def outstanding(self) -> Money:
+        """What is still to come in of the bill; nothing once it is closed, or nobody pays it and Dojo holds nothing for it."""
+        return Money(0 if self.is_closed or self.is_over else max(0, self.total.value - self.paid.value), self.currency)
 
     def at_stake(self, intent_id: str = "") -> int:
         """Minor units that attention of the order, or of a payment that we refused, is about."""

@@ -2,6 +2,7 @@
 
 Where something is wrong both come from `attention.py`. Otherwise the state's meaning is the declaration's, and what is next follows from
 what waits in the outbox, from the lock and from the payments, as rows below: the first that fits. What is not known is said to be so.
+Money comes first of all: what counts, what went back, what Dojo holds.
 """
 
 from __future__ import annotations
@@ -38,26 +39,37 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known beside the order: its tasks, Dojo's last word, when the sweep asks next (UTC text), and the present moment."""
+    """What is known beside the order: its tasks, Dojo's last word, when the sweep asks next (UTC text), and the present moment.
+
+    `no_from_till` is why the till refused the order, in its words.
+    """
 
     tasks: Sequence[StoredTaskRow] = ()
     last_word: Entry | None = None
+    no_from_till: str = ""
     next_look: str | None = None
     at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spelling:
-    """How moments (UTC text) and money are written for whoever reads the sentences."""
+    """How moments (UTC text), money and tables (their id) are written for whoever reads the sentences."""
 
     moment: Callable[[str], str] = str
     money: Callable[[Money], str] = str
+    table: Callable[[str], str] = "Table {}".format
 
 
 def situation_of(reads: SqliteReads, order: Order, at: str, spelling: Spelling | None = None) -> Situation:
     """The situation of an order of the journal at the moment `at`."""
     word = reads.last_word(order.id)
-    known = Known(tasks=reads.tasks_of(order.id), last_word=word.entry() if word else None, next_look=reads.next_look(order.id), at=at)
+    known = Known(
+        tasks=reads.tasks_of(order.id),
+        last_word=word.entry() if word else None,
+        no_from_till=reads.no_from_till(order.id) if order.is_closed else "",
+        next_look=reads.next_look(order.id),
+        at=at,
+    )
     return situation(order, known, spelling or Spelling())
 
 
@@ -68,11 +80,13 @@ def situation(order: Order, known: Known, spelling: Spelling) -> Situation:
         why = " ".join(_reasons(order, known, spelling))
         return Situation(why=why, next=next(_following(order, known, spelling)), needs_person=False)
     first, others = found[0], [concern.code for concern in found[1:]]
-    why = first.why.replace(str(first.amount), spelling.money(first.amount)) if first.amount else first.why
-    if not first.is_paid_not_on_till and (paid := _paid(order, spelling)):
-        why = f"{why} {paid}"
-    more = f" Besides: {', '.join(code.replace('_', ' ').lower() for code in others)}." if others else ""
-    return Situation(why=why + more, next=first.next, needs_person=True)
+    told = [first.told(spelling.money, spelling.table)]
+    if not first.is_paid_not_on_till:
+        told += _money(order, spelling)
+    told += _till_said(known)
+    if others:
+        told.append(f"Besides: {', '.join(code.replace('_', ' ').lower() for code in others)}.")
+    return Situation(why=" ".join(told), next=first.next, needs_person=True)
 
 
 def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
@@ -84,9 +98,9 @@ def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
 
 def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     """What came in of the bill, the state in the declaration's words, what is not known, and what was heard last."""
-    if paid := _paid(order, spelling):
-        yield paid
+    yield from _money(order, spelling)
     yield ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
+    yield from _till_said(known)
     if failed := _last_failure(known.tasks):
         yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
         if failed.effect == ReadIntent.name:
@@ -95,13 +109,19 @@ def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
         yield f"Dojo was last heard at {spelling.moment(known.last_word.at)}: {said(known.last_word)}."
 
 
-def _paid(order: Order, spelling: Spelling) -> str:
-    """What came in, beside the bill where that is another sum; "" where nothing did."""
-    if not (order.paid.value or order.tips.value):
-        return ""
-    of = f" of {spelling.money(order.total)}" if order.paid != order.total else ""
-    tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
-    return f"{spelling.money(order.paid)}{of} is paid{tip}."
+def _money(order: Order, spelling: Spelling) -> Iterator[str]:
+    """What came in, beside the bill where that is another sum, and what went back of what counted; nothing where nothing did."""
+    if order.paid.value or order.tips.value:
+        of = f" of {spelling.money(order.total)}" if order.paid != order.total else ""
+        tip = f", and {spelling.money(order.tips)} tip" if order.tips.value else ""
+        yield f"{spelling.money(order.paid)}{of} is paid{tip}."
+    if order.given_back.value:
+        yield f"{spelling.money(order.given_back)} that was paid went back to the customer."
+
+
+def _till_said(known: Known) -> Iterator[str]:
+    if known.no_from_till:
+        yield f"The till said why it refused: “{known.no_from_till}”."
 
 
 def _last_failure(tasks: Sequence[StoredTaskRow]) -> StoredTaskRow | None:
@@ -116,9 +136,11 @@ def said(entry: Entry) -> str:
 
 def _following(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     """What is next, the surest first; always something."""
-    yield from (text for task in _waiting(known.tasks) for text in _of_task(task, spelling))
+    yield from (_of_task(task, known, spelling) for task in _waiting(known.tasks))
     states = {payment.state for payment in order.payments.values() if not payment.detached}
-    look = f" We ask Dojo by ourselves at {spelling.moment(known.next_look)}." if known.next_look else ""
+    look = f" We ask Dojo by ourselves {_at(known.next_look, known, spelling)}." if known.next_look else ""
+    left = spelling.money(Money(max(0, order.total.value - order.paid.value - order.reserved), order.currency))
+    besides = f" {left} is left to pay besides." if order.is_payable and order.reserved else ""
     if order.lock and order.lock.is_live(known.at) and not order.is_final:
         until = spelling.moment(order.lock.expires_at)
         yield f"{order.lock.holder or 'A card machine'} holds the bill until {until}: wait for the payment."
@@ -127,13 +149,15 @@ def _following(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     if states & TAKEN:
         yield f"Waiting for a read of the payment, which settles what counts.{look}"
     if states & HELD:
-        yield f"Waiting for Dojo to capture the money that it holds.{look}"
+        held = spelling.money(Money(order.reserved, order.currency)) if order.reserved else "money"
+        yield f"Waiting for Dojo to capture the {held} that it holds.{besides}{look}"
+    rest = f"the rest, {left}" if order.paid.value else left
     if states & UNPAID and order.is_payable:
-        yield f"Waiting for the customer to finish paying.{look}"
-    left = Money(order.total.value - order.paid.value, order.currency)
+        yield f"Waiting for the customer to finish paying: {left} is left.{look}"
+    if order.is_payable and any(payment.is_short for payment in order.payments.values()):
+        yield f"Dojo took less than the payment was made for: it may take {rest}, later, or a customer pays it.{look}"
     if order.is_payable:
-        rest = "the rest, " * bool(order.paid.value)
-        yield f"Waiting for a customer to pay {rest}{spelling.money(left)}."
+        yield f"Waiting for a customer to pay {rest}."
     if known.next_look:
         yield f"Nothing has to be done.{look}"
     if any(task.status == "dead" for task in known.tasks):
@@ -149,19 +173,23 @@ def _waiting(tasks: Sequence[StoredTaskRow]) -> list[StoredTaskRow]:
     )
 
 
-def _of_task(task: StoredTaskRow, spelling: Spelling) -> Iterator[str]:
+def _of_task(task: StoredTaskRow, known: Known, spelling: Spelling) -> str:
     act, who = ACTS[task.effect][0], "the till" if destination_of(task.effect) == TILL else "Dojo"
     if task.status == "leased":
         again = f", attempt {task.attempts}" if task.attempts > 1 else ""
-        yield f"{_capital(act)} right now{again}."
-    elif task.status == "paused":
-        yield f"{_capital(act)} as soon as {who} takes our calls again: none goes there now (see Needs attention)."
-    elif task.attempts == 0:
-        yield f"{_capital(act)} in a moment."
-    else:
-        least = NOT_FOUND_RETRIES + 1 if task.effect == ReadIntent.name else HORIZON_ATTEMPTS
-        of = f" of {least} or more" if task.attempts < least else ""
-        yield f"{_capital(act)} again at {spelling.moment(task.next_at or '')}, attempt {task.attempts + 1}{of}."
+        return f"{_capital(act)} right now{again}."
+    if task.status == "paused":
+        return f"{_capital(act)} as soon as {who} takes our calls again: none goes there now (see Needs attention)."
+    if task.attempts == 0:
+        return f"{_capital(act)} in a moment."
+    least = NOT_FOUND_RETRIES + 1 if task.effect == ReadIntent.name else HORIZON_ATTEMPTS
+    of = f" of {least} or more" if task.attempts < least else ""
+    return f"{_capital(act)} again {_at(task.next_at or '', known, spelling)}, attempt {task.attempts + 1}{of}."
+
+
+def _at(moment: str, known: Known, spelling: Spelling) -> str:
+    """When that is; what is due already happens as soon as somebody comes to it."""
+    return f"at {spelling.moment(moment)}" if moment > known.at else "in a moment"
 
 
 def _capital(text: str) -> str:

@@ -120,8 +120,8 @@ def compact(rows: Iterable[Row]) -> list[Row]:
 
 
 def problems(rows: Iterable[Row]) -> list[Row]:
-    """What went wrong, or needed a person, and what a person did about it."""
-    return [row for row in rows if row.is_problem or row.way == PERSON]
+    """What went wrong, or needed a person until when, and what a person did about it."""
+    return [row for row in rows if row.is_problem or row.way == PERSON or any(entry.kind == "attention" for entry in row.entries)]
 
 
 def redacted(value: Json, path: str = "") -> Json:
@@ -191,7 +191,8 @@ def _move(entry: StoredEntry) -> str:
 
 def _outcome(entry: StoredEntry, facts: Facts, moves: Sequence[str]) -> str:
     if entry.kind == "check":
-        return " ".join(str(word) for word in (facts.get("status") or "unknown at Dojo", facts.get("mismatch") or "") if word)
+        differs = str(facts.get("mismatch") or "").replace("_", " ").lower()
+        return f"{facts.get('status') or 'unknown at Dojo'}{differs and f', {differs}'}"
     if entry.kind == "effect":
         return {"done": "taken", "dead": "given up"}.get(str(facts.get("outcome")), str(facts.get("outcome") or ""))
     if facts.get("ignored"):
@@ -209,7 +210,7 @@ def _attention_row(entry: StoredEntry) -> Row:
         entries=(entry,),
         intent_id=entry.payment_intent_id,
         outcome=str(facts["detail"]),
-        is_problem=True,
+        is_problem=raised,
     )
 
 
@@ -303,4 +304,5 @@ def _waiting(beside: Beside) -> Iterable[Row]:
 def _is_same(last: Row, row: Row) -> bool:
     """Nothing else happened between the two, and the second says no more than the first."""
     same = (last.way, last.what, last.intent_id, last.outcome) == (row.way, row.what, row.intent_id, row.outcome)
-    return same and row.way == OUT and not (row.moves or row.is_problem or last.is_problem) and bool(row.entries)
+    once = not (row.moves or len(row.attempts) > 1 or len(last.attempts) > 1)
+    return same and row.way == OUT and once and row.is_problem == last.is_problem and bool(row.entries)

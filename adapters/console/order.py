@@ -10,24 +10,22 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from flask import Blueprint, Response, request
-from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
+from adapters.console import way
 from adapters.console.actions import LABELS, REQUEUE, STOP, can_be_tried, possible
 from adapters.console.site import Site
-from adapters.edge.pages import amount, in_words, minutes_between, money, parsed
+from adapters.edge.orders import table_caller
+from adapters.edge.pages import amount, in_words, money, parsed, span
 from adapters.edge.strict_json import BadInput, shown
 from workflow import diagrams
 from workflow.attention import Concern, of_order
 from workflow.bill import Personal
 from workflow.clock import to_text
 from workflow.commands import EraseOrder
-from workflow.declaration import Declaration, declaration_hash, words
-from workflow.entry import Entry
 from workflow.errors import NotYet, PositionUnknown
-from workflow.explaining import declarations
 from workflow.journal.reads import StoredEntry, StoredTaskRow
-from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT, RESOLUTIONS
+from workflow.lifecycle import FULFILMENT, ORDER, RESOLUTIONS
 from workflow.money import Money
 from workflow.order import Lock, Order
 from workflow.past import PastOrder, PersonalThen, order_at
@@ -39,6 +37,7 @@ PAGE_ENTRIES = 200
 """So many entries are told on one page; older ones are a page further."""
 VIEWS = ("compact", "full", "json")
 PICTURES = {"mmd": ("mermaid", "text/plain"), "svg": ("svg", "image/svg+xml"), "dot": ("dot", "text/plain")}
+MEANINGS = {each.action: each.meaning for each in RESOLUTIONS}
 PERSONAL_THEN: dict[PersonalThen, str] = {
     "none": "There was none then.",
     "kept": "Never in the journal; as it was then.",
@@ -56,38 +55,28 @@ class Shown:
     past: PastOrder | None
 
 
-class Step(NamedTuple):
-    """One step of a path: its number, when, by which trigger, from where to where, and the entry that tells it."""
-
-    number: int
-    at: str
-    trigger: str
-    source: str
-    target: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
-    """A machine with the way that was taken through it: the picture, and the same in words."""
-
-    name: str
-    title: str
-    intent_id: str
-    state: str
-    meaning: str
-    is_final: bool
-    picture: Markup
-    steps: Sequence[Step]
-
-
 class Action(NamedTuple):
-    """Something that an operator may do: its name for people, what it does, and the page that asks for the reason."""
+    """Something that an operator may do: its name in the journal, what it does, about what, and the page that asks for the reason."""
 
     name: str
     meaning: str
+    about: str
     path: str
-    about: str = ""
+
+    @property
+    def label(self) -> str:
+        """What stands on the button, here and wherever else it is offered."""
+        return LABELS[self.name]
+
+
+class ShownConcern(NamedTuple):
+    """Something that needs a person; `following` is what to do next."""
+
+    code: str
+    since: str
+    detail: str
+    why: str
+    following: str
 
 
 def pages(site: Site) -> Blueprint:
@@ -97,8 +86,8 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/orders/<order_id>")
     def show(order_id: str) -> Response:
         """One order: why and what next, its money, the way it took, its timeline, and all calls; `?at=` as it was at an entry."""
-        found = _found(site, order_id)
-        values = _values(site, found)
+        with site.desk.reads.snapshot():  # Nothing on the page contradicts the rest of it.
+            values = _values(site, _found(site, order_id))
         may_run_out = values["lock"] is not None and not values["lock"].is_stale  # Of which no entry tells.
         return site.page("order.html", by_journal=not may_run_out, **values)
 
@@ -123,7 +112,7 @@ def pages(site: Site) -> Blueprint:
             raise NotFound(f"there is the picture as {', '.join(PICTURES)}")
         order, (form, kind) = _present(site, order_id).order, PICTURES[ending]
         moves = [entry.entry() for entry in site.desk.reads.moves(order.id)]
-        text = diagrams.render(_declaration(site, moves, ORDER, ""), form, diagrams.path_taken(moves, ORDER.name))
+        text = diagrams.render(way.machine_of(site.desk.reads, moves, ORDER, ""), form, diagrams.path_taken(moves, ORDER.name))
         return _download(text.encode(), kind, order.id, f"diagram.{ending}")
 
     @blueprint.get("/orders/<order_id>/erase")
@@ -169,18 +158,22 @@ def _found(site: Site, order_id: str) -> Shown:
 def _values(site: Site, found: Shown) -> dict[str, Any]:
     """Everything that the template shows."""
     desk, order, past = site.desk, found.order, found.past
-    now, spelling = to_text(desk.clock.now()), Spelling(moment=lambda at: _clock(site, at), money=money)
+    now = past.at if past else to_text(desk.clock.now())
+    spelling = Spelling(moment=lambda at: _clock(site, at), money=money, table=table_caller(desk.reads))
+    told = past_situation(order, spelling) if past else situation_of(desk.reads, order, now, spelling)
+    dine_in = order.bill.details.dine_in
     tasks = [] if past else desk.reads.tasks_of(order.id)
     moves = [each for each in past.entries if each.kind == "transition"] if past else desk.reads.moves(order.id)
     view, entries, older = _view(), *_entries(site, found)
-    rows, paths = timeline(entries, _beside(site, found, tasks, entries)), _paths(site, order, moves)
+    rows, paths = timeline(entries, _beside(site, found, tasks, entries)), way.paths(desk.reads, order, moves)
     return {
         "order": order,
         "personal": found.personal,
         "past": past,
-        "told": past_situation(order, spelling) if past else situation_of(desk.reads, order, now, spelling),
-        "concerns": of_order(order),
-        "outstanding": Money(max(0, order.total.value - order.paid.value), order.currency),
+        "told": told,
+        "concerns": [_concern(each, spelling) for each in of_order(order)],
+        "table": spelling.table(dine_in.table_id) if dine_in and dine_in.table_id else "",
+        "held": Money(order.reserved, order.currency),
         "amount": lambda value: amount(value, order.currency),
         "path": paths[0],
         "payment_paths": {path.intent_id: path for path in paths if path.intent_id},
@@ -191,17 +184,16 @@ def _values(site: Site, found: Shown) -> dict[str, Any]:
         "entries": [_as_json(each) for each in entries] if view == "json" else [],
         "body": _body,
         "older": older,
-        "tasks": tasks,
+        "open_calls": [task for task in reversed(tasks) if task.status != "done"],
+        "past_calls": [task for task in reversed(tasks) if task.status == "done"],
         "acts": {name: sentence[0] for name, sentence in ACTS.items()},
-        "open_task": OPEN,
         "lock": _lock(order.lock, now),
-        "labels": LABELS,
         "actions": [] if past else _actions(order, of_order(order), tasks, now),
         "may_erase": not past and not order.erasure and found.personal.kinds() and order.is_over,
         "kitchen": FULFILMENT.states.get(order.status, ""),
         "personal_then": PERSONAL_THEN[past.personal] if past else "",
         "link": _link,
-        "ago": lambda at: _ago(at, now),
+        "ago": lambda at: span(parsed(now), at),
     }
 
 
@@ -246,58 +238,29 @@ def _pretty(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def _paths(site: Site, order: Order, moves: Sequence[StoredEntry]) -> list[Path]:
-    """The order's way, then each payment's, then the kitchen's."""
-    found = [_path(site, ORDER, "", moves)]
-    found += [_path(site, PAYMENT, intent_id, moves) for intent_id in order.payments]
-    return [*found, _path(site, FULFILMENT, "", moves)]
+def _concern(concern: Concern, spelling: Spelling) -> ShownConcern:
+    why = concern.told(spelling.money, spelling.table)
+    return ShownConcern(concern.code, concern.since, concern.detail, why, concern.next)
 
 
-def _path(site: Site, declared: Declaration, intent_id: str, moves: Sequence[StoredEntry]) -> Path:
-    its = [each for each in moves if each.machine.partition("@")[0] == declared.name and intent_id in ("", each.payment_intent_id)]
-    entries = [each.entry() for each in its]
-    taken = diagrams.path_taken(entries, declared.name, intent_id)
-    declaration = _declaration(site, entries, declared, intent_id)
-    picture = diagrams.svg(declaration, taken, embedded=True)
-    return Path(
-        name=declared.name,
-        title=diagrams.TITLES[declared.name],
-        intent_id=intent_id,
-        state=taken.state,
-        meaning=declaration.states.get(taken.state, ""),
-        is_final=taken.state in words(declaration.final),
-        picture=Markup(picture),  # noqa: S704  # Drawn here, every word of it escaped.
-        steps=[Step(n, e.at, e.trigger, e.from_state, e.to_state, e.seq) for n, e in enumerate(its, start=1)],
-    )
-
-
-def _declaration(site: Site, moves: Sequence[Entry], declared: Declaration, intent_id: str) -> Declaration:
-    """The machine by which it moved last: an older one where that was another."""
-    last = next((e.machine for e in reversed(moves) if e.machine_name == declared.name and intent_id in ("", e.payment_intent_id)), "")
-    if last in ("", f"{declared.name}@{declaration_hash(declared)}"):
-        return declared
-    return declarations(site.desk.reads).get(last, declared)
-
-
-def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow], at: str) -> list[Action]:
-    """What the state allows an operator: resolutions by what stands, then calls."""
-    base, found = f"/orders/{quote(order.id, safe='')}", list[Action]()
+def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow], now: str) -> list[Action]:
+    """What an operator may do now, and nothing that would be refused: calls to be made now come first, those to be stopped last."""
+    base, calls = f"/orders/{quote(order.id, safe='')}", "/outbox/{}/{}".format
+    found = [
+        Action(REQUEUE, f"{ACTS[task.effect][1]}: have the call made now.", task.effect, calls(quote(task.id, safe=""), REQUEUE))
+        for task in tasks
+        if can_be_tried(task)
+    ]
     for concern in concerns:
-        named = possible(order, concern.code, concern.payment_intent_id, at)
-        for each in RESOLUTIONS:
-            if each.action in named:
-                asked = {"action": each.action, "code": concern.code}
-                asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
-                about = in_words(concern.code).lower()
-                found.append(Action(LABELS[each.action], each.meaning, f"{base}/resolve?{urlencode(asked)}", about))
-    for task in tasks:
-        act = ACTS[task.effect][1]
-        path = f"/outbox/{quote(task.id, safe='')}"
-        if can_be_tried(task):
-            found.append(Action(LABELS[REQUEUE], f"Have the call made now: {act}.", f"{path}/requeue", task.effect))
-        if task.status in OPEN and task.attempts:
-            found.append(Action(LABELS[STOP], f"Make the call no more: {act}.", f"{path}/stop", task.effect))
-    return sorted(found, key=lambda action: action.name not in (LABELS[REQUEUE], LABELS["read_again"]))  # What decides nothing comes first.
+        for name in possible(order, concern.code, concern.payment_intent_id, now):
+            asked = {"action": name, "code": concern.code}
+            asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
+            found.append(Action(name, MEANINGS[name], in_words(concern.code).lower(), f"{base}/resolve?{urlencode(asked)}"))
+    return found + [
+        Action(STOP, f"{ACTS[task.effect][1]}: make the call no more.", task.effect, calls(quote(task.id, safe=""), STOP))
+        for task in tasks
+        if task.status in OPEN and task.last_error
+    ]
 
 
 class ShownLock(NamedTuple):
@@ -311,16 +274,6 @@ class ShownLock(NamedTuple):
 
 def _lock(lock: Lock | None, now: str) -> ShownLock | None:
     return None if lock is None or lock.released else ShownLock(lock.holder, lock.lock_id, lock.expires_at, not lock.is_live(now))
-
-
-def _ago(at: str, now: str) -> str:
-    """How long ago that was, in one unit."""
-    minutes = abs(minutes_between(parsed(at), parsed(now)))
-    for size, name in ((24 * 60, "day"), (60, "hour"), (1, "minute")):
-        if minutes >= size:
-            count = minutes // size
-            return f"{count} {name}{'s' * (count != 1)}"
-    return "less than a minute"
 
 
 def _clock(site: Site, at: str) -> str:

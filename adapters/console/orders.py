@@ -16,7 +16,7 @@ from adapters.console.site import Site
 from adapters.edge.cursors import Cursors, Page
 from adapters.edge.order_filter import NAMES, OrderQuery, order_query
 from adapters.edge.orders import tables_of
-from adapters.edge.pages import in_words, minutes_between, parsed
+from adapters.edge.pages import in_words, span
 from adapters.edge.strict_json import BadInput
 from adapters.edge.wire import DEFAULT_PAGE, Cursor, TableBody
 from workflow.books import day_of
@@ -152,16 +152,8 @@ def _listed(site: Site, cursors: Cursors, wanted: OrderFilter, tables: list[Tabl
 def _shown(order: Order, names: Mapping[str, str], moved_at: str, wait: OrderWait | None, now: datetime) -> Shown:
     table_id = order.bill.details.dine_in.table_id if order.bill.details.dine_in else None
     since = min((item.since for item in order.attention), default=moved_at or order.created_at)
-    age = "" if order.state in AT_REST and not order.attention else _age(minutes_between(parsed(since), now))
+    age = "" if order.state in AT_REST and not order.attention else span(now, since)
     return Shown(order, names.get(table_id or "", table_id or ""), since, age, wait)
-
-
-def _age(minutes: int) -> str:
-    """`6 min`, `3 h`, `2 days`."""
-    if minutes < 60:
-        return f"{minutes} min" if minutes > 0 else "just now"
-    hours = minutes // 60
-    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
 
 
 # What is asked for, in words

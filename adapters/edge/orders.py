@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -55,6 +55,17 @@ def bill_answer(order: Order, personal: Personal, template: BillTemplate, tables
 def tables_of(reads: SqliteReads) -> list[TableBody]:
     """The tables as the till last gave them."""
     return msgspec.convert(reads.venue("tables") or [], list[TableBody])
+
+
+def table_caller(reads: SqliteReads) -> Callable[[str], str]:
+    """What gives a table's id the name by which people call it: `Table 12` for the name `12`, `Garden` as it is; else `Table ID`."""
+    names = {table.id: table.name for table in tables_of(reads)}
+
+    def called(table_id: str) -> str:
+        name = names.get(table_id)
+        return name if name and not name.isdecimal() else f"Table {name or table_id}"
+
+    return called
 
 
 def new_order_id(clock: Clock) -> OrderId:

@@ -214,6 +214,8 @@ def test_an_order_that_waits_says_when_it_is_tried_again(busy, visitor):
 def test_the_list_works_on_a_phone_without_scripts(busy, visitor):
     page = visitor(busy, size=PHONE, java_script_enabled=False)
     page.goto("/orders")
+    assert page.locator("table.orders tbody tr").first.bounding_box()["y"] < PHONE["height"]
+    page.get_by_text("Filters", exact=True).click()
     page.get_by_label("Table", exact=True).fill("tbl_2")
     page.get_by_role("button", name="Find").click()
 

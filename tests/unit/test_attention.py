@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import WITH_TILL, Venue, a_bill, a_capture, an_intent
 from tests.story import Story, a_tab, codes, created, settled
-from workflow.attention import concerns, of_order
+from workflow.attention import REFUSED_NEXT, concerns, of_order
 from workflow.bill import Details
 from workflow.commands import (
     AmendOrder,
@@ -315,7 +315,7 @@ def test_money_that_dojo_gives_back_by_itself_is_not_given_back_by_hand_first(ve
     venue.open(total=1000)
     venue.engine.handle(RecordPayment(order_id="o1", intent_id="pi_1", paid=Money(1500, "GBP")))
     [concern] = of_order(venue.order())
-    assert (concern.code, concern.next) == ("OVERPAID", ATTENTION["PAYMENT_REFUSED"].next)
+    assert (concern.code, concern.next) == ("OVERPAID", REFUSED_NEXT)
     assert concern.why.endswith(f"{ATTENTION['OVERPAID'].why} {ATTENTION['PAYMENT_REFUSED'].why}")
     assert concern.detail.startswith("order o1 has GBP 10.00 left to pay, the payment is of GBP 15.00")
 

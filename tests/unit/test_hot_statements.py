@@ -233,6 +233,7 @@ PAGE = {
     "repeats_of": lambda reads: reads.repeats_of("o1"),
     "last_word": lambda reads: reads.last_word("o1"),
     "next_look": lambda reads: reads.next_look("o1"),
+    "no_from_till": lambda reads: reads.no_from_till("o1"),
     "newest_entries": lambda reads: reads.newest_entries("o1", 10, before=100),
     "moves": lambda reads: reads.moves("o1"),
 }

@@ -500,3 +500,31 @@ def test_an_order_is_never_changed_in_place():
     assert (order.payments["pi_1"], dict(order.payments), order.attention) == before
     with pytest.raises(AttributeError):
         order.state = "captured"
+
+
+@pytest.mark.parametrize(
+    ("order", "outstanding", "given_back"),
+    [
+        (an_order(), 1000, 0),
+        (an_order(a_payment(paid=400), state="updated", flow="pay_only"), 600, 0),
+        (an_order(told("authorised", in_words=False), state="authorised"), 1000, 0),
+        (an_order(a_payment(tips=100), state="updated"), 0, 0),
+        (an_order(a_payment(paid=1200), state="updated"), 0, 0),
+        (an_order(a_payment(refunded=400), state="updated", paid_in_full_once=True), 0, 400),
+        (an_order(a_payment(paid=400, refunded=100), state="updated", flow="pay_only"), 700, 100),
+        (an_order(a_payment("refunded", tips=100, refunded=1100), state="refunded"), 0, 1100),
+        (an_order(a_payment("reversed", tips=100), state="reversed"), 0, 1100),
+        (an_order(a_payment("refused", refunded=1000)), 1000, 0),
+        (an_order(state="cancelled", status="Canceled"), 0, 0),
+        (an_order(told("authorised", in_words=False), state="cancelled", status="Canceled"), 0, 0),
+    ],
+)
+def test_what_is_outstanding_and_what_went_back_of_what_counted(order, outstanding, given_back):
+    assert (order.outstanding, order.given_back) == (gbp(outstanding), gbp(given_back))
+
+
+def test_the_figures_of_a_payment_are_what_dojo_said_last_or_unknown():
+    assert a_payment(paid=1000, tips=50, refunded=200).figures == (1000, 50, 200)
+    assert told(paid=1000).figures == (1000, 0, 0)
+    assert a_payment(paid=1000, differing=(1001, 0, 0), **DISPUTED).figures == (1001, 0, 0)
+    assert a_payment("captured", paid=0, was_read=False, **DISPUTED).figures is None

@@ -8,12 +8,13 @@ import pytest
 
 from tests.builders import Venue, a_payment, an_order, told
 from tests.story import AT, LATER
-from workflow.commands import AttemptFailed
+from workflow.commands import AttemptFailed, RefuseOrder
 from workflow.effects import ReadIntent
 from workflow.entry import Entry
 from workflow.journal.reads import StoredTaskRow
 from workflow.lifecycle import ATTENTION, EFFECTS, ORDER
 from workflow.order import Attention, Lock
+from workflow.ports import OrderId
 from workflow.situation import ACTS, Known, Spelling, past_situation, situation, situation_of
 
 SPELLING = Spelling(moment=lambda at: at[11:19], money=lambda money: f"£{money.decimal()}")
@@ -39,9 +40,24 @@ NEXT = {
     "waits for Dojo": (
         HELD,
         Known(at=AT, next_look=LATER),
-        "Waiting for Dojo to capture the money that it holds. We ask Dojo by ourselves at 13:00:00.",
+        "Waiting for Dojo to capture the £10.00 that it holds. We ask Dojo by ourselves at 13:00:00.",
     ),
-    "waits for a customer": (an_order(a_payment("announced")), Known(at=AT), "Waiting for the customer to finish paying."),
+    "waits for Dojo and a customer": (
+        an_order(a_payment(paid=400), told("authorised", paid=500, in_words=False), state="authorised", flow="pay_only"),
+        Known(at=AT, next_look=AT),
+        "Waiting for Dojo to capture the £5.00 that it holds. £1.00 is left to pay besides. We ask Dojo by ourselves in a moment.",
+    ),
+    "waits for Dojo that said no sum": (
+        an_order(a_payment("authorised", paid=0, was_read=False), state="authorised"),
+        Known(at=AT),
+        "Waiting for Dojo to capture the money that it holds.",
+    ),
+    "waits for a customer": (an_order(a_payment("announced")), Known(at=AT), "Waiting for the customer to finish paying: £10.00 is left."),
+    "took less": (
+        an_order(a_payment(paid=400, asked=1000), state="updated", flow="pay_only"),
+        Known(at=AT),
+        "Dojo took less than the payment was made for: it may take the rest, £6.00, later, or a customer pays it.",
+    ),
     "waits for a read": (an_order(told()), Known(at=AT), "Waiting for a read of the payment, which settles what counts."),
     "is locked": (
         an_order(lock=a_lock(holder="waiter Joe")),
@@ -53,6 +69,11 @@ NEXT = {
         HELD,
         Known(at=AT, tasks=[a_row()]),
         "Dojo is asked about the payment again at 12:03:20, attempt 4 of 7 or more.",
+    ),
+    "is tried again any moment": (
+        HELD,
+        Known(at=LATER, tasks=[a_row()]),
+        "Dojo is asked about the payment again in a moment, attempt 4 of 7 or more.",
     ),
     "is tried again for long": (
         PAID,
@@ -111,6 +132,8 @@ def test_what_dojo_did_not_answer_is_unknown_and_never_failed():
         (a_payment(tips=150), "£10.00 is paid, and £1.50 tip."),
         (a_payment(paid=400), "£4.00 of £10.00 is paid."),
         (a_payment(paid=1001), "£10.01 of £10.00 is paid."),
+        (a_payment(tips=100, refunded=400), "£6.00 of £10.00 is paid, and £1.00 tip. £4.00 that was paid went back to the customer."),
+        (a_payment("refunded", tips=100, refunded=1100), "£11.00 that was paid went back to the customer."),
     ],
 )
 def test_why_says_first_what_was_paid(payment, said):
@@ -146,8 +169,9 @@ def test_whatever_needs_a_person_speaks_first_and_says_what_to_do(code):
 
 def test_money_that_is_not_on_the_till_is_written_as_people_write_it_and_what_else_is_wrong_is_named():
     notes = (Attention(code="PAID_NOT_ON_TILL", since=AT, detail="d"), Attention(code="KEY_REUSE", since=AT, detail="d"))
-    why = situation(replace(PAID, attention=notes), Known(at=AT), SPELLING).why
-    assert why.startswith("Table tbl_12: £10.00 is paid at Dojo and not on the till.")
+    named = replace(SPELLING, table={"tbl_12": "Garden 9"}.get)
+    why = situation(replace(PAID, attention=notes), Known(at=AT), named).why
+    assert why.startswith("Garden 9: £10.00 is paid at Dojo and not on the till.")
     assert why.endswith("Besides: key reuse.")
 
 
@@ -175,6 +199,19 @@ def test_of_a_real_order_the_sentences_follow_what_the_journal_has(tmp_path):
     venue.close()
 
 
+def test_why_has_the_tills_own_reason_whether_or_not_a_person_is_needed(tmp_path):
+    venue = Venue(tmp_path)
+    venue.create()
+    venue.open("o2")
+    for order_id in ("o1", "o2"):
+        assert situation_of(venue.reads, venue.order(order_id), AT, SPELLING).why.find("dough") < 0
+        venue.engine.handle(RefuseOrder(order_id=OrderId(order_id), reason="no dough", actor="till:till-1"))
+        found = situation_of(venue.reads, venue.order(order_id), AT, SPELLING)
+        assert "The till said why it refused: “no dough”." in found.why
+        assert found.needs_person == (order_id == "o1")  # Dojo holds its money.
+    venue.close()
+
+
 def test_an_event_that_moves_nothing_is_no_word_of_dojos_about_the_money(tmp_path):
     venue = Venue(tmp_path, account_ids=frozenset({"acc_1"}))
     venue.create()
@@ -189,6 +226,6 @@ def test_what_the_sweep_asks_next_is_told(tmp_path):
     venue = Venue(tmp_path)
     venue.create()
     assert situation_of(venue.reads, venue.order(), AT, SPELLING).next == (
-        "Waiting for Dojo to capture the money that it holds. We ask Dojo by ourselves at 12:01:00."
+        "Waiting for Dojo to capture the £10.00 that it holds. We ask Dojo by ourselves at 12:01:00."
     )
     venue.close()

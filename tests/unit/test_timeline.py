@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import Venue, an_intent
-from workflow.commands import AttemptFailed, LockOrder, ReleaseLock, RequeueTask, ResolveOrder, Sweep
-from workflow.ports import OrderId
+from workflow.commands import AttemptFailed, LockOrder, ReleaseLock, RequeueTask, ResolveOrder, Sweep, ToldPayment
+from workflow.ports import IntentId, OrderId
 from workflow.timeline import REDACTED, Beside, compact, problems, redacted, timeline
 
 WORLD = {"pi_1": an_intent()}
@@ -130,7 +130,8 @@ def test_attention_has_rows_of_its_own_when_it_is_raised_and_when_a_person_clear
     venue.engine.handle(ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="not ours", actor="operator:jo"))
     told = [(row.what, row.is_problem) for row in rows(venue) if row.what.startswith("needs")]
     words = code.replace("_", " ").lower()
-    assert told == [(f"needs a person: {words}", True), (f"needs nobody any more: {words}", True)]
+    assert told == [(f"needs a person: {words}", True), (f"needs nobody any more: {words}", False)]
+    assert [row.what for row in problems(rows(venue))][-2:] == ["detach payment", f"needs nobody any more: {words}"]
     [act] = [row for row in rows(venue) if row.way == "a person"]
     assert (act.what, act.actor, act.reason) == ("detach payment", "jo", "not ours")
 
@@ -164,6 +165,21 @@ def test_looking_again_in_vain_is_one_row_in_short_and_all_of_it_in_full(venue):
     assert len([row for row in whole if row.what == "look at the open payment again"]) == 4
     assert not [row for row in compact(whole) if row.what == "look at the open payment again"]
     assert [row.times for row in looks] == [4]
+
+
+def test_reads_that_differ_alike_again_and_again_are_one_row_in_short(venue):
+    venue.open()
+    venue.event("pi_1", "Captured")
+    other = {"pi_1": an_intent(external_id="somebody-else")}
+    venue.create("o2", payments=(ToldPayment(intent_id=IntentId("pi_1"), paid=1000),))
+    venue.settle(other)
+    for _ in range(3):
+        venue.clock.move(4_000)
+        venue.engine.handle(Sweep(limit=10))
+        venue.settle(other)
+    reads = [row for row in compact(rows(venue, "o2")) if row.what == "read the payment at Dojo" and not row.moves]
+    assert reads[-1].outcome == "Captured, external id mismatch"
+    assert reads[-1].times >= 3
 
 
 def test_every_entry_of_an_order_is_in_a_row_once(venue):

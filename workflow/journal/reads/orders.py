@@ -90,6 +90,12 @@ class OrderReads(Source):
         """
         return [row[0] for row in self.rows(sql, (before,))]
 
+    def no_from_till(self, order_id: str) -> str:
+        """Why the till refused the order, in its words; "" where it did not."""
+        where = "order_id = ? AND kind = 'operator' AND trigger = 'refuse'"
+        rows = self.rows(f"SELECT json_extract(body, '$.reason') FROM journal WHERE {where} ORDER BY order_seq DESC LIMIT 1", (order_id,))
+        return rows[0][0] or "" if rows else ""
+
     def next_look(self, order_id: str) -> str | None:
         """When the sweep asks Dojo about an open payment of the order by itself, UTC text; None where it does not."""
         sql = "SELECT min(next_at_ms) FROM watch WHERE intent_id IN (SELECT intent_id FROM payments WHERE order_id = ?) AND order_id = ?"

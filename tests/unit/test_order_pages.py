@@ -1,0 +1,198 @@
+"""The pages of orders without a server: what nobody sees in an evening, such as calls that pause, and two operators at once."""
+
+from __future__ import annotations
+
+import html
+import re
+import threading
+from dataclasses import fields
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask import Blueprint, Flask
+
+from adapters.console import Desk, act, order, orders
+from adapters.console.orders import DOWNLOADS
+from adapters.console.sessions import Sessions
+from adapters.console.site import COOKIE, Site
+from adapters.edge.credentials import Actor
+from adapters.health import Health
+from tests.builders import WITH_TILL, Venue, an_intent
+from workflow.commands import AttemptFailed, LockOrder, PauseDestination, RefuseOrder, SetVenue
+from workflow.ports import OrderId
+
+UNTIL = "2026-03-14T12:05:00.000Z"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A `venue` of which nothing was sent yet, and what the browsers of the operators ann and ben do there: `get` and `post`."""
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    sessions = Sessions(venue.clock)
+    mine = {
+        "clock": venue.clock,
+        "sessions": sessions,
+        "trusted": (),
+        "venue_name": "The Anchor & Hope",
+        "zone": ZoneInfo("Europe/London"),
+        "is_live": False,
+        "reasons": list,
+        "engine": venue.engine,
+        "reads": venue.reads,
+        "health": Health(condition=venue.journal.condition, dead=list, verified=lambda: None, wal_bytes=lambda: 0),
+        "heard_at": lambda: None,
+    }
+    site = Site(Desk(**dict.fromkeys(each.name for each in fields(Desk)) | mine))  # The rest is other pages'.
+    app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
+    for pages in (orders.pages, order.pages, act.pages):
+        blueprint.register_blueprint(site.guard(pages(site)))
+    app.register_blueprint(blueprint)
+    cookies = {name: sessions.open(Actor("operator", name)) for name in ("ann", "ben")}
+
+    def browser(name):
+        client = app.test_client()
+        client.set_cookie(COOKIE, cookies[name])
+        return client
+
+    def post(path, by="ann", **form):
+        csrf = sessions.find(cookies[by], is_use=True).csrf
+        answer = browser(by).post(path, data={"csrf": csrf, "reason": "so"} | form)
+        return said(browser(by).get(answer.headers["Location"]) if answer.status_code == 303 else answer)
+
+    yield SimpleNamespace(
+        venue=venue, ask=lambda path: browser("ann").get(path), get=lambda path, by="ann": said(browser(by).get(path)), post=post
+    )
+    venue.close()
+
+
+def said(answer) -> str:
+    """What the page says, without its markup."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(head|svg).*?</\1>", "", answer.text))).split())
+
+
+def lead(page: str) -> str:
+    """Why, next, and the buttons."""
+    return page[page.index("Why ") : page.index(" Money ")]
+
+
+def give_up(venue: Venue) -> str:
+    """The oldest call is given up; its id."""
+    task = venue.tasks.popleft()
+    venue.engine.handle(AttemptFailed(task=task, error="400 no", next_at_ms=None))
+    return task.id
+
+
+def test_a_call_that_was_given_up_leads_to_the_button_that_its_next_sentence_names(desk):
+    desk.venue.open()
+    task_id = give_up(desk.venue)
+    page = desk.get("/orders/o1")
+    assert "was given up, and is not made again by itself" in lead(page)
+    assert "mend it, then “Try again now”;" in lead(page)
+    assert "Try again now order updated Mark as dealt with outbox dead" in lead(page)
+    assert "given up 1" in page
+    assert "given up after 1 attempt" in desk.get("/orders")
+    assert f'href="/outbox/{task_id}/requeue"' in desk.ask("/orders/o1").text
+    assert "Nothing has been done yet." in desk.get(f"/outbox/{task_id}/requeue")
+
+
+def test_of_two_operators_the_second_is_told_what_the_first_did_and_the_page_offers_it_no_more(desk):
+    desk.venue.open()
+    task_id = give_up(desk.venue)
+    assert "Try again" in desk.get("/orders/o1", by="ben")
+    desk.post("/act", by="ann", action="requeue", pick=task_id, back="/orders/o1")
+    told = desk.post("/act", by="ben", action="requeue", pick=task_id, back="/orders/o1")
+    assert "ann did “Try again now” before, and said why: so" in told
+    page = desk.get("/orders/o1", by="ben")
+    assert "Try again" not in lead(page)
+    assert "ann : try the call again" in page
+
+
+def test_a_call_can_be_stopped_once_it_failed_and_not_while_it_is_made_for_the_first_time(desk):
+    desk.venue.open()
+    assert "right now" in lead(desk.get("/orders/o1"))
+    assert "Stop retrying" not in desk.get("/orders/o1")
+    desk.venue.engine.handle(AttemptFailed(task=desk.venue.tasks.popleft(), error="503", next_at_ms=desk.venue.engine.now_ms() + 2_000))
+    assert "Stop retrying order updated" in lead(desk.get("/orders/o1"))
+
+
+def test_calls_that_pause_say_so_on_the_page_and_in_the_list(desk):
+    desk.venue.open()
+    probe_at_ms = desk.venue.engine.now_ms() + 60_000
+    task = desk.venue.tasks.popleft()
+    desk.venue.engine.handle(PauseDestination(task=task, error="401", probe_at_ms=probe_at_ms, next_at_ms=None))
+    page = desk.get("/orders/o1")
+    assert "Dojo is told of the order as soon as Dojo takes our calls again: none goes there now" in lead(page)
+    assert "Dojo is told of the order pauses 1" in page
+    assert " paused" in desk.get("/orders")
+
+
+def test_tables_are_called_as_the_till_calls_them(desk):
+    desk.venue.open()
+    for name, called in (("Garden", "Garden"), ("12", "Table 12"), ("Table 12", "Table 12"), (None, "Table tbl_12")):
+        tables = [{"id": "tbl_12", "name": name}] if name else []
+        desk.venue.engine.handle(SetVenue(name="tables", value=tables, actor="till:till-1"))
+        assert f"Order A-1042 {called} created" in desk.get("/orders/o1")
+
+
+def test_a_refused_order_says_why_in_the_tills_words_and_that_nothing_is_outstanding(desk):
+    desk.venue.open()
+    desk.venue.engine.handle(RefuseOrder(order_id=OrderId("o1"), reason="no <b>dough</b>", actor="till:till-1"))
+    page = desk.get("/orders/o1")
+    assert "The till could not take the order. The till said why it refused: “no <b>dough</b>”." in lead(page)
+    assert "<b>dough" not in desk.ask("/orders/o1").text
+    assert "Outstanding £0.00" in page
+
+
+def test_what_is_held_and_what_was_given_back_stand_beside_what_is_paid(desk):
+    venue, paid = desk.venue, an_intent(capture_mode="Manual")
+    venue.create()
+    assert "Held by Dojo £10.00 Outstanding £10.00" in desk.get("/orders/o1")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": paid})
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": an_intent(refunded=400)})
+    page = desk.get("/orders/o1")
+    assert "Paid £6.00 Tips £0.00 Given back £4.00 Outstanding £0.00" in page
+    assert "£4.00 that was paid went back to the customer." in lead(page)
+
+
+def test_a_lock_of_the_past_is_live_where_it_was_live_then(desk):
+    desk.venue.open()
+    desk.venue.engine.handle(LockOrder(order_id=OrderId("o1"), lock_id="s1", expires_at=UNTIL, holder="Joe"))
+    seq = [*desk.venue.reads.entries(order_id="o1")][-1].seq
+    desk.venue.clock.move(3_600)
+    assert "stale" in desk.get("/orders/o1")
+    then = desk.get(f"/orders/o1?at={seq}")
+    assert "Held by Joe live Runs out 12:05:00" in then
+    assert "This is the past" in lead(then)
+
+
+def test_a_list_that_is_asked_for_while_as_many_as_may_be_are_written_is_refused_for_the_moment(desk, monkeypatch):
+    begun, may_end, write = threading.Semaphore(0), threading.Event(), orders.order_file
+
+    def slow(*asked):
+        begun.release()
+        assert may_end.wait(30)
+        return write(*asked)
+
+    monkeypatch.setattr(orders, "order_file", slow)
+    answers = []
+
+    def status():
+        with desk.ask("/orders.csv") as answer:
+            return answer.status_code
+
+    threads = [threading.Thread(target=lambda: answers.append(status())) for _ in range(DOWNLOADS)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert begun.acquire(timeout=30)
+    refused = desk.ask("/orders.csv")
+    may_end.set()
+    for thread in threads:
+        thread.join(30)
+    assert (refused.status_code, answers) == (503, [200] * DOWNLOADS)
+    assert "try again in a minute" in said(refused)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert status() == 200
