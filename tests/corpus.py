@@ -833,7 +833,7 @@ TARGETS = (
         "/admin",
         "/console",
         "/debug",
-        "/login?next=//evil.example",
+        "/log-in?next=//evil.example",
     ),
     *(
         "/redirect?to=https://evil.example",
@@ -848,7 +848,7 @@ TARGETS = (
         "/docs/",
         "/docs/../x",
         "/__debugger__?cmd=resource",
-        "/?__debugger__=yes&cmd=resource&f=debugger.js",
+        "/nowhere?__debugger__=yes&cmd=resource&f=debugger.js",
         "/wp-login.php",
         "/cgi-bin/x",
     ),

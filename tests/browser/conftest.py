@@ -33,9 +33,9 @@ SHOTS = Path(tempfile.gettempdir()) / "tillproof-screenshots"
 """Where the picture of a page is kept on which a test failed."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A browser for the whole run."""
+    """A browser for a module: as long as it runs, its event loop is in the way of tests elsewhere that have their own."""
     if not CHROMIUM:
         pytest.skip("no browser here: apt-get install chromium")
     with sync_playwright() as playwright:

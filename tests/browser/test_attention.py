@@ -376,7 +376,7 @@ def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_r
             expect(page.get_by_role("listitem").filter(has_text=f"table {table}")).to_contain_text("1 order PAID but not on the till")
             page.get_by_role("link", name=f"table {table}").click()
             expect(page.get_by_label("Why and next")).to_contain_text(f"“{asked}”")
-            page.get_by_label("What you can do").get_by_role("link").first.click()
+            page.get_by_label("What you can do").get_by_role("link", name=asked).first.click()
             settling(page, f"{table} had paid", asked)
             eventually(lambda order_id=order_id: codes_of(peers, order_id) == [])
             assert deeds(peers, order_id)[0][2] == f"{table} had paid"

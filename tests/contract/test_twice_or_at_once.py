@@ -250,7 +250,7 @@ def is_told_of_unreadable_money(pair):
 
     first = service.auditor.get("/api/attention").json["data"][0]
     assert (first["orderId"], first["code"], first["paidNotOnTill"], first["amount"]) == (order_id, "PAID_NOT_ON_TILL", True, gbp(1200))
-    assert first["why"].startswith("Table tbl_1: GBP 12.00 is paid at Dojo and not on the till. ")
+    assert first["why"].startswith("Table tbl_1: GBP 12.00 is paid at Dojo and not on the till.")
     ready = service.open.get("/readyz")
     assert (ready.status, ready.json["reasons"], ready.json["attention"]["PAID_NOT_ON_TILL"]) == (200, [], 1)
     mend(pair)
