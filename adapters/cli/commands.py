@@ -57,7 +57,7 @@ def serve(program: Program, as_json: bool) -> None:
 
 @cli.command(cls=Command, example="tillproof demo")
 @click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C, for you to go on by hand.")
-@click.option("--open/--no-open", "opens", default=True, help="With --serve at a screen: show the console and the customer's phone.")
+@click.option("--open/--no-open", "opens", default=True, help="With --serve at a screen: show the console, the phone and the panel.")
 @json_option
 def demo(keep: bool, opens: bool, as_json: bool) -> None:
     """Run both flows against the simulator: no key, no network, a journal in a temporary folder.

@@ -208,7 +208,7 @@ class Demo:
         self._say(f"  For programs      Dojo's side {place.public_url}, simulator {sandbox.url} (key: {sandbox.api_key})")
         self._say("To begin: order something and pay; pay half of table 7's bill; order something off the menu for 10.23, whose payment")
         self._say("does not agree with the order, and put that right in the console, under Needs attention.")
-        self._open_pages(f"{place.venue_url}/", pages["phone"])
+        self._open_pages(f"{place.venue_url}/", pages["panel"], pages["phone"])
         self._say("Ctrl-C to stop.")
         threading.Event().wait()
 
