@@ -269,13 +269,19 @@ def _install_handler(address: Address, handler: Callable[[int, object], None]) -
     while it still listens a good while after the first, it gets the second.
     """
     heard_at: list[float] = []
+    hearing = threading.Lock()
 
     def hear(signum: int, frame: object) -> None:
-        now = time.monotonic()
-        if heard_at and (now - heard_at[-1] < START_SECONDS / 2 or not _is_listening(address)):
-            return
-        heard_at.append(now)
-        handler(signum, frame)
+        if not hearing.acquire(blocking=False):
+            return  # It came in the midst of another one, on the same thread.
+        try:
+            now = time.monotonic()
+            if heard_at and (now - heard_at[-1] < START_SECONDS / 2 or not _is_listening(address)):
+                return
+            heard_at.append(now)
+            handler(signum, frame)
+        finally:
+            hearing.release()
 
     for each in STOP_SIGNALS:
         signal.signal(each, hear)

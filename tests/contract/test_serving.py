@@ -406,6 +406,22 @@ def test_a_second_order_to_stop_changes_nothing(serve, second):  # K16
     assert [line["event"] for line in served.lines].count("stop called") == 1
 
 
+def test_an_order_to_stop_in_the_midst_of_another_is_not_heard_twice(monkeypatch):  # K16
+    installed, heard, nested, real = {}, [], [], time.monotonic
+    monkeypatch.setattr(signal, "signal", installed.__setitem__)
+    serving._install_handler(("127.0.0.1", 1), lambda signum, frame: heard.append(signum))
+
+    def now_and_another_order():
+        if not nested:
+            nested.append(signal.SIGTERM)
+            installed[signal.SIGTERM](signal.SIGTERM, None)
+        return real()
+
+    monkeypatch.setattr(time, "monotonic", now_and_another_order)
+    installed[signal.SIGINT](signal.SIGINT, None)
+    assert heard == [signal.SIGINT]
+
+
 # The venue's side: threads.
 
 
