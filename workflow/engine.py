@@ -161,7 +161,7 @@ class Engine:
         taken = self._repeats.store(transaction)
         try:
             return self._receipted(command, self._unit(transaction))
-        except BaseException:
+        except BaseException:  # Whatever ends the transaction: what was counted is not stored, and must not be forgotten.
             self._repeats.restore(taken)
             raise
 

@@ -421,11 +421,6 @@ def is_command(path):
     return found is not None
 
 
-def test_a_route_that_is_said_to_be_missing_is_missing(sides):
-    missing = re.findall(r"`([A-Z]+ /[^`]*)`", LACKS)
-    assert [call for call in missing for side in sides.values() if call in served(side)] == []
-
-
 def test_the_settings_without_effect_are_those_that_the_page_names():
     sources = [ROOT / "app.py", *ROOT.glob("adapters/**/*.py"), *ROOT.glob("workflow/**/*.py")]
     used = set()
