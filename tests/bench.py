@@ -19,6 +19,7 @@ import math
 import multiprocessing
 import os
 import platform
+import re
 import selectors
 import socket
 import statistics
@@ -67,6 +68,8 @@ TOTAL = 4_900
 
 PAGES, PAGE_SECONDS = 50, 5.0
 """Pages of the console that stand open, and how often each asks for itself."""
+WATCHED = ("/", "/orders", "/attention", "/outbox", "/takings")
+"""Which pages those are, by turns with the page of an order."""
 PAGES_CONNECTIONS, PAGES_ROUNDS, PAGES_ROUND_SECONDS = 4, 4, 3.0
 TOKEN = "bench-token"
 
@@ -285,8 +288,13 @@ def serve_null() -> None:
 
 
 def poll_pages(port: int, told: Path) -> None:
-    """Be PAGES browsers with Today open, evenly spread, each with its own session; a line in `told` for each answer: status, seconds."""
+    """Be PAGES browsers on WATCHED and on an order, evenly spread, each with its own session; a line in `told` for each answer:
+    status, seconds."""
     pages = [Page(port) for _ in range(PAGES)]
+    paths = itertools.cycle([*WATCHED, pages[0].an_order()])
+    for page, path in zip(pages, paths, strict=False):
+        page.path = path
+        page.poll()  # What it shows at first; from now on it asks whether that has changed.
     began = time.monotonic()
     with told.open("w", buffering=1) as stream:
         for number in itertools.count():
@@ -296,7 +304,9 @@ def poll_pages(port: int, told: Path) -> None:
 
 
 class Page:
-    """One browser with Today open, as tillproof.js asks for it."""
+    """One browser with a page open, as tillproof.js asks for it."""
+
+    path = "/"
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
@@ -305,8 +315,16 @@ class Page:
         answer.read()
         self._headers = {"X-Refresh": "1", "Cookie": str(answer.headers["Set-Cookie"]).partition(";")[0]}
 
+    def an_order(self) -> str:
+        """The path of one that the list of orders names."""
+        self._connection.request("GET", "/orders", headers=self._headers)
+        found = re.search(rb'<th scope="row"[^>]*><a href="(/orders/[^"]+)"', self._connection.getresponse().read())
+        if not found:
+            raise RuntimeError("the console's list of orders names none")
+        return found[1].decode()
+
     def poll(self) -> int:
-        self._connection.request("GET", "/", headers=self._headers)
+        self._connection.request("GET", self.path, headers=self._headers)
         answer = self._connection.getresponse()
         answer.read()
         if etag := answer.headers["ETag"]:
@@ -433,7 +451,7 @@ def measure_pages(clients: Clients, folder: Path, port: int, console: int) -> Be
         told.write_text("")
         pages = subprocess.Popen([sys.executable, "-m", "tests.bench", "pages", str(console), str(told)], cwd=ROOT)
         try:
-            while len(told.read_text().splitlines()) < PAGES // 10:  # All are logged in.
+            while not told.read_text() and pages.poll() is None:  # Until all are logged in, and open.
                 time.sleep(POLL_SECONDS)
             took[1].extend(clients.run(port, "creates", PAGES_CONNECTIONS, PAGES_ROUND_SECONDS))
         finally:
@@ -669,7 +687,8 @@ def print_creates(rows: list[Created]) -> None:
 
 
 def print_pages(found: Beside) -> None:
-    print(f"\nCreateOrder over {PAGES_CONNECTIONS} connections beside {PAGES} pages of the console that poll every {PAGE_SECONDS:.0f} s")
+    watched = f"{PAGES} pages of the console ({', '.join(WATCHED)}, an order) that poll every {PAGE_SECONDS:.0f} s"
+    print(f"\nCreateOrder over {PAGES_CONNECTIONS} connections beside {watched}")
     alone, beside = (statistics.quantiles(each, n=100) for each in (found.alone, found.beside))
     cells = [
         (name, f"{alone[cut] * 1_000:.1f}", f"{beside[cut] * 1_000:.1f}", f"{beside[cut] / alone[cut]:.2f}")
