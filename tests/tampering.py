@@ -188,7 +188,7 @@ class Place:
 # -- the auditor
 
 
-TOLD = ("could not be noticed", "an older state", "not signed", "nothing is signed", "not checked")
+TOLD = ("could not be noticed", "an older state", "not signed", "nothing of it is signed", "not checked")
 """What `verify` says where nothing is wrong with what there is, but less of it is signed, witnessed or checked than could be."""
 
 
@@ -666,9 +666,16 @@ def _(place):
 @kind("newest checkpoints deleted", leaves_less=True)
 def _(place):
     with place.opened() as db:
-        size, _, _ = _a_checkpoint(place, db)
-        db.execute("DELETE FROM checkpoint WHERE size >= ?", (size,))
+        (_, *sizes) = (size for (size,) in db.execute("SELECT size FROM checkpoint ORDER BY size"))
+        db.execute("DELETE FROM checkpoint WHERE size >= ?", (size := place.dice.choice(sizes),))
     return f"the checkpoints from {size} on deleted"
+
+
+@kind("all checkpoints deleted", leaves_less=True)
+def _(place):
+    with place.opened() as db:
+        db.execute("DELETE FROM checkpoint")
+    return "all checkpoints deleted"
 
 
 @kind("checkpoint moved to another size")
