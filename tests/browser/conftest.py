@@ -1,7 +1,10 @@
 """Chromium, and a service with an evening behind it: what the pages are tried in and on.
 
 `page` is the console at a desk, `visitor` opens more windows, `check_page(page)` tries what every page must do: call it once for each
-page, and for each look of it that differs (an empty list, an open form).
+page, and for each look of it that differs (an empty list, an open form). `tab_to(page, wanted)` goes there by keyboard.
+
+A click or a key returns before the page that it leads to is there. Read that page with `expect`, which waits, or click within
+`with page.expect_navigation()`, after which it is there as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.browser.evening import play
 from tests.contract.running import TOKENS, beside_sandbox
@@ -28,9 +31,12 @@ FLAGS = [
     "--disable-component-update",
 ]
 PATIENCE_MS = 45_000
+STEPS = 200
+"""Presses of Tab, at most, on the way to something."""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 SHOTS = Path(tempfile.gettempdir()) / "tillproof-screenshots"
 """Where the picture of a page is kept on which a test failed."""
+expect.set_options(timeout=PATIENCE_MS)  # Five seconds otherwise, whatever a window's own default is.
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +112,17 @@ def check_page(page: Page) -> None:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
     assert_the_same_without_scripts(page)
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until `wanted`, which is one element, has the focus; that it has it must be to be seen."""
+    for _ in range(STEPS):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("each => each === document.activeElement"):
+            outline = wanted.evaluate("each => [getComputedStyle(each).outlineStyle, getComputedStyle(each).outlineWidth]")
+            assert outline[0] != "none" and outline[1] != "0px", f"nobody sees that it has the focus: {wanted}"  # noqa: PT018
+            return
+    raise AssertionError(f"not reached by Tab: {wanted}")
 
 
 def assert_no_barrier(page: Page, where: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from adapters.sandbox import basket_of
-from tests.browser.conftest import check_page
+from tests.browser.conftest import check_page, tab_to
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually
 from tests.contract.test_till_callbacks import Till
@@ -304,25 +304,16 @@ def test_by_keyboard_alone_and_without_scripts_an_order_is_settled(trouble, visi
     order_id = a_dead_call(trouble)
     page = visitor(trouble.service, java_script_enabled=has_scripts)
     page.goto("/attention?code=OUTBOX_DEAD")
+    mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
     if has_scripts:
-        target = (
-            page.get_by_role("article")
-            .filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
-            .get_by_role("link", name="Mark as dealt with")
-        )
-        for _ in range(200):
-            page.keyboard.press("Tab")
-            if target.evaluate("(each) => each === document.activeElement"):
-                break
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile("/act"))
-        while not page.get_by_label("Why?").evaluate("(each) => each === document.activeElement"):
-            page.keyboard.press("Tab")
+        tab_to(page, mine.get_by_role("link", name="Mark as dealt with"))
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        tab_to(page, page.get_by_label("Why?"))
         page.keyboard.type("by keyboard")
-        page.keyboard.press("Tab")
+        tab_to(page, page.get_by_role("button", name="Mark as dealt with"))
         page.keyboard.press("Enter")
     else:
-        mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
         mine.get_by_role("checkbox").check()
         page.get_by_label("Do").select_option(label="Mark as dealt with")
         page.get_by_role("button", name="Preview").click()

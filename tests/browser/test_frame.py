@@ -10,13 +10,11 @@ from playwright.sync_api import expect
 
 from adapters.console.site import NAVIGATION
 from adapters.sandbox import basket_of
-from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page
+from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page, tab_to
 from tests.browser.evening import HOSTILE
 from tests.contract.running import TOKENS, a_bill, beside_sandbox, eventually, running
 from workflow.money import Money
 
-STEPS = 40
-"""Presses of Tab, at most, on the way to something."""
 _numbers = itertools.count(1)
 
 
@@ -140,31 +138,20 @@ def test_with_javascript_off_one_logs_in_looks_and_logs_out_and_the_way_back_sho
 # -- keys
 
 
-def tab_to(page, wanted):
-    """Press Tab until `wanted`, a locator, has the focus, which must be to be seen."""
-    for _ in range(STEPS):
-        page.keyboard.press("Tab")
-        if wanted.evaluate("each => each === document.activeElement"):
-            assert wanted.evaluate(
-                "each => getComputedStyle(each).outlineStyle !== 'none' && getComputedStyle(each).outlineWidth !== '0px'"
-            )
-            return
-    raise AssertionError(f"not reached by Tab: {wanted}")
-
-
 def test_with_keys_alone_one_logs_in_reaches_every_page_and_logs_out(venue, visitor):
     page = visitor(venue.service, role=None)
     page.goto("/login")
+    expect(page.get_by_label("Token")).to_be_focused()
     page.keyboard.type(TOKENS["operator"])
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"/$"))
+    with page.expect_navigation(url=re.compile(r"/$")):
+        page.keyboard.press("Enter")
     for place in NAVIGATION:
         tab_to(page, page.locator(f"nav.frame a[href='{place.path}']"))
     page.goto("/help")
     page.keyboard.press("Tab")
-    assert page.locator(".skip").evaluate("each => each === document.activeElement")
+    expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     page.goto("/help")
     tab_to(page, page.get_by_role("button", name="Log out"))
     page.keyboard.press("Enter")
