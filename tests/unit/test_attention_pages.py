@@ -2,90 +2,25 @@
 
 from __future__ import annotations
 
-import html
 import re
-from dataclasses import fields
-from types import SimpleNamespace
-from zoneinfo import ZoneInfo
 
 import pytest
-from flask import Blueprint, Flask
 
-from adapters.console import Desk, act, attention, outbox
+from adapters.console import act, attention, outbox
 from adapters.console.act import AT_ONCE
 from adapters.console.attention import AT_A_TIME, FIRST_FEW, MOST_READ
-from adapters.console.sessions import Sessions
-from adapters.console.site import COOKIE, Site
-from adapters.edge.credentials import Actor
-from adapters.health import Health
-from tests.builders import WITH_TILL, Venue, a_bill, an_intent, gbp
+from tests.builders import Venue, a_bill, an_intent, gbp
+from tests.console_desk import desk_with
 from workflow.bill import Personal
 from workflow.commands import AttemptFailed, OpenOrder, PauseDestination, RecordPayment, RequeueTask, Sweep, ToldPayment
 from workflow.journal.condition import DISK_FULL
 from workflow.ports import IntentId, OrderId
-from workflow.replay import replay
 
 
 @pytest.fixture
 def desk(tmp_path):
-    """A `venue` of which nothing was sent yet, and what two operators' browsers do: `get` and `post`, `by` one of them."""
-    venue = Venue(tmp_path, sends=WITH_TILL)
-    journal, clock = venue.journal, venue.clock
-    sessions, health = Sessions(clock), Health(condition=journal.condition, dead=list, verified=lambda: None, wal_bytes=lambda: 0)
-    mine = {
-        "clock": clock,
-        "sessions": sessions,
-        "trusted": (),
-        "venue_name": "The Anchor & Hope",
-        "zone": ZoneInfo("Europe/London"),
-        "is_live": False,
-        "reasons": list,
-        "engine": venue.engine,
-        "reads": venue.reads,
-        "health": health,
-        "heard_at": lambda: None,
-    }
-    site = Site(Desk(**dict.fromkeys(each.name for each in fields(Desk)) | mine))  # The rest is other pages'.
-    app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
-    for pages in (attention.pages, outbox.pages, act.pages):
-        blueprint.register_blueprint(site.guard(pages(site)))
-    app.register_blueprint(blueprint)
-    cookies = {name: sessions.open(Actor("operator", name)) for name in ("ann", "ben")}
-
-    def browser(name):
-        client = app.test_client()
-        client.set_cookie(COOKIE, cookies[name])
-        return client
-
-    def get(path, by="ann"):
-        return text_of(browser(by).get(path).text)
-
-    def post(path, by="ann", **form):
-        return text_of(raw(path, by, **form))
-
-    def raw(path, by="ann", **form):
-        """The page that follows, with its markup."""
-        csrf = sessions.find(cookies[by], is_use=True).csrf
-        answer = browser(by).post(path, data={"reason": "so"} | form | {"csrf": csrf})
-        return (browser(by).get(answer.headers["Location"]) if answer.status_code == 303 else answer).text
-
-    def form(path, by="ann"):
-        """The hidden fields of the preview at `path`, as a browser sends them."""
-        sent = {}
-        for name, value in re.findall(
-            r'<input type="hidden" name="(\w+)" value="([^"]*)">', browser(by).get(path).text.partition("<main")[2]
-        ):
-            sent.setdefault(name, []).append(html.unescape(value))
-        return sent | {"back": "/attention"}
-
-    yield SimpleNamespace(venue=venue, get=get, post=post, raw=raw, form=form)
-    assert replay(venue.reads).mismatches == []
-    venue.close()
-
-
-def text_of(page: str) -> str:
-    """What the page says, without its markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<head>.*?</head>", "", page))).split())
+    with desk_with(tmp_path, attention.pages, outbox.pages, act.pages) as made:
+        yield made
 
 
 def orphans(venue: Venue, count: int) -> None:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import re
 import threading
-from dataclasses import fields
-from types import SimpleNamespace
-from zoneinfo import ZoneInfo
 
 import pytest
-from flask import Blueprint, Flask
 
-from adapters.console import Desk, act, order, orders
+from adapters.console import act, order, orders
 from adapters.console.orders import DOWNLOADS
-from adapters.console.sessions import Sessions
-from adapters.console.site import COOKIE, Site
-from adapters.edge.credentials import Actor
-from adapters.health import Health
-from tests.builders import WITH_TILL, Venue, an_intent
+from tests.builders import Venue, an_intent
+from tests.console_desk import desk_with, text_of
 from workflow.commands import AttemptFailed, LockOrder, PauseDestination, RefuseOrder, SetVenue
 from workflow.ports import OrderId
 
@@ -27,48 +18,8 @@ UNTIL = "2026-03-14T12:05:00.000Z"
 
 @pytest.fixture
 def desk(tmp_path):
-    """A `venue` of which nothing was sent yet, and what the browsers of the operators ann and ben do there: `get` and `post`."""
-    venue = Venue(tmp_path, sends=WITH_TILL)
-    sessions = Sessions(venue.clock)
-    mine = {
-        "clock": venue.clock,
-        "sessions": sessions,
-        "trusted": (),
-        "venue_name": "The Anchor & Hope",
-        "zone": ZoneInfo("Europe/London"),
-        "is_live": False,
-        "reasons": list,
-        "engine": venue.engine,
-        "reads": venue.reads,
-        "health": Health(condition=venue.journal.condition, dead=list, verified=lambda: None, wal_bytes=lambda: 0),
-        "heard_at": lambda: None,
-    }
-    site = Site(Desk(**dict.fromkeys(each.name for each in fields(Desk)) | mine))  # The rest is other pages'.
-    app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
-    for pages in (orders.pages, order.pages, act.pages):
-        blueprint.register_blueprint(site.guard(pages(site)))
-    app.register_blueprint(blueprint)
-    cookies = {name: sessions.open(Actor("operator", name)) for name in ("ann", "ben")}
-
-    def browser(name):
-        client = app.test_client()
-        client.set_cookie(COOKIE, cookies[name])
-        return client
-
-    def post(path, by="ann", **form):
-        csrf = sessions.find(cookies[by], is_use=True).csrf
-        answer = browser(by).post(path, data={"csrf": csrf, "reason": "so"} | form)
-        return said(browser(by).get(answer.headers["Location"]) if answer.status_code == 303 else answer)
-
-    yield SimpleNamespace(
-        venue=venue, ask=lambda path: browser("ann").get(path), get=lambda path, by="ann": said(browser(by).get(path)), post=post
-    )
-    venue.close()
-
-
-def said(answer) -> str:
-    """What the page says, without its markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<(head|svg).*?</\1>", "", answer.text))).split())
+    with desk_with(tmp_path, orders.pages, order.pages, act.pages) as made:
+        yield made
 
 
 def lead(page: str) -> str:
@@ -193,6 +144,6 @@ def test_a_list_that_is_asked_for_while_as_many_as_may_be_are_written_is_refused
     for thread in threads:
         thread.join(30)
     assert (refused.status_code, answers) == (503, [200] * DOWNLOADS)
-    assert "try again in a minute" in said(refused)
+    assert "try again in a minute" in text_of(refused.text)
     assert int(refused.headers["Retry-After"]) > 0
     assert status() == 200
