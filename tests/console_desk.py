@@ -30,6 +30,7 @@ def desk_with(folder: Path, *modules: Callable[[Site], Blueprint]) -> Iterator[S
     form and is what the page that follows says, `raw` that page's markup, `form` the hidden fields of a preview as a browser sends them.
     """
     venue = Venue(folder, sends=WITH_TILL)
+    venue.reads.keep_spare()  # As a server has it: by this the pages know whether anything has changed.
     site = Site(_desk(venue))
     app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
     for pages in modules:

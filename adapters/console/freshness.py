@@ -42,14 +42,14 @@ class Freshness:
         version = self.version()
         return "" if version is None else hashlib.sha256(repr((self._process, version, shown)).encode()).hexdigest()[:24]
 
-    def shared(self, name: str, minute: str, compute: Callable[[], T]) -> T:
-        """What `compute` makes of the journal, computed once for all who ask while neither it nor the minute has changed."""
+    def shared(self, name: str, beside: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` makes of the journal and what is `beside` it, computed once for all who ask until one of them has changed."""
         with self._lock:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             version = self.version()
             key, found = self._shared.get(name, (None, None))
-            if version is None or key != (version, minute):
+            if version is None or key != (version, beside):
                 found = cast(Any, compute())
-                self._shared[name] = (version, minute), found
+                self._shared[name] = (version, beside), found
             return cast(T, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from adapters.console.site import Site
 from workflow import diagrams
 from workflow.attention import Concern, concerns
 from workflow.books import Day
+from workflow.journal.reads import StoredAttention
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.money import Money
 from workflow.today import NAMES, OPEN_STATES, Line, SoFar, Till, lines, standing
@@ -70,17 +71,18 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/")
     def show() -> Response:
         """What is wrong, what came in so far, where the orders are, and when Dojo was last heard."""
-        found = site.freshness.shared("today", site.minute(), lambda: _figures(site, till))
+        troubles = tuple(site.desk.health.attention())  # What keeps the journal from being written changes nothing in it.
+        found = site.freshness.shared("today", (site.minute(), troubles), lambda: _figures(site, till, troubles))
         return site.page("today.html", by_journal=True, found=found, day=found.day.date.isoformat(), names=NAMES, Money=Money)
 
     return blueprint
 
 
-def _figures(site: Site, till: Till) -> Figures:
+def _figures(site: Site, till: Till, troubles: Sequence[StoredAttention]) -> Figures:
     desk = site.desk
     counts = desk.reads.attention_counts()
     stored = [pair for code in counts for pair in desk.reads.gravest_attention([code], MOST_READ)]
-    found = concerns([*((row, None) for row in desk.health.attention()), *stored])
+    found = concerns([*((row, None) for row in troubles), *stored])
     unread = Counter(counts) - Counter(row.code for row, _ in stored)
     alerts = _alerts(found, unread)[:ALERTS]
     day, sums = till.so_far(desk.clock.now())
