@@ -119,9 +119,7 @@ class Engine:
             if self._journal.empty_log():
                 break
             if wait == waits - 1:
-                raise LogHeld(
-                    "it is erased, but not from the write-ahead log yet, since somebody reads the journal: the same again does it"
-                )
+                raise LogHeld
             time.sleep(LOG_WAIT_S)
         return outcome
 

@@ -136,6 +136,11 @@ class TryAgain(WorkflowError):
 class LogHeld(TryAgain):
     """Personal data are erased, but stay in the write-ahead log as long as somebody reads an older state; the same again finishes it."""
 
+    TOLD = "it is erased, but not from the write-ahead log yet, since somebody reads the journal: the same again does it"
+
+    def __init__(self) -> None:
+        super().__init__(self.TOLD)
+
 
 class JournalUnavailable(TryAgain):
     """Nothing can be made durable now (disk full, read-only, locked); free space or check the disk. `code` says which, where known.
@@ -179,7 +184,10 @@ class AnswerRedirects(OutcomeUnknown):
 
 
 class ServerSilent(OutcomeUnknown):
-    """The server that has the journal did not answer an operator's command in time; look whether it was done before giving it again."""
+    """Nobody knows whether the server that has the journal did what an operator asked: it did not answer in time, or something else did.
+
+    See that it runs, and look whether it was done, before giving it again.
+    """
 
 
 class JournalDamaged(WorkflowError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import requests
 
-from adapters.setting_kinds import Address, Token
+from adapters.setting_kinds import Address, Token, address_text
 from workflow.commands import (
     EraseGuest,
     EraseOrder,
@@ -20,35 +21,42 @@ from workflow.commands import (
     ResolveVenue,
     StopTask,
 )
-from workflow.errors import JournalInUse, LogHeld, Refused, ServerSilent, UnknownBooking, UnknownOrder, UnknownTask, WorkflowError
+from workflow.errors import (
+    JournalInUse,
+    JournalUnavailable,
+    LogHeld,
+    Refused,
+    ServerSilent,
+    UnknownBooking,
+    UnknownOrder,
+    UnknownTask,
+    WorkflowError,
+)
 from workflow.rotation import Rotated
 
 SECONDS = 10.0
+MARK = "X-Trace-Id"
+"""The header that every answer of ours has, be it a refusal."""
 
 
 class Operator:
     """Speaks to the venue's side with an operator's token of the settings."""
 
     def __init__(self, address: Address, tokens: Sequence[Token]) -> None:
-        host, port = address
-        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._url = f"http://{address_text(address)}"
         self._token = next((token.token for token in tokens if token.role == "operator"), None)
 
     def ask(self, command: OperatorCommand) -> None:
-        """Give the command. Raises Refused, what is unknown included, LogHeld, JournalInUse without a token, ServerSilent."""
+        """Give the command.
+
+        Raises Refused, what is unknown included, JournalUnavailable, LogHeld, JournalInUse without a token, ServerSilent.
+        """
         call = _call(command)
-        answer = self._post(call.path, {"reason": command.reason, **call.asked})
-        if answer.status_code == 404 and call.unknown:
-            raise call.unknown
-        if answer.status_code == 503 and isinstance(command, EraseOrder | EraseGuest):
-            raise LogHeld(answer.json().get("debugMessage", ""))
-        _require_done(answer)
+        self._post(call.path, {"reason": command.reason, **call.asked}, call.unknown)
 
     def rotate_key(self, reason: str) -> Rotated:
-        """Have a new key sign the journal from here on. Raises Refused, JournalInUse without a token, ServerSilent."""
-        answer = self._post("/api/keys/rotate", {"reason": reason})
-        _require_done(answer)
-        told = answer.json()
+        """Have a new key sign the journal from here on. Raises Refused, JournalUnavailable, JournalInUse without a token, ServerSilent."""
+        told = self._post("/api/keys/rotate", {"reason": reason})
         return Rotated(
             position=told["position"],
             old_key=told["oldKey"],
@@ -57,7 +65,20 @@ class Operator:
             pending=told["pending"] or "",
         )
 
-    def _post(self, path: str, asked: Mapping[str, Any]) -> requests.Response:
+    def _post(self, path: str, asked: Mapping[str, Any], unknown: WorkflowError | None = None) -> dict[str, Any]:
+        """What our server answers once it is done. Whatever else listens there is not believed: neither that it was done, nor that not."""
+        answer = self._answer(path, asked)
+        try:
+            said = answer.json()
+        except requests.JSONDecodeError:
+            said = None
+        if MARK not in answer.headers or not isinstance(said, dict):
+            raise ServerSilent(f"what answers at {self._url} is not Tillproof's server: look at TILLPROOF_CONSOLE_LISTEN")
+        if not answer.ok:
+            raise (unknown if answer.status_code == 404 else None) or _refusal(answer.status_code, str(said.get("debugMessage", "")))
+        return said
+
+    def _answer(self, path: str, asked: Mapping[str, Any]) -> requests.Response:
         if self._token is None:
             raise JournalInUse("a server holds the journal, and TILLPROOF_TOKENS has no operator to ask it as")
         session = requests.Session()
@@ -74,9 +95,11 @@ class Operator:
             raise ServerSilent(f"Tillproof's own server at {self._url} does not answer: {type(error).__name__}") from error
 
 
-def _require_done(answer: requests.Response) -> None:
-    if not answer.ok:
-        raise Refused(f"the server says {answer.status_code}: {answer.json().get('debugMessage', '')}")
+def _refusal(status: int, said: str) -> WorkflowError:
+    if said == LogHeld.TOLD:
+        return LogHeld()
+    told = f"the server says {status}: {said}"
+    return JournalUnavailable(told) if status == HTTPStatus.SERVICE_UNAVAILABLE else Refused(told)
 
 
 class _Call(NamedTuple):
@@ -115,7 +138,7 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call("/api/resolve", None, _resolution(command))
 
 
-def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str | list[str]]:
+def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str]:
     given = {"paymentIntentId": command.intent_id, "code": command.code}
     return {"action": command.action} | {name: value for name, value in given.items() if value}
 
