@@ -10,6 +10,8 @@ from workflow.ports import IntentId
 DOJO, TILL = "dojo", "till"
 DESTINATIONS = (DOJO, TILL)
 """Where effects go; each destination has lanes, pauses and workers of its own, so that neither waits for the other."""
+DESTINATION_NAMES = {DOJO: "Dojo", TILL: "the till"}
+"""What people call them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from workflow.attention import of_order
-from workflow.effects import TILL, OrderUpdated, ReadIntent, TellTill, destination_of
+from workflow.effects import DESTINATION_NAMES, TILL, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.entry import Entry
 from workflow.journal.reads import SqliteReads, StoredTaskRow
 from workflow.lifecycle import ORDER
@@ -174,7 +174,7 @@ def _waiting(tasks: Sequence[StoredTaskRow]) -> list[StoredTaskRow]:
 
 
 def _of_task(task: StoredTaskRow, known: Known, spelling: Spelling) -> str:
-    act, who = ACTS[task.effect][0], "the till" if destination_of(task.effect) == TILL else "Dojo"
+    act, who = ACTS[task.effect][0], DESTINATION_NAMES[destination_of(task.effect)]
     if task.status == "leased":
         again = f", attempt {task.attempts}" if task.attempts > 1 else ""
         return f"{_capital(act)} right now{again}."

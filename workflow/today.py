@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from workflow.books import Day, Taking, day_of, order_takings
 from workflow.clock import to_text
-from workflow.effects import DESTINATIONS, DOJO, TILL, TellTill
+from workflow.effects import DESTINATIONS, TILL, TellTill
 from workflow.journal.reads import SqliteReads, from_ms
 from workflow.lifecycle import ORDER
 from workflow.ports import OrderId
@@ -174,5 +174,3 @@ _TASKS = {
     status: f"SELECT count(*), min(next_at_ms) FROM outbox WHERE status = '{status}' AND (effect = '{TellTill.name}') = ?"
     for status in ("pending", "paused", "leased", "dead")
 }
-NAMES = {DOJO: "Dojo", TILL: "the till"}
-"""Of the destinations, for people."""

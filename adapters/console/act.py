@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
 from adapters.console.actions import DANGEROUS, FOLLOWING, LABELS, REQUEUE, RESOLVING, STOP, Act, do, resolving, stuck_calls
 from adapters.console.consequences import Preview, nothing_to_try, previews
-from adapters.console.site import Site, is_own_path
+from adapters.console.paths import is_own_path, order_path
+from adapters.console.site import Site
 from adapters.edge.pages import plural
 from adapters.edge.strict_json import BadInput, shown
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
@@ -42,7 +42,7 @@ def pages(site: Site) -> Blueprint:
         if code and code not in ATTENTION:
             raise BadInput("code", f"expected a code of the declaration, got {shown(code)}")
         acts = resolving(site.desk, order_id, action, request.args.get("intent", ""), code)
-        return _preview(site, action, acts, back=f"/orders/{quote(order_id, safe='')}")
+        return _preview(site, action, acts, back=order_path(order_id))
 
     @blueprint.get("/outbox/<task_id>/requeue")
     def requeue(task_id: str) -> Response:
@@ -80,7 +80,7 @@ def pages(site: Site) -> Blueprint:
 def _page_of(site: Site, task_id: str) -> str:
     """Where a call is looked at: with its order, or among the others."""
     task = site.desk.reads.task(task_id)
-    return f"/orders/{quote(task.order_id, safe='')}" if task and task.order_id else "/outbox"
+    return order_path(task.order_id) if task and task.order_id else "/outbox"
 
 
 def pick_of(order_id: str, code: str, intent_id: str) -> str:

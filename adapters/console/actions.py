@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from adapters.console.desk import Desk
-from adapters.console.troubles import problem_of
+from adapters.console.troubles import problem_of, sentence
 from adapters.edge.pages import in_words
 from workflow import requests
 from workflow.case import Decision, declared_machines
@@ -126,10 +126,9 @@ def plainly(refusal: Refused) -> str:
         return "There is no such order."
     if isinstance(refusal, UnknownTask):
         return "There is no such call."
-    text = str(refusal)
-    if "settles nothing that stands" in text:
+    if "settles nothing that stands" in str(refusal):
         return "Nothing stands any more that this would settle."
-    return f"{text[:1].upper()}{text[1:]}."
+    return sentence(refusal)
 
 
 def _done_by_another(desk: Desk, act: Act) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from adapters.console.act import AT_ONCE, pick_of
 from adapters.console.actions import LABELS, REQUEUE, possible, possible_without_order, stuck_calls
 from adapters.console.consequences import name_of
+from adapters.console.paths import order_path
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
 from adapters.edge.strict_json import BadInput, shown
@@ -189,7 +190,7 @@ def _item(site: Site, concern: Concern, order: Order | None) -> Item:
     return Item(
         concern=concern,
         title=name_of(order) if order else whose,
-        path=f"/orders/{quote(concern.order_id, safe='')}" if concern.order_id else "",
+        path=order_path(concern.order_id) if concern.order_id else "",
         pick=pick_of(concern.order_id, concern.code, concern.payment_intent_id),
         next_try=min((task.next_at for task in stuck if task.status == "pending" and task.next_at), default=None),
         answer=next((task.last_error for task in reversed(stuck) if task.last_error), "") if concern.is_paid_not_on_till else "",

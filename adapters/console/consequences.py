@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from adapters.console.actions import CODES, LABELS, UNDER_WAY, Act, can_be_tried, decide, plainly
 from adapters.console.desk import Desk
+from adapters.console.paths import order_path
 from adapters.edge.pages import amount, money, plural
 from workflow.case import Decision
 from workflow.clock import to_text
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
 from workflow.decisions import NOT_ON_TILL
-from workflow.effects import OrderUpdated, ReadIntent, TellTill
+from workflow.effects import DESTINATION_NAMES, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.journal.reads import StoredTaskRow
 from workflow.order import Order
 from workflow.ports import IntentId
@@ -59,7 +59,7 @@ def nothing_to_try(desk: Desk, order_id: str, code: str, intent_id: str) -> Prev
     """Something that needs a person and has no call behind it that could be made now."""
     stored = desk.reads.order(order_id) if order_id else None
     title = name_of(stored.order) if stored else f"Payment {intent_id}" if intent_id else "The service itself"
-    path = f"/orders/{quote(order_id, safe='')}" if stored else ""
+    path = order_path(order_id) if stored else ""
     return Preview(act=None, title=title, path=path, refusal=f"There is no call to try again for {code}.")
 
 
@@ -82,7 +82,7 @@ def _of_order(desk: Desk, act: ResolveOrder, settled: Collection[tuple[str, str,
     if stored is None:
         return Preview(act=act, title=f"Order {act.order_id}", path="", refusal="There is no such order.")
     order, title = stored.order, name_of(stored.order)
-    path = f"/orders/{quote(order.id, safe='')}"
+    path = order_path(order.id)
     if act.code and act.code not in CODES[act.action]:
         return Preview(act=act, title=title, path=path, refusal=f"“{LABELS[act.action]}” is not for {act.code}.")
     decision = decide(order, act, to_text(desk.clock.now()))
@@ -124,8 +124,7 @@ def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterat
     if after.state != order.state:
         yield f"The order goes from {order.state} to {after.state}."
     told = {effect.name for effect in decision.effects}
-    if told & {OrderUpdated.name, TellTill.name}:
-        whom = [name for effect, name in ((OrderUpdated.name, "Dojo"), (TellTill.name, "the till")) if effect in told]
+    if whom := [DESTINATION_NAMES[destination_of(name)] for name in (OrderUpdated.name, TellTill.name) if name in told]:
         yield f"Then {' and '.join(whom)} {'is' if len(whom) == 1 else 'are'} told."
 
 
@@ -168,7 +167,7 @@ def _of_task(desk: Desk, act: RequeueTask | StopTask) -> Preview:
     stored = desk.reads.order(task.order_id) if task.order_id else None
     order = stored.order if stored else None
     title = f"{call_of(task.effect, task.payment_intent_id)}: {name_of(order)}" if order else call_of(task.effect, task.payment_intent_id)
-    path = f"/orders/{quote(task.order_id, safe='')}" if task.order_id else ""
+    path = order_path(task.order_id) if task.order_id else ""
     if isinstance(act, RequeueTask):
         refusal = "" if can_be_tried(task) else f"There is nothing to try again: this call is {standing_of(task)}."
         return Preview(act=act, title=title, path=path, will=() if refusal else tuple(_requeued(desk, task)), refusal=refusal)
@@ -186,10 +185,10 @@ def standing_of(task: StoredTaskRow) -> str:
 
 
 def _requeued(desk: Desk, task: StoredTaskRow) -> Iterator[str]:
-    destination = "till" if task.effect == TellTill.name else "dojo"
+    destination = destination_of(task.effect)
     yield "The call is made now, and its tries are counted anew."
     if {item.code for item in desk.reads.service_attention()} & {*PAUSE_CODES[destination]}:
-        yield f"It waits until {'the till' if destination == 'till' else 'Dojo'} takes our calls again."
+        yield f"It waits until {DESTINATION_NAMES[destination]} takes our calls again."
     if task.last_error:
         yield f"Last time: {task.last_error}"
 

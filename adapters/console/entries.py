@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from adapters.console.site import Site
 from adapters.edge.asked import one_of, position
 from adapters.edge.strict_json import BadInput
+from workflow.audit import TOLD
 from workflow.entry import KINDS
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import StoredEntry
@@ -34,7 +35,7 @@ SAYS = {
     "system": "The service did or refused something by itself.",
 }
 """What each kind of entry is, in words."""
-_TOLD = ("event", "effect", "status", "outcome", "mismatch", "code", "refused", "requeued", "name", "difference", "date")
+_TOLD = (*TOLD, "difference", "date")
 
 COLUMNS = {
     "seq": ("Position", "Its place in the journal: 1, 2, 3 and so on without gaps."),

@@ -7,7 +7,8 @@ import logging
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import TooManyRequests
 
-from adapters.console.site import COOKIE, Site, is_own_path
+from adapters.console.paths import is_own_path
+from adapters.console.site import COOKIE, Site
 from adapters.edge.credentials import Actor
 from adapters.edge.limits import ADDRESS, is_https
 

@@ -14,7 +14,10 @@ from werkzeug.exceptions import NotFound
 
 from adapters.console import way
 from adapters.console.actions import LABELS, REQUEUE, STOP, can_be_tried, possible
+from adapters.console.files import attached
+from adapters.console.paths import order_path
 from adapters.console.site import Site
+from adapters.edge.asked import one_of, position
 from adapters.edge.orders import table_caller
 from adapters.edge.pages import amount, in_words, money, parsed, span
 from adapters.edge.strict_json import BadInput, shown
@@ -96,14 +99,14 @@ def pages(site: Site) -> Blueprint:
         """A file that proves the order to a third party."""
         _present(site, order_id)
         content = msgspec.json.format(msgspec.json.encode(site.desk.prover.prove(order_id)))
-        return _download(content, "application/json", order_id, "proof.json")
+        return attached(content, "application/json", _file_of(order_id, "proof.json"))
 
     @blueprint.get("/orders/<order_id>/receipts")
     def receipts(order_id: str) -> Response:
         """What was acknowledged of it."""
         _present(site, order_id)
         content = msgspec.json.format(msgspec.json.encode({"data": site.desk.prover.receipts(order_id)}))
-        return _download(content, "application/json", order_id, "receipts.json")
+        return attached(content, "application/json", _file_of(order_id, "receipts.json"))
 
     @blueprint.get("/orders/<order_id>/diagram.<ending>")
     def diagram(order_id: str, ending: str) -> Response:
@@ -113,7 +116,7 @@ def pages(site: Site) -> Blueprint:
         order, (form, kind) = _present(site, order_id).order, PICTURES[ending]
         moves = [entry.entry() for entry in site.desk.reads.moves(order.id)]
         text = diagrams.render(way.machine_of(site.desk.reads, moves, ORDER, ""), form, diagrams.path_taken(moves, ORDER.name))
-        return _download(text.encode(), kind, order.id, f"diagram.{ending}")
+        return attached(text, kind, _file_of(order.id, f"diagram.{ending}"))
 
     @blueprint.get("/orders/<order_id>/erase")
     def ask_to_erase(order_id: str) -> Response:
@@ -131,7 +134,7 @@ def pages(site: Site) -> Blueprint:
             raise outcome.refusal
         whose = order.bill.reference or order.id
         site.say(f"The personal data of order {whose} are erased. Sealed copies and backups of before still have them.")
-        return site.to(f"/orders/{quote(order_id, safe='')}")
+        return site.to(order_path(order_id))
 
     return blueprint
 
@@ -145,7 +148,7 @@ def _present(site: Site, order_id: str) -> Shown:
 
 def _found(site: Site, order_id: str) -> Shown:
     """The order now, or as it was at `?at=`. Raises NotFound, BadInput."""
-    found, seq = _present(site, order_id), _position("at")
+    found, seq = _present(site, order_id), position("at", request.args.get("at") or None)
     if seq is None:
         return found
     try:
@@ -199,7 +202,7 @@ def _values(site: Site, found: Shown) -> dict[str, Any]:
 
 def _entries(site: Site, found: Shown) -> tuple[list[StoredEntry], int | None]:
     """The entries of this page, oldest first, and the position in front of which older ones stand."""
-    before = _position("before")
+    before = position("before", request.args.get("before") or None)
     if found.past:
         told = [each for each in found.past.entries if before is None or each.seq < before]
     else:
@@ -245,7 +248,7 @@ def _concern(concern: Concern, spelling: Spelling) -> ShownConcern:
 
 def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTaskRow], now: str) -> list[Action]:
     """What an operator may do now, and nothing that would be refused: calls to be made now come first, those to be stopped last."""
-    base, calls = f"/orders/{quote(order.id, safe='')}", "/outbox/{}/{}".format
+    base, calls = order_path(order.id), "/outbox/{}/{}".format
     found = [
         Action(REQUEUE, f"{ACTS[task.effect][1]}: have the call made now.", task.effect, calls(quote(task.id, safe=""), REQUEUE))
         for task in tasks
@@ -289,10 +292,7 @@ def _today(site: Site) -> datetime:
 
 
 def _view() -> str:
-    view = request.args.get("view", VIEWS[0])
-    if view not in VIEWS:
-        raise BadInput("view", f"expected one of {', '.join(VIEWS)}, got {shown(view)}")
-    return view
+    return one_of("view", request.args.get("view"), VIEWS) or VIEWS[0]
 
 
 def _switch(name: str) -> bool:
@@ -302,15 +302,6 @@ def _switch(name: str) -> bool:
     return value == "1"
 
 
-def _position(name: str) -> int | None:
-    text = request.args.get(name)
-    if text is None or text == "":
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
-        raise BadInput(name, f"expected a position in the journal, from 1 on, got {shown(text)}")
-    return int(text)
-
-
 def _link(**changes: object) -> str:
     """This page's query with something else in it; None takes a parameter away."""
     given = {name: request.args.get(name) for name in ("at", "view", "problems", "before")} | changes
@@ -318,7 +309,6 @@ def _link(**changes: object) -> str:
     return f"?{query}" if query else "?"
 
 
-def _download(content: bytes, kind: str, order_id: str, name: str) -> Response:
+def _file_of(order_id: str, name: str) -> str:
     safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in order_id)
-    disposition = f'attachment; filename="{safe}-{name}"'
-    return Response(content, mimetype=kind, headers={"Content-Disposition": disposition, "Cache-Control": "no-store"})
+    return f"{safe}-{name}"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from adapters.console.act import AT_ONCE
 from adapters.console.actions import LABELS, REQUEUE, STOP, UNDER_WAY, can_be_tried
 from adapters.console.consequences import call_of
+from adapters.console.paths import order_path
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
 from adapters.edge.cursors import Cursors
 from workflow.attention import Concern
-from workflow.effects import DESTINATIONS, DOJO
+from workflow.effects import DESTINATION_NAMES, DESTINATIONS
 from workflow.journal.reads import Position, StoredTaskRow
 from workflow.journal.schema import TASK_STATUSES
 from workflow.unit import PAUSE_CODES
@@ -82,7 +83,7 @@ def _call(site: Site, task: StoredTaskRow) -> Call:
     actions: tuple[str, ...] = ()
     if site.may("operator"):
         actions = (REQUEUE,) * can_be_tried(task) + (STOP,) * (task.status in UNDER_WAY)
-    path = f"/orders/{quote(task.order_id, safe='')}" if task.order_id else ""
+    path = order_path(task.order_id) if task.order_id else ""
     return Call(task=task, what=call_of(task.effect, task.payment_intent_id), path=path, actions=actions)
 
 
@@ -91,7 +92,7 @@ def _pauses(site: Site) -> list[Pause]:
     standing = {item.code: item for item in site.desk.reads.service_attention()}
     return [
         Pause(
-            whom="Dojo" if destination == DOJO else "the till",
+            whom=DESTINATION_NAMES[destination],
             concern=Concern(**standing[code]._asdict()),
             probe_at=site.desk.reads.next_probe(destination),
         )

@@ -18,6 +18,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEnt
 from adapters.console.actions import in_buttons
 from adapters.console.desk import Desk, Front
 from adapters.console.freshness import Freshness
+from adapters.console.paths import is_own_path
 from adapters.console.sessions import Session
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.answers import http_error, is_for_people, trace_id
@@ -32,7 +33,6 @@ POLL = "X-Refresh"
 """The header of a page that asks for itself again: no person did anything."""
 MAX_FORM_BYTES = 65_536
 REASON_CHARACTERS = 500
-PATH_CHARACTERS = 2_000
 PUBLIC = frozenset({"console.login.show", "console.login.enter"})
 """Endpoints for those who are not logged in."""
 HEADERS = {
@@ -259,12 +259,6 @@ class Site:
             return http_error(error)
         g.session = self.sessions.find(request.cookies.get(COOKIE), is_use=False)
         return self._http_error(error)
-
-
-def is_own_path(path: str) -> bool:
-    """Whether a browser that goes there stays with us: it drops control characters, and takes a backslash for a slash."""
-    is_plain = path.isprintable() and not any(each.isspace() or each == "\\" for each in path)
-    return is_plain and len(path) <= PATH_CHARACTERS and path.startswith("/") and not path.startswith("//")
 
 
 def _to_login() -> Response:

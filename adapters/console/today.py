@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response
 from markupsafe import Markup
 
+from adapters.console.paths import order_path
 from adapters.console.site import Site
 from workflow import diagrams
 from workflow.attention import Concern, concerns
 from workflow.books import Day
+from workflow.effects import DESTINATION_NAMES
 from workflow.journal.reads import StoredAttention
 from workflow.lifecycle import ATTENTION, ORDER
 from workflow.money import Money
-from workflow.today import NAMES, OPEN_STATES, Line, SoFar, Till, lines, standing
+from workflow.today import OPEN_STATES, Line, SoFar, Till, lines, standing
 
 ALERTS = 8
 """So many stand by themselves; the rest is counted."""
@@ -73,7 +75,7 @@ def pages(site: Site) -> Blueprint:
         """What is wrong, what came in so far, where the orders are, and when Dojo was last heard."""
         troubles = tuple(site.desk.health.attention())  # What keeps the journal from being written changes nothing in it.
         found = site.freshness.shared("today", (site.minute(), troubles), lambda: _figures(site, till, troubles))
-        return site.page("today.html", by_journal=True, found=found, day=found.day.date.isoformat(), names=NAMES, Money=Money)
+        return site.page("today.html", by_journal=True, found=found, day=found.day.date.isoformat(), names=DESTINATION_NAMES, Money=Money)
 
     return blueprint
 
@@ -168,4 +170,4 @@ def _path(same: list[Concern]) -> str:
     """One order's own page; where it is about several, or none, the page with just that."""
     orders = {concern.order_id for concern in same}
     order_id = orders.pop() if len(orders) == 1 else ""
-    return f"/orders/{quote(order_id, safe='')}" if order_id else f"/attention?code={same[0].code}"
+    return order_path(order_id) if order_id else f"/attention?code={same[0].code}"

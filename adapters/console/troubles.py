@@ -5,23 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from adapters.edge.answers import RETRY_AFTER_SECONDS
-from workflow.errors import (
-    JournalDamaged,
-    JournalUnavailable,
-    LockUnknown,
-    Refused,
-    TryAgain,
-    UnknownBooking,
-    UnknownCheckpoint,
-    UnknownEntry,
-    UnknownOrder,
-    UnknownTask,
-    WorkflowError,
-)
+from adapters.edge.answers import RETRY_AFTER_SECONDS, UNKNOWN
+from workflow.errors import JournalDamaged, JournalUnavailable, Refused, TryAgain, WorkflowError
 from workflow.lifecycle import ATTENTION
 
-UNKNOWN = (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry)
 MIGRATING = "MIGRATING"
 ENDING = ("A part of this program ended by itself: it stops, and starts again.", "Wait a few seconds. If it comes back, look at the log.")
 BUSY = ("The journal is being brought up to this version.", "Wait: everything is served as soon as that is done.")
@@ -57,9 +44,9 @@ def in_words(code: str) -> Trouble:
 def problem_of(error: WorkflowError) -> Problem:
     """What an error of the core means to whoever asked for the page."""
     if isinstance(error, UNKNOWN):
-        return Problem(status=404, message=_sentence(error))
+        return Problem(status=404, message=sentence(error))
     if isinstance(error, Refused):
-        return Problem(status=409, message=_sentence(error))
+        return Problem(status=409, message=sentence(error))
     if isinstance(error, JournalUnavailable):
         wait = RETRY_AFTER_SECONDS if error.after_seconds is None else math.ceil(error.after_seconds)
         done = "Whether it was stored is unknown: look before you do it again." if error.is_unknown else "Nothing was changed."
@@ -70,10 +57,11 @@ def problem_of(error: WorkflowError) -> Problem:
         damaged = ATTENTION["JOURNAL_DAMAGED"]
         return Problem(status=503, message=f"{damaged.why} Nothing was changed.", following=damaged.next, detail=str(error))
     if isinstance(error, TryAgain):
-        return Problem(status=503, message=_sentence(error), following="Try again in a few seconds.")
+        return Problem(status=503, message=sentence(error), following="Try again in a few seconds.")
     return Problem(status=503, message="What was asked did not come to an end.", following="Look before you try again.", detail=str(error))
 
 
-def _sentence(error: WorkflowError) -> str:
+def sentence(error: WorkflowError) -> str:
+    """What an error says, begun and ended as a sentence."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

@@ -49,6 +49,8 @@ MARKS = {
 
 PROGRAMS = ("/api/", "/till/", "/static/", "/v1/")
 """Paths below which nobody reads pages: refusals are JSON there, whatever the caller says that it takes."""
+UNKNOWN = (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry)
+"""What is asked for is not here: 404, unlike everything else that is refused."""
 _CHUNK = 65_536
 _CUT_SHORT = "ended before it was complete"
 _UTF8 = frozenset({"utf-8", "utf8"})
@@ -95,7 +97,7 @@ def is_for_people(path: str, accept: str) -> bool:
 def install(app: Flask) -> None:
     """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
 
-    BadInput and NotOffered are 400, BodyTooLarge 413, what is unknown (UnknownOrder and the like) 404, other Refused 409,
+    BadInput and NotOffered are 400, BodyTooLarge 413, what is UNKNOWN 404, other Refused 409,
     JournalUnavailable, JournalDamaged and LogHeld 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
@@ -104,7 +106,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
     app.register_error_handler(BodyTooLarge, lambda error: error_answer(413, str(error), trace_id()))
-    for unknown in (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry):
+    for unknown in UNKNOWN:
         app.register_error_handler(unknown, lambda error: error_answer(404, str(error), trace_id()))
     app.register_error_handler(NotOffered, lambda error: error_answer(400, _not_offered(error), trace_id()))
     app.register_error_handler(Refused, lambda error: error_answer(409, str(error), trace_id()))

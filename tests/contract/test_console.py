@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from adapters.console.site import MAX_FORM_BYTES, NAVIGATION, is_own_path
+from adapters.console.paths import is_own_path
+from adapters.console.site import MAX_FORM_BYTES, NAVIGATION
 from adapters.edge.limits import GUESSES
 from adapters.edge.pages import POLICY
 from tests.contract.running import TOKENS, Service, a_bill, beside_sandbox, eventually, running, sqlite

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 
 from adapters.console.login import _following
+from adapters.console.paths import is_own_path
 from adapters.console.sessions import IDLE_SECONDS, SESSION_SECONDS, SESSIONS, Sessions
-from adapters.console.site import is_own_path
 from adapters.console.today import ALERTS, _alerts
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.credentials import Actor, Tokens
