@@ -22,6 +22,7 @@ WATCH_SECONDS = 0.5
 """How often the parts of the process are looked at."""
 LAST_WORDS_SECONDS = 2.0
 """Between a part's death and the end of the process: `/readyz` and `/metrics` say why, what waits is answered."""
+NEXT = "tillproof journal verify, then tillproof serve"
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +85,20 @@ class Supervisor:
         self._stopping.set()
 
     def _run(self, parts: Mapping[str, Callable[[], bool]]) -> None:
+        try:
+            self._watch(parts)
+        except Exception:  # The top of the thread: without it nobody would notice that nobody watches any more.
+            logger.critical("ending: the watch over the process died", exc_info=True, extra={"next": NEXT})
+            self._end()
+
+    def _watch(self, parts: Mapping[str, Callable[[], bool]]) -> None:
         while not self._stopping.wait(WATCH_SECONDS):
             dead = [name for name, is_alive in parts.items() if not is_alive()]
             if not dead or self._stopping.is_set():
                 continue
             for name in dead:
                 self._died(name)
-            following = "tillproof journal verify, then tillproof serve"
-            logger.critical("ending: a part of the process died", extra={"parts": ", ".join(dead), "next": following})
+            logger.critical("ending: a part of the process died", extra={"parts": ", ".join(dead), "next": NEXT})
             if not self._stopping.wait(LAST_WORDS_SECONDS):
                 self._end()
             return
