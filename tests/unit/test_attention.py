@@ -189,6 +189,22 @@ def test_money_of_which_the_till_could_not_be_told_calls_a_person_until_it_is(wi
     assert told(with_till, "o2") == [("raise", "PAID_NOT_ON_TILL"), ("clear", "PAID_NOT_ON_TILL")]
 
 
+def test_an_order_that_goes_on_changing_is_not_on_the_till_since_its_first_money(with_till):  # I20
+    with_till.create(payments=())
+    put_back_tellings(with_till)
+    with_till.clock.move(HOUR)
+    world = {f"pi_{number}": an_intent(f"pi_{number}", paid=100, external_id="o1") for number in range(3)}
+    for number in range(3):  # The last one at the second minute's very end.
+        with_till.clock.move(MINUTE - 1 if number else 0)
+        with_till.event(f"pi_{number}", "Captured")
+        with_till.settle(world)
+    assert with_till.order().paid.value == 300
+    sweep(with_till, 1, world)
+    assert raised(with_till) == []
+    sweep(with_till, 1, world)
+    assert raised(with_till) == ["PAID_NOT_ON_TILL"]
+
+
 def test_orders_of_which_nothing_is_paid_do_not_keep_the_sweep_from_one_that_is(with_till):
     for number in range(3):
         with_till.create(f"unpaid-{number}")

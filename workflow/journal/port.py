@@ -326,7 +326,7 @@ class Transaction(Protocol):
         """Orders with money that counts, of which the till should have been told before that moment, and nobody was called yet."""
 
     def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
-        """A waiting task speaks of a newer entry too, and is as young as that."""
+        """A waiting task speaks of a newer entry too, and is as young as that, unless the till waits by it to hear of money that counts."""
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         """Insert the task, or replace it by its id."""

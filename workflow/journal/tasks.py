@@ -110,7 +110,7 @@ class Tasks:
         return list(found)[:limit]
 
     def renew_task(self, task_id: str, order_seq: int, now_ms: int) -> None:
-        self._connection.execute("UPDATE outbox SET order_seq = ?, created_at_ms = ? WHERE id = ?", (order_seq, now_ms, task_id))
+        self._connection.execute(RENEW_TASK, (order_seq, now_ms, task_id))
 
     def put_task(self, stored: StoredTask, last_error: str = "", done_at: str = "") -> None:
         task = stored.task
@@ -179,6 +179,12 @@ SELECT order_id FROM outbox WHERE status = '{{status}}' AND {_THERE} AND created
 AND EXISTS (SELECT 1 FROM orders WHERE id = order_id AND paid > 0 AND json_extract(body, '$.acknowledged.PAID_NOT_ON_TILL') IS NOT paid)
 AND NOT EXISTS (SELECT 1 FROM attention WHERE attention.order_id = outbox.order_id AND code = ? AND payment_intent_id = '')
 LIMIT ?
+"""
+# Where money counts already, the till has waited for the news of it since the task was made, however often the order changes meanwhile.
+RENEW_TASK = f"""
+UPDATE outbox SET order_seq = ?,
+created_at_ms = iif(effect = '{TellTill.name}' AND EXISTS (SELECT 1 FROM orders WHERE id = outbox.order_id AND paid > 0), created_at_ms, ?)
+WHERE id = ?
 """
 _DUE = f"SELECT {TASK_COLUMNS} FROM outbox AS task WHERE status = 'pending' AND next_at_ms <= ? AND {_THERE} AND {_FREE}"
 # The plus keeps SQLite from walking all tasks that ever were by their time to find the few.
