@@ -146,6 +146,7 @@ def intent_read(
         return case.close()
     facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
+    case.relieve("OUTBOX_DEAD", intent.id, "it was read")
     if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
@@ -220,8 +221,11 @@ def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
     return facts
 
 
-def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: str) -> Decision:
-    """Dojo took our `order_updated`, or the till our call."""
+def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: str, is_last: bool = True) -> Decision:
+    """Dojo took our `order_updated`, or the till our call: whoever did has the order as it is, though an earlier call was given up.
+
+    `is_last`: no call of the order to the other one of them was.
+    """
     task = command.task
     case = Case(machines, order, at=at, actor="outbox", cause=f"{task.effect}:{task.id}")
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "done", "attempts": task.attempts}
@@ -230,6 +234,8 @@ def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: 
     case.record("effect", facts)
     if task.effect == TellTill.name and task.order_seq >= order.money_seq:
         case.relieve(NOT_ON_TILL, "", "the till was told")
+    if is_last:
+        case.relieve("OUTBOX_DEAD", "", f"a later {task.effect} was taken")
     case.follow()
     return case.close(caller_sees=True)
 

@@ -300,6 +300,16 @@ def test_a_task_that_is_given_up_leaves_an_entry_and_calls_a_person(venue):  # U
     assert replay(venue.reads).ok
 
 
+def test_a_read_that_was_given_up_calls_nobody_any_more_once_the_intent_was_read(venue):
+    venue.create()
+    venue.event("pi_1", "Captured")
+    fail(venue, venue.tasks.popleft(), None, error="500 for ever")
+    assert attention_codes(venue) == ["OUTBOX_DEAD"]
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent("pi_1")})
+    assert (venue.order().state, attention_codes(venue)) == ("updated", [])
+
+
 def test_a_task_of_no_order_that_is_given_up_calls_a_person_too(venue):
     venue.event("pi_1", "Captured")
     task = venue.tasks.popleft()
@@ -641,6 +651,20 @@ def test_a_dead_call_to_the_till_calls_a_person(both):
     assert (again.order_seq, [item.code for item in both.reads.attention()]) == (task.order_seq, ["PAID_NOT_ON_TILL"])
     both.engine.handle(EffectTaken(task=again))
     assert both.reads.attention() == []
+
+
+@pytest.mark.parametrize(("given_up", "codes"), [({"order_updated"}, []), ({"order_updated", "tell_till"}, ["OUTBOX_DEAD"])])
+def test_news_that_were_given_up_call_nobody_any_more_once_later_ones_were_taken_there_unless_others_were(both, given_up, codes):
+    tasks = an_order_for_both(both)
+    both.perform(tasks.pop("read_intent"), {"pi_o1": an_intent("pi_o1")})
+    for effect, task in (tasks | taken_from(both)).items():
+        fail(both, task, None, error="400") if effect in given_up else both.perform(task, {})
+    both.tasks.clear()
+    assert attention_codes(both)[0] == "OUTBOX_DEAD"
+    both.event("pi_o1", "Refunded")
+    both.perform(taken_from(both)["read_intent"], {"pi_o1": an_intent("pi_o1", status="Refunded", refunded=1000)})
+    both.perform(taken_from(both)["order_updated"], {})
+    assert [code for code in attention_codes(both) if code == "OUTBOX_DEAD"] == codes
 
 
 def test_what_is_for_a_till_that_is_not_called_any_more_waits_until_it_is_called_again(tmp_path):
