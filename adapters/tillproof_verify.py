@@ -3,8 +3,8 @@
 
     python tillproof_verify.py proof.json --key venue.pub
 
-FILE is a proof of an order, a consistency proof of two checkpoints, a receipt, a whole export of the journal (JSON Lines or
-CSV) or a signed checkpoint. Several files are checked one by one, and held against each other. It ends with 0 if all of it
+FILE is a proof of an order, a consistency proof of two checkpoints, a receipt or several, a whole export of the journal (JSON
+Lines or CSV) or a signed checkpoint. Several files are checked one by one, and held against each other. It ends with 0 if all of it
 holds, 1 if something does not, 2 if it was not understood or a file is none of these.
 
 What is checked is published: RFC 9162 (Merkle trees and their proofs), C2SP `signed-note` and `tlog-checkpoint`, Ed25519,
@@ -713,7 +713,7 @@ def check_export(rows: Iterable[tuple[str, Mapping[str, Any]]], where: str, case
     _refuse_shorter(export.tree.size, heads, where, case)
     report.exported = max(report.exported, export.signed)
     report.orders += [Shown(order_id, export.tree.size, where, entries) for order_id, entries in export.seen.items()]
-    _say_export(export, where, report)
+    _say_export(export, where, report, case.witnesses)
 
 
 def _counted(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -759,14 +759,17 @@ def _refuse_shorter(size: int, heads: Mapping[int, list[Head]], where: str, case
             case.report.say(case.report.cannot, f"Whether {where} was cut off at its end, or is merely older: {goes_on}")
 
 
-def _say_export(export: Export, where: str, report: Report) -> None:
+def _say_export(export: Export, where: str, report: Report, witnesses: Sequence[Witness]) -> None:
     size, chains = export.tree.size, _number(len(export.ends), "chain", "chains")
     report.checked.append(f"{where}: {_number(size, 'entry', 'entries')} in {chains}: every hash, and every chain from its first entry on")
     for source, count in export.compared.items():
         roots = "the root" if count == 1 else f"each of {count:,} roots"
         report.checked.append(f"{where}: its entries make {roots} in {source}")
-    for covered, by in ((export.signed, "was signed"), (export.witnessed, "the witness saw")):
-        if covered == size:
+    goes_on = any(witness.last > size for witness in witnesses)
+    for covered, by, is_all in ((export.signed, "was signed", True), (export.witnessed, "the witness saw", not goes_on)):
+        if covered and not is_all:
+            report.proves.append(f"The first {covered:,} entries of {where} are those that {by} first, byte for byte; it saw more.")
+        elif covered and covered == size:
             report.proves.append(f"{where} is the whole log that {by}, byte for byte: no entry is missing, changed, swapped or added.")
         elif covered:
             report.proves.append(f"The first {covered:,} entries of {where} are the whole log that {by}, byte for byte.")
@@ -949,6 +952,9 @@ def _check_document(document: Any, where: str, case: Case) -> None:
         case.links.append(check_consistency(document, where, case.report))
     elif kind == RECEIPT:
         case.receipts.append(check_receipt(document, where, case.report))
+    elif not kind and isinstance(document, dict) and (several := document.get("data")) and isinstance(several, list):
+        for number, each in enumerate(several, start=1):  # All of an order, as they are printed.
+            case.receipts.append(check_receipt(each, f"{where}, receipt {number}", case.report))
     else:
         said = f"its format is {shown(kind)}" if kind else "it does not say its format"
         raise Unusable(f"{where} is none of the files that can be checked here: {said}")
@@ -1016,7 +1022,7 @@ def _trust(case: Case) -> None:
                     f"{head.where}: at {head.size:,} entries another key signs than {fingerprint(head.key)}: see entry {change.seq:,}"
                 )
     _refuse_forked_keys(report.key_changes)
-    if not case.asked.keys:
+    if not (case.asked.keys and report.heads):  # Where nothing is signed, a key says nothing.
         return
     trusted, logs = _trusted(case), {pinned.log for pinned in case.asked.keys if pinned.log}
     for head in report.heads:
@@ -1275,7 +1281,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="proof, consistency proof, receipt, whole export or checkpoint; - reads stdin"
+        "files", metavar="FILE", nargs="+", help="proof, consistency proof, receipts, whole export or checkpoint; - reads stdin"
     )
     parser.add_argument(
         "--key",

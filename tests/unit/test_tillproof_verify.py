@@ -369,6 +369,48 @@ def test_an_export_that_was_made_before_a_proof_is_not_called_forged(ask, folder
     assert (ended.code, "or is merely older" in ended.out) == (0, True)
 
 
+@pytest.mark.parametrize("form", export.FORMATS)
+def test_an_export_that_ends_at_a_line_of_a_witness_that_goes_on_is_not_called_the_whole_log(ask, folder, form):
+    lines, kept = (
+        (folder / f"export.{form}").read_bytes().splitlines(keepends=True),
+        (folder / "tillproof.witness").read_text().splitlines(),
+    )
+    size = int(kept[-2].split()[0])
+    (folder / f"shorter.{form}").write_bytes(b"".join(lines[: size + (form == "csv")]))
+    (folder / f"nothing.{form}").write_bytes(lines[0] if form == "csv" else b"")
+
+    ended = ask(f"shorter.{form}", "--witness", "tillproof.witness")
+    assert ended.code == 0
+    assert f"The first {size} entries of shorter.{form} are those that the witness saw first" in " ".join(ended.out.split())
+    assert "cut off at its end, or is merely older" in " ".join(ended.out.split())
+    assert "the whole log" not in ended.out
+    assert "the whole log" not in ask(f"nothing.{form}", "--witness", "tillproof.witness").out
+    assert "is the whole log that the witness saw" in " ".join(ask(f"export.{form}", "--witness", "tillproof.witness").out.split())
+
+
+def test_of_a_key_that_nothing_given_is_signed_with_nothing_is_said(ask, folder):
+    ended = ask("export.jsonl", "--witness", "tillproof.witness", "--key", base64.b64encode(b"\x07" * 32).decode())
+    assert ended.code == 0
+    assert "the key that you gave" not in " ".join(ended.out.split())
+    assert "Who wrote export.jsonl: no signed checkpoint was given with it" in " ".join(ended.out.split())
+
+
+def test_all_receipts_of_an_order_are_a_file_as_they_are_printed(ask, folder):
+    receipts = [read(folder, "receipt.json"), read(folder, "late-receipt.json")]
+    put(folder, {"data": receipts}, "receipts.json")
+    ended = ask("receipts.json", "export.jsonl")
+    said = " ".join(ended.out.split())
+    assert ended.code == 0
+    assert [f"receipts.json, receipt {number}: its entry's hash is what its columns make" in said for number in (1, 2)] == [True, True]
+    assert said.count("for which there is a receipt") == 2
+
+    receipts[1]["entry"]["columns"]["actor"] = "somebody"
+    assert "changed.json, receipt 2, entry: what it says does not make its hash" in " ".join(
+        ask(put(folder, {"data": receipts})).out.split()
+    )
+    assert ask(put(folder, {"data": []})).code == 2
+
+
 def test_a_checkpoint_alone_needs_a_key(ask, folder, key):
     assert ask("new.note").code == 2
     assert ask("new.note", "--key", base64.b64encode(key.public_bytes_raw()).decode()).code == 0
