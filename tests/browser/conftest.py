@@ -3,8 +3,8 @@
 `page` is the console at a desk, `visitor` opens more windows, `check_page(page)` tries what every page must do: call it once for each
 page, and for each look of it that differs (an empty list, an open form). `tab_to(page, wanted)` goes there by keyboard.
 
-A click or a key returns before the page that it leads to is there. Read that page with `expect`, which waits, or click within
-`with page.expect_navigation()`, after which it is there as a whole.
+A click or a key returns before the page that it leads to is there. Read that page with `expect`, which waits, or come to it by
+`follow(link_or_button)`, after which it is there as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.browser.evening import play
-from tests.contract.running import TOKENS, beside_sandbox
+from tests.contract.running import TOKENS, beside_sandbox, eventually
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -62,7 +62,8 @@ def venue(tmp_path_factory):
 def visitor(chromium, request):
     """A function that opens a fresh window: `visitor(service)` at its console, logged in as an operator unless `role` says otherwise.
 
-    Whatever the browser complains of, such as a breach of the policy on content, fails the test.
+    Whatever the browser complains of, such as a breach of the policy on content, fails the test; but not that a service is gone of which
+    a page still asks: the test has ended it.
     """
     windows, complaints = [], []
 
@@ -87,7 +88,8 @@ def visitor(chromium, request):
             page.screenshot(path=SHOTS / f"{name}-{number}.png", full_page=True)
     for window in windows:
         window.close()
-    assert not [text for text in complaints if "status of 4" not in text], complaints  # A refusal on purpose is told there, too.
+    expected = "status of 4", "net::ERR_CONNECTION"  # A refusal on purpose is told there, too.
+    assert not [text for text in complaints if not any(each in text for each in expected)], complaints
 
 
 @pytest.fixture
@@ -112,6 +114,22 @@ def check_page(page: Page) -> None:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(size)
     assert_the_same_without_scripts(page)
+
+
+def follow(wanted: Locator) -> None:
+    """Click a link or a button that leads to a page, and wait until that is there as a whole."""
+    with wanted.page.expect_navigation():
+        wanted.click()
+
+
+def reload_until_seen(wanted: Locator) -> None:
+    """Load the page again until it has `wanted`, as one does without scripts."""
+
+    def is_seen() -> bool:
+        wanted.page.reload()
+        return wanted.is_visible()
+
+    eventually(is_seen, PATIENCE_MS / 1000)
 
 
 def tab_to(page: Page, wanted: Locator) -> None:

@@ -6,13 +6,11 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP, PHONE, assert_no_barrier, assert_not_wider_than_the_window, tab_to
+from tests.browser.conftest import DESKTOP, PHONE, assert_no_barrier, assert_not_wider_than_the_window, follow, tab_to
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, beside_sandbox, eventually, gbp
-
-GIVEN_UP_MS = 30_000
-"""How long a flow may take before the test has failed."""
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +37,15 @@ def phone(peers, visitor):
 
 def sit_down(page, table):
     page.get_by_label("Table", exact=True).select_option(label=table)
-    page.get_by_role("button", name="Sit down").click()
+    follow(page.get_by_role("button", name="Sit down"))
 
 
 def to_the_basket(page, table, **dishes):
     sit_down(page, table)
-    page.get_by_role("link", name="Order something").click()
+    follow(page.get_by_role("link", name="Order something"))
     for dish, many in dishes.items():
         page.get_by_label(dish.replace("_", " "), exact=True).fill(str(many))
-    page.get_by_role("button", name="To the basket").click()
+    follow(page.get_by_role("button", name="To the basket"))
 
 
 def try_out(page, how):
@@ -56,11 +54,11 @@ def try_out(page, how):
 
 
 def ends(page, title):
-    page.get_by_role("heading", name=title).wait_for(timeout=GIVEN_UP_MS)
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
 
 
 def pay(page):
-    page.get_by_role("button", name=re.compile("^Pay")).click()
+    follow(page.get_by_role("button", name=re.compile("^Pay")))
 
 
 def newest_order(peers):
@@ -81,13 +79,13 @@ def test_order_and_pay_by_hand_from_the_basket_to_updated(peers, phone, visitor)
     pay(page)
 
     ends(page, "Paid. The kitchen has your order.")
-    assert page.get_by_text("£53.90 was taken from your card.").is_visible()
+    expect(page.get_by_text("£53.90 was taken from your card.")).to_be_visible()
     order_id = newest_order(peers)
     order = peers.service.await_state(order_id, "updated")
     assert (order["totalAmount"], order["paidAmount"], order["tipsAmount"]) == (gbp(4900), gbp(4900), gbp(490))
     assert peers.service.path_of(order_id) == ["created", "authorised", "captured", "reconciled", "updated"]
     page.get_by_role("link", name="See the bill").click()
-    assert page.get_by_role("heading", name="Paid in full").is_visible()
+    expect(page.get_by_role("heading", name="Paid in full")).to_be_visible()
     console = visitor(peers.service)
     assert shown_on_the_console(console, order_id) == "updated"
 
@@ -97,7 +95,7 @@ def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(pee
     page = phone()
     sit_down(page, "Table 2")
     page.get_by_role("link", name="Pay the bill").click()
-    assert page.get_by_text("The Anchor & Hope").is_visible()
+    expect(page.get_by_text("The Anchor & Hope")).to_be_visible()
     page.get_by_label("An amount", exact=True).check()
     page.get_by_label("Amount to pay").fill("20.00")
     pay(page)
@@ -105,10 +103,10 @@ def test_a_bill_by_its_table_is_paid_in_part_and_then_the_rest_until_updated(pee
     assert peers.service.await_state("till-by-hand", "updated")["paidAmount"] == gbp(2000)
 
     page.get_by_role("link", name="See the bill").click()
-    assert page.get_by_text("Left to pay £41.00").is_visible()
+    expect(page.get_by_text("Left to pay £41.00")).to_be_visible()
     page.get_by_label("Amount to pay").fill("5.00")
     pay(page)
-    assert "choose “An amount”" in page.get_by_role("alert").inner_text()
+    expect(page.get_by_role("alert")).to_contain_text("choose “An amount”")
     page.get_by_label("Another amount").check()
     page.get_by_label("Amount of the tip").fill("4.50")
     pay(page)
@@ -123,8 +121,8 @@ def test_a_fault_is_injected_on_the_panel_met_and_survived(peers, phone):
     panel = phone("/panel/faults", size=DESKTOP)
     panel.get_by_role("button", name="Spoil these calls").click()
     told = "The till wants to read a payment, the next time: the answer is 500, and nothing is done."
-    assert panel.get_by_role("status").inner_text() == told
-    assert panel.get_by_role("row").filter(has_text="The till wants to read a payment").filter(has_text="nothing is done").count() == 1
+    expect(panel.get_by_role("status")).to_have_text(told)
+    expect(panel.get_by_role("row").filter(has_text="The till wants to read a payment").filter(has_text="nothing is done")).to_have_count(1)
     page = phone()
     to_the_basket(page, "Table 3", Iced_tea=1)
     pay(page)
@@ -133,10 +131,10 @@ def test_a_fault_is_injected_on_the_panel_met_and_survived(peers, phone):
 
     panel.goto(f"{peers.sandbox.url}/panel/calls")
     spoilt = panel.get_by_role("row").filter(has_text="fault: 500")
-    assert spoilt.count() == 1
-    assert "till → Dojo" in spoilt.inner_text()
+    expect(spoilt).to_have_count(1)
+    expect(spoilt).to_contain_text("till → Dojo")
     panel.goto(f"{peers.sandbox.url}/panel/faults")
-    assert panel.get_by_text("Nothing: all is well.").is_visible()
+    expect(panel.get_by_text("Nothing: all is well.")).to_be_visible()
 
 
 def test_an_event_is_sent_again_on_the_panel_and_applied_once(peers, phone):
@@ -150,7 +148,7 @@ def test_an_event_is_sent_again_on_the_panel_and_applied_once(peers, phone):
     panel = phone("/panel/events", size=DESKTOP)
     row = panel.get_by_role("row").nth(1)
     row.get_by_role("button", name="Send again").click()
-    panel.get_by_role("row").nth(1).get_by_text("200").nth(1).wait_for(timeout=GIVEN_UP_MS)
+    expect(panel.get_by_role("row").nth(1).get_by_text("200").nth(1)).to_be_visible()
     peers.service.await_rest()
     assert peers.service.path_of(order_id) == before
 
@@ -161,7 +159,7 @@ def test_a_declined_card_takes_nothing_and_orders_nothing(peers, phone):
     try_out(page, "The card is declined")
     pay(page)
     ends(page, "Your card was declined")
-    assert page.get_by_text("Nothing was taken from your card. Nothing was ordered.").is_visible()
+    expect(page.get_by_text("Nothing was taken from your card. Nothing was ordered.")).to_be_visible()
     assert len(peers.service.auditor.get("/api/orders?limit=100").json["data"]) == orders
 
 
@@ -172,8 +170,8 @@ def test_a_refused_order_says_what_the_till_said_and_releases_the_hold(peers, ph
         to_the_basket(page, "Table 6", Iced_tea=2)
         pay(page)
         ends(page, "The venue did not take your order")
-        assert page.get_by_text("The hold of £6.20 on your card was released.").is_visible()
-        assert peers.sandbox.flows()[0].refusal.message in page.get_by_role("status").inner_text()
+        expect(page.get_by_text("The hold of £6.20 on your card was released.")).to_be_visible()
+        expect(page.get_by_role("status")).to_contain_text(peers.sandbox.flows()[0].refusal.message)
     finally:
         peers.service.till.call("PUT", "/till/state", {"takingOrders": True})
 
@@ -196,7 +194,7 @@ def test_without_scripts_one_orders_now_and_pays_later_while_the_news_is_slow(pe
     page.get_by_text("Try something").click()
     page.get_by_label("The news of the payment is slow").check()
     pay(page)
-    assert page.get_by_role("heading", name="One moment").is_visible()
+    expect(page.get_by_role("heading", name="One moment")).to_be_visible()
     ends(page, "Paid. Thank you!")
     peers.service.await_state(newest_order(peers), "updated")
 
@@ -208,7 +206,7 @@ def test_markup_that_the_till_sends_is_inert_on_the_phone_and_on_the_panel(peers
     page, alarms = phone(), []
     page.on("dialog", lambda dialog: alarms.append(dialog.message) or dialog.dismiss())
     sit_down(page, HOSTILE)
-    page.get_by_role("link", name="Pay the bill").click()
+    follow(page.get_by_role("link", name="Pay the bill"))
     assert page.get_by_text(HOSTILE).count() >= 3
     pay(page)
     ends(page, "Paid. Thank you!")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from playwright.sync_api import expect
 
-from tests.browser.conftest import check_page
+from tests.browser.conftest import check_page, follow, reload_until_seen
 from tests.contract.running import ROOT, Service
 from tests.old_journal import load
 from workflow import diagrams
@@ -91,11 +92,9 @@ def test_the_page_is_for_everybody(page, path):
 def test_a_person_without_scripts_has_the_journal_checked_and_is_told_that_nothing_differs(venue, visitor):
     page = visitor(venue.service, role="auditor", java_script_enabled=False)
     page.goto("/machines/check")
-    page.get_by_role("button", name="Check now").click()
-    while page.locator("progress").count():
-        page.reload()
+    follow(page.get_by_role("button", name="Check now"))
 
-    assert page.get_by_role("heading", name="Every order would have gone the same way").is_visible()
+    reload_until_seen(page.get_by_role("heading", name="Every order would have gone the same way"))
     orders = venue.service.reads.rows("SELECT count(*) FROM orders")[0][0]
     assert page.get_by_text(f"{orders} orders, ").is_visible()
 
@@ -129,7 +128,7 @@ def test_of_an_earlier_version_it_is_shown_what_the_present_one_declares_otherwi
     orders = reads.rows("SELECT count(*) FROM orders")[0][0]
     assert earlier[3:6] == [f"{orders} orders", str(entries), f"{first} to {last}"]
 
-    page.get_by_role("link", name=f"what differs from order@{declaration_hash(ORDER)}").click()
+    follow(page.get_by_role("link", name=f"what differs from order@{declaration_hash(ORDER)}"))
 
     then, now = (f"to updated, only if {guard}, sends nothing (D6)" for guard in ("dojo_knows", "always"))
     assert rows_of(page, "2 changes") == [
@@ -143,8 +142,10 @@ def test_orders_that_would_go_another_way_now_are_named_with_the_cause(another_v
     page.goto("/machines")
     page.get_by_role("button", name="Check ").click()
 
-    page.get_by_role("heading", name="Some would have gone another way").wait_for()  # The page refreshes itself.
-    assert page.get_by_text("order: 'update' moves from 'reconciled' to 'updated': its guard is always, and was dojo_knows").is_visible()
+    expect(page.get_by_role("heading", name="Some would have gone another way")).to_be_visible()  # The page refreshes itself.
+    expect(
+        page.get_by_text("order: 'update' moves from 'reconciled' to 'updated': its guard is always, and was dojo_knows")
+    ).to_be_visible()
     example = page.get_by_role("listitem").filter(has_text="is updated now").first
     assert example.get_by_role("link").get_attribute("href").startswith("/orders/")
     check_page(page)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PHONE, assert_no_barrier, check_page
+from tests.browser.conftest import PHONE, assert_no_barrier, check_page, follow
 from tests.browser.evening import FORMULA, HOSTILE
 from tests.contract.running import a_bill, running
 
@@ -38,7 +38,7 @@ def test_the_orders_are_listed_newest_first_and_everybody_can_read_them(page, ve
     assert references(page) == [order["reference"] or order["id"] for order in venue.service.auditor.get("/api/orders").json["data"]]
     mismatch = page.get_by_role("row").filter(has=page.get_by_role("link", name="T-19"))
     expect(mismatch.get_by_text("needs attention")).to_be_visible()
-    page.get_by_role("link", name="T-17").click()
+    follow(page.get_by_role("link", name="T-17"))
     assert urlsplit(page.url).path == f"/orders/{venue.orders.split}"
     page.goto("/orders")
     check_page(page)
@@ -51,8 +51,7 @@ def test_each_filter_finds_what_it_says_and_stands_in_the_address(page, venue):
     def found_by(fill, **wanted):
         page.goto("/orders")
         fill()
-        page.get_by_role("button", name="Find").click()
-        page.wait_for_url(lambda url: "?" in url)
+        follow(page.get_by_role("button", name="Find"))
         assert asked(page) == wanted  # Fields that were left empty are not in it.
         found = references(page)
         same = venue.service.auditor.get(f"/api/orders?{urlencode(wanted)}").json["data"]  # Other tests may have made more orders.
@@ -78,8 +77,8 @@ def test_an_order_is_found_by_any_of_its_names(page, venue):
     for text in ("T-17", "tbl_9", order["id"], order["payments"][0]["paymentIntentId"], f"  {order['id']} "):
         page.goto("/orders")
         page.get_by_label("Reference, table, order id or payment").fill(text)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: "search=" in url)
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
         assert references(page) == ["T-17"], text
 
     page.goto("/orders?search=T-1")
@@ -91,11 +90,11 @@ def test_an_order_is_found_by_any_of_its_names(page, venue):
 def test_which_filters_are_on_is_said_in_words_and_each_can_be_taken_away(page):
     page.goto("/orders?state=created&table=tbl_12&from=2020-02-29")
 
-    page.get_by_role("link", name="Remove the filter: from 29 Feb 2020").click()
+    follow(page.get_by_role("link", name="Remove the filter: from 29 Feb 2020"))
     assert asked(page) == {"state": "created", "table": "tbl_12"}
-    page.get_by_role("link", name="Remove the filter: state created").click()
+    follow(page.get_by_role("link", name="Remove the filter: state created"))
     assert asked(page) == {"table": "tbl_12"}
-    page.get_by_role("link", name="Remove the filter: table tbl_12").click()
+    follow(page.get_by_role("link", name="Remove the filter: table tbl_12"))
     assert urlsplit(page.url).query == ""
 
 
@@ -103,7 +102,7 @@ def test_a_day_alone_may_be_written_as_date_and_the_days_that_people_ask_for_are
     page.goto("/orders?date=2026-03-29&state=")
     assert asked(page) == {"from": "2026-03-29", "to": "2026-03-29"}
     expect(page.get_by_text("No order is like that: on 29 Mar 2026.")).to_be_visible()
-    page.locator("main").get_by_role("link", name="Today", exact=True).click()
+    follow(page.locator("main").get_by_role("link", name="Today", exact=True))
     assert asked(page)["from"] == asked(page)["to"] > "2026-03-29"
     assert references(page)
 
@@ -129,8 +128,8 @@ def test_a_hostile_order_is_inert_in_the_list_and_in_its_filters(page, venue):
     page.goto("/orders")
     expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
     page.get_by_label("Reference, table, order id or payment").fill(HOSTILE)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "search=" in url)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert references(page) == [HOSTILE]
     assert page.locator("main script").count() == 0
 
@@ -150,8 +149,7 @@ def busy(tmp_path_factory):
 
 
 def turned(page, name):
-    page.get_by_role("link", name=name, exact=True).click()
-    page.wait_for_load_state()
+    follow(page.get_by_role("link", name=name, exact=True))
     return references(page)
 
 
@@ -217,7 +215,7 @@ def test_the_list_works_on_a_phone_without_scripts(busy, visitor):
     assert page.locator("table.orders tbody tr").first.bounding_box()["y"] < PHONE["height"]
     page.get_by_text("Filters", exact=True).click()
     page.get_by_label("Table", exact=True).fill("tbl_2")
-    page.get_by_role("button", name="Find").click()
+    follow(page.get_by_role("button", name="Find"))
 
     assert asked(page) == {"table": "tbl_2"}
     assert len(references(page)) == 40

@@ -7,15 +7,16 @@ from collections import Counter
 from urllib.parse import urldefrag, urljoin
 
 import pytest
+from playwright.sync_api import expect
 
 import app
 from adapters.capabilities import CAPABILITIES, SERVED, Registration
 from adapters.console import capabilities
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.settings import read_settings, shown
-from tests.browser.conftest import check_page
+from tests.browser.conftest import PATIENCE_MS, check_page, follow
 from tests.browser.evening import HOSTILE
-from tests.contract.running import KEY, PASSWORD, TOKENS, USERNAME, beside_sandbox, register, running
+from tests.contract.running import KEY, PASSWORD, TOKENS, USERNAME, beside_sandbox, eventually, register, running
 from workflow.commands import NoteRegistration
 from workflow.errors import AnswerUnreadable, DojoRefusesUs, OutcomeUnknown, Refused, TryAgain
 
@@ -48,9 +49,13 @@ def settings_of(service):
 
 def ask(page):
     page.goto("/setup/capabilities")
-    page.get_by_role("button", name="Ask Dojo what is registered").click()
-    while page.locator("progress").count():
+    follow(page.get_by_role("button", name="Ask Dojo what is registered"))
+
+    def is_answered():
         page.reload()
+        return page.locator("progress").count() == 0
+
+    eventually(is_answered, PATIENCE_MS / 1000)
 
 
 def kind_of(path):
@@ -73,9 +78,9 @@ def test_a_server_finds_of_itself_what_is_true_and_asks_dojo_when_a_person_wants
 
     page.get_by_role("button", name="Look again, and ask Dojo").click()
 
-    page.get_by_text(f"{peers.service.settings['DOJO_URL']} answers").wait_for()
-    assert page.get_by_text("Asked ").filter(has_text="for auditor-1").is_visible()
-    assert page.get_by_text(f"{len(SERVED)} registered for {peers.service.settings['PUBLIC_URL']}").is_visible()
+    expect(page.get_by_text(f"{peers.service.settings['DOJO_URL']} answers")).to_be_visible()
+    expect(page.get_by_text("Asked ").filter(has_text="for auditor-1")).to_be_visible()
+    expect(page.get_by_text(f"{len(SERVED)} registered for {peers.service.settings['PUBLIC_URL']}")).to_be_visible()
 
 
 def test_a_file_that_others_can_read_and_a_setting_that_waits_for_a_restart_are_found_while_the_server_runs(peers, visitor):
@@ -125,7 +130,7 @@ def test_no_page_that_an_operator_can_reach_shows_a_secret(peers, visitor):
     page, seen, waiting, kinds = visitor(peers.service), set(), ["/"], Counter()
     ask(page)
     page.goto("/setup")
-    page.get_by_role("button", name="Look again").click()
+    follow(page.get_by_role("button", name="Look again"))
     secrets = [secret for secret in settings_of(peers.service).secrets() if secret]
     assert {*TOKENS.values(), KEY, PASSWORD, "canary-of-another-webhook", "canary-of-the-till"} <= set(secrets)
 
@@ -170,7 +175,7 @@ def test_an_operator_without_scripts_sees_what_registering_changes_gives_a_reaso
     registered.register(Registration(url="http://127.0.0.1:7", username="old", password=PASSWORD, capabilities=before))
     page = visitor(peers.service, java_script_enabled=False)
     ask(page)
-    page.get_by_role("link", name="Register…").click()
+    follow(page.get_by_role("link", name="Register…"))
     assert page.get_by_role("listitem").filter(has_text=re.compile("^(Added|Removed|Address|User name|Version)")).all_inner_texts() == [
         "Added: SearchOrders",
         "Removed: Dance, which is not served here",
@@ -179,7 +184,7 @@ def test_an_operator_without_scripts_sees_what_registering_changes_gives_a_reaso
     ]
 
     page.get_by_label("Why?").fill("the address is new")
-    page.get_by_role("button", name="Register at Dojo").click()
+    follow(page.get_by_role("button", name="Register at Dojo"))
 
     assert page.get_by_role("status").filter(has_text=f"Registered: Dojo calls {url}").is_visible()
     [now] = registered.integrations()
@@ -203,12 +208,12 @@ def test_what_is_registered_at_a_terminal_beside_the_server_is_journaled_by_the_
 def test_what_was_changed_at_dojo_after_the_preview_is_not_overwritten_unseen(peers, visitor, registered):
     page = visitor(peers.service)
     ask(page)
-    page.get_by_role("link", name="Register…").click()
+    follow(page.get_by_role("link", name="Register…"))
     others = Registration(url="http://127.0.0.1:7", username="other", password="other", capabilities=(("Dance", "v1"),))
     registered.register(others)
 
     page.get_by_label("Why?").fill("as every year")
-    page.get_by_role("button", name="Register at Dojo").click()
+    follow(page.get_by_role("button", name="Register at Dojo"))
 
     assert "has changed since this was shown" in page.get_by_role("alert").inner_text()
     assert [each.url for each in registered.integrations()] == [others.url]
@@ -263,9 +268,9 @@ def test_an_operator_brings_in_a_new_key_and_both_are_listed_with_their_fingerpr
     [before] = [each["fingerprint"] for each in peers.service.auditor.get("/api/keys").json["data"]]
     assert page.get_by_text(before).is_visible()
 
-    page.get_by_role("link", name="Bring in a new key…").click()
+    follow(page.get_by_role("link", name="Bring in a new key…"))
     page.get_by_label("Why?").fill("a laptop was stolen")
-    page.get_by_role("button", name="Bring in a new key").click()
+    follow(page.get_by_role("button", name="Bring in a new key"))
 
     keys = peers.service.auditor.get("/api/keys").json["data"]
     assert page.get_by_role("status").filter(has_text=keys[-1]["fingerprint"]).is_visible()

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from adapters.sandbox import Sandbox
-from tests.browser.conftest import check_page
+from tests.browser.conftest import check_page, follow, reload_until_seen
 from tests.browser.evening import HOSTILE
 from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite
 from tests.contract.test_takings_command import where_it_is_noon
@@ -71,11 +71,11 @@ def _paid(peers, name, *, tips=0):
 
 def open_today(page):
     page.goto("/takings")
-    page.get_by_role("row").get_by_role("link").first.click()
+    follow(page.get_by_role("row").get_by_role("link").first)
 
 
 def compare(page):
-    page.get_by_role("button", name=re.compile("^Compare")).click()
+    follow(page.get_by_role("button", name=re.compile("^Compare")))
     expect(page.get_by_text("Compared with Dojo, asked")).to_be_visible()
 
 
@@ -214,12 +214,8 @@ def test_a_day_prints_on_one_sheet_without_navigation_or_buttons(differing, visi
 def test_without_scripts_a_day_is_compared_too(differing, visitor):
     page = visitor(differing.service, java_script_enabled=False)
     page.goto(f"/takings/{differing.today}")
-    page.get_by_role("button", name=re.compile("^Compare")).click()
-    for _ in range(100):
-        if page.get_by_text("Compared with Dojo, asked").is_visible():
-            break
-        page.reload()
-    expect(page.get_by_text("Compared with Dojo, asked")).to_be_visible()
+    follow(page.get_by_role("button", name=re.compile("^Compare")))
+    reload_until_seen(page.get_by_text("Compared with Dojo, asked"))
 
 
 def test_a_dojo_that_does_not_answer_holds_up_no_page_and_is_told(differing, visitor):

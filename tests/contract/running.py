@@ -31,8 +31,8 @@ from workflow.journal.reads import SqliteReads
 from workflow.replay import replay, verify
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 15.0
-"""Seconds after which a wait has failed; nothing takes nearly as long."""
+PATIENCE = 60.0
+"""Seconds after which a wait has failed. Nothing takes nearly as long, but a start of our program where ten others run as well."""
 STOP_SECONDS = 10.0
 """INTERFACE §2: SIGTERM drains within them."""
 

@@ -67,7 +67,7 @@ from workflow.ports import IntentId, OrderId
 from workflow.replay import replay, verify
 from workflow.verification import Verifier
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which a wait has failed; nothing takes nearly as long."""
 HASHED = [
     *("order_id", "order_seq", "at", "kind", "machine", "trigger", "from_state", "to_state"),

@@ -84,12 +84,12 @@ def test_ten_thousand_tasks_drain_within_ten_minutes_of_an_outage_at_twenty_call
     venue.engine.claim_due = counted
     try:
         open_orders(venue, WAITING)
-        eventually(lambda: count(venue, "pending") == WAITING, 8 * PATIENCE)
+        eventually(lambda: count(venue, "pending") == WAITING, 4 * PATIENCE)
         venue.clock.move(OUTAGE_SECONDS)
         dojo.is_away = False
         began = venue.clock.monotonic()
         venue.open("new")
-        eventually(lambda: len(dojo.times) == WAITING + 1, 16 * PATIENCE)
+        eventually(lambda: len(dojo.times) == WAITING + 1, 4 * PATIENCE)
         eventually(lambda: count(venue, "done") == WAITING + 1)
 
         took = dojo.times[-1] - began

@@ -20,7 +20,7 @@ from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.replay import replay, verify
 from workflow.retries import HORIZON_ATTEMPTS, NOT_FOUND_RETRIES, Pace
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which a wait has failed; nothing takes nearly as long."""
 LEASE_SECONDS = 30
 

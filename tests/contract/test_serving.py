@@ -22,8 +22,12 @@ from adapters.framing import HEADER_LINES
 from adapters.venue_server import ThreadedServer
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; no test takes nearly as long."""
+PROMPT = 20.0
+"""Seconds within which is done what waits for nothing; the limits that it must not wait for are longer here."""
+UNHURRIED = "START_SECONDS=90.0", "DRAIN_SECONDS=90.0", "KILL_SECONDS=90.0"
+"""Limits that are not reached where all is well, so that nothing is ended by them in passing."""
 
 PROGRAM = '''
 """Serves as the arguments say: NAME=VALUE replaces a limit of `adapters.serving`; other words choose what goes wrong."""
@@ -207,7 +211,7 @@ def refuses(address):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_request_in_flight_at_the_order_to_stop_is_answered_before_stop_is_called(serve, signum):
-    served = serve()
+    served = serve("DRAIN_SECONDS=90.0", "KILL_SECONDS=90.0")
     waiting = send(served.address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     served.line("request begun")
     served.process.send_signal(signum)
@@ -215,7 +219,7 @@ def test_a_request_in_flight_at_the_order_to_stop_is_answered_before_stop_is_cal
     wait_for(lambda: refuses(served.address))
     body_of(everything_from(waiting))
     assert served.ended() == 0
-    assert time.monotonic() - ordered < 5
+    assert time.monotonic() - ordered < PROMPT
     assert served.line("stop called")["answered"] == "/slow"
     assert [line["event"] for line in served.lines if line["level"] != "INFO"] == []
 
@@ -245,21 +249,21 @@ def test_stop_is_called_once(serve):
 
 
 def test_a_server_that_still_starts_stops_at_once(serve):
-    served = serve("dawdle")
+    served = serve("dawdle", *UNHURRIED)
     served.line("build begun")
     served.process.send_signal(signal.SIGTERM)
     ordered = time.monotonic()
     assert served.ended() == 0
-    assert time.monotonic() - ordered < 2
+    assert time.monotonic() - ordered < PROMPT
 
 
 @pytest.mark.parametrize(("words", "code"), [(["refuse"], 5), (["break"], 1)])
 def test_a_build_that_refuses_gives_its_exit_code_promptly(serve, words, code):
-    served = serve(*words)
+    served = serve(*words, *UNHURRIED)
     served.line("build begun")
     began = time.monotonic()
     assert served.ended() == code
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PROMPT
 
 
 def test_a_build_that_breaks_says_so_in_one_line(serve):
@@ -268,11 +272,11 @@ def test_a_build_that_breaks_says_so_in_one_line(serve):
 
 
 def test_a_worker_that_ends_itself_gives_its_exit_code_promptly(serve):
-    served = serve()
+    served = serve(*UNHURRIED)
     get(served.address, "/die")
     began = time.monotonic()
     assert served.ended() == 5
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PROMPT
 
 
 def test_a_killed_worker_is_told_by_the_exit_code(serve):
@@ -326,14 +330,14 @@ def test_a_hang_up_is_ignored_under_nohup(serve):
 
 
 def test_slow_clients_of_dojos_side_do_not_keep_others_waiting(serve):
-    address = serve("HEADER_SECONDS=3").address
+    address = serve("HEADER_SECONDS=90").address
     with contextlib.ExitStack() as slow:
         for _ in range(100):
             slow.enter_context(send(address, b"GET / HTTP/1.1\r\nHo"))
             slow.enter_context(send(address, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"))
         began = time.monotonic()
         body_of(get(address))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < PROMPT
 
 
 def test_a_header_that_does_not_end_is_closed_after_its_time(serve):
@@ -349,13 +353,17 @@ def test_a_header_on_dojos_side_is_limited_in_length_and_lines(serve):  # A12
 
 
 def test_more_connections_than_threads_that_send_nothing_keep_nobody_waiting_and_are_closed(serve):  # A12
-    address = serve("HEADER_SECONDS=4").address
+    def flood(address, slow):
+        return [slow.enter_context(send(address, unfinished)) for unfinished in (b"", b"GET / HTTP/1.1\r\nHo") for _ in range(300)]
+
     with contextlib.ExitStack() as slow:
-        idle = [slow.enter_context(send(address, unfinished)) for unfinished in (b"", b"GET / HTTP/1.1\r\nHo") for _ in range(300)]
+        address = serve("HEADER_SECONDS=90").address
+        flood(address, slow)
         began = time.monotonic()
         body_of(get(address))
-        assert time.monotonic() - began < 2
-        for connection in idle:
+        assert time.monotonic() - began < PROMPT
+    with contextlib.ExitStack() as slow:
+        for connection in flood(serve("HEADER_SECONDS=1").address, slow):
             assert everything_from(connection) == b""
 
 
@@ -510,7 +518,9 @@ def test_two_requests_in_one_packet_are_both_answered(start):
     ],
     ids=["idle", "header", "body", "long body", "chunked body", "pipelined"],
 )
-def test_slow_clients_of_the_venues_side_do_not_keep_others_waiting(start, unfinished):
+def test_slow_clients_of_the_venues_side_do_not_keep_others_waiting(start, monkeypatch, unfinished):
+    for limit in ("HEADER_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(venue_server, limit, 90)
     address = start().address
     with contextlib.ExitStack() as slow:
         for _ in range(100):
@@ -518,7 +528,7 @@ def test_slow_clients_of_the_venues_side_do_not_keep_others_waiting(start, unfin
         for request in (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", POST + b"hello"):
             began = time.monotonic()
             body_of(everything_from(send(address, request)))
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < PROMPT
 
 
 def test_a_request_without_a_thread_to_wait_in_is_answered_once_it_is_whole(start):
@@ -536,12 +546,13 @@ def test_a_connection_of_the_venues_side_that_sends_no_header_is_closed_after_it
     assert everything_from(send(start().address, unfinished)) == b""
 
 
-def test_a_half_sent_request_whose_client_hung_up_is_closed_at_once(start):
+def test_a_half_sent_request_whose_client_hung_up_is_closed_at_once(start, monkeypatch):
+    monkeypatch.setattr(venue_server, "HEADER_SECONDS", 90)
     began = time.monotonic()
     with send(start().address, b"GET / HTTP/1.1\r\nHo") as connection:
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1_024) == b""
-    assert time.monotonic() - began < serving.HEADER_SECONDS / 2
+    assert time.monotonic() - began < PROMPT
 
 
 def test_a_header_beyond_the_limit_is_refused(start):
