@@ -173,10 +173,15 @@ class _OneWorker(MPServer):
         with _signals_held():
             super()._spawn_workers(*args, **kwargs)  # type: ignore[no-untyped-call]
 
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """Stop. Only the first order is taken on: in the midst of it another would wait for ever for a lock that the first holds."""
+        if not self.interrupt_signal:
+            super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
     def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         """On SIGHUP, stop unless started by nohup: Granian would start a second worker, which could not have the journal."""
         if not self._hangup_ignored:
-            self.signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+            self.signal_handler_interrupt(*args, **kwargs)
 
     def _stop_workers(self) -> None:
         # Granian's own may take a worker that its watching thread has just collected for one that refuses to stop.
@@ -288,11 +293,10 @@ def _install_handler(address: Address, handler: Callable[[int, object], None]) -
 
 
 def _is_listening(address: Address) -> bool:
-    try:
-        socket.create_connection(address, START_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    # Looking a name up imports a codec the first time, and a signal's handler may come in the midst of that very import.
+    with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+        probe.settimeout(START_SECONDS)
+        return probe.connect_ex(address) == 0
 
 
 def _end(stop: Callable[[], None]) -> None:

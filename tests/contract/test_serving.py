@@ -430,6 +430,35 @@ def test_an_order_to_stop_in_the_midst_of_another_is_not_heard_twice(monkeypatch
     assert heard == [signal.SIGINT]
 
 
+def test_a_handler_of_signals_asks_whether_it_listens_without_importing_anything():  # K16
+    program = """if True:
+        import socket, sys
+        from adapters import serving
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address, before = listener.getsockname(), {*sys.modules}
+            found = serving._is_listening(address)
+        print(found, serving._is_listening(address), {*sys.modules} - before)
+    """
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ended.stdout == "True False set()\n"
+
+
+def test_an_order_to_stop_in_the_midst_of_another_does_not_hold_up_the_parent(monkeypatch):  # K16
+    """Whose handler takes a lock that the same thread could not take twice."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server, woken = serving._OneWorker(listener), []
+
+        def woken_and_another_order():
+            woken.append(server.interrupt_signal)
+            if len(woken) < 3:
+                server.signal_handler_reload(signal.SIGHUP, None)
+
+        monkeypatch.setattr(server.main_loop_interrupt, "set", woken_and_another_order)
+        server.signal_handler_interrupt(signal.SIGTERM, None)
+    assert woken == [True]
+
+
 # The venue's side: threads.
 
 
