@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -268,18 +269,18 @@ def run_forever(sandbox: Sandbox, on_ready: Callable[[str], None] | None = None)
 
     `on_ready` gets the URL once calls and signals are heeded. Raises OSError where the port cannot be had.
     """
-    asked = threading.Event()
+    asked: list[int] = []  # An Event's lock may be held by this very thread when the signal comes.
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         sandbox.start()
         if on_ready:
             on_ready(sandbox.url)
-        while not asked.wait(SIGNAL_POLL_SECONDS):
-            pass
+        while not asked:
+            time.sleep(SIGNAL_POLL_SECONDS)
     finally:
         sandbox.stop()
         for number, handler in before.items():

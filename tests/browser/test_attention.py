@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -364,7 +365,9 @@ def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_r
         untold = peers.sandbox.order_and_pay(basket_of(Money(4820, "GBP"), "tbl_12")).order_id
         eventually(lambda: codes_of(peers, untold) == ["PAID_NOT_ON_TILL"])
         peers.sandbox.fault("GET", "/payment-intents/*", "503", times=1)
-        unread = peers.sandbox.order_and_pay(basket_of(Money(6120, "GBP"), "tbl_9")).order_id
+        waiting = threading.Thread(target=peers.sandbox.order_and_pay, args=(basket_of(Money(6120, "GBP"), "tbl_9"),))
+        waiting.start()  # Until the payment is read.
+        unread = eventually(lambda: found if (found := peers.sandbox.flows()[0].order_id) != untold else None)
         eventually(lambda: codes_of(peers, unread) == ["PAID_NOT_ON_TILL"])
         page = visitor(peers.service)
         till.always = 204  # Somebody switched it on again; its call, and the read, would be made in ten minutes.
@@ -380,5 +383,6 @@ def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_r
             assert till.about(order_id)
         page.goto("/attention")
         expect(page.get_by_text("Nothing needs anybody.")).to_be_visible()
+        waiting.join()
         peers.service.assert_whole()
     till.stop()

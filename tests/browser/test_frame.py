@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from adapters.console.site import NAVIGATION
 from adapters.sandbox import basket_of
-from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page, follow, tab_to
+from tests.browser.conftest import PHONE, assert_no_barrier, assert_not_wider_than_the_window, check_page, follow, resize, tab_to
 from tests.browser.evening import HOSTILE
 from tests.contract.running import TOKENS, a_bill, beside_sandbox, eventually, running
 from workflow.money import Money
@@ -288,7 +288,7 @@ def test_on_paper_there_is_no_navigation_and_nothing_is_cut_off(page):
 
 
 def test_on_a_phone_the_header_takes_two_lines(page):
-    page.set_viewport_size(PHONE)
+    resize(page, PHONE)
     tops = page.locator("header.frame > *").evaluate_all(
         "all => all.map((each) => each.getBoundingClientRect()).map((box) => Math.round((box.top + box.bottom) / 20))"
     )

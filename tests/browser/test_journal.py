@@ -33,7 +33,7 @@ def long(tmp_path_factory):
 
 def press(page, name):
     page.goto("/journal")
-    follow(page.get_by_role("button", name=name))
+    return follow(page.get_by_role("button", name=name))
 
 
 def test_the_page_says_in_words_that_the_journal_is_whole_and_how_far_it_is_signed(page, venue):
@@ -50,9 +50,9 @@ def test_verifying_shows_how_far_it_is_and_who_began_it_and_clicking_twice_begin
     one, two = visitor(long), visitor(long, role="auditor")
     expect(one.get_by_role("main")).to_be_visible()
     two.goto("/journal")
-    press(one, "Verify now")
-    expect(one.get_by_role("progressbar")).to_be_visible()
-    expect(one.get_by_text("Verifying, begun by operator-1")).to_be_visible()
+    came = press(one, "Verify now").text()  # It may have ended before the browser shows it.
+    assert "<progress" in came
+    assert "<strong>Verifying</strong>, begun by operator-1" in came
     if two.get_by_role("button", name="Verify now").is_visible():
         two.get_by_role("button", name="Verify now").click()
     expect(one.get_by_role("heading", name="Whole")).to_be_visible()

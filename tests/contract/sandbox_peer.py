@@ -24,7 +24,9 @@ HEADERS = {"Authorization": f"Basic {KEY}", "version": "2026-02-27"}
 USER = ("pos-user", "pos-pässword")
 CREATED, STATUS_UPDATED = "payment_intent.created", "payment_intent.status_updated"
 CAPABILITIES = ("CreateOrder", "CancelOrderById", "GetOrderById", "SearchOrders", f"HandleEvent:{CREATED}", f"HandleEvent:{STATUS_UPDATED}")
-SECONDS = 10
+SECONDS = 60
+"""How long anything is waited for; nothing takes nearly as long."""
+STEP_SECONDS = 10
 TABLE = "tbl_7"
 
 
@@ -232,7 +234,7 @@ def _counted(intent):
 def running(*, peer=Peer, register=True, announces=True, records=True, reads=3, at_once=False, **settings):
     """A sandbox and a peer that know of each other, both stopped in the end."""
     seen = []
-    options = {"api_key": KEY, "observer": seen.append, "step_seconds": SECONDS, "event_back_off_seconds": 0.01} | settings
+    options = {"api_key": KEY, "observer": seen.append, "step_seconds": STEP_SECONDS, "event_back_off_seconds": 0.01} | settings
     sandbox, peer = Sandbox(**options), peer(announces=announces, records=records, reads=reads, at_once=at_once)
     sandbox.start()
     peer.dojo_url = sandbox.url

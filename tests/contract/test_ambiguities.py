@@ -24,7 +24,7 @@ from tests.contract.running import KEY, PASSWORD, USERNAME, Client, Service, a_b
 from workflow.money import Money
 
 SECRET = "hook-secret"
-FAST_SECONDS = 2.0
+FAST_SECONDS = 8.0
 """Contract §16, 33."""
 
 NOT_OVER_REST = {

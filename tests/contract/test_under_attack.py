@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,7 @@ from tests.contract.running import (
 from workflow.errors import JournalUnavailable
 from workflow.journal.sqlite import SqliteJournal
 
-HEALTHY_SECONDS = 2.0
+HEALTHY_SECONDS = 8.0
 SLOW = 200
 SIDES = pytest.mark.parametrize("side", [0, 1], ids=["dojo", "venue"])
 
@@ -293,18 +294,21 @@ def test_a_body_without_end_is_refused_before_it_has_cost_much(service, side):  
 
 def test_a_flood_is_turned_away_early_health_answers_and_afterwards_all_is_well(make):  # A13
     service = make(REQUESTS_PER_SECOND=10).start()
-    until = time.monotonic() + 1.0
+    until, was_healthy = time.monotonic() + 1.0, threading.Event()
 
     def flood():
         request, statuses = [("/v1/areas", {"Authorization": service.dojo.authorization})] * 20, Counter()
-        while time.monotonic() < until:
+        while time.monotonic() < until or not was_healthy.is_set():
             statuses.update(status for status, _ in ask_often(service.ports[0], request))
         return statuses
 
     with ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(flood) for _ in range(8)]
-        assert seconds_of_health(service.ports[0]) < HEALTHY_SECONDS
-        assert seconds_of_health(service.ports[1]) < HEALTHY_SECONDS
+        try:
+            for port in service.ports:
+                assert seconds_of_health(port) < HEALTHY_SECONDS
+        finally:
+            was_healthy.set()
         statuses = sum((client.result(PATIENCE) for client in clients), Counter())
     assert set(statuses) == {200, 429}
     assert statuses[429] > statuses[200] >= 10
