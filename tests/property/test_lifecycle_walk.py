@@ -27,7 +27,7 @@ NEXT = {  # Contract §7.2: where a payment intent may go.
     "Canceled": (),
 }
 FLOWS = ("pay_only", "pay_later", "event", "inline")
-WALKS = settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WALKS = settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

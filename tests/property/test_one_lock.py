@@ -103,7 +103,7 @@ def holders_by_the_entries(venue, order_id):
             yield entry.body["lockId"], entry.body["expiresAt"], entry.trigger, entry.at
 
 
-@settings(max_examples=walks(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=walks(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(acts=acts)
 def test_at_every_entry_one_holder_has_the_lock_and_while_it_lives_nobody_else_writes(venue, acts):  # I16 X2 X3 X12
     book = Book(venue)

@@ -379,5 +379,8 @@ def journals():
 @pytest.mark.usefixtures("journals")
 class TestOneOrder(OneOrder.TestCase):
     settings = settings(
-        max_examples=walks(40), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=walks(40),
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )

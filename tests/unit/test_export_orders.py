@@ -106,7 +106,7 @@ def test_a_disk_without_room_is_said_in_words(venue, monkeypatch):
 
 
 def test_however_many_orders_there_are_memory_holds_a_page(tmp_path):
-    reads = fill(tmp_path, 5_000)
+    reads = fill(tmp_path, 3_000)
     tracemalloc.start()
     try:
         with order_file(reads, OrderFilter(), "csv", ATHENS) as file:
@@ -115,8 +115,8 @@ def test_however_many_orders_there_are_memory_holds_a_page(tmp_path):
     finally:
         tracemalloc.stop()
 
-    assert lines == 5_001
-    assert peak < 8_000_000  # Two pages of 500 orders; all of them would be some 40 MB.
+    assert lines == 3_001
+    assert peak < 8_000_000  # Two pages of 500 orders; all of them would be some 24 MB.
 
 
 def test_an_order_says_since_when_it_is_in_its_state_and_when_its_call_is_made_again(venue):

@@ -459,7 +459,7 @@ def test_a_key_that_is_given_with_the_name_of_its_log_holds_for_no_other_log_of_
 # Exports that were changed
 
 
-@settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @draw(data=st.data(), form=st.sampled_from(export.FORMATS))
 def test_every_byte_of_an_export_that_is_changed_is_found(folder, ask, data, form):  # I7
     whole = (folder / f"export.{form}").read_bytes()
@@ -470,7 +470,7 @@ def test_every_byte_of_an_export_that_is_changed_is_found(folder, ask, data, for
     assert ask(f"changed.{form}", "--checkpoint", "new.note", "proof.json").code in (1, 2)
 
 
-@settings(max_examples=walks(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=walks(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @draw(data=st.data(), form=st.sampled_from(export.FORMATS))
 def test_lines_of_an_export_that_are_left_out_swapped_or_repeated_are_found(folder, ask, data, form):
     lines = (folder / f"export.{form}").read_bytes().splitlines(keepends=True)
@@ -575,7 +575,7 @@ def told(name, data):
     return data
 
 
-@settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=walks(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @draw(data=st.data(), name=st.sampled_from([*DOCUMENTS, "export.jsonl", "export.csv", "new.note"]))
 def test_files_that_were_cut_torn_or_mixed_end_with_a_sentence(folder, ask, data, name):
     whole = (folder / name).read_bytes()
@@ -587,7 +587,7 @@ def test_files_that_were_cut_torn_or_mixed_end_with_a_sentence(folder, ask, data
         assert ended.code in (1, 2)
 
 
-@settings(max_examples=walks(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=walks(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @draw(
     kind=st.sampled_from(["tillproof-proof/1", "tillproof-consistency/1", "tillproof-receipt/1"]),
     parts=st.dictionaries(
