@@ -262,7 +262,7 @@ def soak(folder: Path, *, seconds: float, seed: int = 1) -> Report:
             stop.wait(min(1.0, seconds / 20))
         stop.set()
         faults.is_on = line.is_on = False
-        requests.delete(f"{sandbox.url}/sandbox/faults", headers=HEADERS, timeout=10)
+        requests.delete(f"{sandbox.url}/sandbox/faults", headers=HEADERS, timeout=60)
         for customer in customers:
             customer.join(QUIET_SECONDS)
         report.seconds = time.monotonic() - began
@@ -290,7 +290,7 @@ def _world(folder: Path, dice: random.Random):
     try:
         service.settings["PUBLIC_URL"] = line.url
         body = {"events": ["payment_intent.created", "payment_intent.status_updated"], "url": f"{line.url}/webhooks/dojo"}
-        subscribed = requests.post(f"{sandbox.url}/webhooks", json=body, headers=HEADERS, timeout=10)
+        subscribed = requests.post(f"{sandbox.url}/webhooks", json=body, headers=HEADERS, timeout=60)
         service.settings["WEBHOOK_SECRETS"] = subscribed.json()["secrets"][0]["value"]
         service.start()
         register(service, sandbox)

@@ -134,7 +134,7 @@ def a_pos(service, call, bend):
         yield f"http://127.0.0.1:{server.bind_addr[1]}"
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(60)
 
 
 def with_fields(**changes):

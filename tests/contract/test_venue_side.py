@@ -462,7 +462,7 @@ def test_no_token_and_no_password_is_in_the_log_or_in_the_arguments_of_the_proce
 
 def test_an_answer_tells_no_version_of_the_server(service):  # A14
     for port in service.ports:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/healthz")
         response = connection.getresponse()
         response.read()
