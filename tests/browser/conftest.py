@@ -19,6 +19,7 @@ from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
 from playwright.sync_api import Locator, Page, Response, expect, sync_playwright
 
 from tests.browser.evening import play
+from tests.browser.routes import SANDBOX, SHUT, route_of
 from tests.contract.running import TOKENS, beside_sandbox, eventually
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -86,7 +87,7 @@ def visitor(chromium, request):
             page.screenshot(path=SHOTS / f"{name}-{number}.png", full_page=True)
     for window in windows:
         window.close()
-    expected = "status of 4", "net::ERR_CONNECTION"  # A refusal on purpose is told there, too.
+    expected = "status of 4", "status of 503", "net::ERR_CONNECTION"  # A refusal on purpose, or a shut journal, is told there, too.
     assert not [text for text in complaints if not any(each in text for each in expected)], complaints
 
 
@@ -96,12 +97,15 @@ def page(visitor, venue):
     return visitor(venue.service)
 
 
-def check_page(page: Page) -> None:
+def check_page(page: Page, route: str = "") -> None:
     """Fail unless the page that stands open is for everybody: light and dark, on a phone, to axe, and without scripts.
 
     Axe finds nothing serious or critical in either light; at 360 pixels the page does not scroll sideways, nor is anything lost: fetched
-    again with scripts off it has the same heading, links and buttons. Afterwards it stands open as it did.
+    again with scripts off it has the same heading, links and buttons. Afterwards it stands open as it did. `route` says which page it is,
+    as routes.py writes it: that is true, and every page is named so by some test (test_forms.py).
     """
+    assert route in {"", SHUT} or route_of(page.url, is_sandbox=route.startswith(SANDBOX)) == route, page.url
+    assert (route == SHUT) is page.locator("body[data-closed]").is_visible()
     size = page.viewport_size
     page.emulate_media(color_scheme="light")
     assert_no_barrier(page, "light")
@@ -134,10 +138,14 @@ def reload_until_seen(wanted: Locator) -> None:
 
 def tab_to(page: Page, wanted: Locator) -> None:
     """Press Tab until `wanted`, which is one element, has the focus; that it has it must be to be seen."""
+    there = wanted.element_handle()  # To look for it anew at every press would take most of the time.
     for _ in range(STEPS):
         page.keyboard.press("Tab")
-        if wanted.evaluate("each => each === document.activeElement"):
-            outline = wanted.evaluate("each => [getComputedStyle(each).outlineStyle, getComputedStyle(each).outlineWidth]")
+        if not there.evaluate("each => each === document.activeElement || !each.isConnected"):
+            continue
+        there = wanted.element_handle()
+        if there.evaluate("each => each === document.activeElement"):
+            outline = there.evaluate("each => [getComputedStyle(each).outlineStyle, getComputedStyle(each).outlineWidth]")
             assert outline[0] != "none" and outline[1] != "0px", f"nobody sees that it has the focus: {wanted}"  # noqa: PT018
             return
     raise AssertionError(f"not reached by Tab: {wanted}")
