@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from adapters.sandbox import basket_of
-from tests.browser.conftest import check_page, follow, tab_to
+from tests.browser.conftest import check_page, follow
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually
 from tests.contract.test_till_callbacks import Till
@@ -152,7 +152,7 @@ def test_what_needs_a_person_stands_by_section_with_why_and_next_and_is_for_ever
     expect(paid).to_contain_text("Look at the table before anybody pays again.")
     expect(paid).to_contain_text(re.compile(r"£\d+\.\d\d"))
     expect(paid.locator("time").first).to_be_visible()
-    check_page(page)
+    check_page(page, "/attention")
 
 
 def test_a_code_and_a_section_are_asked_for_in_the_url(trouble, visitor):
@@ -216,7 +216,7 @@ def test_a_call_is_stopped_after_its_consequence_was_told(trouble, visitor):
     page.goto("/outbox?status=pending")
     page.locator(f'a[href^="/outbox/{task_id}/stop"]').click()
     expect(page.get_by_text("The till is not told of this change of the order.")).to_be_visible()
-    check_page(page)
+    check_page(page, "/outbox/<task_id>/stop")
     settling(page, "the till is sold", "Stop retrying")
     expect(page.get_by_role("status")).to_contain_text("Stop retrying: done for Tell the till that the order changed")
     assert deeds(trouble, order_id) == [("operator:operator-1", "stop", "the till is sold")]
@@ -307,29 +307,6 @@ def test_without_a_reason_or_with_a_strangers_form_nothing_is_done(trouble, visi
     assert deeds(trouble, order_id) == []
 
 
-@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no scripts"])
-def test_by_keyboard_alone_and_without_scripts_an_order_is_settled(trouble, visitor, has_scripts):
-    order_id = a_dead_call(trouble)
-    page = visitor(trouble.service, java_script_enabled=has_scripts)
-    page.goto("/attention?code=OUTBOX_DEAD")
-    mine = page.get_by_role("article").filter(has=page.locator(f'a[href="/orders/{order_id}"]'))
-    if has_scripts:
-        tab_to(page, mine.get_by_role("link", name="Mark as dealt with"))
-        with page.expect_navigation():
-            page.keyboard.press("Enter")
-        tab_to(page, page.get_by_label("Why?"))
-        page.keyboard.type("by keyboard")
-        tab_to(page, page.get_by_role("button", name="Mark as dealt with"))
-        page.keyboard.press("Enter")
-    else:
-        mine.get_by_role("checkbox").check()
-        page.get_by_label("Do").select_option(label="Mark as dealt with")
-        page.get_by_role("button", name="Preview").click()
-        settling(page, "by keyboard", "Mark as dealt with")
-    expect(page.get_by_role("status")).to_contain_text("Mark as dealt with: done")
-    assert [why for _, _, why in deeds(trouble, order_id)] == ["by keyboard"]
-
-
 def test_markup_in_an_order_is_shown_as_it_is_and_does_nothing(trouble, visitor):
     page, seen = visitor(trouble.service), []
     page.on("dialog", lambda dialog: seen.append(dialog.message) or dialog.dismiss())
@@ -345,7 +322,7 @@ def test_the_calls_are_listed_by_status_with_tries_and_what_went_wrong(trouble, 
     page, order_id = visitor(trouble.service), a_dead_call(trouble)
     page.goto("/outbox")
     follow(page.get_by_label("Which calls").get_by_role("link", name="Given up"))
-    check_page(page)
+    check_page(page, "/outbox")
     row = page.get_by_role("row").filter(has_text=order_id)
     expect(row).to_contain_text("Tell Dojo that the order changed")
     expect(row).to_contain_text("POST /epos/events: 400 Bad request")

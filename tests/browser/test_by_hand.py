@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP, PHONE, assert_no_barrier, assert_not_wider_than_the_window, follow, tab_to
+from tests.browser.conftest import DESKTOP, PHONE, check_page, follow
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, beside_sandbox, eventually, gbp
 
@@ -217,39 +216,31 @@ def test_markup_that_the_till_sends_is_inert_on_the_phone_and_on_the_panel(peers
     assert alarms == []
 
 
-def test_the_pages_of_the_phone_and_of_the_panel_are_for_everybody(peers, phone):
+@pytest.fixture(scope="module")
+def played(peers):
+    """What addresses are made of: a flow that ended badly, and its payment."""
     peers.service.till.post("/till/orders", a_bill(total=3000, table="tbl_9", id="till-looks"))
-    peers.sandbox.pay_only("tbl_9", amount=None, order_id="till-looks", instead_of_capture="decline")
-    flow, intent = peers.sandbox.flows()[0], peers.sandbox.intents.all()[0]
-    paths = (
-        "/phone/basket?table=tbl_9&of-lunch=2&note=quick",
-        "/phone",
-        "/phone/table?table=tbl_9",
-        "/phone/menu?table=tbl_9",
-        "/phone/bill?table=tbl_9",
-        f"/phone/flows/{flow.id}?table=tbl_9",
-    )
-    panel = ("", "/events", "/calls", "/faults", "/registered", f"/intents/{intent.id}", f"/flows/{flow.id}")
-    coloured = {paths[0], paths[-1], "/panel/events", "/panel/faults"}
-    """With everything that has a colour of its own: looked at in the dark, too."""
-    page = phone(paths[0])
-    for path in (*paths, *(f"/panel{each}" for each in panel)):
-        page.emulate_media(color_scheme="light")
-        page.goto(peers.sandbox.url + path)
-        assert_not_wider_than_the_window(page)
-        assert_no_barrier(page, "on a phone")
-        if path not in coloured:
-            continue
-        page.emulate_media(color_scheme="dark")
-        assert not Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"], path
+    flow = peers.sandbox.pay_only("tbl_9", amount=None, order_id="till-looks", instead_of_capture="decline")
+    return {"flow": peers.sandbox.flows()[0].id, "intent": flow.intent_ids[0]}
 
 
-def test_the_keyboard_alone_orders_and_pays(peers, phone):
-    page = phone("/phone/menu?table=tbl_10")
-    tab_to(page, page.get_by_label("Iced tea", exact=True))
-    page.keyboard.type("1")
-    with page.expect_navigation():
-        page.keyboard.press("Enter")
-    tab_to(page, page.get_by_role("button", name=re.compile("^Pay")))
-    page.keyboard.press("Enter")
-    ends(page, "Paid. The kitchen has your order.")
+LOOKS = {
+    "sandbox /phone": "/phone",
+    "sandbox /phone/table": "/phone/table?table=tbl_9",
+    "sandbox /phone/menu": "/phone/menu?table=tbl_9",
+    "sandbox /phone/basket": "/phone/basket?table=tbl_9&of-lunch=2&note=quick",
+    "sandbox /phone/bill": "/phone/bill?table=tbl_9",
+    "sandbox /phone/flows/<flow_id>": "/phone/flows/{flow}?table=tbl_9",
+    "sandbox /panel": "/panel",
+    "sandbox /panel/events": "/panel/events",
+    "sandbox /panel/calls": "/panel/calls",
+    "sandbox /panel/faults": "/panel/faults",
+    "sandbox /panel/registered": "/panel/registered",
+    "sandbox /panel/intents/<intent_id>": "/panel/intents/{intent}",
+    "sandbox /panel/flows/<flow_id>": "/panel/flows/{flow}",
+}
+
+
+@pytest.mark.parametrize("route", LOOKS)
+def test_a_page_of_the_phone_or_of_the_panel_is_for_everybody(phone, played, route):
+    check_page(phone(LOOKS[route].format(**played), size=DESKTOP), route)

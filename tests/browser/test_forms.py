@@ -1,29 +1,36 @@
-"""The pages that lie behind others: forms with their previews, and what is opened rarely, are for everybody as well."""
+"""The pages that lie behind others, forms with their previews above all; and that every page there is, is for everybody."""
 
 from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import check_page
+from tests.browser.routes import pages
+
+BEHIND = {
+    "/setup/keys/rotate": lambda _venue: "/setup/keys/rotate",
+    "/orders/<order_id>/resolve": lambda venue: f"/orders/{venue.orders.mismatch}/resolve?action=mark_given_back",
+    "/act": lambda _venue: "/act?action=acknowledge&code=OVERPAID",
+    "/outbox/<task_id>/requeue": lambda venue: f"/outbox/{venue.service.tasks(venue.orders.paid)[0]['id']}/requeue",
+}
 
 
-@pytest.fixture(scope="module")
-def paths(venue):
-    orders = venue.orders
-    return [
-        "/machines/payment",
-        "/machines/fulfilment",
-        "/setup/keys/rotate",
-        "/setup/capabilities/register",
-        f"/orders/{orders.hostile}/erase",
-        f"/orders/{orders.mismatch}/resolve?action=mark_given_back",
-        "/outbox?status=dead",
-        "/journal/1",
-    ]
+@pytest.mark.parametrize("route", BEHIND)
+def test_a_page_behind_a_page_is_for_everybody(page, venue, route):
+    assert page.goto(BEHIND[route](venue)).status == 200
+    check_page(page, route)
 
 
-def test_every_form_and_every_page_behind_a_page_is_for_everybody(page, paths):
-    for path in paths:
-        answer = page.goto(path)
-        assert answer.status in {200, 409}, path
-        check_page(page)
+def test_there_is_no_page_that_no_test_looks_at():
+    """A test names the page that it checks: in its call of `check_page`, or as its parameter `route`."""
+    looked_at = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        looked_at |= set(re.findall(r'check_page\(.+, "([^"]+)"\)', path.read_text("utf-8")))
+        for test in vars(importlib.import_module(f"tests.browser.{path.stem}")).values():
+            marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize" and mark.args[0] == "route"]
+            looked_at |= {route for mark in marks for route in mark.args[1]}
+    assert looked_at == pages()

@@ -56,17 +56,22 @@ def test_who_is_not_logged_in_is_asked_for_a_token_and_then_led_where_they_wante
     page.wait_for_url("**/help?from=bookmark")
 
 
-@pytest.mark.parametrize("path", ["/", "/help", "/nowhere"])
-def test_a_page_of_the_frame_is_for_everybody(page, path):
-    page.goto(path)
+@pytest.mark.parametrize("route", ["/", "/help"])
+def test_a_page_of_the_frame_is_for_everybody(page, route):
+    page.goto(route)
     assert page.get_by_text("SANDBOX").is_visible()
+    check_page(page, route)
+
+
+def test_the_page_of_a_refusal_is_for_everybody(page):
+    page.goto("/nowhere")
     check_page(page)
 
 
 def test_the_login_page_is_for_everybody(venue, visitor):
     page = visitor(venue.service, role=None)
     page.goto("/login")
-    check_page(page)
+    check_page(page, "/login")
 
 
 def test_today_says_what_is_wrong_what_came_in_and_where_the_orders_are(page, venue):

@@ -43,7 +43,7 @@ def test_the_page_says_in_words_that_the_journal_is_whole_and_how_far_it_is_sign
     expect(page.get_by_text(f"Entries 1 to {size} are as they were written. Signed up to {size}.")).to_be_visible()
     expect(page.get_by_text(venue.service.reads.origin()).first).to_be_visible()
     expect(page.get_by_text(f"saw {size} entries")).to_be_visible()
-    check_page(page)
+    check_page(page, "/journal")
 
 
 def test_verifying_shows_how_far_it_is_and_who_began_it_and_clicking_twice_begins_it_once(long, visitor):
@@ -163,7 +163,7 @@ def test_every_entry_is_explained_and_its_place_in_the_signed_checkpoint_shown(p
     entry = venue.service.entries(venue.orders.paid)[1]
     assert json.loads(page.locator("pre").inner_text()) == entry["body"]
     expect(page.get_by_text(entry["hash"])).to_be_visible()
-    check_page(page)
+    check_page(page, "/journal/<int:seq>")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download its receipt").click()
     file = tmp_path / "receipt.json"

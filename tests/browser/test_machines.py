@@ -83,10 +83,10 @@ def test_what_is_not_there_is_said_to_be_missing(page, path):
     assert page.request.get(path).status == 404
 
 
-@pytest.mark.parametrize("path", ["/machines", "/machines/order", "/machines/attention"])
-def test_the_page_is_for_everybody(page, path):
-    page.goto(path)
-    check_page(page)
+@pytest.mark.parametrize("route", ["/machines", "/machines/<name>", "/machines/attention"])
+def test_the_page_is_for_everybody(page, route):
+    page.goto(route.replace("<name>", ORDER.name))
+    check_page(page, route)
 
 
 def test_a_person_without_scripts_has_the_journal_checked_and_is_told_that_nothing_differs(venue, visitor):
@@ -130,6 +130,7 @@ def test_of_an_earlier_version_it_is_shown_what_the_present_one_declares_otherwi
 
     follow(page.get_by_role("link", name=f"what differs from order@{declaration_hash(ORDER)}"))
 
+    check_page(page, "/machines/<name>/<hash_>")
     then, now = (f"to updated, only if {guard}, sends nothing (D6)" for guard in ("dojo_knows", "always"))
     assert rows_of(page, "2 changes") == [
         ["state", "created", ORDER.states["created"], "The bill is on the till; no money is held for it."],
@@ -148,4 +149,4 @@ def test_orders_that_would_go_another_way_now_are_named_with_the_cause(another_v
     ).to_be_visible()
     example = page.get_by_role("listitem").filter(has_text="is updated now").first
     assert example.get_by_role("link").get_attribute("href").startswith("/orders/")
-    check_page(page)
+    check_page(page, "/machines/check")

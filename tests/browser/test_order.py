@@ -56,7 +56,7 @@ def test_an_order_says_why_and_next_and_its_path_is_the_journals(page, venue):
     assert now.locator("rect").first.get_attribute("stroke-width") == "4"
     taken = " ".join(section(page, "The way it took").locator("svg .label.taken").all_text_contents())
     assert sorted(map(int, re.findall(r"\((\d+)\)", taken))) == list(range(1, len(path) + 1))
-    check_page(page)
+    check_page(page, "/orders/<order_id>")
 
 
 def test_an_event_that_came_twice_and_the_kinds_of_rows_are_told(page, venue):
@@ -189,7 +189,7 @@ def test_an_operator_erases_personal_data_with_a_reason_and_the_page_says_erased
     assert venue.service.dojo.call("DELETE", f"/v1/orders/{order_id}").status == 200
     page.goto(f"/orders/{order_id}")
     follow(page.get_by_role("link", name="Erase personal data"))
-    check_page(page)
+    check_page(page, "/orders/<order_id>/erase")
     page.get_by_label("Why?").fill("the customer asked")
     follow(page.get_by_role("button", name="Erase for good"))
     assert page.url.endswith(f"/orders/{order_id}")

@@ -41,7 +41,7 @@ def test_the_orders_are_listed_newest_first_and_everybody_can_read_them(page, ve
     follow(page.get_by_role("link", name="T-17"))
     assert urlsplit(page.url).path == f"/orders/{venue.orders.split}"
     page.goto("/orders")
-    check_page(page)
+    check_page(page, "/orders")
 
 
 def test_each_filter_finds_what_it_says_and_stands_in_the_address(page, venue):

@@ -100,13 +100,13 @@ def test_a_file_that_others_can_read_and_a_setting_that_waits_for_a_restart_are_
     assert "1 thing is wrong" in said
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_the_page_is_for_everybody(peers, visitor, path):
+@pytest.mark.parametrize("route", PAGES)
+def test_the_page_is_for_everybody(peers, visitor, route):
     page = visitor(peers.service)
-    if path == "/setup/capabilities":
+    if route == "/setup/capabilities":
         ask(page)
-    page.goto(path)
-    check_page(page)
+    page.goto(route)
+    check_page(page, route)
 
 
 # Settings
@@ -209,6 +209,7 @@ def test_what_was_changed_at_dojo_after_the_preview_is_not_overwritten_unseen(pe
     page = visitor(peers.service)
     ask(page)
     follow(page.get_by_role("link", name="Register…"))
+    check_page(page, "/setup/capabilities/register")
     others = Registration(url="http://127.0.0.1:7", username="other", password="other", capabilities=(("Dance", "v1"),))
     registered.register(others)
 

@@ -84,7 +84,7 @@ def test_a_month_leads_to_its_days_and_says_what_came_in_so_far(page, venue):
     row = page.get_by_role("row").filter(has_text="so far")
     expect(row).to_contain_text("£133.15")
     expect(page.locator(".totals")).to_contain_text("£133.15")
-    check_page(page)
+    check_page(page, "/takings")
     page.get_by_role("link", name=re.compile("^‹")).click()
     expect(page.get_by_text("so far")).to_have_count(0)
     row_of_none = page.get_by_role("heading", name="Days without money on the till")
@@ -118,7 +118,7 @@ def test_a_day_is_put_beside_dojos_when_asked_and_every_difference_is_named(diff
     expect(amount).to_contain_text("£0.00 given back on the till, £2.50 given back at Dojo")
     expect(amount.get_by_role("link", name=differing.order_id)).to_have_attribute("href", f"/orders/{differing.order_id}")
     assert page.locator("script:not([src])").count() == 0
-    check_page(page)
+    check_page(page, "/takings/<date>")
 
 
 def test_a_difference_is_resolved_with_a_note_which_is_an_entry_of_the_journal(differing, visitor):
@@ -128,7 +128,7 @@ def test_a_difference_is_resolved_with_a_note_which_is_an_entry_of_the_journal(d
         compare(page)
     page.locator(".difference").filter(has_text="Amount differs").get_by_role("link", name="Resolve with a note").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Resolve: amount differs, £2.50")
-    check_page(page)
+    check_page(page, "/takings/<date>/resolve")
     page.get_by_label("Why?").fill("given back in Dojo's portal, card 4242 4242 4242 4242")
     page.get_by_role("button", name="Resolve with this note").click()
 
