@@ -427,6 +427,7 @@ def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
 
 
 def _release_leases(unit: Unit) -> None:
+    venue.clock_before_the_journal(unit)
     # The clock may have been set while nothing ran: whatever it says, nothing waits longer than it ever may.
     unit.transaction.limit_waits(unit.now_ms, LONGEST_WAIT_MS, venue.SWEEP_CAP_MS)
     for destination in DESTINATIONS:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from workflow import decisions, requests
-from workflow.clock import from_text
+from workflow.clock import CLOCK_JUMP_SECONDS, from_text, to_text
 from workflow.commands import (
     AcceptLostTail,
     AttemptFailed,
@@ -238,6 +239,14 @@ def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
     if not (stood and is_back):
         unit.attend("CLOCK_JUMP", detail, cause=cause, actor="clock")
     return stood
+
+
+def clock_before_the_journal(unit: Unit) -> None:
+    """At start: the clock shows less than the newest entry does, so it was set back while nothing ran. One set on is a long stop."""
+    newest = unit.transaction.newest_at() or ""
+    if newest >= to_text(from_text(unit.at) + timedelta(seconds=CLOCK_JUMP_SECONDS)):  # Texts of one form compare as times do.
+        detail = f"the machine's clock was set back while nothing ran: from {newest[:40]} at least, to {unit.at}"
+        unit.attend("CLOCK_JUMP", detail, cause="clock", actor="clock")
 
 
 def task_died(command: AttemptFailed, unit: Unit) -> None:

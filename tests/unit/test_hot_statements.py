@@ -79,6 +79,7 @@ ASK = {
     "seen": lambda asked: asked.seen("create_order", "k"),
     "remember": lambda asked: asked.remember("create_order", "k", Seen("f", "o1"), "t"),
     "last_venue_seq": lambda asked: asked.last_venue_seq(),
+    "newest_at": lambda asked: asked.newest_at(),
     "personal": lambda asked: asked.personal("o1"),
     "task": lambda asked: asked.task("o1.1.0"),
     "waiting_task": lambda asked: asked.waiting_task("o1", "read_intent", "pi_1"),

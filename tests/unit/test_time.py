@@ -150,6 +150,21 @@ def test_each_further_jump_is_flagged_anew(venue):  # T1 T2
     assert [trigger for trigger, _ in flags(venue)] == ["raise", "clear", "raise", "clear", "raise"]
 
 
+@pytest.mark.parametrize(("seconds", "codes"), [(-CLOCK_JUMP_SECONDS, ["CLOCK_JUMP"]), (1 - CLOCK_JUMP_SECONDS, []), (0, []), (DAY, [])])
+def test_a_clock_that_was_set_back_while_nothing_ran_is_flagged_by_the_next_start_alone(tmp_path, seconds, codes):  # T1
+    venue = Venue(tmp_path)
+    venue.create("o1")
+    venue.clock.jump(seconds)
+    for found in (codes, []):
+        venue.close()
+        venue = Venue(tmp_path, clock=venue.clock)
+        venue.engine.recover_leases()
+        assert attention(venue) == found
+        venue.engine.handle(ResolveVenue(action="acknowledge", reason="the clock was set right", actor="operator:ann"))
+    assert replay(venue.reads).mismatches == []
+    venue.close()
+
+
 def test_a_jump_that_a_person_acknowledged_is_over_and_one_back_is_a_new_one(venue):  # T1 T2 I18
     venue.clock.jump(FORWARD)
     venue.engine.handle(Sweep(limit=100))

@@ -157,6 +157,9 @@ class Transaction(Protocol):
     def last_venue_seq(self) -> int:
         """`order_seq` of the newest entry that concerns no order; 0 where there is none."""
 
+    def newest_at(self) -> str | None:
+        """When the entry of the highest position was written, UTC text; None where there is none."""
+
     def seen(self, source: str, message_id: str) -> Seen | None:
         """The earlier request with this key."""
 

@@ -153,6 +153,10 @@ class SqliteTransaction(Tasks):
         row = self._one("SELECT order_seq FROM journal WHERE order_id = '' ORDER BY order_seq DESC LIMIT 1")
         return int(row[0]) if row else 0
 
+    def newest_at(self) -> str | None:
+        row = self._one("SELECT at FROM journal WHERE seq = (SELECT max(seq) FROM journal)")
+        return str(row[0]) if row else None
+
     def seen(self, source: str, message_id: str) -> Seen | None:
         row = self._one("SELECT fingerprint, order_id FROM inbox WHERE source = ? AND message_id = ?", source, message_id)
         return Seen.of_row(*row) if row else None
