@@ -33,7 +33,7 @@ CARD_DIGITS = range(13, 20)
 
 _INT64 = range(-(2**63), 2**63)
 _INT64_TEXT = 20  # The longest 64-bit integer in characters, sign included.
-_QUOTE_WINDOW = 200  # Looked at for card numbers before cutting to GOT_LENGTH; a card with separators is at most 37.
+_QUOTE_WINDOW = 200  # Looked at for card numbers before cutting to GOT_LENGTH; a card with separators is at most 55.
 
 
 class BadInput(ValueError):
@@ -99,7 +99,8 @@ def _kind(value: object) -> str:
 
 
 def without_card_numbers(text: str) -> str:
-    """`text` with every Luhn-valid run of 13 to 19 digits replaced; the digits may stand in groups (`4111 1111 …`).
+    """`text` with every Luhn-valid run of 13 to 19 digits replaced; the digits may stand in groups (`4111 1111 …`),
+    with one or two blanks, line ends, dots or dashes between them.
 
     Only whole groups are joined, so that a longer number is never mistaken for the card number inside it.
     """
@@ -274,8 +275,8 @@ def _at(value: JsonValue, steps: list[str]) -> JsonValue:
     return value
 
 
-_SEPARATOR = r"[ .\u00a0\u2010-\u2015-]"
-_DIGIT_RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
+_SEPARATOR = r"[\s._\u200b\u2010-\u2015-]"
+_DIGIT_RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,2}}\d){{12,}}")
 _DIGIT_GROUP = re.compile(r"\d+")
 
 
