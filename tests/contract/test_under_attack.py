@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import math
 import re
 import socket
 import subprocess
@@ -42,7 +43,7 @@ from tests.contract.running import (
 from workflow.errors import JournalUnavailable
 from workflow.journal.sqlite import SqliteJournal
 
-HEALTHY_SECONDS = 8.0
+HEALTHY_SECONDS, HEALTH_TRIES = 2.0, 12
 SLOW = 200
 SIDES = pytest.mark.parametrize("side", [0, 1], ids=["dojo", "venue"])
 
@@ -87,9 +88,9 @@ def ask_often(port, requests):
 
 
 def seconds_of_health(port):
-    """The shortest of three: the machine may have others to serve."""
-    taken = []
-    for _ in range(3):
+    """The shortest of some tries, until one is prompt: the machine may have others to serve."""
+    taken = [math.inf]
+    while min(taken) >= HEALTHY_SECONDS and len(taken) <= HEALTH_TRIES:
         began = time.monotonic()
         assert Client(port, None).get("/healthz").status == 200
         taken.append(time.monotonic() - began)
@@ -294,22 +295,22 @@ def test_a_body_without_end_is_refused_before_it_has_cost_much(service, side):  
 
 def test_a_flood_is_turned_away_early_health_answers_and_afterwards_all_is_well(make):  # A13
     service = make(REQUESTS_PER_SECOND=10).start()
-    until, was_healthy = time.monotonic() + 1.0, threading.Event()
+    healthy = threading.Event()
 
     def flood():
         request, statuses = [("/v1/areas", {"Authorization": service.dojo.authorization})] * 20, Counter()
-        while time.monotonic() < until or not was_healthy.is_set():
+        while not healthy.is_set() or statuses[429] <= statuses[200]:  # However fast the machine is.
             statuses.update(status for status, _ in ask_often(service.ports[0], request))
         return statuses
 
     with ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(flood) for _ in range(8)]
         try:
-            for port in service.ports:
-                assert seconds_of_health(port) < HEALTHY_SECONDS
+            took = [seconds_of_health(port) for port in service.ports]
         finally:
-            was_healthy.set()
+            healthy.set()
         statuses = sum((client.result(PATIENCE) for client in clients), Counter())
+    assert max(took) < HEALTHY_SECONDS
     assert set(statuses) == {200, 429}
     assert statuses[429] > statuses[200] >= 10
     # Read before anything else is asked of Dojo's side, which might be turned away as well.
