@@ -284,6 +284,12 @@ def test_a_bill_of_the_till_that_was_paid_in_full_is_not_open_again_after_its_re
     assert (story.order.state, story.order.is_payable) == ("refunded", False)
 
 
+def test_a_bill_that_was_paid_in_full_is_not_payable_again_though_a_part_had_gone_back_before_it_was_read():  # R1 R11
+    story = a_tab()
+    story.read("Captured", refunded=400)
+    assert (story.order.paid, story.order.is_payable, story.order.paid_in_full_once) == (gbp(600), False, True)
+
+
 def test_a_bill_paid_in_halves_stays_unpayable_whatever_goes_back_afterwards():  # R1
     story = a_tab(500, 500)
     story.read("Refunded", "pi_2", paid=500, refunded=500)
