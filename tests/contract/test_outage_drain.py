@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -120,7 +121,9 @@ def test_the_program_drains_what_waits_at_its_pace_as_soon_as_dojo_takes_a_call(
         finally:
             sandbox.stop()
         text = service.open.get("/metrics").body.decode()
-        assert f'tillproof_redeliveries_total{{effect="order_updated"}} {waiting}.0' in text  # K5's counter, too
+        # K5's counter, too. The wait is drawn from an hour: one that is short is tried once more before Dojo is there.
+        [again] = re.findall(r'tillproof_redeliveries_total{effect="order_updated"} (\S+)', text)
+        assert float(again) >= waiting
         assert 'tillproof_circuit_open{destination="dojo"} 0.0' in text
         service.assert_whole()
 

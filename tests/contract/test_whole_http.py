@@ -880,7 +880,7 @@ def test_the_command_has_a_dead_task_tried_again_by_the_running_server(whole, co
 
 def a_waiting_task(whole):
     """An announcement that Dojo could not take yet, and not for a while."""
-    whole.sandbox.fault("POST", "/epos/events", "503", times=100)
+    whole.sandbox.fault("POST", "/epos/events", "503", times=10_000)
     order_id = whole.service.till.post("/till/orders", a_bill()).json["id"]
     [task] = eventually(lambda: [task for task in whole.service.tasks(order_id) if task["attempts"] and task["status"] != "done"])
     return order_id, task["id"]
