@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -456,15 +456,15 @@ def test_sigterm_under_everything_that_waits_ends_in_time_and_answers_what_it_ca
                 slow.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)).sendall(UNFINISHED[kind].encode())
         stalled = UNFINISHED["body"].replace("{orders}", "/v1/orders").replace("{right}", service.dojo.authorization)
         slow.enter_context(socket.create_connection(("127.0.0.1", service.ports[0]), PATIENCE)).sendall(stalled.encode())
-        with ThreadPoolExecutor(1) as pool:
-            newest = service.till.get("/till/feed?after=0&limit=500").json["after"]
-            polling = pool.submit(service.till.get, f"/till/feed?after={newest}&wait=30")
-            time.sleep(0.5)  # It is on its way; nothing tells when it waits.
+        newest = service.till.get("/till/feed?after=0&limit=500").json["after"]
+        with closing(http.client.HTTPConnection("127.0.0.1", service.ports[1], timeout=PATIENCE)) as polling:
+            polling.request("GET", f"/till/feed?after={newest}&wait=30", headers={"Authorization": service.till.authorization})
+            assert service.open.get("/healthz").status == 200  # Connections are taken in their order: that one was before.
             began = time.monotonic()
             assert service.stop() == 0
             assert time.monotonic() - began < 10
-            answer = polling.result(PATIENCE)
-        assert (answer.status, answer.json["data"]) == (200, [])
+            answer = polling.getresponse()
+            assert (answer.status, json.loads(answer.read())["data"]) == (200, [])
     assert [line for line in service.log() if line["event"] == "worker killed"] == []
     assert service.reads.order(order).order.state == "captured"
     service.assert_whole()
