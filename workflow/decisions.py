@@ -146,7 +146,6 @@ def intent_read(
         return case.close()
     facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
-    case.relieve("OUTBOX_DEAD", intent.id, "it was read")
     if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
@@ -156,6 +155,7 @@ def intent_read(
         case.attend("REFUND_AFTER_UPDATE", told, intent.id)
     if payment.state in HELD | UNPAID and now.state in COUNTED | ENDED:
         case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
+    case.relieve("OUTBOX_DEAD", intent.id, "it was read")  # Last: what a read moves stands right behind it, or is not told again.
     return case.close()
 
 
@@ -234,9 +234,9 @@ def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: 
     case.record("effect", facts)
     if task.effect == TellTill.name and task.order_seq >= order.money_seq:
         case.relieve(NOT_ON_TILL, "", "the till was told")
+    case.follow()
     if is_last:
         case.relieve("OUTBOX_DEAD", "", f"a later {task.effect} was taken")
-    case.follow()
     return case.close(caller_sees=True)
 
 
