@@ -126,11 +126,14 @@ def intent_with(**changes):
     return answer(200, INTENT | changes)
 
 
-def assert_fails_in_time(client, error, *, deadline_ms=DEADLINE_MS, grace_seconds=GRACE_SECONDS):
+def assert_fails_in_time(client, error, *, deadline_ms=DEADLINE_MS, grace_seconds=GRACE_SECONDS, tries=5):
     started = time.monotonic()
-    with pytest.raises(error):
+    with pytest.raises((error, TryAgain)) as caught:
         client.read_intent(PI)
     assert time.monotonic() - started <= deadline_ms / 1_000 + grace_seconds
+    if not isinstance(caught.value, error):  # A loaded machine had no connection by the deadline.
+        assert tries > 1
+        assert_fails_in_time(client, error, deadline_ms=deadline_ms, grace_seconds=grace_seconds, tries=tries - 1)
 
 
 # What is sent
@@ -507,7 +510,7 @@ def test_an_error_without_a_usable_title_is_known_by_its_status(body):
 @pytest.mark.parametrize(("status", "expected"), [(401, DojoRefusesUs), (404, IntentNotFound), (429, TryAgain)])
 def test_an_error_whose_body_breaks_off_is_known_by_its_status(status, expected):
     assert type(error_of(raw(message(status, b"{", content_length="100")))) is expected
-    assert type(error_of(drip(message(status, content_length="100"), b"{" * 100, 0.05), deadline_ms=DEADLINE_MS)) is expected
+    assert type(error_of(drip(message(status, content_length="100"), b"{" * 100, 0.05), deadline_ms=1_000)) is expected
 
 
 def test_a_long_id_is_cut_in_messages():
@@ -694,9 +697,9 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(kind):  # U9 U10
 def test_a_server_that_does_not_read_cannot_hold_a_long_request():  # U9
     with socket.create_server(("127.0.0.1", 0)) as listener:
         started = time.monotonic()
-        with client_of(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_ms=DEADLINE_MS) as client, pytest.raises(OutcomeUnknown):
+        with client_of(f"http://127.0.0.1:{listener.getsockname()[1]}", deadline_ms=1_000) as client, pytest.raises(OutcomeUnknown):
             client.register(wanted("https://pos.example.com", "epos" * 2**23, "word"))
-        assert time.monotonic() - started <= DEADLINE_MS / 1_000 + GRACE_SECONDS
+        assert time.monotonic() - started <= 1.0 + GRACE_SECONDS
 
 
 def test_the_deadline_is_for_each_call_anew_on_a_kept_connection():
