@@ -54,7 +54,7 @@ TRIED = (README, ROOT / "docs" / "go-live.md", ROOT / "docs" / "simulator.md")
 """The pages of which every command is run."""
 TEXT = "\n".join(page.read_text("utf-8") for page in TRIED)
 REFRESH = "python -m tests.contract.test_readme"
-PATIENCE = 60.0
+PATIENCE = 180.0
 POLL_SECONDS = 0.02
 ORDER_ID = "tp_019ab2c4d5e6f708"
 KEY = "sk_sandbox_readme"
