@@ -1508,6 +1508,15 @@ HIDDEN_TRIGGER = "CREATE TRIGGER sqlite_t AFTER INSERT ON locks BEGIN DELETE FRO
             "the view sqlite_v is none of a journal's",
         ),
         ("CREATE INDEX audit_attention ON attention(code)", "the index audit_attention is none of a journal's"),
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'NEW.seq', '\"NEW.seq\"')"
+            " WHERE name = 'journal_is_append_only_replace'",  # A text, which no entry has for a position: it never fires.
+            "the trigger journal_is_append_only_replace is not the one that was made",
+        ),
+        (
+            "DROP TABLE attempts; DROP TABLE repeats; PRAGMA user_version = 2; CREATE TABLE takings(total)",
+            "the table takings is none of a journal's",
+        ),
         ("PRAGMA user_version = 0", "the file's header says schema 0"),
         ("PRAGMA user_version = 1", f"the file's header says schema 1, and its tables are those of schema {SCHEMA_VERSION}"),
         ("UPDATE machines SET declaration = replace(declaration, 'capture', 'Capture') WHERE name = 'order'", "has another hash"),

@@ -135,6 +135,34 @@ def test_a_hole_that_a_power_cut_left_in_the_witness_is_no_fault(venue):
     assert found(venue).ok
 
 
+@pytest.mark.parametrize("hole", [b"\0" * 5_000, b"\0" * 5_000 + b"\n"])
+def test_a_hole_of_any_length_at_the_end_of_the_witness_hides_none_of_its_lines(venue, hole):
+    venue.witness.write_bytes(venue.witness.read_bytes() + hole)
+
+    for seen in (Witnessed(venue.witness), Witnessed(venue.witness, at_most=venue.reads.size())):
+        result = verify_beside(venue.reads, seen, venue.key.public_key())
+        assert (result.first_bad, result.witness_lines, result.witness.size) == (None, 3, result.entries)
+
+
+def test_a_line_that_is_torn_in_front_of_its_end_alone_is_not_what_the_witness_saw_last(venue):
+    venue.witness.write_bytes(venue.witness.read_bytes().removesuffix(b"\n"))
+
+    for seen in (Witnessed(venue.witness), Witnessed(venue.witness, at_most=venue.reads.size())):
+        result = verify_beside(venue.reads, seen, venue.key.public_key())
+        assert (result.first_bad, result.witness_lines) == (None, 2)
+        assert result.witness.size < result.entries
+
+
+@pytest.mark.parametrize("changed", [lambda text: text.replace(b"\n", b"\r\n"), bytes.upper, lambda text: b"9" * 5_000 + b"\n"])
+def test_of_a_witness_without_any_line_of_a_server_the_first_one_is_named(venue, changed):
+    venue.witness.write_bytes(changed(venue.witness.read_bytes()))
+
+    result = found(venue)
+
+    assert (result.first_bad.seq, result.witness_ok, result.witness) == (0, False, None)
+    assert f"line 1 of the witness {venue.witness} is no line `SIZE ROOT`" in result.first_bad.reason
+
+
 def test_what_is_written_to_a_witness_later_is_not_read_and_what_is_torn_neither(venue):
     with venue.witness.open("ab") as file:
         file.write(b"9 torn")

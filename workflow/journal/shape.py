@@ -8,7 +8,6 @@ sealed copy.
 from __future__ import annotations
 
 import hashlib
-import re
 from contextlib import closing
 from functools import cache
 
@@ -46,7 +45,7 @@ def _schema_fault(reads: SqliteReads) -> str | None:
     newest = "repeats"  # The table that came with the newest schema: the number of an older one would have less compared.
     if version < SCHEMA_VERSION and reads.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (newest,)):
         return f"the file's header says schema {version}, and its tables are those of schema {SCHEMA_VERSION}"
-    found = {(kind, name): (table, _plain(sql)) for kind, name, table, sql in reads.rows(_OURS)}
+    found = {(kind, name): (table, sql) for kind, name, table, sql in reads.rows(_OURS)}
     for (kind, name), (table, sql) in made.items():
         if version < SCHEMA_VERSION and (table not in PROVING or kind == "index"):
             continue
@@ -64,7 +63,7 @@ def _may_be_more(kind: str, name: str, table: str, version: int) -> bool:
     """What a sealed copy has more, or an older schema had, or SQLite noted of how often values occur; never a trigger."""
     if kind == "trigger" or name.lower().startswith("sqlite_"):  # SQLite keeps nobody from such a name who writes its schema himself.
         return kind == "table" and name in STATISTICS
-    return table.startswith(FOR_AUDITORS) or (version < SCHEMA_VERSION and kind != "view")
+    return table.startswith(FOR_AUDITORS) or (version < SCHEMA_VERSION and kind == "index")
 
 
 def _why(kind: str) -> str:
@@ -97,9 +96,4 @@ def _made(tables: str) -> dict[tuple[str, str], tuple[str, str]]:
     """What these statements make: (kind, name) to the table that it is of, and its statement."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         database.executescript(tables)
-        return {(kind, name): (table, _plain(sql)) for kind, name, table, sql in database.execute(_OURS)}
-
-
-def _plain(sql: str) -> str:
-    """A statement without quotes around names and without what stands between words: a migration that renames a table leaves both."""
-    return re.sub(r"\s+", "", sql.replace('"', ""))
+        return {(kind, name): (table, sql) for kind, name, table, sql in database.execute(_OURS)}

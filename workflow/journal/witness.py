@@ -17,6 +17,7 @@ from typing import NamedTuple
 from workflow.errors import JournalDamaged
 
 _LINE = re.compile(rb"(\d{1,19}) ([0-9a-f]{64})")
+_MOST = 10**19
 _TAIL_BYTES = 4096
 _LONGEST_LINE = 19 + 1 + 64 + 1
 _LINES_AT_ONCE = 1_000
@@ -66,11 +67,11 @@ class Witness:
 
 
 def read_head_until(path: Path, size: int) -> Head | None:
-    """The newest line about at most `size` entries: what the witness says of an older copy of its journal."""
+    """The last whole line about at most `size` entries: what the witness says of an older copy of its journal."""
     newest = None
     with suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
-            match = _LINE.fullmatch(line.removesuffix(b"\n"))
+            match = _LINE.fullmatch(line[:-1]) if line.endswith(b"\n") else None
             if match and int(match[1]) <= size:
                 newest = Head(int(match[1]), match[2].decode())
     return newest
@@ -86,7 +87,7 @@ class Witnessed:
     def __init__(self, path: Path, *, at_most: int | None = None) -> None:
         self._path, self._at_most = path, at_most
         self.newest = read_head(path) if at_most is None else read_head_until(path, at_most)
-        self._end = path.stat().st_size if self.newest else 0
+        self._end = path.stat().st_size if path.exists() else 0
 
     def __iter__(self) -> Iterator[Head]:
         size = 0
@@ -126,7 +127,7 @@ def _whole_length(path: Path) -> int:
 
 
 def read_head(path: Path) -> Head | None:
-    """The last whole line of a witness file; None where there is no file or no line."""
+    """The last whole line of a witness file, however much behind it is none; None where there is no file or no line."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -137,4 +138,4 @@ def read_head(path: Path) -> Head | None:
     for line in reversed(lines):
         if match := _LINE.fullmatch(line):
             return Head(int(match[1]), match[2].decode())
-    return None
+    return read_head_until(path, _MOST)
