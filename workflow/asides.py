@@ -43,6 +43,8 @@ def asides(reads: SqliteReads) -> Iterator[str]:
 
 def _hash(salt: str, data: str) -> str:
     try:
-        return salted_hash(salt, msgspec.json.decode(data))
+        found = msgspec.json.decode(data)
+        # As we write it and no other way: of a name that comes twice, everybody reads the one or the other.
+        return salted_hash(salt, found) if msgspec.json.encode(found) == data.encode() else ""
     except (msgspec.DecodeError, TypeError, ValueError):  # No personal data at all.
         return ""

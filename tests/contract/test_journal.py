@@ -1489,6 +1489,29 @@ def test_erasing_personal_data_leaves_every_proof_as_it_was(copy):
     assert (found.checkpoint, replayed.ok, replayed.digest) == (head, True, digest)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE personal SET data = replace(data, ':\"', ':\"Mc')", "is not what was journaled"),
+        ("UPDATE personal SET salt = salt || 'x'", "is not what was journaled"),
+        ("UPDATE personal SET data = data || ' '", "is not what was journaled"),
+        ('UPDATE personal SET data = \'{"note":"none",\' || substr(data, 2)', "is not what was journaled"),  # The name comes twice.
+        ("INSERT INTO personal SELECT 'nobody', salt, data FROM personal LIMIT 1", "no entry has a hash of it"),
+    ],
+    ids=["data", "salt", "a blank", "a name twice", "whose"],
+)
+def test_personal_data_that_are_not_what_was_journaled_are_found(tmp_path, change, said):
+    venue = Venue(tmp_path)
+    personal = Personal(customer=Customer(name="Ada"), note="no nuts")
+    venue.engine.handle(OpenOrder(order_id="o1", key="o1", bill=a_bill(), personal=personal, actor="till:bar"))
+    assert replay(venue.reads).ok
+    venue.close()
+    with closing(sqlite3.connect(tmp_path / "tillproof.db", isolation_level=None)) as connection:
+        assert connection.execute(change).rowcount
+    [found] = replay(venue.reads).mismatches
+    assert said in found
+
+
 WRITE_SCHEMA = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES"
 HIDDEN_TRIGGER = "CREATE TRIGGER sqlite_t AFTER INSERT ON locks BEGIN DELETE FROM locks; END"
 
