@@ -1142,14 +1142,15 @@ ALWAYS = (
 def _say_limits(case: Case) -> None:
     """What no check here can prove, for these files."""
     report, asked = case.report, case.asked
+    is_witnessed = any(witness.root(head.size) for witness in case.witnesses for head in report.heads)
     if report.heads:
-        report.cannot[:0] = _of_the_key(report, asked)
+        report.cannot[:0] = _of_the_key(report, asked, is_witnessed=is_witnessed)
     if report.orders and not case.exports:
         report.cannot.append(
             "That the order has no other entry: a proof shows a beginning, and its end may be left out. A whole export beside it "
             "(tillproof journal export) shows that, and so does a receipt of what came last."
         )
-    if report.heads and not asked.witnesses and not asked.checkpoints:
+    if report.heads and not is_witnessed and not asked.checkpoints:
         report.cannot.append(
             "That nobody was shown another log by the same key: compare with a checkpoint or a witness that was kept elsewhere "
             "(--checkpoint, --witness)."
@@ -1157,7 +1158,7 @@ def _say_limits(case: Case) -> None:
     report.cannot.extend(ALWAYS)
 
 
-def _of_the_key(report: Report, asked: Asked) -> Iterator[str]:
+def _of_the_key(report: Report, asked: Asked, *, is_witnessed: bool) -> Iterator[str]:
     """What a signature leaves open."""
     if not asked.keys:
         keys = ", ".join(sorted({fingerprint(head.key) for head in report.heads}))
@@ -1171,7 +1172,7 @@ def _of_the_key(report: Report, asked: Asked) -> Iterator[str]:
             f"That this is the log you mean: a key can sign several, and this is {report.heads[0].origin}. Compare the name, or give the "
             "key with it (tillproof journal key)."
         )
-    if not asked.witnesses:
+    if not is_witnessed:
         yield "Who had the key: whoever else has it, or one that was retired, can sign too. A witness (--witness) shows that."
 
 

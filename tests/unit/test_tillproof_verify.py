@@ -349,6 +349,17 @@ def test_a_witness_kept_elsewhere_must_have_seen_the_same_log(ask, folder):
         assert "a log only grows" in " ".join(ask("export.jsonl", "--witness", given).out.split())
 
 
+def test_a_witness_that_saw_none_of_the_heads_takes_back_none_of_what_cannot_be_proved(ask, folder, key):
+    kept = (folder / "tillproof.witness").read_text().splitlines(keepends=True)
+    (folder / "short.witness").write_text("".join(kept[:2]))
+    pinned = ["proof.json", "--key", base64.b64encode(key.public_bytes_raw()).decode(), "--witness"]
+    limits = ("Who had the key", "That nobody was shown another log by the same key")
+
+    short, whole = (" ".join(ask(*pinned, witness).out.split()) for witness in ("short.witness", "tillproof.witness"))
+    assert [limit in short for limit in limits] == [True, True]
+    assert [limit in whole for limit in limits] == [False, False]
+
+
 def test_a_witness_is_read_once_since_it_may_be_piped(ask, folder, monkeypatch):
     with (folder / "tillproof.witness").open() as piped:
         monkeypatch.setattr("sys.stdin", piped)
