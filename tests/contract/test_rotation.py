@@ -330,26 +330,45 @@ def test_an_entry_that_retires_a_key_without_that_keys_last_checkpoint_is_found(
     assert (fault.seq, "no checkpoint of the old key covers it" in fault.reason) == (position, True)
 
 
-def test_a_key_that_somebody_brings_in_without_the_old_one_is_found(shop):
-    """Whoever may write the journal's file, and has not its key, cannot make the journal go over to a key of theirs."""
-    theirs, origin = Ed25519PrivateKey.generate(), shop.venue.reads.origin()
+def brings_in(shop, theirs, forged):
+    """Somebody writes an entry into the file that brings in a key of theirs; `forged` makes its facts of its position."""
+    write = shop.venue.journal.write
 
-    def brings_in(transaction):
-        facts = rotation_facts(origin, shop.venue.reads.size() + 1, Ed25519PrivateKey.generate(), theirs)
-        own = rotation_facts(origin, shop.venue.reads.size() + 1, shop.venue.key, theirs)
-        forged.append(facts | {"old_key": own["old_key"]})
-        transaction.rotate_key = lambda key: forged[0]
+    def with_forged(transaction):
+        transaction.rotate_key = lambda key: forged(shop.venue.reads.size() + 1)
         return transaction
 
-    forged = []
-    handle = shop.venue.journal.write
-    shop.venue.journal.write = lambda work: handle(lambda transaction: work(brings_in(transaction)))
+    shop.venue.journal.write = lambda work: write(lambda transaction: work(with_forged(transaction)))
     shop.venue.engine.handle(RotateKey(new_key=theirs, reason="x", actor="operator:eve"))
-    shop.venue.journal.write = handle
+    shop.venue.journal.write = write
+
+
+def test_a_key_that_somebody_brings_in_without_the_old_one_is_found(shop):
+    """Whoever may write the journal's file, and has not its key, cannot make the journal go over to a key of theirs."""
+    theirs, other, origin = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate(), shop.venue.reads.origin()
+
+    def in_our_name(position):
+        own = rotation_facts(origin, position, shop.venue.key, theirs)
+        return rotation_facts(origin, position, other, theirs) | {"old_key": own["old_key"]}
+
+    brings_in(shop, theirs, in_our_name)
     shop.venue.clock.move(2)
     shop.sell("after")
     fault = shop.verified(shop.venue.key.public_key()).first_bad
     assert "the old key did not sign this" in fault.reason
+
+
+def test_a_key_that_somebody_has_another_key_of_theirs_sign_in_is_found_though_ours_has_signed_all_of_it(shop):
+    theirs, other, origin = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate(), shop.venue.reads.origin()
+    shop.rotate()  # Before any of ours a key of theirs would be the journal's first, and ours none that signs it.
+    brings_in(shop, theirs, lambda position: rotation_facts(origin, position, other, theirs))
+    position = shop.venue.reads.size()
+    shop.venue.journal.seal()
+
+    assert shop.checkpoints()[-1][0] == position
+    for known in (shop.venue.key.public_key(), shop.venue.journal.public_key):
+        fault = shop.verified(known).first_bad
+        assert (fault.seq, "which was not in force" in fault.reason) == (position, True)
 
 
 # -- the file that is given to a check
