@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,15 @@ _use_memory()
 
 # Many containers set this. Each of the hundreds of starts of our program would compile all of it anew: half of what a start costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_hear_every_signal() -> None:
+    """`nohup`, and a shell that runs the tests in the background, have signals ignored, and the programs that tests start would inherit
+    that: they would not hear an order to stop. What is handled here, if only by nothing, is as usual there."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
+import requests
 from click.testing import CliRunner
 
 import app
@@ -800,6 +801,19 @@ def test_a_demo_whose_service_does_not_start_ends_with_doctor(run, tmp_path, mon
     assert next_of(run(tmp_path, "demo"), 1) == "tillproof doctor"
 
 
+def test_a_service_that_a_busy_machine_holds_up_is_waited_for(tmp_path, monkeypatch):
+    happens = iter([requests.ConnectionError, requests.ReadTimeout, requests.ConnectTimeout, None])
+
+    def get(url, timeout):
+        if error := next(happens):
+            raise error
+        return SimpleNamespace(ok=True)
+
+    monkeypatch.setattr(local.requests, "get", get)
+    local._await_ready(local.place(tmp_path), SimpleNamespace(poll=lambda: None), tmp_path / "log")
+    assert list(happens) == []
+
+
 # A journal that somebody changed
 
 
@@ -1110,9 +1124,12 @@ def test_a_server_with_json_says_in_one_line_where_it_listens_once_it_does(tmp_p
 def test_a_demo_that_is_told_to_stop_leaves_nothing_running(tmp_path, number):
     words = [sys.executable, "-m", "app", "demo", "--serve", "--json"]
     with subprocess.Popen(words, cwd=tmp_path, env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        serving = json.loads(process.stdout.readline())["serving"]
-        process.send_signal(number)
-        rest = process.communicate(timeout=PATIENCE)
+        try:
+            serving = json.loads(process.stdout.readline())["serving"]
+            process.send_signal(number)
+            rest = process.communicate(timeout=4 * PATIENCE)
+        finally:
+            process.kill()  # Or a demo that did not hear it would be waited for without end.
 
     assert (process.returncode, rest[0], "Traceback" in rest[1]) == (0, "", False)
     for url in (serving["listen"], serving["consoleListen"], serving["sandbox"]):
