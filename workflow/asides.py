@@ -46,5 +46,5 @@ def _hash(salt: str, data: str) -> str:
         found = msgspec.json.decode(data)
         # As we write it and no other way: of a name that comes twice, everybody reads the one or the other.
         return salted_hash(salt, found) if msgspec.json.encode(found) == data.encode() else ""
-    except (msgspec.DecodeError, TypeError, ValueError):  # No personal data at all.
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError):  # No personal data at all.
         return ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
 class Clock(Protocol):
@@ -89,3 +92,11 @@ def from_text(text: str) -> datetime:
     if to_text(moment) != text:
         raise ValueError(f"{text[:40]!r} is not a time as the journal writes it")
     return moment
+
+
+def is_moment(text: str) -> bool:
+    """`from_text` takes it; found out in a fraction of the time, for who asks it of every entry."""
+    try:
+        return bool(_WRITTEN.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from workflow.clock import is_moment
 from workflow.declaration import declaration_from, steps
 from workflow.errors import JournalDamaged, JournalUnreadable
 from workflow.journal.reads import SqliteReads
@@ -44,8 +45,8 @@ _MOVES = (
     "SELECT machine, payment_intent_id, to_state FROM journal WHERE order_id = ? AND order_seq <= ? AND machine <> '' ORDER BY order_seq"
 )
 _COLUMNS = (*HASHED_SORTED, "seq", "hash")
-_ORDER_ID, _ORDER_SEQ, _PREV_HASH, _KIND, _BODY, _SEQ, _HASH = (
-    _COLUMNS.index(name) for name in ("order_id", "order_seq", "prev_hash", "kind", "body", "seq", "hash")
+_ORDER_ID, _ORDER_SEQ, _AT, _PREV_HASH, _KIND, _BODY, _SEQ, _HASH = (
+    _COLUMNS.index(name) for name in ("order_id", "order_seq", "at", "prev_hash", "kind", "body", "seq", "hash")
 )
 _MACHINE, _TRIGGER, _FROM, _TO, _INTENT = (
     _COLUMNS.index(name) for name in ("machine", "trigger", "from_state", "to_state", "payment_intent_id")
@@ -281,6 +282,7 @@ class Verifier:
             and row[_PREV_HASH] == last_hash
             and entry_hash_sorted(row[:_SEQ]) == hash_
             and is_canonical(row[_BODY])
+            and is_moment(row[_AT])
         ):
             self._explain(row)
         if row[_MACHINE] or row[_FROM] or row[_TO] or row[_KIND] == "transition":
@@ -304,7 +306,9 @@ class Verifier:
             raise _Bad(seq, "prev_hash is not the hash of the order's previous entry")
         if entry_hash_sorted(row[:_SEQ]) != row[_HASH]:
             raise _Bad(seq, "the hash is not that of the entry: it was changed")
-        raise _Bad(seq, "the body is not canonical JSON")
+        if not is_canonical(row[_BODY]):
+            raise _Bad(seq, "the body is not canonical JSON")
+        raise _Bad(seq, f"its time {row[_AT]!r:.60} is no moment")
 
     def _move(self, row: Row, states: dict[tuple[str, str], str]) -> None:
         """A move is a row of the declaration that the entry names, and begins where the one before it ended."""

@@ -14,14 +14,14 @@ from tests.many_entries import fill, play
 from tests.tampering import command
 from workflow import verification
 from workflow.commands import LockOrder
-from workflow.errors import JournalUnavailable
+from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.driver import sqlite3
 from workflow.journal.reads import SqliteReads
 from workflow.journal.transaction import INSERT_ENTRY
 from workflow.journal.witness import Head, WitnessDamaged, Witnessed
 from workflow.ledger import HASHED_COLUMNS, ZERO_HASH, Frontier, HashedEntry, entry_hash, sign_checkpoint
 from workflow.lifecycle import ORDER
-from workflow.replay import ENTRIES_AT_ONCE, verify, verify_beside
+from workflow.replay import ENTRIES_AT_ONCE, replay, verify, verify_beside
 from workflow.verification import Verifier
 
 SHORT, LONG = 1_200, 12_000
@@ -242,6 +242,22 @@ def test_a_body_that_is_not_canonical_is_found_whatever_its_hash(venue, body):
 
     assert fault(venue)[0] == seq
     assert "canonical" in fault(venue)[1]
+
+
+@pytest.mark.parametrize("at", ["0000-00-00T00:00:00.000Z", "2026-02-30T12:00:00.000Z", "abcd-ef-ghTij:kl:mn.opqZ"])
+def test_a_time_that_there_is_not_is_found_whatever_the_hash(venue, at):
+    seq = append(venue, at=at)
+
+    assert fault(venue) == (seq, f"its time '{at}' is no moment")
+
+
+def test_a_body_that_is_nested_deeper_than_can_be_read_is_damage_to_every_reader(venue):
+    append(venue, body=f'{{"a":{"[" * 100_000}{"]" * 100_000}}}')
+    *_, newest = venue.reads.entries()
+
+    for read in (newest.entry, lambda: replay(venue.reads)):
+        with pytest.raises(JournalDamaged, match="the body is not JSON"):
+            read()
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ class StoredEntry(NamedTuple):
     hash: str
 
     def entry(self) -> Entry:
-        """The entry as it was decided. Raises JournalDamaged when the body is not JSON."""
+        """The entry as it was decided. Raises JournalDamaged when the body is not JSON, or nested deeper than can be read."""
         try:
             body = msgspec.json.decode(self.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise JournalDamaged(f"entry {self.seq}: the body is not JSON: {error}") from error
         return Entry(
             order_id=self.order_id,
