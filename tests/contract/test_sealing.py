@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from tests.builders import Venue, a_bill, an_intent
-from tests.contract.running import PATIENCE, Service, an_order, environment, eventually, running, sqlite
+from tests.contract.running import PATIENCE, Service, an_order, environment, running, sqlite
 from workflow import replay, sealing
 from workflow.bill import Customer, Personal
 from workflow.clock import SystemClock
@@ -238,20 +238,32 @@ def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_nothing(stopped, tmp_p
     assert [name for name in names(tmp_path) if name not in before and not name.startswith("tillproof.db-")] == []
 
 
-def test_a_seal_that_is_killed_midway_leaves_the_source_and_no_file_of_its_name(venue, tmp_path):  # K11
-    for number in range(400):
-        venue.create(f"many-{number}", payments=())
+KILLED_MIDWAY = """
+import os, signal, sys
+import app
+from workflow import sealing
+from workflow.journal import auditing
+die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+step = sys.argv.pop(1)
+setattr(auditing if hasattr(auditing, step) else sealing, step, die)
+app.main()
+"""
+"""The program, which is killed as it comes to a step of sealing."""
+
+
+@pytest.mark.parametrize("step", ["sign", "_proved", "add_views"])
+def test_a_seal_that_is_killed_midway_leaves_the_source_and_no_file_of_its_name(venue, tmp_path, step):  # K11
+    venue.create("one", payments=())
     venue.close()
-    source = tmp_path / "tillproof.db"
+    source, target = tmp_path / "tillproof.db", tmp_path / "sealed.db"
     before = source.read_bytes()
-    target = tmp_path / "sealed.db"
     settings = {"JOURNAL": source, "WITNESS": venue.witness, "SIGNING_KEY": tmp_path / "tillproof.key"}
-    killed = subprocess.Popen([sys.executable, "-m", "app", "journal", "seal", str(target)], cwd=tmp_path, env=environment(settings))
+    command = [sys.executable, "-c", KILLED_MIDWAY, step, "journal", "seal", str(target)]
 
-    eventually(lambda: [name for name in names(tmp_path) if name.startswith("sealed.db.")])
-    killed.send_signal(signal.SIGKILL)
+    killed = subprocess.run(command, cwd=tmp_path, env=environment(settings), timeout=4 * PATIENCE, check=False)
 
-    assert killed.wait(PATIENCE) == -signal.SIGKILL
+    assert killed.returncode == -signal.SIGKILL
+    assert [name for name in names(tmp_path) if name.startswith("sealed.db.")]  # It was midway.
     assert not target.exists()
     assert source.read_bytes() == before
 

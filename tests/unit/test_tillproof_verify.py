@@ -675,10 +675,14 @@ def rotated(tmp_path_factory):
         "consistency.json": prover.consistency(),
         "old.json": prover.prove("o1", venue.reads.oldest_checkpoint_size()),
         "receipt.json": prover.receipt("o2", 1),
+        "last-of-the-first-key.json": prover.prove("o1", prover.consistency().key_changes[0].seq),
     }
     for name, document in made.items():
         (folder / name).write_bytes(msgspec.json.encode(document))
     (folder / "export.jsonl").write_text("".join(export.lines(venue.reads, "jsonl")), "utf-8", newline="")
+    oldest, first_root = venue.reads.rows("SELECT size, root FROM checkpoint ORDER BY size LIMIT 1")[0]
+    early = sign_checkpoint(made["proof.json"].origin, oldest, bytes.fromhex(first_root), keys[1])
+    (folder / "early.note").write_text(early, "utf-8")
     newest, origin = venue.reads.newest_checkpoint(), made["proof.json"].origin
     (folder / "new.note").write_text(newest[2], "utf-8")
     (folder / "retired.note").write_text(sign_checkpoint(origin, newest[0], bytes.fromhex(newest[1]), keys[0]), "utf-8")
@@ -706,6 +710,25 @@ def test_a_key_that_was_retired_signs_nothing_any_more(ask, rotated, monkeypatch
     ended = ask("export.jsonl", "--checkpoint", "retired.note", "--key", rotated.keys[0])
     assert ended.code == 1
     assert "another key signs" in " ".join(ended.out.split())
+
+
+def test_a_key_signs_nothing_from_before_it_was_brought_in(ask, rotated, monkeypatch):
+    monkeypatch.chdir(rotated.folder)
+
+    ended = ask("export.jsonl", "--checkpoint", "new.note", "--checkpoint", "early.note", "--key", rotated.keys[1])
+    assert ended.code == 1
+    assert "another key signs" in " ".join(ended.out.split())
+
+
+def test_a_key_vouches_for_the_one_before_it_only_where_its_own_signature_covers_the_change(ask, rotated, monkeypatch):
+    """Whoever stole the old key can put the change of keys, which both have signed, into another history, and sign that up to there."""
+    monkeypatch.chdir(rotated.folder)
+
+    assert ask("last-of-the-first-key.json", "--key", rotated.keys[0]).code == 0
+    assert ask("last-of-the-first-key.json", "proof.json", "consistency.json", "--key", rotated.keys[1]).code == 0
+    ended = ask("last-of-the-first-key.json", "--key", rotated.keys[1])
+    assert ended.code == 1
+    assert "which is not the key that you gave, nor one that it signed in" in " ".join(ended.out.split())
 
 
 @pytest.mark.parametrize("name", ["proof.json", "consistency.json", "receipt.json"])
