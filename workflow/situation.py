@@ -1,7 +1,8 @@
 """Where an order stands, in two sentences for a shift manager: why it is so, and what happens next, by itself or by a person.
 
-Where something is wrong both come from `attention.py`. Otherwise the state's meaning is the declaration's, and what is next follows from
-what waits in the outbox, from the lock and from the payments, as rows below: the first that fits. What is not known is said to be so.
+Where something is wrong both come from `attention.py`. Otherwise the state's meaning is the declaration's; of one that rests it is said
+when Dojo took the news. What is next follows from what waits in the outbox, from the lock and from the payments, as rows below: the first
+that fits. What is not known is said to be so.
 Money comes first of all: what counts, what went back, what Dojo holds.
 """
 
@@ -41,12 +42,13 @@ class Situation:
 class Known:
     """What is known beside the order: its tasks, Dojo's last word, when the sweep asks next (UTC text), and the present moment.
 
-    `no_from_till` is why the till refused the order, in its words.
+    `no_from_till` is why the till refused the order, in its words; `moved_at` since when it is in its state, UTC text, "" where unknown.
     """
 
     tasks: Sequence[StoredTaskRow] = ()
     last_word: Entry | None = None
     no_from_till: str = ""
+    moved_at: str = ""
     next_look: str | None = None
     at: str = ""
 
@@ -67,6 +69,7 @@ def situation_of(reads: SqliteReads, order: Order, at: str, spelling: Spelling |
         tasks=reads.tasks_of(order.id),
         last_word=word.entry() if word else None,
         no_from_till=reads.no_from_till(order.id) if order.is_closed else "",
+        moved_at=reads.moved_at([order.id]).get(order.id, ""),
         next_look=reads.next_look(order.id),
         at=at,
     )
@@ -99,7 +102,7 @@ def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
 def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     """What came in of the bill, the state in the declaration's words, what is not known, and what was heard last."""
     yield from _money(order, spelling)
-    yield ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
+    yield _state(order, known, spelling)
     yield from _till_said(known)
     if failed := _last_failure(known.tasks):
         yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
@@ -117,6 +120,13 @@ def _money(order: Order, spelling: Spelling) -> Iterator[str]:
         yield f"{spelling.money(order.paid)}{of} is paid{tip}."
     if order.given_back.value:
         yield f"{spelling.money(order.given_back)} that was paid went back to the customer."
+
+
+def _state(order: Order, known: Known, spelling: Spelling) -> str:
+    """The declaration's words; of the state in which an order rests, since when it does."""
+    if order.state == "updated" and known.moved_at:
+        return f"Dojo took our news of the money at {spelling.moment(known.moved_at)}."
+    return ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
 
 
 def _till_said(known: Known) -> Iterator[str]:

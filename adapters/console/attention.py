@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -15,6 +15,8 @@ from adapters.console.consequences import name_of
 from adapters.console.paths import order_path
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
+from adapters.edge.orders import table_caller
+from adapters.edge.pages import money
 from adapters.edge.strict_json import BadInput, shown
 from workflow.attention import Concern, concerns
 from workflow.clock import to_text
@@ -100,6 +102,7 @@ class Item:
 
     concern: Concern
     title: str
+    why: str
     path: str
     pick: str
     next_try: str | None
@@ -123,7 +126,8 @@ def pages(site: Site) -> Blueprint:
         page = _page(len(wanted))
         is_all = section is None and code is None
         shown_now = _first_few(wanted) if is_all else wanted[(page - 1) * AT_A_TIME : page * AT_A_TIME]
-        items = [_item(site, each, orders[each.order_id, each.code, each.payment_intent_id]) for each in shown_now]
+        table = table_caller(site.desk.reads) if any(orders.values()) else str  # Without orders the journal may be shut.
+        items = [_item(site, each, orders[each.order_id, each.code, each.payment_intent_id], table) for each in shown_now]
         return site.page(
             "attention.html",
             by_journal=True,
@@ -181,7 +185,7 @@ def _first_few(found: Sequence[Concern]) -> list[Concern]:
     return few
 
 
-def _item(site: Site, concern: Concern, order: Order | None) -> Item:
+def _item(site: Site, concern: Concern, order: Order | None, table: Callable[[str], str]) -> Item:
     actions: tuple[Action, ...] = ()
     stuck = stuck_calls(site.desk, concern.order_id, concern.code, concern.payment_intent_id)
     if site.may("operator"):
@@ -189,7 +193,8 @@ def _item(site: Site, concern: Concern, order: Order | None) -> Item:
     whose = f"Payment {concern.payment_intent_id}" if concern.payment_intent_id else "The service"
     return Item(
         concern=concern,
-        title=name_of(order) if order else whose,
+        title=name_of(order, table) if order else whose,
+        why=concern.told(money, table),
         path=order_path(concern.order_id) if concern.order_id else "",
         pick=pick_of(concern.order_id, concern.code, concern.payment_intent_id),
         next_try=min((task.next_at for task in stuck if task.status == "pending" and task.next_at), default=None),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from adapters.console.actions import CODES, LABELS, UNDER_WAY, Act, can_be_tried, decide, plainly
 from adapters.console.desk import Desk
 from adapters.console.paths import order_path
+from adapters.edge.orders import table_caller
 from adapters.edge.pages import amount, money, plural
 from workflow.case import Decision
 from workflow.clock import to_text
@@ -42,32 +43,33 @@ class Preview:
 def previews(desk: Desk, acts: Collection[Act]) -> list[Preview]:
     """What would come of each now; what another one of them settles is not said to go on."""
     settled = {(act.order_id, act.code, act.intent_id) for act in acts if isinstance(act, ResolveOrder)}
-    return [_preview(desk, act, settled) for act in acts]
+    table = table_caller(desk.reads)
+    return [_preview(desk, act, settled, table) for act in acts]
 
 
-def _preview(desk: Desk, act: Act, settled: Collection[tuple[str, str, str]]) -> Preview:
+def _preview(desk: Desk, act: Act, settled: Collection[tuple[str, str, str]], table: Callable[[str], str]) -> Preview:
     match act:
         case ResolveOrder():
-            return _of_order(desk, act, settled)
+            return _of_order(desk, act, settled, table)
         case ResolveVenue():
             return _of_service(desk, act)
         case RequeueTask() | StopTask():
-            return _of_task(desk, act)
+            return _of_task(desk, act, table)
 
 
 def nothing_to_try(desk: Desk, order_id: str, code: str, intent_id: str) -> Preview:
     """Something that needs a person and has no call behind it that could be made now."""
     stored = desk.reads.order(order_id) if order_id else None
-    title = name_of(stored.order) if stored else f"Payment {intent_id}" if intent_id else "The service itself"
+    title = name_of(stored.order, table_caller(desk.reads)) if stored else f"Payment {intent_id}" if intent_id else "The service itself"
     path = order_path(order_id) if stored else ""
     return Preview(act=None, title=title, path=path, refusal=f"There is no call to try again for {code}.")
 
 
-def name_of(order: Order) -> str:
-    """How people call it: its table and reference, as far as it has them."""
+def name_of(order: Order, table: Callable[[str], str]) -> str:
+    """How people call it: its table, as `table` calls it by its id, and its reference, as far as it has them."""
     dine_in = order.bill.details.dine_in
-    table = f"Table {dine_in.table_id}" if dine_in and dine_in.table_id else ""
-    return " · ".join(part for part in (table, order.bill.reference or "") if part) or f"Order {order.id}"
+    where = table(dine_in.table_id) if dine_in and dine_in.table_id else ""
+    return " · ".join(part for part in (where, order.bill.reference or "") if part) or f"Order {order.id}"
 
 
 def call_of(effect: str, intent_id: str) -> str:
@@ -77,11 +79,11 @@ def call_of(effect: str, intent_id: str) -> str:
     return "Tell Dojo that the order changed" if effect == OrderUpdated.name else "Tell the till that the order changed"
 
 
-def _of_order(desk: Desk, act: ResolveOrder, settled: Collection[tuple[str, str, str]]) -> Preview:
+def _of_order(desk: Desk, act: ResolveOrder, settled: Collection[tuple[str, str, str]], table: Callable[[str], str]) -> Preview:
     stored = desk.reads.order(act.order_id)
     if stored is None:
         return Preview(act=act, title=f"Order {act.order_id}", path="", refusal="There is no such order.")
-    order, title = stored.order, name_of(stored.order)
+    order, title = stored.order, name_of(stored.order, table)
     path = order_path(order.id)
     if act.code and act.code not in CODES[act.action]:
         return Preview(act=act, title=title, path=path, refusal=f"“{LABELS[act.action]}” is not for {act.code}.")
@@ -160,13 +162,14 @@ def _of_service(desk: Desk, act: ResolveVenue) -> Preview:
     return Preview(act=act, title=title, path="", will=tuple(will), seen=_digest(will))
 
 
-def _of_task(desk: Desk, act: RequeueTask | StopTask) -> Preview:
+def _of_task(desk: Desk, act: RequeueTask | StopTask, table: Callable[[str], str]) -> Preview:
     task = desk.reads.task(act.task_id)
     if task is None:
         return Preview(act=act, title=f"Call {act.task_id}", path="", refusal="There is no such call.")
     stored = desk.reads.order(task.order_id) if task.order_id else None
     order = stored.order if stored else None
-    title = f"{call_of(task.effect, task.payment_intent_id)}: {name_of(order)}" if order else call_of(task.effect, task.payment_intent_id)
+    what = call_of(task.effect, task.payment_intent_id)
+    title = f"{what}: {name_of(order, table)}" if order else what
     path = order_path(task.order_id) if task.order_id else ""
     if isinstance(act, RequeueTask):
         refusal = "" if can_be_tried(task) else f"There is nothing to try again: this call is {standing_of(task)}."

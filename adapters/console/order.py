@@ -34,7 +34,7 @@ from workflow.order import Lock, Order
 from workflow.past import PastOrder, PersonalThen, order_at
 from workflow.ports import OrderId
 from workflow.situation import ACTS, OPEN, Spelling, past_situation, situation_of
-from workflow.timeline import Beside, Row, compact, problems, redacted, timeline
+from workflow.timeline import CALLS, Beside, Row, compact, problems, redacted, timeline
 
 PAGE_ENTRIES = 200
 """So many entries are told on one page; older ones are a page further."""
@@ -250,7 +250,7 @@ def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTa
     """What an operator may do now, and nothing that would be refused: calls to be made now come first, those to be stopped last."""
     base, calls = order_path(order.id), "/outbox/{}/{}".format
     found = [
-        Action(REQUEUE, f"{ACTS[task.effect][1]}: have the call made now.", task.effect, calls(quote(task.id, safe=""), REQUEUE))
+        Action(REQUEUE, f"{ACTS[task.effect][1]}: have the call made now.", CALLS[task.effect], calls(quote(task.id, safe=""), REQUEUE))
         for task in tasks
         if can_be_tried(task)
     ]
@@ -260,7 +260,7 @@ def _actions(order: Order, concerns: Sequence[Concern], tasks: Sequence[StoredTa
             asked |= {"intent": concern.payment_intent_id} if concern.payment_intent_id else {}
             found.append(Action(name, MEANINGS[name], in_words(concern.code).lower(), f"{base}/resolve?{urlencode(asked)}"))
     return found + [
-        Action(STOP, f"{ACTS[task.effect][1]}: make the call no more.", task.effect, calls(quote(task.id, safe=""), STOP))
+        Action(STOP, f"{ACTS[task.effect][1]}: make the call no more.", CALLS[task.effect], calls(quote(task.id, safe=""), STOP))
         for task in tasks
         if task.status in OPEN and task.last_error
     ]

@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound
 from adapters.console.files import attached
 from adapters.console.jobs import Job
 from adapters.console.site import Site
+from adapters.edge.orders import table_caller
 from adapters.edge.strict_json import BadInput
 from workflow.books import Books, Day, day_of
 from workflow.calendar import Calendar
@@ -112,7 +113,7 @@ def _add_actions(blueprint: Blueprint, site: Site, books: KeptBooks) -> None:
         site.require("operator")
         view = _view(site, books, date)
         one = _difference(view, request.args)
-        return site.page("takings_resolve.html", day=view.day, one=one, kinds=KINDS, name=names(one.order))
+        return site.page("takings_resolve.html", day=view.day, one=one, kinds=KINDS, name=names(one.order), table=table_caller(desk.reads))
 
     @blueprint.post("/takings/<date>/resolve")
     def resolve(date: str) -> Response:
@@ -188,6 +189,7 @@ def _shown(site: Site, view: _View, *, every: bool) -> dict[str, Any]:
         "rows": found.rows if every else found.rows[:ROWS_SHOWN],
         "marked": kinds_by_intent(found),
         "name": names,
+        "table": table_caller(site.desk.reads),
         "when": lambda row: _when(row, day),
         "is_over": now >= day.end,
         "hours": (day.end - day.start).total_seconds() / 3600,

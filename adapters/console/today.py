@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from adapters.console.paths import order_path
 from adapters.console.site import Site
+from adapters.edge.orders import table_caller
 from workflow import diagrams
 from workflow.attention import Concern, concerns
 from workflow.books import Day
@@ -86,7 +87,7 @@ def _figures(site: Site, till: Till, troubles: Sequence[StoredAttention]) -> Fig
     stored = [pair for code in counts for pair in desk.reads.gravest_attention([code], MOST_READ)]
     found = concerns([*((row, None) for row in troubles), *stored])
     unread = Counter(counts) - Counter(row.code for row, _ in stored)
-    alerts = _alerts(found, unread)[:ALERTS]
+    alerts = _alerts(found, unread, table_caller(desk.reads))[:ALERTS]
     day, sums = till.so_far(desk.clock.now())
     states = [
         State(name=name, count=count, meaning=ORDER.states[name], path=_listed(name, day))
@@ -115,7 +116,9 @@ def _picture(states: tuple[tuple[str, int, str], ...]) -> Markup:
     return Markup(diagrams.svg(ORDER, embedded=True, counts=counts, link=paths.__getitem__))  # noqa: S704  # Escaped by whoever drew it.
 
 
-def _alerts(found: list[Concern], unread: Mapping[str, int] = MappingProxyType({})) -> list[Alert]:
+def _alerts(
+    found: list[Concern], unread: Mapping[str, int] = MappingProxyType({}), table: Callable[[str], str] = "Table {}".format
+) -> list[Alert]:
     """What is paid and not on the till payment by payment, everything else by its kind, in the order in which a person should look.
 
     Of each code there is `unread` more than was found.
@@ -128,18 +131,18 @@ def _alerts(found: list[Concern], unread: Mapping[str, int] = MappingProxyType({
         else:
             by_code.setdefault(concern.code, []).append(concern)
     return [
-        *map(_paid_not_on_till, paid.values()),
-        *(_of_a_kind(code, len(same) + unread.get(code, 0), same) for code, same in by_code.items()),
+        *(_paid_not_on_till(same, table) for same in paid.values()),
+        *(_of_a_kind(code, len(same) + unread.get(code, 0), same, table) for code, same in by_code.items()),
     ]
 
 
-def _paid_not_on_till(same: list[Concern]) -> Alert:
+def _paid_not_on_till(same: list[Concern], table: Callable[[str], str]) -> Alert:
     """Of one payment, for however many reasons."""
     concern = same[0]
     return Alert(
         count=len(same),
         what="1 order PAID but not on the till",
-        where=_where(concern),
+        where=_where(concern, table),
         amount=concern.amount,
         since=concern.since,
         path=_path(same),
@@ -147,12 +150,12 @@ def _paid_not_on_till(same: list[Concern]) -> Alert:
     )
 
 
-def _of_a_kind(code: str, count: int, same: list[Concern]) -> Alert:
+def _of_a_kind(code: str, count: int, same: list[Concern], table: Callable[[str], str]) -> Alert:
     why = ATTENTION[code].why
     return Alert(
         count=count,
         what=why if count == 1 else f"{count:,} × {why}",
-        where=_where(same[0]) if count == 1 else "",
+        where=_where(same[0], table) if count == 1 else "",
         amount=None,
         since=min(concern.since for concern in same),
         path=_path(same),
@@ -160,9 +163,9 @@ def _of_a_kind(code: str, count: int, same: list[Concern]) -> Alert:
     )
 
 
-def _where(concern: Concern) -> str:
+def _where(concern: Concern, table: Callable[[str], str]) -> str:
     if concern.table_id:
-        return f"table {concern.table_id}"
+        return table(concern.table_id)
     return f"order {concern.reference or concern.order_id}" if concern.order_id else ""
 
 

@@ -76,7 +76,7 @@ def test_the_login_page_is_for_everybody(venue, visitor):
 
 def test_today_says_what_is_wrong_what_came_in_and_where_the_orders_are(page, venue):
     alert = page.locator(".alerts li", has_text="More was paid than the bill comes to")
-    assert "table tbl_3" in alert.inner_text()
+    assert "Table tbl_3" in alert.inner_text()
     alert.get_by_role("link").click()
     page.wait_for_url("**/orders/till-mismatch")
     page.goto("/")
@@ -102,7 +102,7 @@ def test_money_that_is_not_on_the_till_stands_first_and_whatever_its_table_is_ca
         first, second = page.locator(".alerts li").all()
         assert first.inner_text().startswith(f"1 order PAID but not on the till: table {HOSTILE}, £10.24, ")
         assert "grave" in first.get_attribute("class")
-        assert second.inner_text().startswith("More was paid than the bill comes to. table tbl_3")
+        assert second.inner_text().startswith("More was paid than the bill comes to. Table tbl_3")
         assert page.locator(".venue").inner_text() == HOSTILE
         assert page.locator("main script").count() == 0
         check_page(page)

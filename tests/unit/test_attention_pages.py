@@ -6,20 +6,20 @@ import re
 
 import pytest
 
-from adapters.console import act, attention, outbox
+from adapters.console import act, attention, outbox, today
 from adapters.console.act import AT_ONCE
 from adapters.console.attention import AT_A_TIME, FIRST_FEW, MOST_READ
 from tests.builders import Venue, a_bill, an_intent, gbp
 from tests.console_desk import desk_with
 from workflow.bill import Personal
-from workflow.commands import AttemptFailed, OpenOrder, PauseDestination, RecordPayment, RequeueTask, Sweep, ToldPayment
+from workflow.commands import AttemptFailed, OpenOrder, PauseDestination, RecordPayment, RequeueTask, SetVenue, Sweep, ToldPayment
 from workflow.journal.condition import DISK_FULL
 from workflow.ports import IntentId, OrderId
 
 
 @pytest.fixture
 def desk(tmp_path):
-    with desk_with(tmp_path, attention.pages, outbox.pages, act.pages) as made:
+    with desk_with(tmp_path, today.pages, attention.pages, outbox.pages, act.pages) as made:
         yield made
 
 
@@ -246,6 +246,22 @@ def test_money_that_the_till_was_not_told_of_is_told_from_where_it_stands(desk):
     assert "It is told again by itself at 12:10:00 ." in said
     assert "Try again now: done for Tell the till" in desk.post("/act", action="requeue", pick="o1:PAID_NOT_ON_TILL:")
     assert [task.id for task in desk.venue.tasks if task.effect == "tell_till"] == [telling.id]
+
+
+def test_a_table_has_its_name_wherever_a_person_reads_of_it(desk):
+    paid_in_words(desk.venue)
+    telling = next(task for task in desk.venue.tasks if task.effect == "tell_till")
+    desk.venue.engine.handle(AttemptFailed(task=telling, error="till: 503", next_at_ms=desk.venue.engine.now_ms() + 600_000))
+    read(desk.venue, 1000)
+    desk.venue.clock.move(180)
+    desk.venue.engine.handle(Sweep(limit=10))
+    desk.venue.engine.handle(SetVenue(name="tables", value=[{"id": "tbl_12", "name": "Garden"}], actor="till:till-1"))
+    assert "1 order PAID but not on the till: Garden , £10.00" in desk.get("/")
+    assert "Garden: £10.00 is paid at Dojo and not on the till." in desk.get("/attention")
+    picks = "&pick=o1:PAID_NOT_ON_TILL:"
+    for path in ("/", "/attention", f"/outbox/{telling.id}/requeue", f"/act?action=requeue{picks}", f"/act?action=acknowledge{picks}"):
+        assert "Garden" in desk.get(path), path
+        assert "tbl_12" not in desk.get(path), path
 
 
 def test_only_what_was_not_done_is_told_as_a_failure(desk):

@@ -141,9 +141,9 @@ def test_money_that_is_not_on_the_till_comes_first_one_by_one_with_its_table_and
     ]
     first, second, third = _alerts(found)
     assert (first.what, first.where, first.amount, first.path, first.is_grave) == (
-        *("1 order PAID but not on the till", "table 12", gbp(4820), "/orders/o1", True),
+        *("1 order PAID but not on the till", "Table 12", gbp(4820), "/orders/o1", True),
     )
-    assert second.where == "table 7"
+    assert second.where == "Table 7"
     assert (third.what, third.is_grave, third.path) == (ATTENTION["OVERPAID"].why, False, "/orders/o3")
 
 

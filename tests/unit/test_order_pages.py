@@ -40,7 +40,7 @@ def test_a_call_that_was_given_up_leads_to_the_button_that_its_next_sentence_nam
     page = desk.get("/orders/o1")
     assert "was given up, and is not made again by itself" in lead(page)
     assert "mend it, then “Try again now”;" in lead(page)
-    assert "Try again now order updated Mark as dealt with outbox dead" in lead(page)
+    assert "Try again now tell Dojo of the order Mark as dealt with outbox dead" in lead(page)
     assert "given up 1" in page
     assert "given up after 1 attempt" in desk.get("/orders")
     assert f'href="/outbox/{task_id}/requeue"' in desk.ask("/orders/o1").text
@@ -64,7 +64,7 @@ def test_a_call_can_be_stopped_once_it_failed_and_not_while_it_is_made_for_the_f
     assert "right now" in lead(desk.get("/orders/o1"))
     assert "Stop retrying" not in desk.get("/orders/o1")
     desk.venue.engine.handle(AttemptFailed(task=desk.venue.tasks.popleft(), error="503", next_at_ms=desk.venue.engine.now_ms() + 2_000))
-    assert "Stop retrying order updated" in lead(desk.get("/orders/o1"))
+    assert "Stop retrying tell Dojo of the order" in lead(desk.get("/orders/o1"))
 
 
 def test_calls_that_pause_say_so_on_the_page_and_in_the_list(desk):

@@ -141,6 +141,15 @@ def test_why_says_first_what_was_paid(payment, said):
     assert why == f"{said} {ORDER.states['updated']}"
 
 
+def test_of_an_order_that_rests_it_is_said_when_dojo_took_the_news():
+    known = Known(at=AT, moved_at="2026-07-03T11:58:07.000Z")
+    assert (
+        situation(an_order(a_payment(), state="updated"), known, SPELLING).why
+        == "£10.00 is paid. Dojo took our news of the money at 11:58:07."
+    )
+    assert situation(HELD, known, SPELLING).why.startswith(ORDER.states[HELD.state])
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "said"),
     [
