@@ -40,7 +40,7 @@ def desk_with(folder: Path, *modules: Callable[[Site], Blueprint]) -> Iterator[S
 
     def ask(path, by="ann", form=None):
         client = app.test_client()
-        client.set_cookie(COOKIE, cookies[by])
+        client.set_cookie(COOKIE.format(80), cookies[by])
         return client.get(path) if form is None else client.post(path, data=form)
 
     def raw(path, by="ann", **form):

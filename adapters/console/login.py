@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import TooManyRequests
 
 from adapters.console.paths import is_own_path
-from adapters.console.site import COOKIE, Site
+from adapters.console.site import Site, cookie_name
 from adapters.edge.credentials import Actor
 from adapters.edge.limits import ADDRESS, is_https
 
@@ -34,7 +34,8 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/login")
     def show() -> Response:
         """Where people come in, with a token."""
-        is_over = COOKIE in request.cookies and site.sessions.find(request.cookies[COOKIE], is_use=False) is None
+        cookie = request.cookies.get(cookie_name())
+        is_over = cookie is not None and site.sessions.find(cookie, is_use=False) is None
         return form(refused="You were logged out: nobody used this browser for a while, or the server started again." if is_over else "")
 
     @blueprint.post("/login")
@@ -55,10 +56,10 @@ def pages(site: Site) -> Blueprint:
     def leave() -> Response:
         """Log out."""
         actor = site.session.actor
-        site.sessions.close(request.cookies.get(COOKIE))
+        site.sessions.close(request.cookies.get(cookie_name()))
         logger.info("console left", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
         response = site.to("/login")
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite=SAME_SITE, secure=_is_https(site))
+        response.delete_cookie(cookie_name(), path="/", httponly=True, samesite=SAME_SITE, secure=_is_https(site))
         return response
 
     @blueprint.post("/preferences")
@@ -91,12 +92,12 @@ def _judged(site: Site, token: str) -> Actor | None:
 
 def _entered(site: Site, actor: Actor, following: str) -> Response:
     """A new session under a new name, whatever cookie came along; who was logged in at this browser is not any more."""
-    site.sessions.close(request.cookies.get(COOKIE))
+    site.sessions.close(request.cookies.get(cookie_name()))
     wishes = request.cookies.get(WISHES, "").split(".")
     cookie = site.sessions.open(actor, utc=UTC in wishes, shortcuts=NO_SHORTCUTS not in wishes)
     logger.info("console entered", extra={"actor": f"{actor.role}:{actor.name}", "address": _address()})
     response = site.to(following)
-    _set_cookie(site, response, COOKIE, cookie)
+    _set_cookie(site, response, cookie_name(), cookie)
     return response
 
 

@@ -28,7 +28,8 @@ from adapters.edge.strict_json import BadInput, without_card_numbers
 from workflow.clock import to_text
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 
-COOKIE = "tillproof_session"
+COOKIE = "tillproof_session_{}"
+"""By the port: a browser sends a host's cookies to whatever else is served there, and takes another one's for the same."""
 POLL = "X-Refresh"
 """The header of a page that asks for itself again: no person did anything."""
 MAX_FORM_BYTES = 65_536
@@ -160,7 +161,7 @@ class Site:
 
     def _enter(self) -> Response | None:
         request.max_content_length = MAX_FORM_BYTES
-        g.session = self.sessions.find(request.cookies.get(COOKIE), is_use=POLL not in request.headers)
+        g.session = self.sessions.find(request.cookies.get(cookie_name()), is_use=POLL not in request.headers)
         if request.method == "POST":
             _refuse_unreadable_form()
             _refuse_foreign_form()
@@ -257,8 +258,13 @@ class Site:
     def _elsewhere(self, error: HTTPException) -> Response:
         if not is_for_people(request.path, request.headers.get("Accept", "")):
             return http_error(error)
-        g.session = self.sessions.find(request.cookies.get(COOKIE), is_use=False)
+        g.session = self.sessions.find(request.cookies.get(cookie_name()), is_use=False)
         return self._http_error(error)
+
+
+def cookie_name() -> str:
+    """That of the present request's session."""
+    return COOKIE.format(request.environ["SERVER_PORT"])
 
 
 def _to_login() -> Response:

@@ -109,6 +109,15 @@ class Faults:
         with self._lock:
             self._rules.insert(0, (fault, fault.times))
 
+    def drop(self, fault: Fault) -> bool:
+        """The newest such rule does nothing any more; False where there is none."""
+        with self._lock:
+            for index, (each, _) in enumerate(self._rules):
+                if each == fault:
+                    del self._rules[index]
+                    return True
+        return False
+
     def clear(self) -> None:
         """All is well from now on."""
         with self._lock:

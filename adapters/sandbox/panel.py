@@ -70,6 +70,11 @@ class FaultInWords(NamedTuple):
     what: str
     how: str
 
+    @property
+    def rule(self) -> str:
+        """The fault as JSON, for a form."""
+        return msgspec.json.encode(self.fault).decode()
+
 
 class Panel:
     """The views. Whatever they do is done by what the control API uses, too."""
@@ -109,6 +114,7 @@ class Panel:
         pages.add_url_rule("/calls", view_func=self.calls)
         pages.add_url_rule("/faults", view_func=self.faults)
         pages.add_url_rule("/faults", "add_fault", view_func=self.add_fault, methods=["POST"])
+        pages.add_url_rule("/faults/drop", view_func=self.drop_fault, methods=["POST"])
         pages.add_url_rule("/faults/clear", view_func=self.clear_faults, methods=["POST"])
         pages.add_url_rule("/registered", view_func=self.registered)
         return pages
@@ -182,6 +188,20 @@ class Panel:
         told, times = in_words(fault), "next time" if fault.times == 1 else f"next {fault.times} times"
         self._site.say(f"{told.what or f'{fault.method} {fault.path}'}, the {times}: {told.how}.")
         return self._site.to("/panel/events" if request.form.get("back") == "events" else "/panel/faults")
+
+    def drop_fault(self) -> Response:
+        """One of them does not go wrong any more; the others still do."""
+        try:
+            fault = msgspec.json.decode(request.form.get("rule", ""), type=Fault)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest("rule: expected a fault as this page has it") from error
+        told = in_words(fault)
+        is_dropped = self._rules.drop(fault)
+        what = told.what or f"{fault.method} {fault.path}"
+        self._site.say(
+            f"Does not happen any more: {what}, {told.how}." if is_dropped else f"Happened already, or was dropped: {what}, {told.how}."
+        )
+        return self._site.to("/panel/faults")
 
     def clear_faults(self) -> Response:
         """Nothing more goes wrong."""

@@ -100,7 +100,7 @@ def test_money_that_is_not_on_the_till_stands_first_and_whatever_its_table_is_ca
             eventually(lambda order_id=order_id: peers.service.order(order_id)["attention"])
         page = visitor(peers.service)
         first, second = page.locator(".alerts li").all()
-        assert first.inner_text().startswith(f"1 order PAID but not on the till: table {HOSTILE}, £10.24, ")
+        assert first.inner_text().startswith(f"1 order PAID but not on the till: Table {HOSTILE}, £10.24, ")
         assert "grave" in first.get_attribute("class")
         assert second.inner_text().startswith("More was paid than the bill comes to. Table tbl_3")
         assert page.locator(".venue").inner_text() == HOSTILE

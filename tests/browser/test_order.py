@@ -47,7 +47,7 @@ def asked(venue):
 
 def test_an_order_says_why_and_next_and_its_path_is_the_journals(page, venue):
     page.goto(f"/orders/{venue.orders.paid}")
-    assert "£51.70 is paid. Dojo took the news of the money that was reconciled last." in lead(page)
+    assert "£51.70 is paid. Dojo took our news of the money at " in lead(page)
     assert "Nothing more to do." in lead(page)
     path = venue.service.path_of(venue.orders.paid)
     assert steps(page) == list(enumerate(path, start=1))

@@ -27,6 +27,7 @@ class Browser:
 
     def __init__(self, service, **headers):
         self.service, self.cookies, self.headers = service, {}, {"accept": "text/html", **headers}
+        self.cookie = f"tillproof_session_{service.ports[1]}"
 
     def get(self, path, **headers):
         return self.ask("GET", path, None, **headers)
@@ -89,21 +90,30 @@ def test_people_get_in_and_tills_do_not(service, role, status):
 
 
 def test_a_session_begins_under_a_name_that_nobody_gave_it_and_ends_with_the_one_before(service, operator):
-    before = operator.cookies["tillproof_session"]
+    before = operator.cookies[operator.cookie]
     operator.log_in("auditor")
-    assert operator.cookies["tillproof_session"] != before
-    operator.cookies["tillproof_session"] = before
+    assert operator.cookies[operator.cookie] != before
+    operator.cookies[operator.cookie] = before
     assert operator.get("/").headers["location"] == "/login"
     planted = Browser(service)
-    planted.cookies["tillproof_session"] = "planted"
+    planted.cookies[planted.cookie] = "planted"
     planted.log_in()
-    assert planted.cookies["tillproof_session"] != "planted"
+    assert planted.cookies[planted.cookie] != "planted"
+
+
+def test_another_console_on_the_same_host_has_another_cookie(service, operator):
+    assert [*operator.cookies] == [operator.cookie]
+    elsewhere = Browser(service)
+    elsewhere.cookies[f"tillproof_session_{service.ports[0]}"] = operator.cookies[operator.cookie]
+    assert elsewhere.get("/").status == 303
+    assert elsewhere.log_in().status == 303
+    assert operator.get("/").status == 200  # Whatever else is served there, a log-in of it ends nothing here.
 
 
 def test_who_logged_out_is_out_whatever_cookie_comes(operator):  # A5
-    kept = operator.cookies["tillproof_session"]
+    kept = operator.cookies[operator.cookie]
     assert operator.post("/logout", {"csrf": operator.csrf}).headers["location"] == "/login"
-    operator.cookies["tillproof_session"] = kept
+    operator.cookies[operator.cookie] = kept
     assert operator.get("/").status == 303
 
 
@@ -413,6 +423,7 @@ def test_no_form_breaks_a_page(service, insider, name):  # M13 X7
     "tillproof_session=" + "x" * 8_000,
 ])  # fmt: skip
 def test_no_cookie_breaks_a_page(service, cookie):
+    cookie = cookie.replace("tillproof_session", Browser(service).cookie)
     for path in ("/", "/login", "/nowhere"):
         reply = service.open.get(path, cookie=cookie.encode("latin-1").decode("latin-1"), accept="text/html")
         assert reply.status in {200, 303, 404, 400}
@@ -450,11 +461,11 @@ def test_a_journal_that_lacks_entries_is_told_of_and_its_loss_accepted_at_the_co
     with running(tmp_path) as service:
         for number in range(3):
             service.till.post("/till/orders", a_bill(id=f"bill-{number}"))
-        service.stop()
+        assert service.stop() == 0
         shutil.copy(service.journal, tmp_path / "older")
         service.start()
-        service.till.post("/till/orders", a_bill(id="bill-lost"))
-        service.stop()
+        assert service.till.post("/till/orders", a_bill(id="bill-lost")).status == 200
+        assert service.stop() == 0
         shutil.copy(tmp_path / "older", service.journal)
         service.start(ready=503)
         auditor, operator = Browser(service), Browser(service)

@@ -1,5 +1,6 @@
 """The simulator's pages over HTTP: who is let in, what bad input gets, and that a form sent twice pays once."""
 
+import html
 import re
 import socket
 from urllib.parse import urlsplit
@@ -77,7 +78,9 @@ def test_another_site_cannot_ask_for_a_page(pair, path):
         {"Origin": "http://127.0.0.1:1"},
     ],
 )
-@pytest.mark.parametrize("path", ["/phone/order", "/phone/bill", "/panel/faults", "/panel/faults/clear", "/panel/intents/pi_1/refund"])
+@pytest.mark.parametrize(
+    "path", ["/phone/order", "/phone/bill", "/panel/faults", "/panel/faults/drop", "/panel/faults/clear", "/panel/intents/pi_1/refund"]
+)
 def test_another_site_cannot_send_a_form_even_with_its_token(pair, path, headers):
     before = len(pair.sandbox.flows())
     assert send(pair.sandbox, path, ORDER | {"about": "event", "which": "any event", "kind": "twice"}, **headers).status_code == 403
@@ -93,7 +96,7 @@ def test_a_form_without_its_token_does_nothing(pair, csrf):
 
 
 def test_nothing_is_changed_by_get(pair):
-    for path in ("/phone/order", "/panel/faults/clear", "/panel/events/evt_1/again", "/panel/intents/pi_1/refund"):
+    for path in ("/phone/order", "/panel/faults/drop", "/panel/faults/clear", "/panel/events/evt_1/again", "/panel/intents/pi_1/refund"):
         assert visit(pair.sandbox, path).status_code in {404, 405}
 
 
@@ -250,6 +253,22 @@ def test_every_fault_that_the_panel_offers_is_set_told_in_words_and_cleared(pair
         assert "Seconds`" not in page
         send(pair.sandbox, "/panel/faults/clear", {})
         assert pair.sandbox._faults.pending() == ()
+
+
+def test_one_fault_is_dropped_and_the_others_stay(pair):
+    for which in ("read a payment", "search payments"):
+        send(pair.sandbox, "/panel/faults", {"about": "dojo", "which": which, "kind": "500", "times": "2"})
+    rules = [html.unescape(rule) for rule in re.findall('name="rule" value="([^"]+)"', visit(pair.sandbox, "/panel/faults").text)]
+    (_, _), (other, _) = pair.sandbox._faults.pending()
+    assert send(pair.sandbox, "/panel/faults/drop", {"rule": rules[0]}).status_code == 303
+    assert "Does not happen any more: The till wants to search payments, " in visit(pair.sandbox, "/panel/faults").text
+    assert pair.sandbox._faults.pending() == ((other, 2),)
+    send(pair.sandbox, "/panel/faults/drop", {"rule": rules[0]})
+    assert "Happened already, or was dropped: " in visit(pair.sandbox, "/panel/faults").text
+    for rule in ("", "{", "[]", '{"method":"GET","path":"/x","kind":"none"}', rules[0][:-1] + ',"more":1}'):
+        assert send(pair.sandbox, "/panel/faults/drop", {"rule": rule}).status_code == 400
+    assert pair.sandbox._faults.pending() == ((other, 2),)
+    pair.sandbox._faults.clear()
 
 
 def test_money_is_moved_on_the_panel_as_over_the_api_and_the_pos_is_told(pair):
