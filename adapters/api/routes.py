@@ -12,6 +12,7 @@ from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
 from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
 from adapters.api.views import (
+    BY_ID,
     AttentionPage,
     EntryView,
     ErasedGuest,
@@ -37,7 +38,7 @@ from adapters.edge.asked import one_of, position
 from adapters.edge.cursors import Cursors
 from adapters.edge.openapi import Call, Query, Side
 from adapters.edge.order_filter import DAY, SWITCH, TEXT_CHARACTERS, order_query
-from adapters.edge.orders import tables_of
+from adapters.edge.orders import table_caller, tables_of
 from adapters.edge.roles import require
 from adapters.edge.strict_json import BadInput, shown
 from adapters.edge.wire import END, ReasonRequest
@@ -55,7 +56,7 @@ from workflow.order import FLOWS, Order
 from workflow.past import order_at
 from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
-from workflow.situation import situation_of
+from workflow.situation import Spelling, situation_of
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -161,9 +162,9 @@ class Api:
         wanted, limit = order_query(request.args).filter(self._zone, tables_of(self._reads)), _limit()
         after = self._cursors.position(request.args.get("after"), wanted, "after")
         found = [stored.order for stored in self._reads.orders(wanted, limit + 1, after=after)]
-        last = found[limit - 1] if len(found) > limit else None
+        last, table = found[limit - 1] if len(found) > limit else None, table_caller(self._reads)
         token = self._cursors.token(Position(last.created_at, last.id), wanted) if last else None
-        return _json(Page[OrderView](data=[order_view(order, self._machine) for order in found[:limit]], after=token))
+        return _json(Page[OrderView](data=[order_view(order, self._machine, table) for order in found[:limit]], after=token))
 
     def order(self, order_id: str) -> Response:
         """One order, as it is; with `at`, as it was when the journal had so many entries."""
@@ -283,7 +284,8 @@ class Api:
 
     def _concerns(self, code: str | None, *, venue_only: bool = False) -> AttentionPage:
         found = self._open_attention(code)
-        return AttentionPage(data=attention_views(concerns(pair for pair in found if not (venue_only and pair[0].order_id))))
+        table = table_caller(self._reads) if any(order for _, order in found) else BY_ID  # Without orders the journal may be shut.
+        return AttentionPage(data=attention_views(concerns(pair for pair in found if not (venue_only and pair[0].order_id)), table))
 
     def outbox(self) -> Response:
         """Tasks, newest first, a page at a time."""
@@ -357,8 +359,9 @@ class Api:
         stored = self._reads.order(order_id)
         if stored is None:
             raise UnknownOrder(f"no order {order_id[:80]}")
-        told = situation_of(self._reads, stored.order, to_text(self._clock.now()))
-        return told_order_view(stored.order, self._machine, told)
+        table = table_caller(self._reads)
+        told = situation_of(self._reads, stored.order, to_text(self._clock.now()), Spelling(table=table))
+        return told_order_view(stored.order, self._machine, told, table)
 
 
 def _authorise() -> None:

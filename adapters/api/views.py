@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -18,6 +18,8 @@ from workflow.situation import Situation, past_situation
 from workflow.upkeep import Report
 
 T = TypeVar("T")
+BY_ID = "Table {}".format
+"""How a table is called in a sentence where nobody knows the till's name for it."""
 
 
 class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -230,13 +232,13 @@ def verification_view(report: Report | None) -> VerificationView:
     return VerificationView(at=report.at, entries=report.entries, seconds=round(report.seconds, 3), ok=fault is None, first_bad=fault)
 
 
-def attention_views(found: Iterable[Concern]) -> list[OpenAttention]:
-    """What needs a person, in the order given."""
-    return [OpenAttention(**_attention(item), order_id=item.order_id, table_id=item.table_id) for item in found]
+def attention_views(found: Iterable[Concern], table: Callable[[str], str] = BY_ID) -> list[OpenAttention]:
+    """What needs a person, in the order given; the sentences call a table by its id as `table` does."""
+    return [OpenAttention(**_attention(item, table), order_id=item.order_id, table_id=item.table_id) for item in found]
 
 
-def order_view(order: Order, machine: str) -> OrderView:
-    """The order as an auditor sees it."""
+def order_view(order: Order, machine: str, table: Callable[[str], str] = BY_ID) -> OrderView:
+    """The order as an auditor sees it; the sentences call a table by its id as `table` does."""
     dine_in = order.bill.details.dine_in
     return OrderView(
         id=order.id,
@@ -251,7 +253,7 @@ def order_view(order: Order, machine: str) -> OrderView:
         tips_amount=order.tips,
         payable=order.is_payable,
         payments=[_payment_view(payment, order.currency) for payment in order.payments.values()],
-        attention=[AttentionView(**_attention(item)) for item in of_order(order)],
+        attention=[AttentionView(**_attention(item, table)) for item in of_order(order)],
         lock=_lock_view(order),
         order_seq=order.order_seq,
         machine=machine,
@@ -261,9 +263,9 @@ def order_view(order: Order, machine: str) -> OrderView:
     )
 
 
-def told_order_view(order: Order, machine: str, told: Situation) -> OrderView:
+def told_order_view(order: Order, machine: str, told: Situation, table: Callable[[str], str] = BY_ID) -> OrderView:
     """The same with the two sentences about it."""
-    return msgspec.structs.replace(order_view(order, machine), why=told.why, next=told.next)
+    return msgspec.structs.replace(order_view(order, machine, table), why=told.why, next=told.next)
 
 
 def past_order_view(past: PastOrder) -> OrderView:
@@ -315,7 +317,7 @@ def _payment_view(payment: Payment, currency: str) -> PaymentView:
     )
 
 
-def _attention(concern: Concern) -> dict[str, Any]:
+def _attention(concern: Concern, table: Callable[[str], str]) -> dict[str, Any]:
     return {
         "code": concern.code,
         "since": concern.since,
@@ -323,6 +325,6 @@ def _attention(concern: Concern) -> dict[str, Any]:
         "payment_intent_id": concern.payment_intent_id,
         "paid_not_on_till": concern.is_paid_not_on_till,
         "amount": concern.amount,
-        "why": concern.why,
+        "why": concern.told(str, table),
         "next": concern.next,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
@@ -11,6 +11,7 @@ from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, failures, json_option, open_journal, settings
 from adapters.cli.orders import attention_lines
 from adapters.cli.output import Command, Group, emit
+from adapters.edge.orders import table_caller
 from adapters.edge.strict_json import visible
 from workflow.attention import concerns
 from workflow.commands import ResolveOrder, ResolveVenue
@@ -36,8 +37,8 @@ def attention_list(code: str | None, as_json: bool) -> None:
     As it is journaled: what stands in the running server alone (a full disk) is in its /readyz and at /api/attention.
     """
     with open_journal() as (_, reads):
-        found = _standing(reads, code)
-    emit(as_json, {"data": found}, lambda: _lines(found, "Nothing needs a person."))
+        found, called = _standing(reads, code), table_caller(reads)
+    emit(as_json, {"data": found}, lambda: _lines(found, called, "Nothing needs a person."))
 
 
 @attention.command("resolve", cls=Command, example='tillproof attention resolve acknowledge --order tp_019ab2c4d5e6 --reason "compared"')
@@ -64,22 +65,22 @@ def attention_resolve(program: Program, action: str, order_id: str | None, inten
         else:
             program.ask(found, ResolveVenue(action=action, reason=reason, actor=who, intent_id=intent_id, code=code))
     with open_journal() as (_, reads):
-        left = [each for each in _standing(reads) if each.order_id == (order_id or "")]
+        left, called = [each for each in _standing(reads) if each.order_id == (order_id or "")], table_caller(reads)
 
     def lines() -> Iterator[str]:
         yield f"{action} is journaled."
-        yield from _lines(left, f"Nothing else of {f'order {order_id}' if order_id else 'no order'} needs a person.")
+        yield from _lines(left, called, f"Nothing else of {f'order {order_id}' if order_id else 'no order'} needs a person.")
 
     emit(as_json, {"action": action, "orderId": order_id or "", "left": left}, lines)
 
 
 def _standing(reads: SqliteReads, code: str | None = None) -> list[OpenAttention]:
-    return attention_views(concerns(reads.attention_with_orders(code)))
+    return attention_views(concerns(reads.attention_with_orders(code)), table_caller(reads))
 
 
-def _lines(found: Sequence[OpenAttention], none: str) -> Iterator[str]:
+def _lines(found: Sequence[OpenAttention], called: Callable[[str], str], none: str) -> Iterator[str]:
     for item in found:
-        at_table = f"  table {visible(item.table_id)}" if item.table_id else ""
+        at_table = f"  {visible(called(item.table_id))}" if item.table_id else ""
         yield f"order {item.order_id}{at_table}" if item.order_id else "of no order"
         yield from attention_lines(item)
     if not found:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 
 import click
 
-from adapters.api.views import AttentionView, OrderView, attention_views, order_view, past_order_view, told_order_view
+from adapters.api.views import BY_ID, AttentionView, OrderView, attention_views, order_view, past_order_view, told_order_view
 from adapters.cli.context import Position, Program, bill_template, json_option, open_journal
 from adapters.cli.erasing import erase_orders
 from adapters.cli.output import Command, Exit, Failure, Group, emit, paint, table
 from adapters.cli.receipt import LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH, receipt
 from adapters.edge.order_filter import order_query
-from adapters.edge.orders import bill_answer, tables_of
+from adapters.edge.orders import bill_answer, table_caller, tables_of
 from adapters.edge.strict_json import BadInput, visible
 from adapters.settings import Settings
 from workflow import export, export_orders
@@ -28,7 +28,7 @@ from workflow.journal.reads import OrderFilter, SqliteReads, StoredEntry
 from workflow.lifecycle import ORDER
 from workflow.order import FLOWS, Order
 from workflow.past import PersonalThen, order_at
-from workflow.situation import situation_of
+from workflow.situation import Spelling, situation_of
 
 LISTED = 50
 """Orders, where nobody says how many."""
@@ -73,12 +73,12 @@ def orders_list(attention: bool, limit: int | None, form: str | None, as_json: b
         if attention:
             _list_attention(reads, wanted, limit or LISTED, machine, is_all=not asked, as_json=as_json)
             return
-        found = [stored.order for stored in reads.orders(wanted, limit or LISTED)]
+        found, called = [stored.order for stored in reads.orders(wanted, limit or LISTED)], table_caller(reads)
 
     def lines() -> Iterator[str]:
-        yield from order_table(found) if found else iter(["No orders." if not asked else "No such orders."])
+        yield from order_table(found, called) if found else iter(["No orders." if not asked else "No such orders."])
 
-    emit(as_json, {"data": [order_view(order, machine) for order in found]}, lines)
+    emit(as_json, {"data": [order_view(order, machine, called) for order in found]}, lines)
 
 
 def _order_filter(asked: dict[str, str], settings: Settings, reads: SqliteReads) -> OrderFilter:
@@ -88,14 +88,14 @@ def _order_filter(asked: dict[str, str], settings: Settings, reads: SqliteReads)
         raise click.BadParameter(error.message, param_hint=f"--{error.field}") from error
 
 
-def order_table(found: Sequence[Order]) -> Iterator[str]:
-    """A line an order, for people."""
+def order_table(found: Sequence[Order], called: Callable[[str], str] = str) -> Iterator[str]:
+    """A line an order, for people; a table as it is `called` by its id."""
     header = ("order", "reference", "table", "state", "kitchen", "total", "paid", "tips", "attention")
     rows = [
         (
             str(order.id),
             order.bill.reference or "-",
-            (order.bill.details.dine_in.table_id if order.bill.details.dine_in else None) or "-",
+            _table(order, called),
             order.state,
             order.status,
             str(order.total),
@@ -110,7 +110,7 @@ def order_table(found: Sequence[Order]) -> Iterator[str]:
 
 def _list_attention(reads: SqliteReads, wanted: OrderFilter, limit: int, machine: str, *, is_all: bool, as_json: bool) -> None:
     """What needs a person, the most urgent first: of at most `limit` orders, and of none where all are asked for."""
-    pairs = reads.attention_with_orders()
+    pairs, called = reads.attention_with_orders(), table_caller(reads)
     known = {str(stored.order.id): stored.order for stored in reads.orders(wanted, EVERY)}
     urgent = concerns(pairs)
     listed = {order_id: known[order_id] for order_id in dict.fromkeys(item.order_id for item in urgent) if order_id in known}
@@ -118,22 +118,26 @@ def _list_attention(reads: SqliteReads, wanted: OrderFilter, limit: int, machine
     shown = [item for item in urgent if item.order_id in listed or (not item.order_id and is_all)]
 
     def lines() -> Iterator[str]:
-        for item in attention_views(shown):
+        for item in attention_views(shown, called):
             order = listed.get(item.order_id)
-            yield _of_order(order) if order else "of no order"
+            yield _of_order(order, called) if order else "of no order"
             yield from attention_lines(item)
             yield ""
         if not shown:
             yield "Nothing needs a person."
 
     of_none = attention_views(item for item in shown if not item.order_id)
-    emit(as_json, {"data": [order_view(order, machine) for order in listed.values()], "service": of_none}, lines)
+    emit(as_json, {"data": [order_view(order, machine, called) for order in listed.values()], "service": of_none}, lines)
 
 
-def _of_order(order: Order) -> str:
+def _table(order: Order, called: Callable[[str], str]) -> str:
     table_id = order.bill.details.dine_in.table_id if order.bill.details.dine_in else None
+    return called(table_id) if table_id else "-"
+
+
+def _of_order(order: Order, called: Callable[[str], str]) -> str:
     reference = f"{visible(order.bill.reference)}  " if order.bill.reference else ""
-    return f"{order.id}  {reference}table {visible(table_id or '-')}  {order.state}  {order.paid} of {order.total} paid"
+    return f"{order.id}  {reference}{visible(_table(order, called))}  {order.state}  {order.paid} of {order.total} paid"
 
 
 def attention_lines(item: AttentionView) -> Iterator[str]:
@@ -162,9 +166,10 @@ def orders_show(program: Program, order_id: str, seq: int | None, as_json: bool)
         if stored is None:
             raise UnknownOrder(f"no order {order_id}")
         entries = list(reads.entries(order_id=order_id))
-        told = situation_of(reads, stored.order, to_text(program.clock.now()))
-    view = told_order_view(stored.order, declared_machines()["order"].ident, told)
-    emit(as_json, view, lambda: _order_lines(view, entries))
+        called = table_caller(reads)
+        told = situation_of(reads, stored.order, to_text(program.clock.now()), Spelling(table=called))
+    view = told_order_view(stored.order, declared_machines()["order"].ident, told, called)
+    emit(as_json, view, lambda: _order_lines(view, entries, called))
 
 
 def _show_past(order_id: str, seq: int, *, as_json: bool) -> None:
@@ -215,8 +220,8 @@ def orders_bill(order_id: str, width: int, as_json: bool) -> None:
 orders.add_command(erase_orders)
 
 
-def _order_lines(view: OrderView, entries: list[StoredEntry]) -> Iterator[str]:
-    yield f"{view.id}  {view.flow}  {visible(view.reference or '')}  table {view.table_id or '-'}"
+def _order_lines(view: OrderView, entries: list[StoredEntry], called: Callable[[str], str] = BY_ID) -> Iterator[str]:
+    yield f"{view.id}  {view.flow}  {visible(view.reference or '')}  {visible(called(view.table_id)) if view.table_id else 'no table'}"
     if view.why and view.next:
         yield paint(f"why      {visible(view.why)}", "cyan")
         yield paint(f"next     {visible(view.next)}", "cyan")
