@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from adapters.api.keys import Keys, KeysView, RotatedView
 from adapters.api.registrations import RegistrationRequest, RegistrationView, registration_request, registration_view
 from adapters.api.resolving import MAX_BODY, MAX_DEPTH, ResolveRequest, TakingsRequest, day_in_path, resolve_request, takings_request
+from adapters.api.takings_views import DayView, day_view
 from adapters.api.views import (
     BY_ID,
     AttentionPage,
@@ -47,8 +48,9 @@ from workflow import export
 from workflow.attention import concerns
 from workflow.clock import Clock, to_text
 from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
+from workflow.comparing import compare_day, day_named
 from workflow.engine import Engine
-from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownOrder
+from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownEntry, UnknownOrder
 from workflow.journal.reads import Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
@@ -115,6 +117,7 @@ CALLS = (
     Call(id="erase_guest",   method="POST", path="/api/bookings/{booking_id}/erase", answer=ErasedGuest,     request=ReasonRequest, refuses=True, summary="Erase the guest of a party or reservation, with a reason that has none of it; twice is once.", **_OPERATOR),
     Call(id="attention",     method="GET",  path="/api/attention",                 answer=AttentionPage,    query=_CODE, summary="List everything that needs a person: what is paid at Dojo and not on the till first.", **_AUDITOR),
     Call(id="resolve_venue", method="POST", path="/api/resolve",                   answer=AttentionPage,    request=ResolveRequest, refuses=True, summary="Settle what concerns no order, with a reason.", **_OPERATOR),
+    Call(id="takings",       method="GET",  path="/api/takings/{date}",            answer=DayView,          summary="Read a day's money as the till has it, payment by payment; nothing is asked of Dojo.", **_AUDITOR),
     Call(id="resolutions",   method="GET",  path="/api/takings/{date}/resolutions", answer=Resolutions,     summary="List what people said of the differences in a day's takings, oldest first.", **_AUDITOR),
     Call(id="resolve_takings", method="POST", path="/api/takings/{date}/resolve",   answer=Resolutions,      request=TakingsRequest, refuses=True, summary="Say of a difference in a day's takings why it is all right, with a reason.", **_OPERATOR),
     Call(id="outbox",        method="GET",  path="/api/outbox",                    answer=Page[TaskView],   query=(*_STATUS, *_PAGE), summary="List calls to Dojo, newest first.", **_AUDITOR),
@@ -256,6 +259,15 @@ class Api:
         if outcome.refusal:
             raise outcome.refusal
         return _json(self._concerns(None, venue_only=True))
+
+    def takings(self, date: str) -> Response:
+        """A day's money, ours alone: Dojo is asked where a person waits for it."""
+        now = self._clock.now()
+        try:
+            day = day_named(date, self._zone, now)
+        except ValueError as error:
+            raise UnknownEntry(f"no such day: {error}") from error
+        return _json(day_view(compare_day(self._reads, day, now, intents=None), is_whole=False))
 
     def resolutions(self, date: str) -> Response:
         """What people said of a day's differences."""

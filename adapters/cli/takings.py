@@ -11,19 +11,20 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from adapters.api.takings_views import day_view
 from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, Group, count, emit, end_found, paint, progress, table
 from adapters.settings import Settings
 from workflow.books import Day
-from workflow.clock import from_text, to_text
+from workflow.clock import from_text
 from workflow.comparing import Asked, Compared, compare_day, csv_lines, day_named, kinds_by_intent, names, resolve_command
 from workflow.errors import DojoRefusesUs
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money, with_sign
 from workflow.order import Order
 from workflow.ports import IntentId
-from workflow.takings import KINDS, RECORDING_GRACE, Difference, Figures, Row, Sum, Takings, Total
+from workflow.takings import KINDS, RECORDING_GRACE, Difference, Row, Takings, Total
 
 ROWS_SHOWN = 20
 """More payments than these are listed only with --all."""
@@ -73,7 +74,7 @@ def takings_show(program: Program, date: str | None, every: bool, offline: bool,
             click.echo(line.encode(), nl=False)
     else:
         report = _Report(compared, found, every=every)
-        emit(as_json, _data(compared, failure), report.lines)
+        emit(as_json, day_view(compared, is_whole=not failure), report.lines)
     _end(result, asked, failure)
 
 
@@ -137,88 +138,6 @@ def _end(result: Takings, asked: Asked, failure: Failure | None) -> None:
         raise failure
     if result.unresolved or not asked.is_whole:
         end_found("tillproof orders list --attention")
-
-
-# For programs
-
-
-def _data(compared: Compared, failure: Failure | None) -> dict[str, object]:
-    result, books, asked = compared.takings, compared.books, compared.asked
-    kinds = kinds_by_intent(result)
-    return {
-        "date": result.day.date.isoformat(),
-        "timezone": result.day.zone.key,
-        "from": to_text(result.day.start),
-        "to": to_text(result.day.end),
-        "dojo": {"asked": asked.is_asked, "whole": asked.is_asked and asked.is_whole and not failure, "notes": asked.notes},
-        "totals": [_total_data(total) for total in result.totals],
-        "differences": [_difference_data(one) for one in result.differences],
-        "payments": [_row_data(row, kinds.get(row.intent_id, [])) for row in result.rows],
-        "arriving": [row.intent_id for row in result.arriving],
-        "otherTakings": [_sum_data(one) for one in result.others],
-        "openBills": [
-            {**_order_data(books.orders[bill.order_id]), "owed": bill.owed, "held": bill.held}
-            for bill in sorted(books.open_bills, key=lambda bill: bill.order_id)
-        ],
-    }
-
-
-def _total_data(total: Total) -> dict[str, object]:
-    parts = ("in_words", "held_back", "outstanding", "held")
-    names = ("inWords", "heldBack", "outstanding", "held")
-    return {
-        "currency": total.currency,
-        "till": _sum_data(total.till),
-        "dojo": total.dojo and _sum_data(total.dojo),
-        **{name: Money(getattr(total, part), total.currency) for name, part in zip(names, parts, strict=True)},
-        "openBills": total.open_bills,
-    }
-
-
-def _sum_data(one: Sum) -> dict[str, object]:
-    return {"payments": one.count, **_figures_data(one.figures)}
-
-
-def _figures_data(figures: Figures) -> dict[str, Money]:
-    values = {"captured": figures.captured, "tips": figures.tips, "refunded": figures.refunded, "net": figures.net}
-    return {name: Money(value, figures.currency) for name, value in values.items()}
-
-
-def _order_data(order: Order | None) -> dict[str, str | None]:
-    name = _name(order)
-    return {"orderId": name.order_id or None, "reference": name.reference or None, "tableId": name.table_id or None}
-
-
-def _difference_data(one: Difference) -> dict[str, object]:
-    said = one.resolution
-    return {
-        "kind": one.kind,
-        **_order_data(one.order),
-        "paymentIntentId": one.intent_id,
-        "amount": one.amount,
-        "detail": one.detail,
-        "resolved": {"at": said.at, "actor": said.actor, "reason": said.reason, "seq": said.seq} if said else None,
-    }
-
-
-def _row_data(row: Row, kinds: list[str]) -> dict[str, object]:
-    return {
-        "paymentIntentId": row.intent_id,
-        **_order_data(row.order),
-        "state": row.state or None,
-        "recordedAt": _text(row.recorded_at) or None,
-        "inWords": row.in_words,
-        "heldBack": row.held_back or None,
-        "till": _figures_data(row.till),
-        "dojo": row.dojo and _figures_data(row.dojo),
-        "dojoStatus": row.dojo_status or None,
-        "dojoCapturedAt": _text(row.captured_at) or None,
-        "differences": kinds,
-    }
-
-
-def _text(moment: datetime | None) -> str:
-    return to_text(moment) if moment else ""
 
 
 def _name(order: Order | None) -> _Name:

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, beside_sandbox, eventually
+from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, beside_sandbox, eventually, is_refused
 from workflow.clock import SystemClock
 from workflow.money import Money
 
@@ -448,6 +448,23 @@ def test_a_difference_that_is_resolved_with_a_reason_no_longer_asks_for_anybody(
     assert again.code == 1
     assert "no unresolved difference" in again.stderr
     world.service.assert_whole()
+
+
+def test_a_days_money_is_read_over_the_api_as_at_the_terminal(world, takings):
+    order_id, intent_id = paid(world, "one")
+    world.service.till.post("/till/orders", a_bill(id="open", reference="T-1", total=700))
+    shown = json.loads(takings("--offline", "--json").stdout)
+
+    day = world.service.auditor.get(f"/api/takings/{shown['date']}").json
+
+    assert day == shown
+    [payment], [total] = day["payments"], day["totals"]
+    assert (payment["orderId"], payment["paymentIntentId"], payment["dojo"]) == (order_id, intent_id, None)
+    assert total["till"]["payments"] == 1
+    assert (total["dojo"], total["outstanding"]["value"], day["dojo"]["asked"]) == (None, 700, False)
+    for name in ("yesterday", "2026-02-30", "2999-01-01", "2026-7-3"):
+        assert is_refused(world.service.auditor.get(f"/api/takings/{name}"), 404)
+    assert is_refused(world.service.till.get(f"/api/takings/{shown['date']}"), 403)
 
 
 @pytest.mark.parametrize(

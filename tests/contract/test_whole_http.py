@@ -618,6 +618,12 @@ def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_com
     assert shown == {name: value for name, value in item.items() if name not in {"orderId", "tableId"}}
     by_hand = command("orders", "show", order_id).stdout
     assert all(text in by_hand for text in (item["code"], item["since"], item["detail"], item["why"], item["next"]))
+
+    service.till.call("PUT", "/till/tables", [{"id": "tbl_1", "name": "Garden"}])
+    [named] = [each for each in service.auditor.get("/api/attention").json["data"] if each["orderId"] == order_id]
+    assert named["why"].startswith("Garden: GBP 11.00 is paid")
+    assert "Garden: GBP 11.00 is paid" in command("attention", "list").stdout
+    service.till.call("PUT", "/till/tables", [])
     listed = json.loads(command("orders", "list", "--attention", "--json").stdout)
     assert [order["id"] for order in listed["data"]] == list(dict.fromkeys(item["orderId"] for item in data if item["orderId"]))
     assert listed["service"] == [item for item in data if not item["orderId"]] != []
