@@ -10,7 +10,7 @@ from adapters.console.actions import CODES, LABELS, UNDER_WAY, Act, can_be_tried
 from adapters.console.desk import Desk
 from adapters.console.paths import order_path
 from adapters.edge.orders import table_caller
-from adapters.edge.pages import amount, money, plural
+from adapters.edge.pages import amount, in_words, money, plural
 from workflow.case import Decision
 from workflow.clock import to_text
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
@@ -104,9 +104,9 @@ def _left(order: Order, decision: Decision, settled: Collection[tuple[str, str, 
     assert after is not None
     standing = [item for item in after.attention if (after.id, item.code, item.payment_intent_id) not in settled]
     if left := [item.code for item in standing if order.has_attention(item.code, item.payment_intent_id)]:
-        yield f"{', '.join(left)} {'goes' if len(left) == 1 else 'go'} on needing a person."
+        yield f"Needs a person as before: {_in_words(left)}."
     if new := [item.code for item in standing if not order.has_attention(item.code, item.payment_intent_id)]:
-        yield f"{', '.join(new)} will need a person."
+        yield f"Then needs a person: {_in_words(new)}."
 
 
 def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterat
         yield "The till does not learn of the money by this: first enter the sale there by hand, or give the money back."
     gone = [item.code for item in order.attention if not after.has_attention(item.code, item.payment_intent_id)]
     if gone:
-        yield f"It settles {', '.join(gone)}."
+        yield f"It settles: {_in_words(gone)}."
     if (after.paid, after.tips) != (order.paid, order.tips):
         was, now = (f"{money(one.paid)} and a tip of {money(one.tips)}" for one in (order, after))
         yield f"What counts as paid goes from {was} to {now}."
@@ -128,6 +128,10 @@ def _consequences(order: Order, decision: Decision, act: ResolveOrder) -> Iterat
     told = {effect.name for effect in decision.effects}
     if whom := [DESTINATION_NAMES[destination_of(name)] for name in (OrderUpdated.name, TellTill.name) if name in told]:
         yield f"Then {' and '.join(whom)} {'is' if len(whom) == 1 else 'are'} told."
+
+
+def _in_words(codes: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(in_words(code).lower() for code in codes))
 
 
 def _what(order: Order, action: str, intent_id: str) -> str:

@@ -98,8 +98,8 @@ def test_settling_one_thing_leaves_what_stands_beside_it(desk):
     desk.post("/act", action="stop", pick=telling)
     assert {item.code for item in desk.venue.reads.attention()} == {"OUTBOX_DEAD", "PAID_NOT_ON_TILL"}
     said = desk.get("/act?action=acknowledge&pick=o1:OUTBOX_DEAD:")
-    assert "It settles OUTBOX_DEAD." in said
-    assert "PAID_NOT_ON_TILL goes on needing a person." in said
+    assert "It settles: outbox dead." in said
+    assert "Needs a person as before: paid not on till." in said
     desk.post("/act", action="acknowledge", pick="o1:OUTBOX_DEAD:")
     assert [item.code for item in desk.venue.reads.attention()] == ["PAID_NOT_ON_TILL"]
 
@@ -217,7 +217,7 @@ def test_many_things_of_one_order_are_done_as_they_were_shown_though_each_change
     dead_task(desk.venue)
     desk.venue.engine.handle(OpenOrder(order_id=OrderId("o1"), key="o1", bill=a_bill(777), personal=Personal(), actor="till:till-1"))
     path = "/orders/o1/resolve?action=acknowledge"
-    assert "on needing a person" not in desk.get(path)
+    assert "Needs a person as before" not in desk.get(path)
     assert "Mark as dealt with: done for 2 things of 2." in desk.post("/act", **desk.form(path))
     assert desk.venue.reads.attention() == []
 
