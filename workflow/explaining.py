@@ -28,6 +28,7 @@ from workflow.declaration import (
 from workflow.errors import JournalDamaged, OrdersToMigrate, OrdersUnexplained
 from workflow.journal.reads import ENTRY_COLUMNS, SLICE, SqliteReads, StoredEntry
 from workflow.ledger import ZERO_HASH, HashedEntry, entry_hash
+from workflow.plurals import plural
 from workflow.retelling import Retold, Then, retell
 from workflow.unit import VENUE
 
@@ -288,4 +289,4 @@ def _named(found: list[Stranded]) -> str:
         states.setdefault(each.order_id, each.state)
     shown = [f"{order_id} ({state})" for order_id, state in list(states.items())[:NAMED]]
     more = f" and {len(states) - NAMED:,} more" if len(states) > NAMED else ""
-    return f"{len(states):,} order{'s' * (len(states) != 1)}: {', '.join(shown)}{more}"
+    return f"{plural(len(states), 'order')}: {', '.join(shown)}{more}"

@@ -28,6 +28,7 @@ from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, 
 from adapters.cli.sandbox import sandbox
 from adapters.cli.takings import takings
 from adapters.settings import SETTINGS_FILE
+from workflow.plurals import plural
 
 
 def run(program: Program) -> None:
@@ -83,7 +84,7 @@ def doctor(program: Program, as_json: bool) -> None:
             yield f" {paint(finding.level.ljust(5), colour)} {finding.name:<14} {finding.text}"
             if finding.mend:
                 yield f"{'':22}Fix: {finding.mend}"
-        yield f"{failed} failure{'s' * (failed != 1)}, {warned} warning{'s' * (warned != 1)}"
+        yield f"{plural(failed, 'failure')}, {plural(warned, 'warning')}"
 
     emit(as_json, {"findings": [asdict(finding) for finding in findings], "failures": failed, "warnings": warned}, lines)
     if failed:

@@ -27,6 +27,7 @@ from adapters.cli.output import emit, paint
 from adapters.sandbox import FlowResult, Message, Sandbox
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.money import Money
+from workflow.plurals import plural
 from workflow.replay import replay, verify
 
 POLL_SECONDS = 0.02
@@ -165,8 +166,8 @@ class Demo:
         paid = Money(sum(order.order.paid.value for flow in flows if flow.order_id and (order := reads.order(flow.order_id))), "GBP")
         seconds = time.monotonic() - self._began
         self._say(
-            f"\n{done} of {len(flows)} flows done, {paid} paid, {self._retries} failed call{'s' * (self._retries != 1)} retried, "
-            f"{self._duplicates} duplicate event{'s' * (self._duplicates != 1)} ignored"
+            f"\n{done} of {len(flows)} flows done, {paid} paid, {plural(self._retries, 'failed call')} retried, "
+            f"{plural(self._duplicates, 'duplicate event')} ignored"
         )
         state = paint("whole, and replay equals what is stored", "green") if whole else paint("NOT WHOLE", "red")
         self._say(f"Journal: {verified.entries} entries, {state}. {seconds:.1f} s in all.")

@@ -29,7 +29,7 @@ from adapters.cli.context import (
     signing_key,
     trusted_key,
 )
-from adapters.cli.output import Command, Exit, Failure, Group, count, emit, end_found, paint, progress
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress
 from adapters.cli.past import past_data, past_lines
 from adapters.cli.tail import tail
 from adapters.settings import Settings
@@ -38,6 +38,7 @@ from workflow.errors import HeadRegressed, PositionUnknown
 from workflow.journal.copying import new_file
 from workflow.journal.witness import Head, Witnessed, read_head
 from workflow.past import venue_at
+from workflow.plurals import plural
 from workflow.proof import SOURCES, Prover, Waiting
 from workflow.verification import Fault, Verification
 
@@ -80,7 +81,7 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
             return
         yield from _whole(result, "checked" if key else f"not checked: no key at {found.signing_key}")
         if newest and newest.size > result.entries:
-            since = count(newest.size - result.entries, "entry", "entries")
+            since = plural(newest.size - result.entries, "entry", "entries")
             yield paint(f"  an older state: the witness has seen {since} since", "yellow")
 
     emit(as_json, _verified(result), lines)
@@ -125,23 +126,23 @@ def _whole(result: Verification, signatures: str) -> Iterator[str]:
 
 
 def _entries_of_orders(result: Verification | sealing.Sealed) -> str:
-    return f"{count(result.entries, 'entry', 'entries')} of {count(result.orders, 'order')}"
+    return f"{plural(result.entries, 'entry', 'entries')} of {plural(result.orders, 'order')}"
 
 
 def _signed(result: Verification) -> str:
     if not result.checkpoint:
         return "no checkpoint: nothing of it is signed"
     behind = result.entries - result.checkpoint.size
-    told = f"{count(result.checkpoints, 'checkpoint')}, the newest: {result.checkpoint.size} {result.checkpoint.root}"
-    return told + (f", {count(behind, 'entry', 'entries')} behind: not signed yet" if behind > 0 else "")
+    told = f"{plural(result.checkpoints, 'checkpoint')}, the newest: {result.checkpoint.size} {result.checkpoint.root}"
+    return told + (f", {plural(behind, 'entry', 'entries')} behind: not signed yet" if behind > 0 else "")
 
 
 def _witnessed(result: Verification) -> str:
     if not result.witness:
         return "no line of a witness: a lost tail could not be noticed"
     behind = result.entries - result.witness.size
-    told = f"{count(result.witness_lines, 'line')} of the witness, the newest at {result.witness.size}"
-    return told + (f", {count(behind, 'entry', 'entries')} behind: their loss could not be noticed" if behind > 0 else "")
+    told = f"{plural(result.witness_lines, 'line')} of the witness, the newest at {result.witness.size}"
+    return told + (f", {plural(behind, 'entry', 'entries')} behind: their loss could not be noticed" if behind > 0 else "")
 
 
 @contextmanager
@@ -183,7 +184,7 @@ def journal_replay(until: int | None, copy: Path | None, as_json: bool) -> None:
         yield from (paint(f"DIFFERS: {mismatch}", "red") for mismatch in result.mismatches)
         if result.differences > replay.MAX_MISMATCHES:
             yield paint(f"DIFFERS: {result.differences - replay.MAX_MISMATCHES:,} more than are named here", "red")
-        yield f"  {count(result.entries, 'entry', 'entries')}, {count(result.orders, 'order')}, digest {result.digest}"
+        yield f"  {plural(result.entries, 'entry', 'entries')}, {plural(result.orders, 'order')}, digest {result.digest}"
 
     data = {
         "ok": result.ok,
@@ -337,7 +338,7 @@ def _heads(sealed: sealing.Sealed) -> list[tuple[str, Head | None]]:
 
 def _sealed(sealed: sealing.Sealed, found: Settings, companion: Path | None, *, has_key: bool) -> Iterator[str]:
     yield paint(f"Sealed: {sealed.path}", "green")
-    yield f"  {_entries_of_orders(sealed)}, verified and replayed, {count(sealed.bytes, 'byte')}"
+    yield f"  {_entries_of_orders(sealed)}, verified and replayed, {plural(sealed.bytes, 'byte')}"
     yield f"  root {sealed.root}"
     yield f"  signed {f'up to entry {sealed.checkpoint.size:,}' if sealed.checkpoint else 'nowhere'}"
     if sealed.unsigned:

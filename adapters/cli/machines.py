@@ -17,6 +17,7 @@ from workflow.commands import MigrateOrder
 from workflow.declaration import MIGRATE, NOT_THERE, Declaration, declaration_hash, migrated, state_name, words
 from workflow.explaining import Change, Stranded, Version, changes, check, declarations, moved_by, regrouped, stranded, versions
 from workflow.journal.reads import SqliteReads
+from workflow.plurals import plural
 from workflow.ports import OrderId
 from workflow.retelling import Retold, Verdict
 from workflow.verdicts import EXAMPLES, Cause, Verdicts, ordinal, way
@@ -219,7 +220,7 @@ def _check_view(names: list[str], size: int, found: list[Retold], sums: Verdicts
 
 
 def _check_lines(names: list[str], size: int, sums: Verdicts, wrong: list[str]) -> Iterator[str]:
-    yield f"{sums.orders:,} orders, {size:,} entries, told again under {', '.join(names)}"
+    yield f"{plural(sums.orders, 'order')}, {plural(size, 'entry', 'entries')}, told again under {', '.join(names)}"
     for verdict, (said, colour) in _SAID.items():
         yield paint(f"  {sums.counts[verdict]:>9,}  {said}", colour if sums.counts[verdict] else "white")
     if sums.to_migrate:
@@ -239,7 +240,7 @@ def _cause_lines(causes: list[Cause]) -> Iterator[str]:
     for verdict, cause, orders, examples in causes:
         yield ""
         told = "cannot be explained" if verdict == "unexplained" else "differ" if orders > 1 else "differs"
-        yield paint(f"{orders:,} order{'s' * (orders != 1)} {told}: {cause}", _SAID[verdict][1])
+        yield paint(f"{plural(orders, 'order')} {told}: {cause}", _SAID[verdict][1])
         for each in examples:
             yield f"  {each.order_id}, entry {each.seq:,} (its {ordinal(each)}): {way(each)}"
         if orders > EXAMPLES:
@@ -313,7 +314,7 @@ def _migrated_lines(moves: list[Stranded], stuck: list[Stranded], orders: int, *
         yield f"  {count:>9,}  {name}: {state} → {target}"
     if moves:
         yield paint(
-            f"{len(moves):,} move{'s' * (len(moves) != 1)} of {orders:,} order{'s' * (orders != 1)} {'to be ' * dry_run}journaled.",
+            f"{plural(len(moves), 'move')} of {plural(orders, 'order')} {'to be ' * dry_run}journaled.",
             "yellow" if dry_run else "green",
         )
     for each in stuck[:EXAMPLES]:

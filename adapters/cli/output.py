@@ -81,11 +81,6 @@ def end_found(next_command: str, code: Exit = Exit.FOUND) -> NoReturn:
     raise SystemExit(code)
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """So many of them in words; `many` where it is not `one` and an s."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
 class Command(click.Command):
     """A command whose help opens with an example, and whose failures end with the next command."""
 

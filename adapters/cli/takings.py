@@ -14,7 +14,7 @@ import click
 from adapters.api.takings_views import day_view
 from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, json_option, open_journal
-from adapters.cli.output import Command, Exit, Failure, Group, count, emit, end_found, paint, progress, table
+from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress, table
 from adapters.settings import Settings
 from workflow.books import Day
 from workflow.clock import from_text
@@ -23,6 +23,7 @@ from workflow.errors import DojoRefusesUs
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money, with_sign
 from workflow.order import Order
+from workflow.plurals import plural
 from workflow.ports import IntentId
 from workflow.takings import KINDS, RECORDING_GRACE, Difference, Row, Takings, Total
 
@@ -184,10 +185,12 @@ class _Report:
     def _beside(self) -> Iterator[str]:
         for other in self._result.others:
             amount = with_sign(Money(other.figures.net, other.figures.currency))
-            yield from _wrapped(f"Beside that, {count(other.count, 'payment')} of this Dojo account for no order of the till: {amount} net")
+            yield from _wrapped(
+                f"Beside that, {plural(other.count, 'payment')} of this Dojo account for no order of the till: {amount} net"
+            )
         if arriving := self._result.arriving:
             minutes = int(RECORDING_GRACE.total_seconds()) // 60
-            yield from _wrapped(f"{count(len(arriving), 'payment')} of the last {minutes} minutes may still be on the way: run it again.")
+            yield from _wrapped(f"{plural(len(arriving), 'payment')} of the last {minutes} minutes may still be on the way: run it again.")
 
     def _differences(self) -> Iterator[str]:
         found = self._result.differences
@@ -196,7 +199,7 @@ class _Report:
             return
         resolved = len(found) - len(self._result.unresolved)
         told = f", {resolved:,} of them resolved" if resolved else ""
-        yield paint(f"{count(len(found), 'difference')}{told}:", "red" if self._result.unresolved else "green")
+        yield paint(f"{plural(len(found), 'difference')}{told}:", "red" if self._result.unresolved else "green")
         for kind, (title, advice) in KINDS.items():
             if alike := [one for one in found if one.kind == kind]:
                 yield ""
@@ -257,7 +260,7 @@ def _total_lines(total: Total) -> Iterator[str]:
     wide = [(name.ljust(LABEL + 2), *(cell.rjust(LABEL + 4) for cell in cells)) for name, *cells in rows]
     yield from table((currency, "till", "Dojo", "difference"), wide, right={1, 2, 3})
     for amount, name, what in (
-        (total.outstanding, "outstanding", f"on {count(total.open_bills, 'open bill')}"),
+        (total.outstanding, "outstanding", f"on {plural(total.open_bills, 'open bill')}"),
         (total.held, "authorised", "held by Dojo, not yet captured"),
         (total.in_words, "in words", "of the captured: told by Dojo, not yet read there"),
         (total.held_back, "held back", "not captured here: a difference holds it"),

@@ -16,10 +16,10 @@ from adapters.console.actions import DANGEROUS, FOLLOWING, LABELS, REQUEUE, RESO
 from adapters.console.consequences import Preview, nothing_to_try, previews
 from adapters.console.paths import is_own_path, order_path
 from adapters.console.site import Site
-from adapters.edge.pages import plural
 from adapters.edge.strict_json import BadInput, shown
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
 from workflow.lifecycle import ATTENTION
+from workflow.plurals import plural
 from workflow.ports import OrderId
 
 AT_ONCE = 100

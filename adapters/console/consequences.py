@@ -10,7 +10,7 @@ from adapters.console.actions import CODES, LABELS, UNDER_WAY, Act, can_be_tried
 from adapters.console.desk import Desk
 from adapters.console.paths import order_path
 from adapters.edge.orders import table_caller
-from adapters.edge.pages import amount, in_words, money, plural
+from adapters.edge.pages import amount, in_words, money
 from workflow.case import Decision
 from workflow.clock import to_text
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
@@ -18,6 +18,7 @@ from workflow.decisions import NOT_ON_TILL
 from workflow.effects import DESTINATION_NAMES, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.journal.reads import StoredTaskRow
 from workflow.order import Order
+from workflow.plurals import plural
 from workflow.ports import IntentId
 from workflow.unit import PAUSE_CODES
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import NotFound
 
 from workflow.money import SIGNS, Money, with_sign
+from workflow.plurals import plural
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 ON_PAGES = str.maketrans({"-": "\N{MINUS SIGN}", " ": "\N{NO-BREAK SPACE}"})
@@ -65,11 +66,6 @@ _SUM = re.compile(rf"\b({'|'.join(SIGNS)}) (\d+(?:\.\d+)?)")
 def in_words(name: str) -> str:
     """A name of ours or of Dojo's as people read it: `order_and_pay` is `order and pay`."""
     return name.replace("_", " ")
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 order`, `1,204 orders`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def parsed(at: str) -> datetime:
