@@ -204,7 +204,7 @@ class Resolutions(View, frozen=True, kw_only=True):
 
 
 class Requeued(View, frozen=True, kw_only=True):
-    """A given-up call that waits again."""
+    """A call that is tried now: it was given up, or waited for its next try."""
 
     id: str
     status: str

@@ -107,7 +107,7 @@ ERRORS = {
     413: "The body is too long",
     415: "Not plain application/json in UTF-8",
     429: "Too many requests, or too many wrong credentials, of this address",
-    503: "Nothing can be made durable, or too many requests at once; nothing was changed",
+    503: "Nothing can be made durable, or too many requests at once; nothing was changed, unless the message says that nobody knows",
 }
 
 
