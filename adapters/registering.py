@@ -9,7 +9,10 @@ from typing import Protocol
 from adapters.capabilities import Difference, Registration, RestIntegration, difference, wanted
 from adapters.settings import PREFIX, Settings
 from workflow.commands import NoteRegistration
-from workflow.errors import Refused, WorkflowError
+from workflow.errors import OutcomeUnknown, Refused, WorkflowError
+
+UNKNOWN = "nobody knows whether Dojo took it"
+"""What the journal says of a registration to which no clear answer came: it may be in force."""
 
 
 class Registry(Protocol):
@@ -60,16 +63,17 @@ def compare(registry: Registry, registration: Registration) -> Compared:
 def register(
     registry: Registry, registration: Registration, gap: Difference, *, actor: str, reason: str, note: Callable[[NoteRegistration], object]
 ) -> None:
-    """Replace what Dojo has, once that is journaled; `gap` is what this changes. A failure is journaled as well, and raised.
+    """Replace what Dojo has, once that is journaled; `gap` is what this changes.
 
-    Raises what `registry` raises, and what `note` does: nothing is asked of Dojo then.
+    A failure is journaled as well, be it that nobody knows whether it is one. Raises what `registry` raises, and what `note` does: nothing is asked of Dojo then.
     """
     asked = NoteRegistration(url=registration.url, added=gap.missing, dropped=gap.extra, reason=reason, actor=actor)
     note(asked)
     try:
         registry.register(registration)
     except WorkflowError as error:
-        note(NoteRegistration(url=asked.url, added=(), dropped=(), reason=reason, actor=actor, refused=str(error)))
+        why = f"{UNKNOWN}: {error}" if isinstance(error, OutcomeUnknown) else str(error)
+        note(NoteRegistration(url=asked.url, added=(), dropped=(), reason=reason, actor=actor, refused=why))
         raise
 
 

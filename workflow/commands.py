@@ -328,7 +328,7 @@ class RotateKey:
 class NoteRegistration:
     """An operator has Dojo call us at `url` for everything that is served: which capabilities that adds there, and which it drops.
 
-    Told before Dojo is asked; and again with `refused`, why, where Dojo then did not take it.
+    Told before Dojo is asked; and again with `refused`, why, where Dojo then did not take it, or nobody knows whether it did.
     """
 
     url: str

@@ -11,7 +11,7 @@ from adapters.registering import Registrar, compare, registration_of
 from adapters.settings import read_settings
 from tests.builders import Venue
 from workflow.commands import NoteRegistration
-from workflow.errors import Refused, TryAgain
+from workflow.errors import AnswerUnreadable, OutcomeUnknown, Refused, TryAgain
 from workflow.replay import replay
 
 GIVEN = {"DOJO_API_KEY": "sk_sandbox_1", "PUBLIC_URL": "https://pos.example.com", "EPOS_USERNAME": "dojo", "EPOS_PASSWORD": "s3cret"}
@@ -67,12 +67,21 @@ def test_where_it_cannot_be_journaled_dojo_is_not_asked():
     assert told == []
 
 
-def test_a_refusal_of_dojos_is_journaled_as_well_and_raised():
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Refused("400: url"), "400: url"),
+        (TryAgain("429"), "429"),
+        (OutcomeUnknown("no answer in 10 s"), "nobody knows whether Dojo took it: no answer in 10 s"),
+        (AnswerUnreadable("200, unreadable"), "nobody knows whether Dojo took it: 200, unreadable"),
+    ],
+)
+def test_what_dojo_did_not_take_or_may_have_taken_is_journaled_as_well_and_raised(error, said):
     told = []
-    registrar = Registrar(settings(), Dojo(told, Refused("400: url")), told.append)
-    with pytest.raises(Refused):
+    registrar = Registrar(settings(), Dojo(told, error), told.append)
+    with pytest.raises(type(error)):
         registrar.register(registrar.compare(), actor="operator:olga", reason="so")
-    assert [each if each == "PUT" else each.refused for each in told] == ["", "PUT", "400: url"]
+    assert [each if each == "PUT" else each.refused for each in told] == ["", "PUT", said]
 
 
 @pytest.mark.parametrize(
