@@ -65,7 +65,8 @@ def register(
 ) -> None:
     """Replace what Dojo has, once that is journaled; `gap` is what this changes.
 
-    A failure is journaled as well, be it that nobody knows whether it is one. Raises what `registry` raises, and what `note` does: nothing is asked of Dojo then.
+    A failure is journaled as well, be it that nobody knows whether it is one.
+    Raises what `registry` raises, and what `note` does: nothing is asked of Dojo then.
     """
     asked = NoteRegistration(url=registration.url, added=gap.missing, dropped=gap.extra, reason=reason, actor=actor)
     note(asked)

@@ -17,8 +17,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from workflow.clock import from_text, to_text
+from workflow.declaration import target_of
 from workflow.errors import JournalDamaged
 from workflow.journal.reads import ENTRY_COLUMNS, SqliteReads, StoredEntry
+from workflow.lifecycle import ORDER
 from workflow.money import Money
 from workflow.order import COUNTED, GIVEN_BACK, TAKEN, Order, Payment, evolve
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -220,10 +222,11 @@ _AFTER_ALL = "~"
 """Behind every moment as text."""
 
 
+_TAKING = ", ".join(f"'{target_of(ORDER, trigger)}'" for trigger in ("authorise", "capture"))
 # What was open when the day ended is open still, or has changed since.
-_CONCERNED = """
+_CONCERNED = f"""
     SELECT order_id FROM journal WHERE at >= ?1 AND at < ?2 AND order_id <> ''
-    UNION SELECT id FROM orders WHERE created_at < ?2 AND (payable = 1 OR state IN ('authorised', 'captured') OR updated_at >= ?2)
+    UNION SELECT id FROM orders WHERE created_at < ?2 AND (payable = 1 OR state IN ({_TAKING}) OR updated_at >= ?2)
     UNION SELECT id FROM orders WHERE id IN (SELECT value FROM json_each(?3))
     UNION SELECT id FROM orders WHERE dojo_order_id IN (SELECT value FROM json_each(?4))
     UNION SELECT order_id FROM payments WHERE intent_id IN (SELECT value FROM json_each(?5))

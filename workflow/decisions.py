@@ -9,7 +9,7 @@ import msgspec
 
 from workflow.case import MISMATCHES, Case, Decision, Machines, overdue, ran_out
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
-from workflow.declaration import words
+from workflow.declaration import target_of, words
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused
@@ -20,7 +20,7 @@ from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, UNPAID, Order, Paym
 from workflow.ports import IntentId, OrderId, PaymentIntent
 from workflow.reconcile import Verdict, is_stale, judge
 
-OPENED = next(row.target for row in FULFILMENT.transitions if row.when == "open")
+OPENED = target_of(FULFILMENT, "open")
 NOT_ON_TILL = "PAID_NOT_ON_TILL"
 _GIVEN_BACK_BY_HAND = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == "mark_given_back")
 EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})

@@ -120,6 +120,11 @@ def rows_by_case(declaration: Declaration) -> dict[tuple[str, str], Row]:
     return {(row.when, state_name(source)): row for row in declaration.transitions for source in words(row.source)}
 
 
+def target_of(declaration: Declaration, trigger: str) -> str:
+    """The state to which this trigger leads, "" where it is not declared: so that whoever means the state need not name it."""
+    return next((row.target for row in declaration.transitions if row.when == trigger), "")
+
+
 def steps(declaration: Declaration) -> frozenset[tuple[str, str, str]]:
     """Everything that an entry may say of a move: (trigger, from, to), migrations included."""
     rows = {(trigger, source, row.target) for (trigger, source), row in rows_by_case(declaration).items()}

@@ -14,14 +14,16 @@ from zoneinfo import ZoneInfo
 
 from workflow.books import Day, Taking, day_of, order_takings
 from workflow.clock import to_text
+from workflow.declaration import target_of, words
 from workflow.effects import DESTINATIONS, TILL, TellTill
 from workflow.journal.reads import SqliteReads, from_ms
 from workflow.lifecycle import ORDER
+from workflow.order import HELD, TAKEN, UNPAID
 from workflow.ports import OrderId
 from workflow.takings import Figures, on_till
 from workflow.unit import PAUSE_CODES
 
-OPEN_STATES = ("created", *ORDER.groups["unsettled"].split())
+OPEN_STATES = (target_of(ORDER, "create"), *words(ORDER.groups["unsettled"]))
 """Of an order with which something is still to happen, whenever it began."""
 CLOCK_SLACK = timedelta(days=1)
 """A clock that was put back by less than this hides no entry of the day."""
@@ -90,9 +92,10 @@ class Till:
 # Backwards, as far as the day goes; by the index on the moments it would sort everything that was before.
 _LAST_BEFORE = "SELECT seq FROM journal NOT INDEXED WHERE at < ? ORDER BY seq DESC LIMIT 1"
 # What is announced or held, and was no more before, is in no sum.
-_TOUCHED = """
+_BEFORE, _SINCE = (", ".join(f"'{state}'" for state in sorted(states)) for states in ({"", *UNPAID}, UNPAID | (HELD - TAKEN)))
+_TOUCHED = f"""
     SELECT DISTINCT order_id FROM journal WHERE seq > ? AND seq <= ? AND order_id <> '' AND payment_intent_id <> ''
-    AND NOT (kind = 'transition' AND from_state IN ('', 'announced') AND to_state IN ('announced', 'authorised'))
+    AND NOT (kind = 'transition' AND from_state IN ({_BEFORE}) AND to_state IN ({_SINCE}))
 """
 
 

@@ -15,14 +15,17 @@ from workflow.case import Decision
 from workflow.clock import to_text
 from workflow.commands import RequeueTask, ResolveOrder, ResolveVenue, StopTask
 from workflow.decisions import NOT_ON_TILL
+from workflow.declaration import target_of
 from workflow.effects import DESTINATION_NAMES, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.journal.reads import StoredTaskRow
+from workflow.lifecycle import ORDER
 from workflow.order import Order
 from workflow.plurals import plural
 from workflow.ports import IntentId
 from workflow.unit import PAUSE_CODES
 
 MONEY = "MONEY DEPENDS ON IT"
+RECONCILED, UPDATED = target_of(ORDER, "reconcile"), target_of(ORDER, "update")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +215,8 @@ def _stopped(task: StoredTaskRow, order: Order | None) -> Iterator[str]:
             yield "As long as the payment is open it is still read from time to time, less and less often."
     elif task.effect == OrderUpdated.name:
         yield "Dojo, and the customer's phone or the card machine, may show the order as it was before its last change."
-        if order and order.state == "reconciled":
-            yield "The order stays reconciled: it becomes updated only once Dojo took the news."
+        if order and order.state == RECONCILED:
+            yield f"The order stays {RECONCILED}: it becomes {UPDATED} only once Dojo took the news."
     else:
         yield "The till is not told of this change of the order."
         if order and order.has_counted:

@@ -20,6 +20,7 @@ from adapters.edge.pages import in_words, span
 from adapters.edge.strict_json import BadInput
 from adapters.edge.wire import DEFAULT_PAGE, Cursor, TableBody
 from workflow.books import day_of
+from workflow.declaration import target_of, words
 from workflow.errors import JournalUnavailable
 from workflow.export import CHUNK_CHARACTERS
 from workflow.export_orders import order_file
@@ -32,7 +33,7 @@ COUNTED = 1_000
 DOWNLOADS = 2
 """At once; each keeps a thread busy until it is ready to be sent."""
 KINDS = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
-AT_REST = frozenset({"updated", *ORDER.final.split()})
+AT_REST = frozenset({target_of(ORDER, "update"), *words(ORDER.final)})
 """How long an order has been in such a state concerns nobody."""
 
 
@@ -162,7 +163,7 @@ def _shown(order: Order, names: Mapping[str, str], moved_at: str, wait: OrderWai
 def _chips(query: OrderQuery, tables: list[TableBody]) -> list[Chip]:
     """Every filter that is on; the days count as one."""
     names = {table.id: table.name for table in tables}
-    words = {
+    filters = {
         "search": query.search and f"“{query.search}”",
         "state": query.state and f"state {in_words(query.state)}",
         "flow": query.flow and f"flow {in_words(query.flow)}",
@@ -173,7 +174,7 @@ def _chips(query: OrderQuery, tables: list[TableBody]) -> list[Chip]:
     asked = query.parameters()
     return [
         Chip(text, _address("/orders", {name: value for name, value in asked.items() if name not in removed.split()}))
-        for removed, text in words.items()
+        for removed, text in filters.items()
         if text
     ]
 
