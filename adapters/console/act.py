@@ -34,7 +34,12 @@ SEPARATOR = ":"
 def pages(site: Site) -> Blueprint:
     """Everything that changes something, but for logging in."""
     blueprint = Blueprint("act", __name__)
+    _add_previews(blueprint, site)
+    _add_deed(blueprint, site)
+    return blueprint
 
+
+def _add_previews(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/orders/<order_id>/resolve")
     def resolve(order_id: str) -> Response:
         """What an action would do about what needs a person of one order."""
@@ -62,6 +67,8 @@ def pages(site: Site) -> Blueprint:
         acts, unfit = _acts_of(site, action, picked)
         return _preview(site, action, acts, back="/attention", unfit=unfit, is_cut=len(picked) > AT_ONCE)
 
+
+def _add_deed(blueprint: Blueprint, site: Site) -> None:
     @blueprint.post("/act")
     def deed() -> Response:
         """An operator does what the page showed, with a reason."""
@@ -73,8 +80,6 @@ def pages(site: Site) -> Blueprint:
         if max(len(acts), len(picked)) > AT_ONCE:
             site.say(f"At most {AT_ONCE} things are done at once: the rest is left as it was.", "warn")
         return site.to(_back("/attention"))
-
-    return blueprint
 
 
 def _page_of(site: Site, task_id: str) -> str:

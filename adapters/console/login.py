@@ -25,7 +25,13 @@ logger = logging.getLogger(__name__)
 def pages(site: Site) -> Blueprint:
     """`/login`, `/logout`, `/preferences` and `/help`."""
     blueprint = Blueprint("login", __name__)
+    _add_coming(blueprint, site)
+    _add_leaving(blueprint, site)
+    _add_wishes(blueprint, site)
+    return blueprint
 
+
+def _add_coming(blueprint: Blueprint, site: Site) -> None:
     def form(status: int = 200, refused: str = "") -> Response:
         return site.page(
             "login.html", status, following=_following(request.values.get("next")), refused=refused, can_enter=_can_enter(site)
@@ -52,6 +58,8 @@ def pages(site: Site) -> Blueprint:
             return form(403, "A till's token opens no console.")
         return _entered(site, actor, _following(request.form.get("next")))
 
+
+def _add_leaving(blueprint: Blueprint, site: Site) -> None:
     @blueprint.post("/logout")
     def leave() -> Response:
         """Log out."""
@@ -62,6 +70,8 @@ def pages(site: Site) -> Blueprint:
         response.delete_cookie(cookie_name(), path="/", httponly=True, samesite=SAME_SITE, secure=_is_https(site))
         return response
 
+
+def _add_wishes(blueprint: Blueprint, site: Site) -> None:
     @blueprint.post("/preferences")
     def prefer() -> Response:
         """Show times in UTC, or have the keyboard's shortcuts, for this session."""
@@ -77,8 +87,6 @@ def pages(site: Site) -> Blueprint:
     def explain() -> Response:
         """The keyboard's shortcuts."""
         return site.page("help.html")
-
-    return blueprint
 
 
 def _judged(site: Site, token: str) -> Actor | None:

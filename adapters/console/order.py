@@ -85,7 +85,13 @@ class ShownConcern(NamedTuple):
 def pages(site: Site) -> Blueprint:
     """The page of one order, its proof and its pictures, and the erasing of its personal data."""
     blueprint = Blueprint("order", __name__)
+    _add_page(blueprint, site)
+    _add_files(blueprint, site)
+    _add_erasing(blueprint, site)
+    return blueprint
 
+
+def _add_page(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/orders/<order_id>")
     def show(order_id: str) -> Response:
         """One order: why and what next, its money, the way it took, its timeline, and all calls; `?at=` as it was at an entry."""
@@ -94,6 +100,8 @@ def pages(site: Site) -> Blueprint:
         may_run_out = values["lock"] is not None and not values["lock"].is_stale  # Of which no entry tells.
         return site.page("order.html", by_journal=not may_run_out, **values)
 
+
+def _add_files(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/orders/<order_id>/proof")
     def proof(order_id: str) -> Response:
         """A file that proves the order to a third party."""
@@ -118,6 +126,8 @@ def pages(site: Site) -> Blueprint:
         text = diagrams.render(way.machine_of(site.desk.reads, moves, ORDER, ""), form, diagrams.path_taken(moves, ORDER.name))
         return attached(text, kind, _file_of(order.id, f"diagram.{ending}"))
 
+
+def _add_erasing(blueprint: Blueprint, site: Site) -> None:
     @blueprint.get("/orders/<order_id>/erase")
     def ask_to_erase(order_id: str) -> Response:
         """What erasing its personal data means."""
@@ -135,8 +145,6 @@ def pages(site: Site) -> Blueprint:
         whose = order.bill.reference or order.id
         site.say(f"The personal data of order {whose} are erased. Sealed copies and backups of before still have them.")
         return site.to(order_path(order_id))
-
-    return blueprint
 
 
 def _present(site: Site, order_id: str) -> Shown:

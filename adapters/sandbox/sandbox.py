@@ -92,9 +92,16 @@ class Sandbox:
             back_off_seconds=event_back_off_seconds,
             same_id=same_event_id,
         )
+        self._flows = self._new_flows(new_id, step_seconds)
+        self._app = self._new_app(new_id)
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def _new_flows(self, new_id: IdMaker, step_seconds: float) -> FlowRunner:
+        """What plays the flows, with all that they move."""
         world = World(
             channels=self._channels,
-            clock=clock,
+            clock=self._clock,
             events=self._events,
             intents=self.intents,
             new_id=new_id,
@@ -102,10 +109,7 @@ class Sandbox:
             sightings=self._sightings,
             step_seconds=step_seconds,
         )
-        self._flows = FlowRunner(integrations=self._integrations, traffic=self._traffic, world=world)
-        self._app = self._new_app(new_id)
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        return FlowRunner(integrations=self._integrations, traffic=self._traffic, world=world)
 
     def _new_app(self, new_id: IdMaker) -> Flask:
         """Dojo's API and the sandbox's own routes, behind the gate."""
