@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ import msgspec
 
 from workflow.bill import Bill, Details, DineIn, Personal
 from workflow.booking import Party, Reservation
+from workflow.books import Books, Day, books_of, orders_of
 from workflow.case import declared_machines
+from workflow.clock import to_text
 from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRead, OpenOrder, ReceiveEvent, ToldPayment
 from workflow.effects import Task
 from workflow.engine import Engine, EngineSettings
@@ -215,3 +218,11 @@ class Venue:
     def order(self, order_id: str = "o1"):
         stored = self.reads.order(order_id)
         return stored.order if stored else None
+
+
+def read_books(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = ()) -> Books:
+    """The books of the orders that the day concerns, in one go."""
+    books = Books()
+    for part in books_of(reads, orders_of(reads, day, intents), until=to_text(day.end)):
+        books.take_in(part)
+    return books

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from workflow.effects import TILL, TellTill
+from workflow.errors import short
 from workflow.journal.reads import SqliteReads
 from workflow.ledger import salted_hash
 
@@ -38,7 +39,7 @@ def asides(reads: SqliteReads) -> Iterator[str]:
             elif _hash(salt, data) != journaled:
                 yield f"{what}: the personal data is not what was journaled, by its salted hash"
     for task, lane, own in reads.stream(_LANES):
-        yield f"outbox {task}: stored in the lane {lane[:80]!r}, its own is {own[:80]!r}"
+        yield f"outbox {task}: stored in the lane {short(lane)!r}, its own is {short(own)!r}"
 
 
 def _hash(salt: str, data: str) -> str:

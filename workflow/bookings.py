@@ -16,7 +16,7 @@ from workflow import fingerprints
 from workflow.booking import Booking, Guest, Party
 from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, EraseGuest, UpdateBooking
 from workflow.entry import Facts, Json
-from workflow.errors import KeyReused, Refused, UnknownBooking
+from workflow.errors import KeyReused, Refused, UnknownBooking, short
 from workflow.journal.port import Seen
 from workflow.ledger import salted_hash
 from workflow.offer import Offer
@@ -128,7 +128,7 @@ def _known(asked: B, unit: Unit) -> B:
 
 
 def _unknown(kind: str, booking_id: str) -> UnknownBooking:
-    return UnknownBooking(f"no {kind} {booking_id[:80]}")
+    return UnknownBooking(f"no {kind} {short(booking_id)}")
 
 
 def _kept(asked: Booking, before: Booking) -> Booking:
@@ -147,12 +147,12 @@ def _clash(booking: Booking, before: Booking | None, unit: Unit, offer: Offer) -
         return None
     other = unit.transaction.booking_of_dojo_id(booking.kind, booking.dojo_id)
     if other not in (None, booking.id):
-        return KeyReused(f"{booking.kind} {other} has Dojo's id {booking.dojo_id[:80]}, with other content")
+        return KeyReused(f"{booking.kind} {other} has Dojo's id {short(booking.dojo_id)}, with other content")
     if not isinstance(booking, Party):
         return None
     for table_id in booking.table_ids:  # Of an update too: parties move, and one that had left may be back.
         if (party_id := unit.transaction.party_at(table_id)) not in (None, booking.id):
-            return Refused(f"table {table_id[:80]} has party {party_id}, which has not left")
+            return Refused(f"table {short(table_id)} has party {party_id}, which has not left")
     return None
 
 

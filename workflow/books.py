@@ -165,17 +165,6 @@ class Books:
                 self.takings[intent_id] = taking
 
 
-def read_books(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = ()) -> Books:
-    """The books of the orders that the day concerns, as `orders_of` finds them.
-
-    Raises JournalDamaged on an entry that cannot be explained, JournalUnavailable.
-    """
-    books = Books()
-    for part in books_of(reads, orders_of(reads, day, intents), until=to_text(day.end)):
-        books.take_in(part)
-    return books
-
-
 def orders_of(reads: SqliteReads, day: Day, intents: Iterable[PaymentIntent] = ()) -> list[OrderId]:
     """The orders to which something happened on the day, which were open at its end, or which one of `intents` names; by id.
 

@@ -12,19 +12,21 @@ from workflow.commands import AttemptFailed, CreateOrder, EffectTaken, IntentRea
 from workflow.declaration import target_of, words
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.entry import Facts
-from workflow.errors import KeyReused, Refused
+from workflow.errors import KeyReused, Refused, short
 from workflow.lifecycle import FULFILMENT, PAYMENT, RESOLUTIONS
 from workflow.machine import Machine
 from workflow.money import Money
 from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, UNPAID, Order, Payment
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.reconcile import Verdict, is_stale, judge
+from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, Verdict, is_stale, judge
 
 OPENED = target_of(FULFILMENT, "open")
 NOT_ON_TILL = "PAID_NOT_ON_TILL"
 _GIVEN_BACK_BY_HAND = next(words(resolution.codes) for resolution in RESOLUTIONS if resolution.action == "mark_given_back")
 EVENTS = frozenset({"payment_intent.created", "payment_intent.status_updated"})
 """The kinds of event that Dojo publishes: their `data` names a payment intent and its status, others may carry anything (contract §5.1)."""
+EVENT_CHARACTERS = 80
+"""Of the name of an event that Dojo has not published, so much is journaled."""
 DENIALS = words(next(message.fires for message in PAYMENT.messages if message.name == "read_created"))
 """What takes a payment back to where it stood before we were told of its money."""
 WORDS = {"Created": "word_created", "Authorized": "word_authorised", "Captured": "word_captured"}
@@ -101,7 +103,7 @@ def foreign_event(machines: Machines, order: Order, command: ReceiveEvent, *, at
     """An event of an account that is not ours about a payment of this order: it moves nothing, and a person is called (contract §7.5)."""
     case = Case(machines, order, at=at, actor=command.actor, cause=f"event:{command.event_id}")
     case.record("event", event_facts(command) | {"ignored": True}, intent_id=command.intent_id)
-    detail = f"an event says that intent {command.intent_id} is of account {command.account_id[:80]!r}, which is none of ACCOUNT_IDS"
+    detail = f"an event says that intent {command.intent_id} is of account {short(command.account_id)!r}, which is none of ACCOUNT_IDS"
     case.attend("PAYMENT_CONFLICT", detail, command.intent_id)
     return case.close(caller_sees=True)
 
@@ -117,10 +119,10 @@ def became_of(command: ReceiveEvent, order: Order, decision: Decision) -> str:
 def event_facts(command: ReceiveEvent) -> Facts:
     """What an entry keeps of an event; texts are cut, so that nobody fills the journal with one."""
     return {
-        "event": command.event[:80],
+        "event": command.event[:EVENT_CHARACTERS],
         "id": command.event_id,
         "channel": command.channel,
-        "status": command.status[:40],
+        "status": command.status[:STATUS_CHARACTERS],
         "accountId": command.account_id,
     }
 
@@ -139,7 +141,7 @@ def intent_read(
     payment = case.the_order.payments[intent.id]
     verdict = judge(intent, order, payment, others)
     if payment.detached or is_stale(intent, payment) or (not is_last and _denies(verdict, payment, machines[PAYMENT.name])):
-        facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:40], "stale": True}
+        facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:STATUS_CHARACTERS], "stale": True}
         case.record("check", facts, intent_id=intent.id)
         if payment.detached and intent.status == "Captured" and not verdict.mismatch:
             case.attend("STATUS_LIE", f"intent {intent.id} was taken off this order, and now agrees with it", intent.id)
@@ -205,10 +207,10 @@ def till_not_told(machines: Machines, order: Order, *, at: str) -> Decision:
 
 def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
     facts: Facts = {
-        "status": intent.status[:40],
-        "captureMode": intent.capture_mode[:40],
-        "updatedAt": (intent.updated_at or "")[:40],
-        "externalId": intent.external_id and intent.external_id[:255],
+        "status": intent.status[:STATUS_CHARACTERS],
+        "captureMode": intent.capture_mode[:STATUS_CHARACTERS],
+        "updatedAt": (intent.updated_at or "")[:STATUS_CHARACTERS],
+        "externalId": intent.external_id and intent.external_id[:LINK_CHARACTERS],
         "mismatch": verdict.mismatch,
         "detail": verdict.detail,
     }

@@ -50,12 +50,12 @@ from workflow.commands import (
 )
 from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
-from workflow.errors import LogHeld, Refused
+from workflow.errors import LogHeld, Refused, short
 from workflow.journal.port import Journal, ParkedLinks, Receipt, Seen, StoredTask, Transaction
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.reconcile import has_money, money_of
+from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
 from workflow.repeats import Again, Repeats
 from workflow.retries import LONGEST_WAIT_MS
@@ -406,17 +406,17 @@ class Engine:
         if not named:  # Otherwise it names an order that is not here: that stands (O8).
             _relieve(intent, "ORPHAN_EVENT", "it can be read, and names no order", unit)
         if named and has_money(intent) and unit.transaction.has_venue_attention("ORPHAN_EVENT", intent.id):
-            detail = f"Dojo took {money_of(intent)} by intent {intent.id} for order {named[:80]}, which is not here"
+            detail = f"Dojo took {money_of(intent)} by intent {intent.id} for order {short(named)}, which is not here"
             unit.attend("PAID_NOT_ON_TILL", detail, cause=f"read:{intent.id}", intent_id=intent.id)
         else:
-            _relieve(intent, "PAID_NOT_ON_TILL", f"it reads {intent.status[:40]}", unit)
+            _relieve(intent, "PAID_NOT_ON_TILL", f"it reads {intent.status[:STATUS_CHARACTERS]}", unit)
         unit.transaction.note_links(intent.id, ParkedLinks(external_id=intent.external_id, dojo_order_id=intent.dojo_order_id))
         facts: Facts = {
             "task": command.task.id,
             "outcome": "done",
-            "status": intent.status[:40],
-            "externalId": intent.external_id and intent.external_id[:255],
-            "dojoOrderId": intent.dojo_order_id and intent.dojo_order_id[:255],
+            "status": intent.status[:STATUS_CHARACTERS],
+            "externalId": intent.external_id and intent.external_id[:LINK_CHARACTERS],
+            "dojoOrderId": intent.dojo_order_id and intent.dojo_order_id[:LINK_CHARACTERS],
         }
         unit.note("check", facts, cause=f"read:{intent.id}", intent_id=intent.id)
 

@@ -23,6 +23,13 @@ WorkflowError              root; carries whatever ids are known
 
 from __future__ import annotations
 
+ID_CHARACTERS = 80
+
+
+def short(id_: str) -> str:
+    """An id that somebody else made, as a message repeats it: its beginning, where it is very long."""
+    return id_[:ID_CHARACTERS]
+
 
 class WorkflowError(Exception):
     """Root of the tree. The message holds the ids and the values that disagreed."""

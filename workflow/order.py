@@ -16,6 +16,7 @@ import msgspec
 from workflow.bill import Bill
 from workflow.declaration import FINAL, group, migrated
 from workflow.entry import Entry, Facts
+from workflow.errors import short
 from workflow.lifecycle import FULFILMENT, ORDER, PAYMENT
 from workflow.money import MAX_MINOR_UNITS, Money
 from workflow.ports import IntentId, OrderId
@@ -323,7 +324,8 @@ class Order:
     def held_by(self) -> str:
         """Who may write alone, for whoever may not."""
         assert self.lock is not None
-        who = f"{self.lock.holder} (session {self.lock.lock_id[:80]})" if self.lock.holder else f"Dojo's session {self.lock.lock_id[:80]}"
+        session = short(self.lock.lock_id)
+        who = f"{self.lock.holder} (session {session})" if self.lock.holder else f"Dojo's session {session}"
         return f"order {self.id} is locked by {who} until {self.lock.expires_at}"
 
     @property

@@ -16,7 +16,7 @@ import msgspec
 from workflow.attention import Concern, concerns
 from workflow.bill import Personal
 from workflow.booking import Booking
-from workflow.errors import NotYet, PositionUnknown, UnknownOrder
+from workflow.errors import NotYet, PositionUnknown, UnknownOrder, short
 from workflow.journal.reads import SqliteReads, StoredAttention, StoredEntry
 from workflow.ledger import salted_hash
 from workflow.lifecycle import ORDER
@@ -54,9 +54,9 @@ def order_at(reads: SqliteReads, order_id: str, seq: int) -> PastOrder:
         raise PositionUnknown(f"expected a position from 1 to {reads.size()}, where the journal ends, got {seq}")
     entries = list(reads.entries(order_id=order_id)) if order_id != VENUE else []
     if not entries:
-        raise UnknownOrder(f"no order {order_id[:80]}")
+        raise UnknownOrder(f"no order {short(order_id)}")
     if entries[0].seq > seq:
-        raise NotYet(f"order {order_id[:80]} began at entry {entries[0].seq}: at entry {seq} there was none", began=entries[0].seq)
+        raise NotYet(f"order {short(order_id)} began at entry {entries[0].seq}: at entry {seq} there was none", began=entries[0].seq)
     told = [stored for stored in entries if stored.seq <= seq]
     order, machine = None, ""
     for stored in told:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from workflow.errors import JournalUnavailable, UnknownCheckpoint, UnknownEntry, UnknownOrder
+from workflow.errors import JournalUnavailable, UnknownCheckpoint, UnknownEntry, UnknownOrder, short
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ledger import consistency_proof, inclusion_proof
 from workflow.succession import raw_base64, read_succession
@@ -143,12 +143,12 @@ class Prover:
         """
         newest = self._reads.last_seq(order_id) if order_id else None
         if newest is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
+            raise UnknownOrder(f"no order {short(order_id)}")
         head = self._head(size) if size is not None else self._head_over(newest)
         # Read again: the checkpoint may cover entries that came meanwhile, and a proof leaves out none that it covers.
         entries = [entry for entry in self._reads.entries(order_id=order_id) if entry.seq <= head.signed.size]
         if not entries:
-            raise UnknownOrder(f"order {order_id[:80]} has no entry among the first {head.signed.size}")
+            raise UnknownOrder(f"order {short(order_id)} has no entry among the first {head.signed.size}")
         return Proof(
             origin=head.origin,
             order_id=order_id,
@@ -180,18 +180,18 @@ class Prover:
         """
         seen = self._reads.seen(source, message_id)
         if seen is None:
-            raise UnknownEntry(f"no {source} {message_id[:80]} was accepted here")
+            raise UnknownEntry(f"no {source} {short(message_id)} was accepted here")
         before, receipt = seen
         if receipt is None:
             told = f"those of order {before.order_id} are all kept" if before.order_id else "an export has its entry"
-            raise UnknownEntry(f"{source} {message_id[:80]} was accepted when receipts were not kept by message: {told}")
+            raise UnknownEntry(f"{source} {short(message_id)} was accepted when receipts were not kept by message: {told}")
         return self.receipt(receipt.order_id, receipt.order_seq)
 
     def receipt(self, order_id: str, order_seq: int) -> ProvenReceipt:
         """The receipt of an entry, with its place in the log. `order_id` "" is for what concerns no order. Raises UnknownEntry."""
         entry = self._reads.entry(order_id, order_seq)
         if entry is None:
-            raise UnknownEntry(f"no entry {order_seq} of {f'order {order_id[:80]}' if order_id else 'what concerns no order'}")
+            raise UnknownEntry(f"no entry {order_seq} of {f'order {short(order_id)}' if order_id else 'what concerns no order'}")
         return self._receipt(entry, self._head_over(entry.seq))
 
     def receipt_at(self, seq: int) -> ProvenReceipt:
@@ -209,7 +209,7 @@ class Prover:
         """
         entries = list(self._reads.entries(order_id=order_id)) if order_id else []
         if not entries:
-            raise UnknownOrder(f"no order {order_id[:80]}")
+            raise UnknownOrder(f"no order {short(order_id)}")
         requests = groupby(entries, key=lambda entry: (entry.actor, entry.cause, entry.at))
         asked = [list(entries)[-1] for (actor, _, _), entries in requests if actor.startswith(actors)]
         if not asked:

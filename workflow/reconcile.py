@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from workflow.errors import short
 from workflow.money import Money
 from workflow.order import IGNORED, Order, Payment
 from workflow.ports import OrderId, PaymentIntent
 
+STATUS_CHARACTERS, LINK_CHARACTERS = 40, 255
+"""Of a status that Dojo says, and of an order's id that an intent names, so much is journaled."""
 AUTHORISATION_LIFETIME = timedelta(days=7)
 """A Manual intent that is not captured within it is reversed by Dojo itself (contract §7.2)."""
 
@@ -60,7 +63,8 @@ def judge(intent: PaymentIntent, order: Order, payment: Payment | None, others: 
     """Compare the read `intent` with `order`. `others` are further orders that the intent's links point at."""
     message = MESSAGES.get(intent.status)
     if message is None:
-        return _disagrees("UNKNOWN_STATUS", f"intent {intent.id} has status {intent.status[:40]!r}, which Dojo does not publish")
+        said = intent.status[:STATUS_CHARACTERS]
+        return _disagrees("UNKNOWN_STATUS", f"intent {intent.id} has status {said!r}, which Dojo does not publish")
     if intent.status in _GONE:
         return Verdict(message=message, fate=_fate(intent))
     if payment and payment.state in IGNORED:  # It counts nothing, so nothing needs to agree: only whether the money went back matters.
@@ -173,10 +177,11 @@ def _check_link(intent: PaymentIntent, order: Order, others: frozenset[OrderId])
     """§7.4: a null `externalId` agrees; any other must be this order's id, in Dojo's book or in ours, and point at no second order."""
     known = {order.id, order.dojo_order_id}
     if intent.external_id is not None and intent.external_id not in known:
-        raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} belongs to order {intent.external_id[:80]!r}, not to {order.id}")
+        raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} belongs to order {short(intent.external_id)!r}, not to {order.id}")
     if intent.dojo_order_id and order.dojo_order_id and intent.dojo_order_id != order.dojo_order_id:
         raise _Differs(
-            "EXTERNAL_ID_MISMATCH", f"intent {intent.id} is of Dojo's order {intent.dojo_order_id[:80]!r}, not {order.dojo_order_id!r}"
+            "EXTERNAL_ID_MISMATCH",
+            f"intent {intent.id} is of Dojo's order {short(intent.dojo_order_id)!r}, not {order.dojo_order_id!r}",
         )
     if others - {order.id}:
         raise _Differs("EXTERNAL_ID_MISMATCH", f"intent {intent.id} points at {order.id} and at {', '.join(sorted(others))}")

@@ -26,7 +26,7 @@ from workflow.commands import (
 from workflow.declaration import MIGRATE, words
 from workflow.effects import ReadIntent
 from workflow.entry import Facts
-from workflow.errors import LockUnknown, OrderLocked, Refused, TransitionRefused
+from workflow.errors import LockUnknown, OrderLocked, Refused, TransitionRefused, short
 from workflow.guards import Subject, nothing_taken
 from workflow.lifecycle import PAYMENT, RESOLUTIONS
 from workflow.machine import Machine
@@ -62,8 +62,8 @@ def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str)
     trigger = "take_over" if held and not held.released and held.lock_id != command.lock_id else "take"
     case.record("lock", _lock_facts(command.lock_id, command.expires_at, command.holder), trigger=trigger)
     if held and trigger == "take_over":
-        whose = f"the lock {held.lock_id[:80]}" + (f" of {held.holder}" if held.holder else "")
-        case.attend("LOCK_STALE", f"{whose} ran out at {held.expires_at} unreleased; {command.lock_id[:80]} took it over")
+        whose = f"the lock {short(held.lock_id)}" + (f" of {held.holder}" if held.holder else "")
+        case.attend("LOCK_STALE", f"{whose} ran out at {held.expires_at} unreleased; {short(command.lock_id)} took it over")
     return case.close(caller_sees=True)
 
 
@@ -71,7 +71,7 @@ def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: st
     """The holder wants more time; also after the expiry, where nobody took the lock over."""
     held = order.lock
     if held is None or held.released:
-        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {short(command.lock_id)}"))
     case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if held.lock_id != command.lock_id:
         return _refused(case, order.held_by(), OrderLocked)
@@ -85,7 +85,7 @@ def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: 
     """The holder lets go; twice is once. Another's live lock is 409, a lock that never was 404 (X6)."""
     held = order.lock
     if held is None:
-        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {command.lock_id[:80]}"))
+        return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {short(command.lock_id)}"))
     case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if held.lock_id != command.lock_id and held.is_live(at):
         return _refused(case, order.held_by(), OrderLocked)

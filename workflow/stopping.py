@@ -8,7 +8,7 @@ from workflow.commands import StopTask
 from workflow.decisions import NOT_ON_TILL
 from workflow.effects import Task, TellTill
 from workflow.entry import Facts
-from workflow.errors import Refused, UnknownTask
+from workflow.errors import Refused, UnknownTask, short
 from workflow.order import Order
 from workflow.ports import IntentId
 from workflow.unit import VENUE, Outcome, Unit
@@ -21,7 +21,7 @@ def stop_task(command: StopTask, unit: Unit) -> Outcome:
     """
     stored = unit.transaction.task(command.task_id)
     if stored is None:
-        raise UnknownTask(f"no task {command.task_id[:80]}")
+        raise UnknownTask(f"no task {short(command.task_id)}")
     task = stored.task
     if stored.status in ("done", "dead"):
         return Outcome(refusal=Refused(f"task {task.id} is {stored.status}: there is nothing left to stop"))

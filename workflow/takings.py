@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from workflow.books import Books, Day, Taking
+from workflow.errors import short
 from workflow.journal.port import Resolution
 from workflow.money import Money, with_sign
 from workflow.order import HELD, Order
@@ -387,7 +388,7 @@ class _Comparison:
             detail = f"{_said(dojo)} at Dojo for this order, of which the till has no such payment"
         else:
             named = dojo.intent.external_id or f"Dojo's order {dojo.intent.dojo_order_id}"
-            detail = f"{_said(dojo)} at Dojo for order {named[:80]!r}, which the till does not have"
+            detail = f"{_said(dojo)} at Dojo for order {short(named)!r}, which the till does not have"
         return self._differs(row, AT_DOJO_ONLY, amount, detail)
 
     def _figures_differ(self, row: Row, ours: Taking, dojo: AtDojo) -> Iterator[Difference]:

@@ -14,7 +14,7 @@ from workflow.case import Decision, Machines
 from workflow.clock import Clock, to_text
 from workflow.effects import DOJO, TILL, Effect, Task, destination_of
 from workflow.entry import Entry, Facts, Json
-from workflow.errors import Refused, UnknownOrder
+from workflow.errors import Refused, UnknownOrder, short
 from workflow.journal.port import Receipt, StoredTask, Transaction
 from workflow.order import Order
 
@@ -100,7 +100,7 @@ class Unit:
         """The order as stored. Raises UnknownOrder."""
         order = self.transaction.order(order_id)
         if order is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
+            raise UnknownOrder(f"no order {short(order_id)}")
         return order
 
     def store(self, decision: Decision, before: Order | None) -> Outcome:

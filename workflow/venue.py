@@ -23,7 +23,7 @@ from workflow.commands import (
 from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
-from workflow.errors import Refused, UnknownTask
+from workflow.errors import Refused, UnknownTask, short
 from workflow.journal.port import RESOLVE_TAKINGS, Move, StoredTask
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
@@ -141,7 +141,7 @@ def _requeue(command: RequeueTask, unit: Unit) -> Outcome:
     """
     stored = unit.transaction.task(command.task_id)
     if stored is None:
-        raise UnknownTask(f"no task {command.task_id[:80]}")
+        raise UnknownTask(f"no task {short(command.task_id)}")
     if obstacle := _not_requeued(stored, unit.now_ms):
         return Outcome(refusal=Refused(obstacle))
     task = replace(stored.task, attempts=0, created_at_ms=unit.now_ms, lease_until_ms=0)

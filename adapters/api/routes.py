@@ -50,7 +50,7 @@ from workflow.clock import Clock, to_text
 from workflow.commands import EraseGuest, EraseOrder, RequeueTask, ResolveOrder, ResolveTakings, ResolveVenue, StopTask
 from workflow.comparing import compare_day, day_named
 from workflow.engine import Engine
-from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownEntry, UnknownOrder
+from workflow.errors import JournalDamaged, JournalUnavailable, PositionUnknown, UnknownEntry, UnknownOrder, short
 from workflow.journal.reads import Position, SqliteReads, StoredAttention
 from workflow.journal.schema import TASK_STATUSES
 from workflow.lifecycle import ATTENTION, ORDER
@@ -370,7 +370,7 @@ class Api:
     def _view(self, order_id: str) -> OrderView:
         stored = self._reads.order(order_id)
         if stored is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
+            raise UnknownOrder(f"no order {short(order_id)}")
         table = table_caller(self._reads)
         told = situation_of(self._reads, stored.order, to_text(self._clock.now()), Spelling(table=table))
         return told_order_view(stored.order, self._machine, told, table)

@@ -22,7 +22,7 @@ import requests
 
 from adapters.capabilities import wanted
 from adapters.cli.arrows import WIDTH, arrow, shortened
-from adapters.cli.local import Place, dojo_client, place, service
+from adapters.cli.local import Place, dojo_client, let_rest, place, service
 from adapters.cli.output import emit, paint
 from adapters.sandbox import FlowResult, Message, Sandbox
 from workflow.journal.reads import SqliteReads, StoredEntry
@@ -30,7 +30,6 @@ from workflow.money import Money
 from workflow.plurals import plural
 from workflow.replay import replay, verify
 
-POLL_SECONDS = 0.02
 CALL_SECONDS = 10.0
 TABLE = "tbl_9"
 
@@ -138,7 +137,7 @@ class Demo:
         if not flow.ok or flow.order_id is None:
             self._say(paint(f"  NOT DONE: {flow.reason}", "red"))
             return
-        self._let_rest(reads)
+        let_rest(reads)
         entries = list(reads.entries(order_id=flow.order_id))
         path = [entry.to_state for entry in entries if entry.machine.startswith("order@")]
         order = reads.order(flow.order_id)
@@ -193,12 +192,6 @@ class Demo:
         payments = [{"paymentIntentId": payment.intent_id, "state": payment.state} for payment in order.payments.values()]
         figures = {"totalAmount": order.total, "paidAmount": order.paid, "tipsAmount": order.tips}
         return view | figures | {"state": order.state, "payments": payments}
-
-    def _let_rest(self, reads: SqliteReads) -> None:
-        """The last `OrderUpdated` may still be on its way back."""
-        deadline = time.monotonic() + CALL_SECONDS
-        while time.monotonic() < deadline and (reads.tasks("leased", 1) or reads.tasks("pending", 1)):
-            time.sleep(POLL_SECONDS)
 
     def _wait(self, place: Place, sandbox: Sandbox) -> None:
         pages = sandbox.pages

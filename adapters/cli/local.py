@@ -18,10 +18,12 @@ import requests
 from adapters.cli.output import Exit, Failure
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.sandbox import Sandbox
+from workflow.journal.reads import SqliteReads
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 STOP_SECONDS = 12.0
+REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,13 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def let_rest(reads: SqliteReads) -> None:
+    """Wait until nothing is on its way to Dojo any more, the last `OrderUpdated` included; but not for ever."""
+    deadline = time.monotonic() + REST_SECONDS
+    while time.monotonic() < deadline and (reads.tasks("leased", 1) or reads.tasks("pending", 1)):
+        time.sleep(POLL_SECONDS)
 
 
 def dojo_client(sandbox: Sandbox) -> DojoClient:

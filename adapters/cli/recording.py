@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import time
 from pathlib import Path
 
 import requests
 
 from adapters.capabilities import wanted
 from adapters.cli.demo import BILL, TABLE
-from adapters.cli.local import Place, dojo_client, place, service
+from adapters.cli.local import Place, dojo_client, let_rest, place, service
 from adapters.sandbox import Message, Sandbox
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money
 
 CALL_SECONDS = 10.0
-REST_SECONDS = 10.0
 _NAMES = {"pi_sandbox": "intent", "tp": "order", "ord": "dojo_order", "evt": "event"}
 _ID = re.compile(r"\b(pi_sandbox|tp|ord|evt)_[\w-]+")
 _OPENED = {"direction": ">>", "method": "POST", "path": "/till/orders", "status": 200, "note": "the till opens a bill"}
@@ -43,21 +41,15 @@ def _play(where: Place, sandbox: Sandbox) -> dict[str, list[dict[str, object]]]:
     dojo_client(sandbox).register(wanted(where.public_url, "epos-demo", where.password))
     reads, begun = SqliteReads(where.journal), len(sandbox.messages())
     sandbox.order_and_pay(tips=Money(300, "GBP"))
-    _rest(reads)
+    let_rest(reads)
     middle = len(sandbox.messages())
     headers = {"Authorization": f"Bearer {where.tokens['till']}"}
     requests.post(f"{where.venue_url}/till/orders", json=BILL, headers=headers, timeout=CALL_SECONDS).raise_for_status()
-    _rest(reads)
+    let_rest(reads)
     sandbox.pay_only(TABLE)
-    _rest(reads)
+    let_rest(reads)
     messages = sandbox.messages()
     return {"order_and_pay": _stable(messages[begun:middle]), "pay_only": [_OPENED, *_stable(messages[middle:])]}
-
-
-def _rest(reads: SqliteReads) -> None:
-    deadline = time.monotonic() + REST_SECONDS
-    while time.monotonic() < deadline and (reads.tasks("leased", 1) or reads.tasks("pending", 1)):
-        time.sleep(0.02)
 
 
 def _stable(messages: tuple[Message, ...]) -> list[dict[str, object]]:

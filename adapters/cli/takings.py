@@ -19,7 +19,7 @@ from adapters.settings import Settings
 from workflow.books import Day
 from workflow.clock import from_text
 from workflow.comparing import Asked, Compared, compare_day, csv_lines, day_named, kinds_by_intent, names, resolve_command
-from workflow.errors import DojoRefusesUs
+from workflow.errors import DojoRefusesUs, short
 from workflow.journal.reads import SqliteReads
 from workflow.money import Money, with_sign
 from workflow.order import Order
@@ -98,7 +98,7 @@ def takings_resolve(program: Program, date: str, intent: str, kind: str | None, 
         if failure:
             raise failure
         if not about:
-            what = f"no unresolved difference{f' of the kind {kind}' if kind else ''} about {intent[:80]}"
+            what = f"no unresolved difference{f' of the kind {kind}' if kind else ''} about {short(intent)}"
             raise Failure(Exit.FOUND, f"the takings of {date} have {what}", f"tillproof takings {date}")
         for one in about:
             program.ask(found, resolve_command(day, one, reason, actor()))

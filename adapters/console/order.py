@@ -26,7 +26,7 @@ from workflow.attention import Concern, of_order
 from workflow.bill import Personal
 from workflow.clock import to_text
 from workflow.commands import EraseOrder
-from workflow.errors import NotYet, PositionUnknown
+from workflow.errors import NotYet, PositionUnknown, short
 from workflow.journal.reads import StoredEntry, StoredTaskRow
 from workflow.lifecycle import FULFILMENT, ORDER, RESOLUTIONS
 from workflow.money import Money
@@ -150,7 +150,7 @@ def _add_erasing(blueprint: Blueprint, site: Site) -> None:
 def _present(site: Site, order_id: str) -> Shown:
     stored = site.desk.reads.order(order_id)
     if stored is None:
-        raise NotFound(f"There is no order {order_id[:80]}.")
+        raise NotFound(f"There is no order {short(order_id)}.")
     return Shown(order=stored.order, personal=stored.personal, past=None)
 
 

@@ -28,7 +28,7 @@ from workflow.booking import Booking, Guest, Kind, Party, Reservation
 from workflow.clock import Clock
 from workflow.commands import BookingRequest, CreateBooking, DeleteBooking, UpdateBooking
 from workflow.engine import Engine
-from workflow.errors import UnknownBooking
+from workflow.errors import UnknownBooking, short
 from workflow.journal.reads import BookingFilter, Position, SqliteReads, StoredBooking
 
 PARTY_PREFIX = "pty_"
@@ -104,7 +104,7 @@ class Bookings:
     def _stored(self, kind: Kind, booking_id: str, type_: type[B]) -> tuple[B, Guest]:
         stored = self._reads.booking(kind, booking_id)
         if stored is None:
-            raise UnknownBooking(f"no {kind} {booking_id[:80]}")
+            raise UnknownBooking(f"no {kind} {short(booking_id)}")
         return _of(stored, type_)
 
     def _page(self, wanted: BookingFilter, cursor: Cursor) -> Page[StoredBooking]:

@@ -45,7 +45,7 @@ from workflow.commands import (
 )
 from workflow.decisions import EVENTS
 from workflow.engine import DUPLICATE, Engine
-from workflow.errors import UnknownOrder
+from workflow.errors import UnknownOrder, short
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, StoredOrder
 from workflow.ports import IntentId, OrderId
 
@@ -201,7 +201,7 @@ class Handlers:
     def _stored(self, order_id: str) -> StoredOrder:
         stored = self._reads.order(order_id)
         if stored is None:
-            raise UnknownOrder(f"no order {order_id[:80]}")
+            raise UnknownOrder(f"no order {short(order_id)}")
         return stored
 
     def search_orders(self, request: SearchOrdersRequest) -> PagedOrders:

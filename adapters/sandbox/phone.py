@@ -28,7 +28,7 @@ from workflow.money import Money
 CURRENCIES = ("GBP", "EUR", "USD")
 MOST_OF_A_DISH = 20
 NOTE_CHARACTERS = 200
-ID_CHARACTERS = 255
+short = 255
 SLOW_SECONDS = 4.0
 """How long the news of a slow capture is on its way."""
 FORMS_KEPT = 1_000
@@ -130,7 +130,7 @@ class Phone:
 
     def pay(self) -> Response:
         """The customer pays all that is left of a bill, or a part of it."""
-        seat, order_id = self._seat(request.form), forms.text(request.form, "order", longest=ID_CHARACTERS)
+        seat, order_id = self._seat(request.form), forms.text(request.form, "order", longest=short)
         try:
             bill = self._guest.bill(order_id)
             try:
@@ -205,7 +205,7 @@ class Phone:
             raise BillBusy("Somebody else is paying this bill at this moment. Wait until they are done, then see what is left.")
 
     def _seat(self, fields: Mapping[str, str]) -> Seat:
-        table = forms.text(fields, "table", longest=ID_CHARACTERS)
+        table = forms.text(fields, "table", longest=short)
         return Seat(table, forms.currency(fields, DEFAULT_CURRENCY), self._names.get(table, table))
 
     def _basket(self, fields: Mapping[str, str], seat: Seat) -> tuple[Basket, dict[str, str]]:

@@ -19,14 +19,14 @@ import pytest
 from adapters.api.views import attention_views
 from adapters.cli.orders import happened
 from tests.a_venues_week import EMAIL, ERASED, GUEST, NAME, NOTE, PHONE, days, week
-from tests.builders import Venue
+from tests.builders import Venue, read_books
 from tests.contract.disks import bound_by_permissions
 from tests.contract.running import PATIENCE, environment, eventually, free_port
 from tests.old_journal import SIGNING_KEY, load
 from tests.property.test_same_bytes import COMMANDS
 from workflow import audit, replay, sealing
 from workflow.attention import concerns
-from workflow.books import day_of, read_books
+from workflow.books import day_of
 from workflow.clock import from_text, to_text
 from workflow.journal import auditing
 from workflow.journal.reads import OrderFilter, SqliteReads

@@ -28,10 +28,10 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tests.builders import FixedClock, Venue, an_intent
+from tests.builders import FixedClock, Venue, an_intent, read_books
 from workflow import audit, export, sealing
 from workflow.clock import from_text
-from workflow.books import Day, read_books
+from workflow.books import Day
 from workflow.commands import LockOrder, ResolveOrder, SetVenue, Sweep, ToldPayment
 from workflow.journal.reads import SqliteReads
 from workflow.replay import head, replay

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import FixedClock, Venue, an_intent
+from tests.builders import FixedClock, Venue, an_intent, read_books
 from workflow import calendar
-from workflow.books import Day, read_books
+from workflow.books import Day
 from workflow.calendar import Calendar
 from workflow.commands import ToldPayment
 from workflow.journal.reads import entries as stored

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import FixedClock, Venue, an_intent
+from tests.builders import FixedClock, Venue, an_intent, read_books
 from workflow import books, kept_books
-from workflow.books import Day, books_of, read_books
+from workflow.books import Day, books_of
 from workflow.commands import ToldPayment
 from workflow.journal.driver import sqlite3
 from workflow.kept_books import KeptBooks

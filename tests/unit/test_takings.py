@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import Venue, a_capture, an_intent, gbp
-from workflow.books import Day, all_takings, day_of, read_books
+from tests.builders import Venue, a_capture, an_intent, gbp, read_books
+from workflow.books import Day, all_takings, day_of
 from workflow.commands import RecordPayment, ResolveOrder, ToldPayment
 from workflow.money import Money
 from workflow.ports import IntentId, OrderId

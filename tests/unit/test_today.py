@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import Venue, an_intent
+from tests.builders import Venue, an_intent, read_books
 from workflow import today
-from workflow.books import day_of, read_books
+from workflow.books import day_of
 from workflow.commands import ToldPayment
 from workflow.effects import DOJO, TILL
 from workflow.journal.reads import SqliteReads

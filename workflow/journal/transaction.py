@@ -14,7 +14,7 @@ from workflow.bill import Personal
 from workflow.booking import TYPES, Booking, Guest, Kind
 from workflow.conduct import Conduct
 from workflow.entry import Entry, Facts, Json
-from workflow.errors import JournalDamaged, JournalUnavailable
+from workflow.errors import JournalDamaged, JournalUnavailable, short
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
 from workflow.journal.port import RESOLUTIONS, Move, Parked, ParkedLinks, Receipt, Resolution, Seen, Watch
@@ -80,7 +80,7 @@ class SqliteTransaction(Tasks):
         try:
             return _order_decoder.decode(row[0]) if row else None
         except msgspec.DecodeError as error:
-            raise JournalDamaged(f"the row of order {order_id[:80]} is not what was stored: {error}") from error
+            raise JournalDamaged(f"the row of order {short(order_id)} is not what was stored: {error}") from error
 
     def order_of_intent(self, intent_id: str) -> OrderId | None:
         row = self._one("SELECT order_id FROM payments WHERE intent_id = ?", intent_id)
