@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from flask import request
 from werkzeug.exceptions import NotFound
@@ -73,7 +73,6 @@ def entries_listed(site: Site) -> dict[str, Any]:
         "is_newest": before > site.desk.reads.size(),
         "looked_to": following,
         "summary": summary,
-        "quoted": lambda text: quote(text, safe=""),
     }
 
 
@@ -92,7 +91,6 @@ def entry_told(site: Site, seq: int) -> dict[str, Any]:
         "in_order": [reads.entry(entry.order_id, entry.order_seq + step) if entry.order_id else None for step in (-1, 1)],
         "signed": signed and Head(signed[0], signed[1]),
         "proof": _inclusion(site, entry, signed),
-        "quoted": lambda text: quote(text, safe=""),
     }
 
 

@@ -18,13 +18,14 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEnt
 from adapters.console.actions import in_buttons
 from adapters.console.desk import Desk, Front
 from adapters.console.freshness import Freshness
-from adapters.console.paths import is_own_path
+from adapters.console.paths import is_own_path, order_path
 from adapters.console.sessions import Session
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.answers import http_error, is_for_people, trace_id
 from adapters.edge.credentials import Role
 from adapters.edge.pages import POLICY, environment, moment, span
 from adapters.edge.strict_json import BadInput, without_card_numbers
+from adapters.edge.wire import REASON_LENGTH
 from workflow.clock import to_text
 from workflow.errors import JournalDamaged, JournalUnavailable, WorkflowError
 
@@ -33,7 +34,6 @@ COOKIE = "tillproof_session_{}"
 POLL = "X-Refresh"
 """The header of a page that asks for itself again: no person did anything."""
 MAX_FORM_BYTES = 65_536
-REASON_CHARACTERS = 500
 PUBLIC = frozenset({"console.login.show", "console.login.enter"})
 """Endpoints for those who are not logged in."""
 HEADERS = {
@@ -74,6 +74,7 @@ class Site:
         self.front, self.sessions = front, front.sessions
         self._templates = environment(__package__)
         self._templates.filters["buttons"] = in_buttons
+        self._templates.globals |= {"reason_length": REASON_LENGTH, "order_path": order_path}
 
     @property
     def desk(self) -> Desk:
@@ -124,8 +125,8 @@ class Site:
     def reason(self) -> str:
         """The reason that a person gives in a form, without card numbers. Raises BadInput."""
         text = " ".join(request.form.get("reason", "").split())
-        if not 1 <= len(text) <= REASON_CHARACTERS or not text.isprintable():
-            raise BadInput("reason", f"expected 1 to {REASON_CHARACTERS} characters that say why")
+        if not 1 <= len(text) <= REASON_LENGTH or not text.isprintable():
+            raise BadInput("reason", f"expected 1 to {REASON_LENGTH:,} characters that say why")
         return without_card_numbers(text)
 
     def say(self, message: str, kind: Literal["good", "warn", "bad"] = "good") -> None:
@@ -196,9 +197,9 @@ class Site:
         now, is_poll = self.front.clock.now(), POLL in request.headers
         zone = ZoneInfo("UTC") if session and session.utc else self.front.zone
         today = f"{now.astimezone(zone):%Y-%m-%d}"
-        said = session.said[:] if session and not is_poll else []
-        if said and session:
-            session.said.clear()
+        said: list[tuple[str, str]] = []
+        if session and not is_poll:
+            said, session.said = session.said, []  # In one step: what another page says meanwhile is told by the next one.
 
         def shown(at: str) -> Markup:
             return moment(at, self.front.zone, today, utc=bool(session and session.utc))
