@@ -59,6 +59,7 @@ from workflow.past import order_at
 from workflow.ports import IntentId, OrderId
 from workflow.proof import SOURCES, Consistency, Proof, ProvenReceipt, Prover
 from workflow.situation import Spelling, situation_of
+from workflow.unit import Outcome
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -228,25 +229,19 @@ class Api:
             intent_id=asked.payment_intent_id,
             code=asked.code,
         )
-        outcome = self._engine.handle(command)
-        if outcome.refusal:
-            raise outcome.refusal
+        _require_done(self._engine.handle(command))
         return _json(self._view(order_id))
 
     def erase(self, order_id: str) -> Response:
         """A person has the personal data of an order erased, with a reason."""
-        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
-        outcome = self._engine.erase(EraseOrder(order_id=OrderId(order_id), reason=asked.reason, actor=actor))
-        if outcome.refusal:
-            raise outcome.refusal
+        actor, reason = _who_and_why()
+        _require_done(self._engine.erase(EraseOrder(order_id=OrderId(order_id), reason=reason, actor=actor)))
         return _json(self._view(order_id))
 
     def erase_guest(self, booking_id: str) -> Response:
         """A person has the guest of a party or reservation erased, with a reason."""
-        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
-        outcome = self._engine.erase(EraseGuest(booking_id=booking_id, reason=asked.reason, actor=actor))
-        if outcome.refusal:
-            raise outcome.refusal
+        actor, reason = _who_and_why()
+        _require_done(self._engine.erase(EraseGuest(booking_id=booking_id, reason=reason, actor=actor)))
         erased = self._reads.erased_booking(booking_id)
         assert erased
         return _json(ErasedGuest(id=booking_id, erased_at=erased.erased_at))
@@ -255,9 +250,7 @@ class Api:
         """A person settles attention of the service itself, with a reason."""
         actor, asked = require("operator"), resolve_request()
         command = ResolveVenue(action=asked.action, reason=asked.reason, actor=actor, intent_id=asked.payment_intent_id, code=asked.code)
-        outcome = self._engine.handle(command)
-        if outcome.refusal:
-            raise outcome.refusal
+        _require_done(self._engine.handle(command))
         return _json(self._concerns(None, venue_only=True))
 
     def takings(self, date: str) -> Response:
@@ -285,9 +278,7 @@ class Api:
             reason=asked.reason,
             actor=actor,
         )
-        outcome = self._engine.handle(command)
-        if outcome.refusal:
-            raise outcome.refusal
+        _require_done(self._engine.handle(command))
         return self.resolutions(day)
 
     def attention(self) -> Response:
@@ -310,18 +301,14 @@ class Api:
 
     def requeue(self, task_id: str) -> Response:
         """A person has a task tried now that is dead, or that waits for its next try, with a reason."""
-        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
-        outcome = self._engine.handle(RequeueTask(task_id=task_id, reason=asked.reason, actor=actor))
-        if outcome.refusal:
-            raise outcome.refusal
+        actor, reason = _who_and_why()
+        _require_done(self._engine.handle(RequeueTask(task_id=task_id, reason=reason, actor=actor)))
         return _json(Requeued(id=task_id, status="pending"))
 
     def stop_task(self, task_id: str) -> Response:
         """A person has a task tried no longer, with a reason."""
-        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
-        outcome = self._engine.handle(StopTask(task_id=task_id, reason=asked.reason, actor=actor))
-        if outcome.refusal:
-            raise outcome.refusal
+        actor, reason = _who_and_why()
+        _require_done(self._engine.handle(StopTask(task_id=task_id, reason=reason, actor=actor)))
         return _json(Stopped(id=task_id, status="dead"))
 
     def checkpoint(self) -> Response:
@@ -335,8 +322,8 @@ class Api:
 
     def rotate_key(self) -> Response:
         """A person has a new key sign from here on, with a reason."""
-        actor, asked = require("operator"), json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH)
-        return _json(self._keys.rotate(actor, asked.reason))
+        actor, reason = _who_and_why()
+        return _json(self._keys.rotate(actor, reason))
 
     def note_registration(self) -> Response:
         """A person registered capabilities at a terminal, with a reason."""
@@ -374,6 +361,17 @@ class Api:
         table = table_caller(self._reads)
         told = situation_of(self._reads, stored.order, to_text(self._clock.now()), Spelling(table=table))
         return told_order_view(stored.order, self._machine, told, table)
+
+
+def _who_and_why() -> tuple[str, str]:
+    """The operator who asks, and the reason given. Raises what `require` does, and BadInput."""
+    actor = require("operator")
+    return actor, json_body(ReasonRequest, max_body=MAX_BODY, max_depth=MAX_DEPTH).reason
+
+
+def _require_done(outcome: Outcome) -> None:
+    if outcome.refusal:
+        raise outcome.refusal
 
 
 def _authorise() -> None:
