@@ -21,7 +21,7 @@ from workflow.ports import OrderId
 
 _before = click.option("--before", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="Instead of one: all made before that day.")
 _preview = click.option("--preview", is_flag=True, help="With --before: list them, and erase nothing.")
-_reason = reason_option("Why; journaled for ever with who you are, so repeat nothing of what is erased.")
+_reason = reason_option("Why; journaled for ever with who you are, so repeat nothing of what is erased.", required=False)
 
 
 @click.command("erase", cls=Command, example='tillproof orders erase tp_019ab2c4d5e6 --reason "a customer asked, letter 12"')
@@ -31,19 +31,19 @@ _reason = reason_option("Why; journaled for ever with who you are, so repeat not
 @_reason
 @json_option
 @click.pass_obj
-def erase_orders(program: Program, order_id: str | None, before: datetime | None, preview: bool, reason: str, as_json: bool) -> None:
+def erase_orders(program: Program, order_id: str | None, before: datetime | None, preview: bool, reason: str | None, as_json: bool) -> None:
     """Erase an order's personal data for good: customer, display name and notes.
 
     Only of orders that are over; twice is once. Money, journal and proofs stay as they are, and whatever comes for the order later is not
     kept. Dojo and the till are told, and see to their own copies. Sealed copies and backups that were made before still have it all.
     """
     kind = _Kind(
-        command=lambda each: EraseOrder(order_id=OrderId(each), reason=reason, actor=actor()),
+        command=lambda each: EraseOrder(order_id=OrderId(each), reason=reason or "", actor=actor()),
         made_before=SqliteReads.orders_with_personal,
         erased=_erased_order,
         following="tillproof orders show {}",
     )
-    _erase(program, kind, order_id, before, preview=preview, as_json=as_json)
+    _erase(program, kind, order_id, before, preview=preview, has_reason=bool(reason), as_json=as_json)
 
 
 @click.group("bookings", cls=Group, example='tillproof bookings erase pty_019ab2c4d5e6 --reason "a guest asked, letter 13"')
@@ -58,18 +58,20 @@ def bookings() -> None:
 @_reason
 @json_option
 @click.pass_obj
-def erase_bookings(program: Program, booking_id: str | None, before: datetime | None, preview: bool, reason: str, as_json: bool) -> None:
+def erase_bookings(
+    program: Program, booking_id: str | None, before: datetime | None, preview: bool, reason: str | None, as_json: bool
+) -> None:
     """Erase the guest of a party or reservation for good: name, requests and notes.
 
     Only of a party that has left, or a reservation whose time is over; as `orders erase` does. Dojo is not told, but reads it erased.
     """
     kind = _Kind(
-        command=lambda each: EraseGuest(booking_id=each, reason=reason, actor=actor()),
+        command=lambda each: EraseGuest(booking_id=each, reason=reason or "", actor=actor()),
         made_before=SqliteReads.bookings_with_guest,
         erased=_erased_booking,
         following="tillproof bookings erase --help",
     )
-    _erase(program, kind, booking_id, before, preview=preview, as_json=as_json)
+    _erase(program, kind, booking_id, before, preview=preview, has_reason=bool(reason), as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +84,13 @@ class _Kind:
     following: str
 
 
-def _erase(program: Program, kind: _Kind, one: str | None, before: datetime | None, *, preview: bool, as_json: bool) -> None:
+def _erase(
+    program: Program, kind: _Kind, one: str | None, before: datetime | None, *, preview: bool, has_reason: bool, as_json: bool
+) -> None:
     if (one is None) == (before is None) or (preview and before is None):
         raise click.UsageError("give one id, or --before and perhaps --preview")
+    if not (preview or has_reason):
+        raise click.UsageError("expected --reason TEXT, or --preview")
     found = settings()
     wanted = [one] if one else _made_before(found, kind, before)
     left: dict[str, str] = {}
