@@ -180,13 +180,12 @@ class EraseOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResolveOrder:
+class Settling:
     """An operator settles attention: all that the action is for, or that of one intent; with `code` this one thing alone.
 
     With a code `intent_id` "" means what concerns no intent.
     """
 
-    order_id: OrderId
     action: str
     reason: str
     actor: str
@@ -196,6 +195,13 @@ class ResolveOrder:
     def is_about(self, code: str, intent_id: str) -> bool:
         """Whether it asks for this one too, where the action is for it."""
         return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOrder(Settling):
+    """The attention is of an order."""
+
+    order_id: OrderId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,18 +218,8 @@ class MigrateOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResolveVenue:
-    """An operator settles attention that concerns no order: all that the action is for, or that of one intent; `code` as above."""
-
-    action: str
-    reason: str
-    actor: str
-    intent_id: str = ""
-    code: str = ""
-
-    def is_about(self, code: str, intent_id: str) -> bool:
-        """Whether it asks for this one too, where the action is for it."""
-        return (code, intent_id) == (self.code, self.intent_id) if self.code else self.intent_id in ("", intent_id)
+class ResolveVenue(Settling):
+    """The attention concerns no order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from workflow.commands import (
     ResolveOrder,
     ResolveTakings,
     ResolveVenue,
+    Settling,
     StopTask,
 )
 from workflow.errors import (
@@ -138,7 +139,7 @@ def _call(command: OperatorCommand) -> _Call:
             return _Call("/api/resolve", None, _resolution(command))
 
 
-def _resolution(command: ResolveOrder | ResolveVenue) -> Mapping[str, str]:
+def _resolution(command: Settling) -> Mapping[str, str]:
     given = {"paymentIntentId": command.intent_id, "code": command.code}
     return {"action": command.action} | {name: value for name, value in given.items() if value}
 
