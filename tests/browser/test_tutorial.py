@@ -163,12 +163,15 @@ def break_something(reader, phone, console, panel):
     follow(phone.get_by_role("button", name=re.compile("^Pay")))
     expect(phone.get_by_text("The venue checks the payment with Dojo.")).to_be_visible()
     open_first(console, reader)
-    state(console, "captured")
     reader.see(console, "Why")
     reader.see(console, "Next")
-    expect(console.get_by_text("Dojo could not be asked about the payment")).to_be_visible()
+    waiting = console.get_by_text("Dojo could not be asked about the payment")
+    read = console.get_by_role("cell").filter(has_text="read the payment at Dojo ×6")
+    expect(
+        waiting.or_(read).first
+    ).to_be_visible()  # The five tries take seven seconds: on a slow machine they are over before it is opened.
     state(console, "updated")
-    expect(console.get_by_role("cell").filter(has_text="read the payment at Dojo ×6")).to_be_visible()
+    expect(read).to_be_visible()
 
     reader.follow(phone, "Customer’s phone")
     to_the_basket(reader, phone, "Table 11", "Something off the menu", "10.23")
