@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from workflow.attention import of_order
+from workflow.declaration import target_of
 from workflow.effects import DESTINATION_NAMES, TILL, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.entry import Entry
 from workflow.journal.reads import SqliteReads, StoredTaskRow
@@ -27,6 +28,7 @@ ACTS = {
     TellTill.name: ("the till is told of the order", "the till could not be told of the order"),
 }
 """What each effect does, and what it did not."""
+_RESTING = target_of(ORDER, "update")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def _money(order: Order, spelling: Spelling) -> Iterator[str]:
 
 def _state(order: Order, known: Known, spelling: Spelling) -> str:
     """The declaration's words; of the state in which an order rests, since when it does."""
-    if order.state == "updated" and known.moved_at:
+    if order.state == _RESTING and known.moved_at:
         return f"Dojo took our news of the money at {spelling.moment(known.moved_at)}."
     return ORDER.states.get(order.state, f"The order is {order.state}, a state of an earlier declaration.")
 
