@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -69,7 +70,7 @@ class Job(Generic[T]):
     @property
     def is_running(self) -> bool:
         """It has not ended yet."""
-        return not self._ended.is_set()
+        return not self.ended_at
 
     def wait(self, seconds: float) -> bool:
         """Until it has ended, but not for longer; whether it has."""
@@ -101,8 +102,9 @@ class Jobs:
         self._latest: OrderedDict[tuple[str, str], Job[object]] = OrderedDict()
 
     def latest(self, kind: str, subject: str = "") -> Job[object] | None:
-        """The newest job of this kind and subject, running or ended."""
-        return self._latest.get((kind, subject))
+        """The newest job of this kind and subject as it is at this moment: it does not end while a page is made of it."""
+        with self._lock:
+            return copy(self._latest.get((kind, subject)))
 
     def start(
         self,
@@ -155,17 +157,19 @@ class Jobs:
         if sys.platform == "linux":  # Elsewhere a thread has no priority of its own.
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        outcome, trouble = None, ""
         try:
-            job.outcome = work(job)
+            outcome = work(job)
         except Cancelled:
-            job.error = "the service ended"
+            trouble = "the service ended"
         except WorkflowError as error:
-            job.error = str(error)
+            trouble = str(error)
         except Exception as error:  # The top of the thread.
             logger.exception("console job failed", extra={"kind": job.kind})
-            job.error = f"it broke off: {type(error).__name__}; the log says more"
+            trouble = f"it broke off: {type(error).__name__}; the log says more"
         finally:
-            job.ended_at = to_text(self._clock.now())
+            with self._lock:
+                job.outcome, job.error, job.ended_at = outcome, trouble, to_text(self._clock.now())
             job._ended.set()
         logger.info("console job ended", extra={"kind": job.kind, "subject": job.subject, "by": job.by, "error": job.error})
         if hasattr(job.outcome, "close"):
