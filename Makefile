@@ -17,8 +17,9 @@ help: ## show this list
 demo: $(RUNTIME) ## play both flows against the simulator; SERVE=1 keeps everything running, for you to go on by hand
 	@$(BIN)/tillproof demo $(if $(filter-out 0,$(SERVE)),--serve)
 
+# Three at a time also where there are two processors: much of the time a test waits for a process or a browser.
 test: lint types ## run every check
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov=workflow
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov=workflow
 	@$(BIN)/python -m tests.branches
 	@$(BIN)/python app.py diagram --check
 	@$(BIN)/python app.py openapi --check

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import Page, expect
 
+from adapters.edge.wire import REASON_LENGTH
 from adapters.sandbox import basket_of
 from tests.browser.conftest import check_page, follow
 from tests.browser.evening import HOSTILE
@@ -305,7 +306,12 @@ def test_without_a_reason_or_with_a_strangers_form_nothing_is_done(trouble, visi
     path = f"/orders/{order_id}/resolve"
     page.goto(f"{path}?action=acknowledge")
     csrf = page.locator("main input[name=csrf]").get_attribute("value")
-    for form in ({"csrf": csrf, "reason": " "}, {"csrf": csrf, "reason": "x" * 501}, {"csrf": "another", "reason": "so"}, {"reason": "so"}):
+    for form in (
+        {"csrf": csrf, "reason": " "},
+        {"csrf": csrf, "reason": "x" * (REASON_LENGTH + 1)},
+        {"csrf": "another", "reason": "so"},
+        {"reason": "so"},
+    ):
         assert page.request.post("/act", form={"action": "acknowledge", "pick": f"{order_id}:OUTBOX_DEAD:"} | form).status == 400
     assert page.request.post("/act", form={"csrf": csrf, "action": "accept_lost_tail", "reason": "so"}).status == 400
     assert deeds(trouble, order_id) == []

@@ -444,7 +444,7 @@ def test_on_the_panel_a_payment_goes_every_way_that_it_can_and_an_event_is_sent_
     told(somebody, "goes once more")
 
 
-@does("sandbox /panel/faults", "sandbox /panel/faults/clear")
+@does("sandbox /panel/faults", "sandbox /panel/faults/drop", "sandbox /panel/faults/clear")
 def test_on_the_panel_something_is_let_go_wrong_in_every_way_and_then_all_is_well(hands, peers):
     somebody = hands(peers, f"{peers.sandbox.url}/panel/faults", role=None)
     page = somebody.page
@@ -473,6 +473,8 @@ def test_on_the_panel_something_is_let_go_wrong_in_every_way_and_then_all_is_wel
     told(somebody, "any event")
     somebody.press(page.get_by_label("Dojo’s panel").get_by_role("link", name="Faults"))
     expect(page.get_by_role("table").first.get_by_role("row")).to_have_count(1 + 5)
+    somebody.press(page.locator("main").get_by_role("button", name=re.compile("^Drop")).first)
+    expect(page.get_by_role("table").first.get_by_role("row")).to_have_count(1 + 4)
     somebody.button("Let all be well")
     told(somebody, "Nothing goes wrong any more.")
     expect(page.get_by_text("Nothing: all is well.")).to_be_visible()
