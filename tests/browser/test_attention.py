@@ -21,8 +21,8 @@ from workflow.money import Money
 
 NOBODY = "http://127.0.0.1:9"
 """Where no till answers."""
-SLOWLY = {"RETRY_BASE_MS": 600_000, "RETRY_CAP_MS": 600_000}
-"""What failed waits for a while that is drawn from ten minutes."""
+SLOWLY = {"RETRY_BASE_MS": 3_600_000, "RETRY_CAP_MS": 3_600_000}
+"""What failed waits for a while that is drawn from an hour: see `asleep`."""
 SOON = {"SWEEP_S": 1, "ORPHAN_ALARM_S": 1, "PAID_ALARM_S": 1}
 _numbers = itertools.count(1)
 
@@ -87,9 +87,15 @@ def a_waiting_call(peers: SimpleNamespace) -> tuple[str, str]:
     """An order of which the till could not be told, and the call that waits to do so."""
     order_id = peers.service.dojo.post("/v1/orders", an_order(an_id("dojo"))).json["id"]
     [task] = eventually(lambda: [task for task in peers.service.tasks(order_id) if task["status"] == "pending" and task["attempts"]])
-    # Whatever was drawn, it waits until the test is over.
-    sqlite(peers.service.journal, f"UPDATE outbox SET next_at_ms = next_at_ms + 86400000 WHERE id = '{task['id']}'")
+    asleep(peers, order_id)
     return order_id, task["id"]
+
+
+def asleep(peers: SimpleNamespace, order_id: str) -> None:
+    """Whatever was drawn, what waits of the order waits until the test is over."""
+    sqlite(
+        peers.service.journal, f"UPDATE outbox SET next_at_ms = next_at_ms + 86400000 WHERE order_id = '{order_id}' AND status = 'pending'"
+    )
 
 
 def an_orphan(peers: SimpleNamespace) -> str:
@@ -351,13 +357,15 @@ def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_r
     with beside_sandbox(tmp_path, **settings) as peers:
         untold = peers.sandbox.order_and_pay(basket_of(Money(4820, "GBP"), "tbl_12")).order_id
         eventually(lambda: codes_of(peers, untold) == ["PAID_NOT_ON_TILL"])
+        asleep(peers, untold)
         peers.sandbox.fault("GET", "/payment-intents/*", "503", times=1)
         waiting = threading.Thread(target=peers.sandbox.order_and_pay, args=(basket_of(Money(6120, "GBP"), "tbl_9"),))
         waiting.start()  # Until the payment is read.
         unread = eventually(lambda: found if (found := peers.sandbox.flows()[0].order_id) != untold else None)
         eventually(lambda: codes_of(peers, unread) == ["PAID_NOT_ON_TILL"])
+        asleep(peers, unread)
         page = visitor(peers.service)
-        till.always = 204  # Somebody switched it on again; its call, and the read, would be made in ten minutes.
+        till.always = 204  # Somebody switched it on again; its call, and the read, would be made much later.
         for table, order_id, asked in (("tbl_12", untold, "Try again now"), ("tbl_9", unread, "Read again at Dojo")):
             page.goto("/")
             expect(page.get_by_role("listitem").filter(has_text=f"table {table}")).to_contain_text("1 order PAID but not on the till")
