@@ -226,7 +226,7 @@ def _check_facts(intent: PaymentIntent, verdict: Verdict) -> Facts:
 def effect_taken(machines: Machines, order: Order, command: EffectTaken, *, at: str, is_last: bool = True) -> Decision:
     """Dojo took our `order_updated`, or the till our call: whoever did has the order as it is, though an earlier call was given up.
 
-    `is_last`: no call of the order to the other one of them was.
+    `is_last`: no call of the order to the other one of them was, and none to this one that told of more.
     """
     task = command.task
     case = Case(machines, order, at=at, actor="outbox", cause=f"{task.effect}:{task.id}")

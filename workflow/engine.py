@@ -382,7 +382,7 @@ class Engine:
                 self._intent_read(command, unit)
             case EffectTaken():
                 order = unit.order(task.order_id)
-                is_last = not unit.transaction.has_dead_task(order.id, "", besides=task.effect)
+                is_last = not unit.transaction.has_dead_task(order.id, "", besides=task.effect, up_to=task.order_seq)
                 unit.store(decisions.effect_taken(self._machines, order, command, at=unit.at, is_last=is_last), order)
             case AttemptFailed() if task.order_id != VENUE:
                 order = unit.order(task.order_id)

@@ -667,6 +667,20 @@ def test_news_that_were_given_up_call_nobody_any_more_once_later_ones_were_taken
     assert [code for code in attention_codes(both) if code == "OUTBOX_DEAD"] == codes
 
 
+def test_older_news_that_were_taken_after_newer_were_given_up_make_nothing_good(venue):
+    venue.open("o1")
+    older = taken_from(venue)["order_updated"]
+    venue.event("pi_1", "Captured")
+    venue.perform(taken_from(venue)["read_intent"], {"pi_1": an_intent("pi_1", external_id="o1")})
+    fail(venue, older, 600_000)
+    newer = taken_from(venue)["order_updated"]
+    assert newer.order_seq > older.order_seq
+    fail(venue, newer, None, error="400")
+    venue.clock.move(600)
+    venue.perform(next(task for task in venue.engine.claim_due(10) if task.id == older.id), {})
+    assert (venue.order().state, attention_codes(venue)) == ("reconciled", ["OUTBOX_DEAD"])
+
+
 def test_what_is_for_a_till_that_is_not_called_any_more_waits_until_it_is_called_again(tmp_path):
     venue = Venue(tmp_path, sends=WITH_TILL)
     tasks = an_order_for_both(venue)

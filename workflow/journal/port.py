@@ -322,8 +322,8 @@ class Transaction(Protocol):
     def release_leases(self, destination: str, now_ms: int, status: str) -> None:
         """Make every leased task for the destination due: its holder is gone. It and what was pending are `status`: pending, or paused."""
 
-    def has_dead_task(self, order_id: str, intent_id: str, *, besides: str = "") -> bool:
-        """A task of this order and intent was given up; one of the effect `besides` is not asked about."""
+    def has_dead_task(self, order_id: str, intent_id: str, *, besides: str = "", up_to: int = 0) -> bool:
+        """A task of this order and intent was given up; one of the effect `besides` that knew the order up to there is not asked about."""
 
     def not_told(self, before_ms: int, limit: int) -> list[OrderId]:
         """Orders with money that counts, of which the till should have been told before that moment, and nobody was called yet."""

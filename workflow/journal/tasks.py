@@ -96,9 +96,9 @@ class Tasks:
         if status != "pending":
             self._connection.execute(f"UPDATE outbox SET status = ? WHERE status = 'pending' AND {_THERE}", (status, destination == TILL))
 
-    def has_dead_task(self, order_id: str, intent_id: str, *, besides: str = "") -> bool:
-        sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ? AND effect <> ?"
-        return self._one(sql, order_id, intent_id, besides) is not None
+    def has_dead_task(self, order_id: str, intent_id: str, *, besides: str = "", up_to: int = 0) -> bool:
+        sql = "SELECT 1 FROM outbox WHERE status = 'dead' AND order_id = ? AND intent_id = ? AND NOT (effect = ? AND order_seq <= ?)"
+        return self._one(sql, order_id, intent_id, besides, up_to) is not None
 
     def not_told(self, before_ms: int, limit: int) -> list[OrderId]:
         found: dict[OrderId, None] = {}
