@@ -168,7 +168,7 @@ class Upkeep:
         if not self._finish(verifier, pause_times, show):
             return None
         found, seconds = verifier.found, self._clock.monotonic() - began
-        self.last = report = Report(at=to_text(self._clock.now()), entries=found.entries, seconds=seconds, fault=found.first_bad)
+        report = Report(at=to_text(self._clock.now()), entries=found.entries, seconds=seconds, fault=found.first_bad)
         facts = {"entries": found.entries, "milliseconds": int(seconds * 1000)}
         if fault := found.first_bad:
             self.refuse(fault)
@@ -177,6 +177,7 @@ class Upkeep:
             logger.info("journal verified", extra=facts)
             with suppress(OSError):
                 self._mark.unlink()
+        self.last = report  # Told only now: whoever sees a fault finds nothing written any more.
         return report
 
     def refuse(self, fault: Fault) -> None:
