@@ -27,6 +27,7 @@ def reason_option(text: str = "Why; it is journaled with who you are.", *, requi
 
 
 def _reason(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not 1 <= len(value) <= REASON_LENGTH:
-        raise click.BadParameter(f"expected 1 to {REASON_LENGTH:,} characters, got {len(value):,}", ctx, param)
-    return value
+    reason = value if value is None else value.strip()
+    if reason is not None and not 1 <= len(reason) <= REASON_LENGTH:
+        raise click.BadParameter(f"expected 1 to {REASON_LENGTH:,} characters that say why, got {len(reason):,}", ctx, param)
+    return reason

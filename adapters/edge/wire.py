@@ -36,6 +36,7 @@ END = r"(?![\s\S])"
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ID_WORDS = "1 to 255 characters without control characters"
+_REASON_WORDS = f"1 to {REASON_LENGTH:,} characters that say why"
 
 WireId = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=rf"^[^\x00-\x1f\x7f-\x9f]*{END}", description=_ID_WORDS)]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=CURSOR_LENGTH)]
@@ -125,12 +126,12 @@ class CatalogueBody(Request, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ReasonRequest(Request, frozen=True, kw_only=True):
-    """Why a person, or the till, does it: journaled, so card numbers are removed."""
+    """Why a person, or the till, does it: journaled, so card numbers are removed. Blanks alone say nothing, and go from both ends."""
 
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LENGTH)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LENGTH, pattern=r"\S", description=_REASON_WORDS)]
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "reason", redacted(self.reason, REASON_LENGTH))
+        msgspec.structs.force_setattr(self, "reason", redacted(self.reason.strip(), REASON_LENGTH))
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -576,10 +576,10 @@ WITH_A_REASON = (
     "attention resolve acknowledge",
     "machine migrate",
 )
-WITH_A_REASON += ("journal rotate-key", "journal accept-lost-tail")
+WITH_A_REASON += ("journal rotate-key", "journal accept-lost-tail", "caps register", "takings resolve 2026-07-03 pi_1")
 
 
-@pytest.mark.parametrize("reason", ["", "x" * 1_001], ids=["empty", "long"])
+@pytest.mark.parametrize("reason", ["", " \t", "x" * 1_001], ids=["empty", "blank", "long"])
 @pytest.mark.parametrize("words", WITH_A_REASON, ids=lambda words: words.replace(" ", "-"))
 def test_a_reason_that_a_server_would_refuse_is_a_mistake_in_the_command_where_none_runs(ask, words, reason):
     ended = ask(*words.split(), "--reason", reason)

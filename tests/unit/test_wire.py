@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.edge.strict_json import BadInput, convert, read_json
-from adapters.edge.wire import EARLIEST, LATEST, EventRequestBody, encode, to_moment
+from adapters.edge.wire import EARLIEST, LATEST, EventRequestBody, ReasonRequest, encode, to_moment
 from adapters.edge.wire_orders import (
     CreateOrderRequest,
     OpenOrderRequest,
@@ -451,3 +451,12 @@ def test_an_empty_search_asks_for_the_first_fifty_of_all_orders():
     request = read(SearchOrdersRequest, {})
     assert (request.dine_in, request.payable_only) == (SearchDineIn(), False)
     assert (request.cursor.limit, request.cursor.before, request.cursor.after) == (50, None, None)
+
+
+def test_a_reason_is_told_without_the_blanks_around_it():
+    assert convert({"reason": " \n the till was  down\t"}, ReasonRequest).reason == "the till was  down"
+
+
+def test_a_reason_of_blanks_alone_is_refused_in_words_that_a_person_understands():
+    with pytest.raises(BadInput, match=r'^reason: expected 1 to 1,000 characters that say why, got "  "$'):
+        convert({"reason": "  "}, ReasonRequest)
