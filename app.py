@@ -141,7 +141,7 @@ def accept_loss(settings: Settings, actor: str, reason: str) -> str:
         actor,
         without_card_numbers(reason),
         witness=settings.witness,
-        open_journal=lambda witness: _open_journal(replace(settings, witness=witness)),
+        open_journal=lambda witness, accepts_loss: _open_journal(replace(settings, witness=witness), accepts_loss=accepts_loss),
         engine_of=lambda journal: Engine(journal, declared_machines(), clock, _engine_settings(settings)),
         clock=clock,
     )
@@ -353,14 +353,14 @@ def _heard(reads: SqliteReads) -> Heard:
     return heard
 
 
-def _open_journal(settings: Settings) -> SqliteJournal:
+def _open_journal(settings: Settings, *, accepts_loss: bool = False) -> SqliteJournal:
     """The journal and its key: both are made at first start, and a key never beside a journal that has one, or a file that is not ours."""
     is_there = os.path.lexists(settings.journal)
     if is_there:
         refuse_foreign(settings.journal)
 
     def open_with(key: Ed25519PrivateKey) -> SqliteJournal:
-        return SqliteJournal(settings.journal, settings.witness, key, SystemClock())
+        return SqliteJournal(settings.journal, settings.witness, key, SystemClock(), accepts_loss=accepts_loss)
 
     return open_with_key(settings.signing_key, open_with) if is_there else open_with(load_or_make_key(settings.signing_key))
 

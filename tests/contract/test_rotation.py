@@ -274,7 +274,7 @@ def test_a_loss_that_takes_the_rotation_with_it_is_accepted_with_the_key_of_that
             "operator:ann",
             "the disk was replaced",
             witness=shop.venue.witness,
-            open_journal=lambda witness: SqliteJournal(shop.folder / "tillproof.db", witness, key, FixedClock()),
+            open_journal=lambda witness, anew: SqliteJournal(shop.folder / "tillproof.db", witness, key, FixedClock(), accepts_loss=anew),
             engine_of=lambda journal: Engine(journal, MACHINES, FixedClock(), shop.venue.engine._settings),
             clock=FixedClock(),
         )

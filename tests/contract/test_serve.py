@@ -584,8 +584,15 @@ def test_a_lost_tail_is_accepted_over_http_with_a_reason_and_served_again_withou
     assert service.operator.post(path, accept).status == 409  # Nothing is lost any more.
     noted = sqlite(service.journal, "SELECT actor, body FROM journal WHERE trigger = 'accept_lost_tail'")[0]
     assert [(actor, "disk replaced" in body) for actor, body in noted] == [("operator:operator-1", True)]
+    assert told_of_witness(service) == [("lost tail accepted", "operator:operator-1", True)]
     service.assert_whole()
     assert service.stop() == 0
+
+
+def told_of_witness(service):
+    """What the log says of a witness that was left behind: by whom, and whether it says what is lost."""
+    told = [line for line in service.log() if line["event"] in {"lost tail accepted", "witness begun anew"}]
+    return [(line["event"], line.get("actor"), "its witness saw" in line.get("lost", "")) for line in told]
 
 
 def test_a_lost_tail_is_accepted_at_the_terminal_only_where_no_server_waits_for_it(make):  # S11 P1
@@ -625,10 +632,11 @@ def test_an_operator_may_accept_a_lost_tail_with_a_reason_and_go_on(make):  # S1
         return subprocess.run(command, cwd=service.folder, env=service.environment, capture_output=True, text=True, check=False)
 
     ended = accept()
-    assert (ended.returncode, "its witness saw" in ended.stdout) == (0, True), ended.stderr
+    assert (ended.returncode, "its witness saw" in ended.stdout, ended.stderr) == (0, True, "")
     assert accept().returncode == 1  # Nothing is lost any more.
 
     service.start()
+    assert told_of_witness(service) == []
     assert service.dojo.get(f"/v1/orders/{early}").status == 200
     newest = sqlite(service.journal, "SELECT kind, trigger, actor, body FROM journal WHERE order_id = '' ORDER BY seq DESC LIMIT 1")[0][0]
     assert newest[:2] == ("operator", "accept_lost_tail")

@@ -69,10 +69,11 @@ class SqliteJournal:
     HeadRegressed when entries are gone that the witness saw, KeyNotInForce when another key than `key` signs it, JournalReadOnly or
     another JournalUnavailable when it cannot be written.
     While `condition` knows of trouble, commands are run as far as they only read (so a repeated request still gets its answer).
+    With `accepts_loss` the witness is meant to begin anew: what the old one saw is known, and a person goes on without it.
     """
 
-    def __init__(self, path: Path, witness: Path, key: Ed25519PrivateKey, clock: Clock) -> None:
-        self.path, self._clock = path, clock
+    def __init__(self, path: Path, witness: Path, key: Ed25519PrivateKey, clock: Clock, *, accepts_loss: bool = False) -> None:
+        self.path, self._clock, self._accepts_loss = path, clock, accepts_loss
         self.condition = Condition(clock)
         if os.path.lexists(path):
             refuse_foreign(path)
@@ -225,7 +226,7 @@ class SqliteJournal:
         head, size = self._witness.head(), frontier.size
         if head:
             refuse_regressed(self.path, size, head, self._node)
-        elif size:
+        elif size and not self._accepts_loss:
             following = "where the journal is an older copy, put the newest in its place; tillproof journal verify"
             why = "it had no line: nothing tells what is missing"
             logger.warning("witness begun anew", extra={"size": size, "error": why, "next": following})
