@@ -31,13 +31,13 @@ from adapters.registering import Registrar
 from adapters.settings import SETTINGS_FILE, Settings, shown
 from adapters.starting import Accept
 from adapters.venue import venue_document
+from workflow.attention import by_gravity
 from workflow.case import declared_machines
 from workflow.clock import SystemClock
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal.condition import Trouble
 from workflow.journal.reads import SqliteReads
-from workflow.lifecycle import ATTENTION
 from workflow.proof import Prover, Sealer
 from workflow.upkeep import Upkeep
 
@@ -224,5 +224,5 @@ def _attention(reads: SqliteReads) -> dict[str, int]:
     """How often each code of attention stands, the gravest first; none where the journal cannot be read, which is a reason of its own."""
     with suppress(JournalUnavailable, JournalDamaged):
         counts = reads.attention_counts()
-        return {code: counts[code] for code in ATTENTION if code in counts}
+        return {code: counts[code] for code in by_gravity(counts)}
     return {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from workflow import declaration
 from workflow.journal.reads import StoredAttention
 from workflow.lifecycle import ATTENTION
 from workflow.money import Money
@@ -30,8 +31,12 @@ REFUSED_NEXT = (
 )
 """What to do about attention that stands since we refused a payment: no action but this is for its code."""
 
+_UNKNOWN = declaration.Attention(
+    "This version of Tillproof does not know {}: a newer one raised it, or somebody changed the journal.",
+    "Start the newer version again; tillproof journal verify says whether the journal is what was written.",
+)
 _GRAVITY = {code: number for number, code in enumerate(ATTENTION)}
-_FIRST_OF_ALL = -1
+_FIRST_OF_ALL, _LAST = -1, len(ATTENTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Concern:
 
     def told(self, money: Callable[[Money], str], table: Callable[[str], str]) -> str:
         """The same with sums, and tables by their id, in the words of whoever reads it."""
-        declared = ATTENTION[self.code].why
+        declared = meaning(self.code).why
         if self.is_refused and self.code != REFUSED:
             declared = f"{declared} {ATTENTION[REFUSED].why}"
         if not self.is_paid_not_on_till or not self.order_id:
@@ -76,7 +81,17 @@ class Concern:
         """What to do about it. Nobody is told to give back by hand what Dojo gives back by itself."""
         if self.code == NOT_ON_TILL and self.order_id:
             return f"{LOOK_FIRST} {UNREAD if self.payment_intent_id else UNTOLD}"
-        return REFUSED_NEXT if self.is_refused and self.code != REFUSED else ATTENTION[self.code].next
+        return REFUSED_NEXT if self.is_refused and self.code != REFUSED else meaning(self.code).next
+
+
+def meaning(code: str) -> declaration.Attention:
+    """Why this calls a person, and what to do next: as declared, or that this version does not know the code."""
+    return ATTENTION.get(code) or _UNKNOWN._replace(why=_UNKNOWN.why.format(code))
+
+
+def by_gravity(codes: Iterable[str]) -> list[str]:
+    """The gravest first, and what this version does not know last."""
+    return sorted(codes, key=lambda code: (_GRAVITY.get(code, _LAST), code))
 
 
 def concerns(found: Iterable[tuple[StoredAttention, Order | None]]) -> list[Concern]:
@@ -91,7 +106,7 @@ def of_order(order: Order) -> list[Concern]:
 
 
 def _urgency(concern: Concern) -> tuple[int, str, str, str]:
-    gravity = _FIRST_OF_ALL if concern.is_paid_not_on_till else _GRAVITY[concern.code]
+    gravity = _FIRST_OF_ALL if concern.is_paid_not_on_till else _GRAVITY.get(concern.code, _LAST)
     return gravity, concern.since, concern.order_id, concern.payment_intent_id
 
 

@@ -18,7 +18,7 @@ from adapters.edge.asked import one_of
 from adapters.edge.orders import table_caller
 from adapters.edge.pages import money
 from adapters.edge.strict_json import BadInput, shown
-from workflow.attention import Concern, concerns
+from workflow.attention import Concern, by_gravity, concerns
 from workflow.clock import to_text
 from workflow.declaration import words
 from workflow.errors import JournalDamaged, JournalUnavailable
@@ -117,8 +117,9 @@ def pages(site: Site) -> Blueprint:
     @blueprint.get("/attention")
     def show() -> Response:
         """Everything that needs a person, the gravest first, with what can be done about it."""
-        section, code = one_of("section", request.args.get("section"), _NAMES), one_of("code", request.args.get("code"), ATTENTION)
+        section, code = one_of("section", request.args.get("section"), _NAMES), request.args.get("code")
         found, standing = _standing(site, code)
+        one_of("code", code, {**ATTENTION, **standing})  # Of what stands, a newer version may have raised what this one does not know.
         orders = {(row.order_id, row.code, row.payment_intent_id): order for row, order in found}
         urgent = concerns(found)
         counts = Counter(map(section_of, urgent))
@@ -167,12 +168,12 @@ def _standing(site: Site, code: str | None) -> tuple[list[tuple[StoredAttention,
     counts = Counter(row.code for row, _ in health)
     try:
         counts.update(site.desk.reads.attention_counts())
-        found = mine + site.desk.reads.gravest_attention([code] if code else [*ATTENTION], MOST_READ)
+        found = mine + site.desk.reads.gravest_attention([code] if code else by_gravity({*ATTENTION, *counts}), MOST_READ)
     except (JournalUnavailable, JournalDamaged):
         if not health:
             raise
         found = mine
-    return found, {code: counts[code] for code in ATTENTION if counts[code]}
+    return found, {each: counts[each] for each in by_gravity(counts)}
 
 
 def _first_few(found: Sequence[Concern]) -> list[Concern]:

@@ -16,11 +16,11 @@ from adapters.console.paths import order_path
 from adapters.console.site import Site
 from adapters.edge.orders import table_caller
 from workflow import diagrams
-from workflow.attention import Concern, concerns
+from workflow.attention import Concern, concerns, meaning
 from workflow.books import Day
 from workflow.effects import DESTINATION_NAMES
 from workflow.journal.reads import StoredAttention
-from workflow.lifecycle import ATTENTION, ORDER
+from workflow.lifecycle import ORDER
 from workflow.money import Money
 from workflow.today import OPEN_STATES, Line, SoFar, Till, lines, standing
 
@@ -151,7 +151,7 @@ def _paid_not_on_till(same: list[Concern], table: Callable[[str], str]) -> Alert
 
 
 def _of_a_kind(code: str, count: int, same: list[Concern], table: Callable[[str], str]) -> Alert:
-    why = ATTENTION[code].why
+    why = meaning(code).why
     return Alert(
         count=count,
         what=why if count == 1 else f"{count:,} × {why}",
@@ -173,4 +173,4 @@ def _path(same: list[Concern]) -> str:
     """One order's own page; where it is about several, or none, the page with just that."""
     orders = {concern.order_id for concern in same}
     order_id = orders.pop() if len(orders) == 1 else ""
-    return order_path(order_id) if order_id else f"/attention?code={same[0].code}"
+    return order_path(order_id) if order_id else f"/attention?{urlencode({'code': same[0].code})}"
