@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from adapters.api.views import attention_views, order_view
 from adapters.cli.orders import attention_lines, order_table
 from adapters.cli.output import paint, table
+from adapters.edge.orders import caller_of
 from adapters.edge.strict_json import visible
 from workflow.order import Lock, Order
 from workflow.past import PastTask, PastVenue
@@ -59,20 +60,21 @@ def _without_hash(booking: dict[str, Any]) -> dict[str, Any]:
 
 
 def past_lines(past: PastVenue, size: int) -> Iterator[str]:
-    """For people; the journal has `size` entries now."""
+    """For people, tables by the names that they had then; the journal has `size` entries now."""
+    called = _caller(past)
     yield paint(f"THE PAST: the venue as it was at entry {past.seq:,} of {size:,}{past.at and f', {past.at}'}", "yellow")
     yield f"orders     {_counts(past.states)}"
     yield f"outbox     {_counts(past.tasks)}"
     for name, value in past.venue.items():
         yield f"{name.replace('_', ' '):<9}  {_told(name, value)}"
-    yield from _section("open orders", len(past.open_orders), order_table(past.open_orders[:LISTED]))
+    yield from _section("open orders", len(past.open_orders), order_table(past.open_orders[:LISTED], called))
     locks = [(str(order.id), lock.holder or "-", lock.lock_id, lock.expires_at) for order, lock in islice(_locks(past), LISTED)]
     yield from _section("locked", len(past.locked), table(("order", "by", "lock", "until"), locks))
-    yield from _section("needs a person", len(past.attention), _attention(past))
+    yield from _section("needs a person", len(past.attention), _attention(past, called))
     tasks = [(task.id, task.effect, task.order_id or "-", task.payment_intent_id or "-", task.status) for task in past.waiting[:LISTED]]
     yield from _section("calls not made", len(past.waiting), table(("task", "effect", "order", "payment", "status"), tasks))
     guests = [
-        (each.kind, each.id, ", ".join(each.table_ids), each.start_time, each.end_time or "-", str(each.covers or "-"))
+        (each.kind, each.id, ", ".join(map(called, each.table_ids)), each.start_time, each.end_time or "-", str(each.covers or "-"))
         for each in past.bookings[:LISTED]
     ]
     yield from _section("guests", len(past.bookings), table(("what", "id", "tables", "from", "until", "covers"), guests))
@@ -90,8 +92,14 @@ def _told(name: str, value: object) -> str:
     return f"{len(value):,}{names and f': {names}'}{' …' if names and len(value) > LISTED else ''}"
 
 
-def _attention(past: PastVenue) -> Iterator[str]:
-    for item in attention_views(past.attention[:LISTED]):
+def _caller(past: PastVenue) -> Callable[[str], str]:
+    """What calls a table as the till had it named last, by then."""
+    tables = past.venue.get("tables")
+    return caller_of({str(each.get("id")): str(each.get("name")) for each in tables} if isinstance(tables, list) else {})
+
+
+def _attention(past: PastVenue, called: Callable[[str], str]) -> Iterator[str]:
+    for item in attention_views(past.attention[:LISTED], called):
         yield item.order_id or "of no order"
         yield from attention_lines(item)
 

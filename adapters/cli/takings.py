@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from adapters.api.takings_views import day_view
 from adapters.cli.acting import actor, reason_option
 from adapters.cli.context import Program, json_option, open_journal
 from adapters.cli.output import Command, Exit, Failure, Group, emit, end_found, paint, progress, table
+from adapters.edge.orders import table_caller
 from adapters.settings import Settings
 from workflow.books import Day
 from workflow.clock import from_text
@@ -69,12 +70,13 @@ def takings_show(program: Program, date: str | None, every: bool, offline: bool,
     with open_journal() as (found, reads):
         day = _day(date, found.timezone, program.clock.now())
         compared, failure = _compared(program, found, reads, day, offline=offline)
+        called = table_caller(reads)
     result, asked = compared.takings, compared.asked
     if as_csv:
         for line in csv_lines(result):
             click.echo(line.encode(), nl=False)
     else:
-        report = _Report(compared, found, every=every)
+        report = _Report(compared, found, called, every=every)
         emit(as_json, day_view(compared, is_whole=not failure), report.lines)
     _end(result, asked, failure)
 
@@ -157,9 +159,9 @@ class _Name(NamedTuple):
 
 
 class _Report:
-    def __init__(self, compared: Compared, found: Settings, *, every: bool) -> None:
+    def __init__(self, compared: Compared, found: Settings, called: Callable[[str], str], *, every: bool) -> None:
         self._result, self._now, self._venue, self._currency = compared.takings, compared.at, found.venue_name, found.currency
-        self._every, self._is_compared = every, compared.asked.is_asked
+        self._called, self._every, self._is_compared = called, every, compared.asked.is_asked
 
     def lines(self) -> Iterator[str]:
         """Totals first, those in the venue's own currency before others, then the differences, then the payments."""
@@ -213,7 +215,7 @@ class _Report:
 
     def _difference(self, one: Difference) -> Iterator[str]:
         name = _name(one.order)
-        places = [part for part in (name.reference, f"table {name.table_id}" if name.table_id else "", name.order_id) if part]
+        places = [part for part in (name.reference, name.table_id and self._called(name.table_id), name.order_id) if part]
         yield f"    {with_sign(one.amount):<9}  {'  '.join(places) or 'no order of the till'}"
         yield f"{'':15}{one.intent_id}"
         yield from _wrapped(one.detail, 15)
@@ -239,13 +241,18 @@ class _Report:
         dojo = row.dojo
         return (
             f"{'!' if row.intent_id in kinds else ' '} {time}",
-            _cut(name.reference or name.table_id or name.order_id or "-"),
+            _cut(name.reference or (name.table_id and self._place(name.table_id)) or name.order_id or "-"),
             row.intent_id if len(row.intent_id) <= TAIL else f"…{row.intent_id[1 - TAIL :]}",
             _cell(row.till.captured, row.till.currency),
             _cell(dojo.captured, dojo.currency) if dojo else "?" if not row.dojo_status else "-",
             _cell(row.till.tips, row.till.currency),
             _cell(row.till.refunded, row.till.currency),
         )
+
+    def _place(self, table_id: str) -> str:
+        """Its name, without the word where both are more than a cell holds."""
+        told = self._called(table_id)
+        return told if len(told) <= LABEL else told.removeprefix("Table ")
 
 
 def _total_lines(total: Total) -> Iterator[str]:

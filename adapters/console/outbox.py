@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -9,11 +10,12 @@ from flask import Blueprint, Response, request
 
 from adapters.console.act import AT_ONCE
 from adapters.console.actions import LABELS, REQUEUE, STOP, UNDER_WAY, can_be_tried
-from adapters.console.consequences import call_of
+from adapters.console.consequences import call_of, name_of
 from adapters.console.paths import order_path
 from adapters.console.site import Site
 from adapters.edge.asked import one_of
 from adapters.edge.cursors import Cursors
+from adapters.edge.orders import table_caller
 from workflow.attention import Concern
 from workflow.effects import DESTINATION_NAMES, DESTINATIONS
 from workflow.journal.reads import Position, StoredTaskRow
@@ -27,10 +29,11 @@ NAMES = {"pending": "Waiting", "leased": "Under way", "paused": "Held back", "de
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call as the page shows it; `actions` are names of what may be done about it."""
+    """A call as the page shows it; `whose` is its order as people call it, `actions` are names of what may be done about it."""
 
     task: StoredTaskRow
     what: str
+    whose: str
     path: str
     actions: tuple[str, ...]
 
@@ -55,7 +58,7 @@ def pages(site: Site) -> Blueprint:
         scope = ("outbox page", status)
         after = cursors.position(request.args.get("after"), scope, "after")
         found = site.desk.reads.tasks(status, AT_A_TIME + 1, after=after)
-        calls = [_call(site, task) for task in found[:AT_A_TIME]]
+        calls = _calls(site, found[:AT_A_TIME])
         last = found[AT_A_TIME - 1] if len(found) > AT_A_TIME else None
         token = cursors.token(Position(last.created_at, last.id), scope) if last else None
         following = urlencode({**({"status": status} if status else {}), "after": token}) if token else ""
@@ -79,12 +82,20 @@ def pages(site: Site) -> Blueprint:
     return blueprint
 
 
-def _call(site: Site, task: StoredTaskRow) -> Call:
+def _calls(site: Site, tasks: Sequence[StoredTaskRow]) -> list[Call]:
+    reads = site.desk.reads
+    table = table_caller(reads)
+    orders = {order_id: reads.order(order_id) for order_id in {task.order_id for task in tasks if task.order_id}}
+    named = {order_id: name_of(stored.order, table) for order_id, stored in orders.items() if stored}
+    return [_call(site, task, named.get(task.order_id, task.order_id)) for task in tasks]
+
+
+def _call(site: Site, task: StoredTaskRow, whose: str) -> Call:
     actions: tuple[str, ...] = ()
     if site.may("operator"):
         actions = (REQUEUE,) * can_be_tried(task) + (STOP,) * (task.status in UNDER_WAY)
     path = order_path(task.order_id) if task.order_id else ""
-    return Call(task=task, what=call_of(task.effect, task.payment_intent_id), path=path, actions=actions)
+    return Call(task=task, what=call_of(task.effect, task.payment_intent_id), whose=whose, path=path, actions=actions)
 
 
 def _pauses(site: Site) -> list[Pause]:

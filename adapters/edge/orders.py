@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -59,7 +59,11 @@ def tables_of(reads: SqliteReads) -> list[TableBody]:
 
 def table_caller(reads: SqliteReads) -> Callable[[str], str]:
     """What gives a table's id the name by which people call it: `Table 12` for the name `12`, `Garden` as it is; else `Table ID`."""
-    names = {table.id: table.name for table in tables_of(reads)}
+    return caller_of({table.id: table.name for table in tables_of(reads)})
+
+
+def caller_of(names: Mapping[str, str]) -> Callable[[str], str]:
+    """The same for tables of these names by their ids."""
 
     def called(table_id: str) -> str:
         name = names.get(table_id)

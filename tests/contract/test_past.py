@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import pytest
 
+from adapters.cli.past import past_lines
 from tests.builders import Venue, a_bill, a_party, an_intent
 from tests.many_entries import EVENING, play
 from workflow.bill import Customer, Personal
@@ -165,4 +167,22 @@ def test_a_lock_of_the_past_was_held_until_it_ran_out(tmp_path):
 
     assert [order.id for order in venue_at(rebuild(venue.reads, until=held)).locked] == ["o1"]
     assert venue_at(rebuild(venue.reads)).locked == []
+    venue.close()
+
+
+def test_a_table_of_the_past_has_the_name_that_the_till_gave_it_until_then(tmp_path):
+    venue = Venue(tmp_path)
+    venue.create("o1")
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(paid=900)})
+    venue.engine.handle(CreateBooking(booking=a_party("pty_1"), guest=Guest(name="Bo")))
+    seqs = [venue.reads.size()]
+    for name in ("Garden", "12"):
+        venue.engine.handle(SetVenue(name="tables", value=[{"id": "tbl_12", "name": name}], actor="till:till-1"))
+        seqs.append(venue.reads.size())
+
+    for seq, name in zip(seqs, ("Table tbl_12", "Garden", "Table 12"), strict=True):
+        shown = "\n".join(past_lines(venue_at(rebuild(venue.reads, until=seq)), seqs[-1]))
+        assert re.search(rf"^  o1 +A-1042 +{name}  ", shown, re.MULTILINE), shown
+        assert re.search(rf"^  party +pty_1 +{name}  ", shown, re.MULTILINE), shown
     venue.close()

@@ -189,9 +189,12 @@ def test_every_kind_of_difference_is_found(world, takings):
     assert split not in {one["orderId"] for one in differences.values()}
     [others] = json.loads(ended.stdout)["otherTakings"]
     assert (others["payments"], others["captured"]["value"]) == (1, 5000)
+    assert world.service.till.call("PUT", "/till/tables", [{"id": "tbl_1", "name": "Garden"}]).status == 200
     shown = takings("--all")
     assert shown.code == 1
     assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert (len(re.findall(r"£\d+\.\d\d +Garden  tp_", shown.stdout)), "tbl_1" in shown.stdout) == (7, False)
+    assert " Garden " in shown.stdout.rpartition("  time ")[2]
     assert "at Dojo, not on the till: 1" in shown.stdout
     assert orphan.id in shown.stdout
 

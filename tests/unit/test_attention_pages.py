@@ -259,7 +259,14 @@ def test_a_table_has_its_name_wherever_a_person_reads_of_it(desk):
     assert "1 order PAID but not on the till: Garden , £10.00" in desk.get("/")
     assert "Garden: £10.00 is paid at Dojo and not on the till." in desk.get("/attention")
     picks = "&pick=o1:PAID_NOT_ON_TILL:"
-    for path in ("/", "/attention", f"/outbox/{telling.id}/requeue", f"/act?action=requeue{picks}", f"/act?action=acknowledge{picks}"):
+    for path in (
+        "/",
+        "/attention",
+        "/outbox",
+        f"/outbox/{telling.id}/requeue",
+        f"/act?action=requeue{picks}",
+        f"/act?action=acknowledge{picks}",
+    ):
         assert "Garden" in desk.get(path), path
         assert "tbl_12" not in desk.get(path), path
 
