@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import inf
 from typing import Any, cast
-from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
@@ -197,7 +196,6 @@ def _shown(site: Site, view: _View, *, every: bool) -> dict[str, Any]:
         "before": day.date - timedelta(days=1),
         "after": following if Day(following, day.zone).start <= now else None,
         "can_ask": site.desk.intents is not None,
-        "quoted": lambda text: quote(text, safe=""),
     }
 
 

@@ -211,9 +211,23 @@ def test_a_day_prints_on_one_sheet_without_navigation_or_buttons(differing, visi
     expect(page.get_by_text("Closed by:")).to_be_visible()
 
 
+def counts_prints(page):
+    """In the place of the browser's own window, which nobody could close."""
+    page.add_init_script("window.printed = 0; window.print = () => { window.printed += 1; };")
+
+
+def test_a_button_prints_the_day(differing, visitor):
+    page = visitor(differing.service, role="auditor")
+    counts_prints(page)
+    page.goto(f"/takings/{differing.today}")
+    page.get_by_role("button", name="Print").click()
+    page.wait_for_function("window.printed === 1")
+
+
 def test_without_scripts_a_day_is_compared_too(differing, visitor):
     page = visitor(differing.service, java_script_enabled=False)
     page.goto(f"/takings/{differing.today}")
+    expect(page.locator("[data-print]")).to_be_hidden()
     follow(page.get_by_role("button", name=re.compile("^Compare")))
     reload_until_seen(page.get_by_text("Compared with Dojo, asked"))
 
@@ -221,11 +235,14 @@ def test_without_scripts_a_day_is_compared_too(differing, visitor):
 def test_a_dojo_that_does_not_answer_holds_up_no_page_and_is_told(differing, visitor):
     differing.sandbox.fault("POST", "/payment-intents/search", "timeout")
     page = visitor(differing.service)
+    counts_prints(page)
     page.goto(f"/takings/{differing.today}")
     came = follow(page.get_by_role("button", name=re.compile("^Compare"))).text()
     assert "<progress" in came  # The page is there while Dojo says nothing.
     expect(page.get_by_text("Dojo could not be asked")).to_be_visible()
     expect(page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="Came in"))).to_contain_text("not asked")
+    page.get_by_role("button", name="Print").click()  # It came without a load.
+    page.wait_for_function("window.printed === 1")
 
 
 def test_money_of_several_currencies_is_never_added_up(differing, visitor, tmp_path):

@@ -1,8 +1,15 @@
 // Keeps a page fresh that says how often (`data-refresh`, seconds): asks for itself again, and takes over what changed in every part with
 // `data-fresh`. Not in a hidden tab, and more rarely while nobody answers. What did not change stays in its place, with focus, scroll and
 // open details; while somebody writes, or has chosen something, nothing is touched. It says so in words when it cannot keep up.
+// Before all that: a button with `data-print` prints, and is shown by this alone, since without scripts it could do nothing.
 "use strict";
 window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });  // Kept by the browser, perhaps since before a log-out.
+(() => {
+  const show = () => { for (const each of document.querySelectorAll("[data-print]")) each.hidden = false; };
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-print]")) print(); });
+  document.addEventListener("fresh", show);
+  show();
+})();
 (() => {
   const seconds = Number(document.body.dataset.refresh);
   if (!seconds) return;
