@@ -20,7 +20,7 @@ from playwright.sync_api import Locator, Page, Response, expect, sync_playwright
 
 from tests.browser.evening import play
 from tests.browser.routes import SANDBOX, SHUT, route_of
-from tests.contract.running import TOKENS, beside_sandbox, eventually
+from tests.contract.running import TOKENS, beside_sandbox, eventually, where_it_is_noon
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -54,7 +54,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def venue(tmp_path_factory):
     """A `service` beside a `sandbox` after an evening, and its `orders`; for tests that change nothing that others look at."""
-    with beside_sandbox(tmp_path_factory.mktemp("venue"), VENUE_NAME="The Anchor & Hope") as peers:
+    with beside_sandbox(tmp_path_factory.mktemp("venue"), VENUE_NAME="The Anchor & Hope", TIMEZONE=where_it_is_noon()) as peers:
         peers.orders = play(peers)
         yield peers
 

@@ -281,12 +281,12 @@ def test_a_page_whose_session_ended_leads_to_the_login_but_never_takes_away_what
 # -- shapes
 
 
-def test_on_paper_there_is_no_navigation_and_nothing_is_cut_off(page):
+def test_on_paper_there_is_no_navigation_and_nothing_is_cut_off(page, venue):
     page.emulate_media(media="print")
     assert not page.locator("nav.frame").is_visible()
     assert not page.get_by_role("button", name="Log out").is_visible()
     assert page.get_by_role("heading", name="Takings so far").is_visible()
-    assert page.get_by_text("Times are Europe/London").is_visible()
+    assert page.get_by_text(f"Times are {venue.service.settings['TIMEZONE']}").is_visible()
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.querySelector('.badge.good, .notice')).backgroundColor") != "rgb(16, 41, 26)"
     page.emulate_media(media="screen", color_scheme="light")

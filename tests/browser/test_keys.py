@@ -17,8 +17,19 @@ from adapters.sandbox import Sandbox
 from tests.browser.conftest import check_page, tab_to
 from tests.browser.routes import route_of, routes
 from tests.browser.test_attention import NOBODY, SLOWLY, a_dead_call, a_stale_lock, a_waiting_call, an_id, deeds, opened, overpaid
-from tests.contract.running import KEY, TOKENS, a_bill, an_order, beside_sandbox, eventually, gbp, running, sqlite, whole_copy
-from tests.contract.test_takings_command import where_it_is_noon
+from tests.contract.running import (
+    KEY,
+    TOKENS,
+    a_bill,
+    an_order,
+    beside_sandbox,
+    eventually,
+    gbp,
+    running,
+    sqlite,
+    where_it_is_noon,
+    whole_copy,
+)
 from workflow.money import Money
 
 MOST_OPTIONS = 50

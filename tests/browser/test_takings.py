@@ -16,8 +16,7 @@ from playwright.sync_api import expect
 from adapters.sandbox import Sandbox
 from tests.browser.conftest import check_page, follow, reload_until_seen
 from tests.browser.evening import HOSTILE
-from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite
-from tests.contract.test_takings_command import where_it_is_noon
+from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite, where_it_is_noon
 from workflow.clock import SystemClock
 from workflow.money import Money
 from workflow.replay import no_bar

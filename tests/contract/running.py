@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -259,6 +260,12 @@ def beside_sandbox(folder: Path, sandbox: Sandbox | None = None, **settings: obj
             yield SimpleNamespace(sandbox=sandbox, service=service)
     finally:
         sandbox.stop()
+
+
+def where_it_is_noon() -> str:
+    """A TIMEZONE in which no midnight is near, whenever the tests run."""
+    hours = 12 - datetime.now(UTC).hour
+    return f"Etc/GMT{-hours:+d}" if hours else "UTC"
 
 
 def register(service: Service, sandbox: Sandbox) -> None:

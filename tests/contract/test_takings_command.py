@@ -22,7 +22,18 @@ from click.testing import CliRunner
 import app
 from adapters.cli.commands import cli
 from adapters.sandbox import Sandbox
-from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, beside_sandbox, eventually, is_refused
+from tests.contract.running import (
+    KEY,
+    PATIENCE,
+    Service,
+    a_bill,
+    an_event,
+    an_order,
+    beside_sandbox,
+    eventually,
+    is_refused,
+    where_it_is_noon,
+)
 from workflow.clock import SystemClock
 from workflow.money import Money
 
@@ -44,12 +55,6 @@ class Shifted:
 
 def gbp(value):
     return Money(value, "GBP")
-
-
-def where_it_is_noon():
-    """A zone in which no midnight is near, whenever the tests run."""
-    hours = 12 - SystemClock().now().hour
-    return f"Etc/GMT{-hours:+d}" if hours else "UTC"
 
 
 @pytest.fixture
