@@ -15,6 +15,9 @@ NO_SKIPS = os.environ.get("CI") == "true"
 MEMORY, NEEDED_BYTES = "/dev/shm", 4 * 2**30
 """A disk in memory, and what must be free there: a whole run leaves less than one of them behind."""
 
+OUTSIDE, INSIDE = {"Service", "running", "beside_sandbox", "fuzz", "soak"}, {"Venue", "SqliteJournal"}
+"""What a test module imports that tries the program as a process, and one that has the core within its own."""
+
 
 def _use_memory() -> None:
     """Have files of tests in memory where there is room for them, and nobody chose another place.
@@ -52,6 +55,19 @@ def specs() -> Path:
     if NO_SKIPS:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Have the core's branches measured where it runs in the test's own process: elsewhere there is nothing to see, and tracing doubles
+    what a test costs."""
+    measuring = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if measuring and measuring.started == _is_outside(item):
+        (measuring.pause if measuring.started else measuring.resume)()
+
+
+def _is_outside(item: pytest.Item) -> bool:
+    names = vars(getattr(item, "module", item))
+    return item.path.parent.name in ("browser", "crash") or (not OUTSIDE.isdisjoint(names) and INSIDE.isdisjoint(names))
 
 
 @pytest.hookimpl(wrapper=True)
