@@ -24,6 +24,8 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 STOP_SECONDS = 12.0
 REST_SECONDS = 10.0
+PORTS = range(10_000, 32_000)
+"""Below those that the kernel hands out, on every system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,11 @@ def place(folder: Path) -> Place:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has. The kernel's own choice would be one that it gives to somebody's call while the service starts."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port := secrets.choice(PORTS)))
+            return port
 
 
 def let_rest(reads: SqliteReads) -> None:
