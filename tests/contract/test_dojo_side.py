@@ -48,7 +48,7 @@ AN_ITEM = a_bill()["items"][0]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("dojo-side")) as service:
+    with running(tmp_path_factory.mktemp("dojo-side"), SWEEP_S=86_400) as service:  # What is stored is a request's doing.
         yield service
 
 
