@@ -6,6 +6,7 @@ Both talk through a wiretap, and every body of either is checked against Dojo's 
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import groupby
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -254,7 +255,8 @@ def test_captures_in_parts_add_up(pair):  # M7
 
     order = settled(pair, result, 1000, 50)
     assert (order["payable"], len(order["payments"])) == (False, 1)
-    assert pair.seen[result.order_id] == [600, 900, 1000]
+    # Each may be announced again, where its answer took too long.
+    assert [paid for paid, _ in groupby(pair.seen[result.order_id])] == [600, 900, 1000]
 
 
 def test_a_declined_card_leaves_the_bill_payable(pair):
@@ -369,7 +371,7 @@ def test_a_fault_of_the_announcement_delays_it_and_nothing_else(pair, kind):  # 
 
 def test_calls_that_hang_for_one_order_do_not_hold_up_another(pair):  # U9 U17
     slow = pair.sandbox.intents.make(gbp(1200), reference="slow", external_id="nobody")
-    pair.sandbox.fault("GET", f"/payment-intents/{slow.id}", "timeout", times=3)
+    pair.sandbox.fault("GET", f"/payment-intents/{slow.id}", "timeout", times=1_000)  # Until the test is over.
     pair.sandbox.send_event(slow.id)
 
     settled(pair, order_and_pay(pair), 1200)
