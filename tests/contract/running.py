@@ -143,7 +143,9 @@ class Service:
         return environment(self.settings)
 
     def launch(self, program: Sequence[str] = (), **options: Any) -> subprocess.Popen[bytes]:
-        """Start the process, a group of its own, and do not wait."""
+        """Start the process, a group of its own, and do not wait. The one before, if there was one, has its addresses no more."""
+        if self.process and self.process.poll() is not None:
+            eventually(lambda: all(map(_is_free, self.ports)))  # A worker that was killed ends after its parent, thread by thread.
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(program or ("-m", self.program, "serve"))],
@@ -227,6 +229,14 @@ class Service:
         assert verified.first_bad is None
         assert verified.witness_ok
         assert replay(self.reads).mismatches == []
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # What lingers of a connection is in nobody's way.
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:

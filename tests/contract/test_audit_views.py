@@ -486,6 +486,7 @@ def test_datasette_shows_every_view_with_its_title_and_what_its_columns_mean(sea
     (tmp_path / "metadata.json").write_text(sealing.metadata(sealed.path), encoding="utf-8")
     port = free_port()
     command = [sys.executable, "-m", "datasette", "serve", str(sealed.path), "-m", str(tmp_path / "metadata.json"), "-p", str(port)]
+    command += ["--setting", "sql_time_limit_ms", str(int(PATIENCE * 1_000))]  # By itself it breaks off a question that takes a second.
 
     def fetch(path):
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:

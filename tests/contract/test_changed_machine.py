@@ -40,7 +40,8 @@ def changed(tmp_path, journal):
             self.folder.mkdir(exist_ok=True)
             shutil.copy(ROOT / "app.py", self.folder)
             for name in ("workflow", "adapters"):
-                shutil.copytree(ROOT / name, self.folder / name, dirs_exist_ok=True)  # With what is compiled, which costs most of a start.
+                # With what is compiled, which costs most of a start; but for what is being compiled beside us, and soon has another name.
+                shutil.copytree(ROOT / name, self.folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pyc.*"))
             lifecycle = self.folder / "workflow" / "lifecycle.py"
             text = lifecycle.read_text()
             for change in changes:

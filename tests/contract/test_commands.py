@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 from collections import namedtuple
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -1055,6 +1055,16 @@ def test_completion_with_json_holds_the_script(ask, shell):
     assert (found["shell"], found["script"] + "\n") == (shell, ask("completion", shell).stdout)
 
 
+def all_of(shown, theirs):
+    """What was written to a terminal by whoever has ended. The system passes it on in pieces: the last comes before the end is told."""
+    os.close(theirs)
+    text = b""
+    with suppress(OSError):  # As Linux tells that nobody writes there any more; others do by nothing.
+        while piece := shown.read(4_096):
+            text += piece
+    return text
+
+
 def test_colour_is_for_terminals_that_want_it(venue):
     def on_a_terminal(**extra):
         ours, theirs = pty.openpty()
@@ -1064,9 +1074,7 @@ def test_colour_is_for_terminals_that_want_it(venue):
             subprocess.run(
                 [sys.executable, "-m", "app", "journal", "verify"], env=environ | extra, stdout=theirs, check=True, timeout=PATIENCE
             )
-            text = shown.read(4_096)
-            os.close(theirs)
-        return text
+            return all_of(shown, theirs)
 
     assert b"\x1b[" in on_a_terminal(TERM="xterm")
     assert b"\x1b[" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
@@ -1085,8 +1093,7 @@ def test_long_work_shows_a_bar_on_a_terminal_and_none_in_a_pipe(venue, words, th
         subprocess.run(
             command, env=environment(venue.service.settings), stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=PATIENCE
         )
-        text = shown.read(4_096).decode()
-        os.close(theirs)
+        text = all_of(shown, theirs).decode()
 
     assert re.search(rf"{words[0]} \[#+\] (\d+) of \1", text), text
     assert then in text

@@ -32,7 +32,7 @@ from workflow.ledger import sign_checkpoint
 from workflow.verification import Verifier
 
 PAGE = 4096
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
