@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -24,8 +25,9 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 STOP_SECONDS = 12.0
 REST_SECONDS = 10.0
-PORTS = range(10_000, 32_000)
-"""Below those that the kernel hands out, on every system."""
+HOST = "127.0.0.1"
+PORTS, PORTS_TRIED = range(10_000, 32_000), 100
+"""Where ports are sought: below those that the kernel hands out, on every system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,12 @@ class Place:
     @property
     def venue_url(self) -> str:
         """The venue's side."""
-        return f"http://127.0.0.1:{self.venue_side}"
+        return f"http://{HOST}:{self.venue_side}"
 
     @property
     def public_url(self) -> str:
         """Dojo's side, as registered."""
-        return f"http://127.0.0.1:{self.dojo_side}"
+        return f"http://{HOST}:{self.dojo_side}"
 
 
 def place(folder: Path) -> Place:
@@ -62,10 +64,11 @@ def place(folder: Path) -> Place:
 
 def _free_port() -> int:
     """A port that nobody has. The kernel's own choice would be one that it gives to somebody's call while the service starts."""
-    while True:
+    for port in random.sample(PORTS, PORTS_TRIED):
         with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port := secrets.choice(PORTS)))
+            probe.bind((HOST, port))
             return port
+    raise Failure(Exit.UNREACHABLE, f"no port of {HOST} can be listened on", "tillproof doctor")
 
 
 def let_rest(reads: SqliteReads) -> None:
@@ -100,8 +103,8 @@ def service(place: Place, sandbox: Sandbox) -> Iterator[None]:
 def _environment(place: Place, sandbox: Sandbox) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("TILLPROOF_")}
     return own | {
-        "TILLPROOF_LISTEN": f"127.0.0.1:{place.dojo_side}",
-        "TILLPROOF_CONSOLE_LISTEN": f"127.0.0.1:{place.venue_side}",
+        "TILLPROOF_LISTEN": f"{HOST}:{place.dojo_side}",
+        "TILLPROOF_CONSOLE_LISTEN": f"{HOST}:{place.venue_side}",
         "TILLPROOF_PUBLIC_URL": place.public_url,
         "TILLPROOF_JOURNAL": str(place.journal),
         "TILLPROOF_DOJO_URL": sandbox.url,
