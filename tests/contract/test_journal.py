@@ -658,6 +658,7 @@ def test_every_entry_is_under_a_signed_checkpoint_within_a_second(sqlite):
 
 def test_an_idle_journal_is_sealed_without_another_write(sqlite, opened):
     opened.write(note())
+    sqlite.clock.move(1)
     until(lambda: checkpoints(sqlite))
     assert checkpoints(sqlite)[-1][0] == 1
 

@@ -219,12 +219,12 @@ def test_a_disk_that_is_full_when_the_wal_is_put_into_the_database_turns_writers
 
 
 def test_a_checkpoint_of_the_tree_that_somebody_elses_lock_prevents_is_signed_later(store):  # S3
-    store.clock.move(CHECKPOINT_INTERVAL_S - 0.1)  # The seal is due in a tenth of a second.
     journal = store.open()
     on_the_writer(journal, "PRAGMA busy_timeout = 20")
     journal.write(note())
     with closing(sqlite3.connect(store.path, isolation_level=None)) as outside:
         outside.execute("BEGIN IMMEDIATE")
+        store.clock.move(CHECKPOINT_INTERVAL_S)  # Now the seal is due.
         eventually(lambda: trouble(journal) == JOURNAL_BUSY)
         outside.execute("ROLLBACK")
     assert checkpoints(store) == []

@@ -288,7 +288,8 @@ class SqliteJournal:
         try:
             first = self._queue.get(timeout=self._seconds_to_seal() if unsealed else None)
         except queue.Empty:
-            self._seal()
+            if self._is_seal_due():  # The wait was real; the clock that was given may have stood still meanwhile.
+                self._seal()
             return True
         batch = [first] if first else []
         goes_on = first is not None
@@ -468,7 +469,7 @@ class SqliteJournal:
         return max(0.0, self._sealed_at + CHECKPOINT_INTERVAL_S - self._clock.monotonic())
 
     def _is_seal_due(self) -> bool:
-        return self._clock.monotonic() - self._sealed_at >= CHECKPOINT_INTERVAL_S
+        return self._seconds_to_seal() == 0
 
     _sealed_at = 0.0
     _under_way: Sequence[Job] = ()
