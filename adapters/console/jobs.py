@@ -167,11 +167,11 @@ class Jobs:
         except Exception as error:  # The top of the thread.
             logger.exception("console job failed", extra={"kind": job.kind})
             trouble = f"it broke off: {type(error).__name__}; the log says more"
-        finally:
+        finally:  # Told of last: whoever sees that it ended finds so in the log.
+            logger.info("console job ended", extra={"kind": job.kind, "subject": job.subject, "by": job.by, "error": trouble})
             with self._lock:
                 job.outcome, job.error, job.ended_at = outcome, trouble, to_text(self._clock.now())
             job._ended.set()
-        logger.info("console job ended", extra={"kind": job.kind, "subject": job.subject, "by": job.by, "error": job.error})
         if hasattr(job.outcome, "close"):
             self._stopping.wait(KEPT_SECONDS)
             _put_away(job)
