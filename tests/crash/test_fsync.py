@@ -41,9 +41,13 @@ class Call:
 
 
 def calls_in(output):
-    """Every call, in the order of their ends. One that another thread interrupted has two lines."""
+    """Every call, in the order of their ends. One that another thread interrupted has two lines.
+
+    An answer may arrive before strace has seen its call end, and be told to stop then: what it only saw begin comes last.
+    """
     calls, begun = [], {}
-    for number, line in enumerate(output.read_text(errors="replace").splitlines()):
+    lines = output.read_text(errors="replace").splitlines()
+    for number, line in enumerate(lines):
         pid, _, text = line.partition(" ")
         text = text.strip()
         if match := re.match(r"<\.\.\. (\w+) resumed>(.*)", text):
@@ -53,7 +57,7 @@ def calls_in(output):
             begun[pid, match[1]] = (number, match[2])
         elif match := re.match(r"(\w+)\((.*)", text):
             calls.append(Call(match[1], match[2], number, number))
-    return calls
+    return calls + [Call(name, text, began, len(lines)) for (_, name), (began, text) in begun.items()]
 
 
 def syncs_before_answers(calls, journal, marks):
