@@ -38,8 +38,8 @@ SECRET = "whsec_crash"
 TOTAL, TIPS, GIVEN_BACK = 1200, 150, 200
 PATIENCE_THROUGH_CRASHES = 60.0
 """Seconds after which a request that is never answered, or a task that never ends, has failed."""
-LEASE_S = 30
-"""Longer than anything here takes: what a dead process had leased must not wait for that."""
+LEASE_S, CALL_DEADLINE_MS = 120, 60_000
+"""Longer than anything here takes: what a dead process had leased must not wait for that, and no call is made again but after a crash."""
 PAUSE_S = 0.02
 NEWEST_TASKS = 500
 EXITS_IN_S = 10.0
@@ -97,7 +97,8 @@ class Venue(Service):
     program = "tests.crash.mortal"
 
     def __init__(self, folder: Path, dojo_url: str, **settings: object) -> None:
-        super().__init__(folder, dojo_url, **{"LEASE_S": LEASE_S, "WEBHOOK_SECRETS": SECRET, "SWEEP_S": 3600} | settings)
+        patient = {"LEASE_S": LEASE_S, "CALL_DEADLINE_MS": CALL_DEADLINE_MS, "SWEEP_S": 3600}
+        super().__init__(folder, dojo_url, **{"WEBHOOK_SECRETS": SECRET} | patient | settings)
         self.kills = self.starts = 0
         self.slowest_start = 0.0
         self._starting = threading.Lock()

@@ -227,8 +227,7 @@ def traced(venue: Venue, *options: str, output: Path) -> Iterator[subprocess.Pop
     try:
         first = tracer.stderr.readline()
         assert b"attached" in first, first
-        threads = Path(f"/proc/{pid}/task")
-        eventually(lambda: all(_tracer_of(thread) == tracer.pid for thread in threads.iterdir()))
+        eventually(lambda: _is_traced(pid, tracer.pid))
         yield tracer
     finally:
         tracer.terminate()
@@ -236,8 +235,11 @@ def traced(venue: Venue, *options: str, output: Path) -> Iterator[subprocess.Pop
         tracer.stderr.close()
 
 
-def _tracer_of(thread: Path) -> int:
-    return _status(thread, "TracerPid")
+def _is_traced(pid: int, tracer: int) -> bool:
+    """Whether each thread of the process is under this tracer."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # A thread ended meanwhile: look again.
+        return all(_status(thread, "TracerPid") == tracer for thread in Path(f"/proc/{pid}/task").iterdir())
+    return False
 
 
 def _peak_bytes(pid: int) -> int:
