@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -58,12 +59,26 @@ PORTS = range(10_000, 32_000)
 """Below those that the kernel hands out: a port that is free for a moment is so until somebody here takes it."""
 
 
+MARKS = 200
+"""So many ports are kept from others by this process, longer than it takes any program to bind them."""
+_marks: deque[socket.socket] = deque()
+
+
 def free_port() -> int:
-    """A port that nobody has. Drawn at random, since several processes draw at once."""
+    """A port that nobody has, and that no other process which draws here is given. Drawn at random, since several draw at once.
+
+    Between this and the moment at which a program takes it nobody listens there, after a restart neither: the mark is the UDP port.
+    """
     while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port := secrets.choice(PORTS)))
+        port, mark = secrets.choice(PORTS), socket.socket(type=socket.SOCK_DGRAM)
+        with suppress(OSError), socket.socket() as probe:
+            mark.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
+            _marks.append(mark)
+            while len(_marks) > MARKS:
+                _marks.popleft().close()
             return port
+        mark.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +204,8 @@ class Service:
             self.process.wait(PATIENCE)
 
     def log(self) -> list[dict[str, Any]]:
-        """Every line of the log; one that is no JSON is an error."""
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        """Every whole line of the log; one that is no JSON is an error."""
+        return [json.loads(line) for line in self.log_path.read_text().rpartition("\n")[0].splitlines()]
 
     # -- what is stored
 
