@@ -36,6 +36,10 @@ def stream():
     levels = {name: logging.getLogger(name).level for name in logs.THIRD_PARTIES}
     stream = io.StringIO()
     logs.configure(stream, "INFO", StoppedClock(), secrets=("hunter2", "hunter2-and-more", ""))
+    test = threading.get_ident()
+    for handler in root.handlers:
+        if isinstance(handler.formatter, logs.JsonLines):
+            handler.addFilter(lambda record: record.thread == test)  # A thread that another test left may have its say as well.
     yield stream
     logging.captureWarnings(capture=False)
     level, sys.excepthook, threading.excepthook, sys.unraisablehook = before
