@@ -8,6 +8,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SPECS = Path(__file__).resolve().parents[2] / "shared" / "dojo" / "specs"
@@ -32,6 +33,12 @@ def _use_memory() -> None:
 
 
 _use_memory()
+
+# Whether an example takes long says nothing of what is tested. Under CI=true the same examples are tried each time, which this leaves so.
+hypothesis.settings.register_profile(
+    "patient", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 # Many containers set this. Each of the hundreds of starts of our program would compile all of it anew: half of what a start costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
