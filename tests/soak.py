@@ -45,6 +45,7 @@ STATUSES = ("500", "502", "503", "504", "429", "404", "409", "401", "403", "400"
 CALLS = (*STATUSES, *CALL_KINDS)
 HOLD_SECONDS, LATE_SECONDS, STEP_SECONDS, DEADLINE_MS = 1.0, 1.0, 4.0, 700
 IDLE_SECONDS = 30.0
+LONGEST_TIMES = 6
 QUIET_SECONDS = 90.0
 """After the last fault everything has come to rest within this."""
 
@@ -233,6 +234,11 @@ class Report:
         yield from (f"  {violation}" for violation in self.violations)
 
     @property
+    def fewest_done(self) -> int:
+        """How many came to their end of the flow of which fewest did."""
+        return min(self.flows[f"{flow} done"] for flow in ("order_and_pay", "pay_only"))
+
+    @property
     def warm(self) -> Held:
         return self.held[int(len(self.held) * WARM_UP_SHARE)]
 
@@ -244,8 +250,11 @@ def quantile(values, share):
 # -- the soak
 
 
-def soak(folder: Path, *, seconds: float, seed: int = 1) -> Report:
-    """Play for so long with faults, come to rest without, and say what was found."""
+def soak(folder: Path, *, seconds: float, seed: int = 1, flows: int = 0) -> Report:
+    """Play for so long with faults, come to rest without, and say what was found.
+
+    A slow machine goes on until so many `flows` of each kind came to their ends, for LONGEST_TIMES as long at most.
+    """
     dice, report = random.Random(seed), Report()
     with _world(folder, dice) as (service, sandbox, faults, line):
         began, stop = time.monotonic(), threading.Event()
@@ -257,7 +266,7 @@ def soak(folder: Path, *, seconds: float, seed: int = 1) -> Report:
         ]
         for customer in customers:
             customer.start()
-        while time.monotonic() - began < seconds:
+        while (passed := time.monotonic() - began) < seconds or (report.fewest_done < flows and passed < LONGEST_TIMES * seconds):
             report.held.append(Held.by(service))
             stop.wait(min(1.0, seconds / 20))
         stop.set()
