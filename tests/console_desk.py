@@ -14,16 +14,20 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Flask
 
 from adapters.console import Desk
+from adapters.console.jobs import Jobs
 from adapters.console.sessions import Sessions
 from adapters.console.site import COOKIE, Site
 from adapters.edge.credentials import Actor
 from adapters.health import Health
 from tests.builders import WITH_TILL, Venue
 from workflow.replay import replay
+from workflow.upkeep import Report
 
 
 @contextmanager
-def desk_with(folder: Path, *modules: Callable[[Site], Blueprint]) -> Iterator[SimpleNamespace]:
+def desk_with(
+    folder: Path, *modules: Callable[[Site], Blueprint], verified: Callable[[], Report | None] = lambda: None, jobs: Jobs | None = None
+) -> Iterator[SimpleNamespace]:
     """These pages of a `venue` of which nothing was sent yet; at the end its journal must explain what is stored.
 
     The operators are ann and ben, and where nobody is named it is ann. `ask` is the answer at a path, `get` what it says, `post` sends a
@@ -31,7 +35,7 @@ def desk_with(folder: Path, *modules: Callable[[Site], Blueprint]) -> Iterator[S
     """
     venue = Venue(folder, sends=WITH_TILL)
     venue.reads.keep_spare()  # As a server has it: by this the pages know whether anything has changed.
-    site = Site(_desk(venue))
+    site = Site(_desk(venue, verified, jobs))
     app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
     for pages in modules:
         blueprint.register_blueprint(site.guard(pages(site)))
@@ -66,8 +70,8 @@ def desk_with(folder: Path, *modules: Callable[[Site], Blueprint]) -> Iterator[S
     venue.close()
 
 
-def _desk(venue: Venue) -> Desk:
-    health = Health(condition=venue.journal.condition, dead=list, verified=lambda: None, wal_bytes=lambda: 0)
+def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None) -> Desk:
+    health = Health(condition=venue.journal.condition, dead=list, verified=verified, wal_bytes=lambda: 0)
     mine = {
         "clock": venue.clock,
         "sessions": Sessions(venue.clock),
@@ -81,6 +85,9 @@ def _desk(venue: Venue) -> Desk:
         "reads": venue.reads,
         "health": health,
         "heard_at": lambda: None,
+        "sealer": venue.journal,
+        "witness": venue.witness,
+        "jobs": jobs,
     }
     return Desk(**dict.fromkeys(each.name for each in fields(Desk)) | mine)  # The rest is other pages'.
 

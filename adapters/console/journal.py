@@ -131,8 +131,8 @@ def _upkeep(site: Site) -> Upkeep:
 
 def _overview(site: Site) -> dict[str, Any]:
     desk = site.desk
+    jobs = {name: desk.jobs.latest(name) for name in (VERIFY, REPLAY, SEAL)}  # First: a page that sees one ended sees what it found.
     report, size, newest = desk.health.verified(), desk.reads.size(), desk.reads.newest_checkpoint()
-    jobs = {name: desk.jobs.latest(name) for name in (VERIFY, REPLAY, SEAL)}
     origin = desk.reads.origin()
     sealed = cast("Job[Copy] | None", jobs[SEAL])
     copy = sealed.outcome if sealed else None
