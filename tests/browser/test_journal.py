@@ -63,6 +63,15 @@ def test_verifying_shows_how_far_it_is_and_who_began_it_and_clicking_twice_begin
     expect(one.get_by_text(f"Entries 1 to {size:,} are as they were written.")).to_be_visible()
 
 
+def test_a_button_that_somebody_is_about_to_press_never_becomes_another_one(long, visitor):
+    page = visitor(long)
+    press(page, "Verify now")
+    replay = page.get_by_role("button", name="Replay")
+    replay.focus()
+    expect(page.get_by_role("button", name="Verify now")).to_be_visible()  # It stands in front, as soon as nothing is under way.
+    expect(replay).to_be_focused()
+
+
 def test_replay_says_that_what_is_stored_is_what_the_entries_say(page, venue):
     press(page, "Replay")
     expect(page.get_by_text("Replay equals what is stored")).to_be_visible()

@@ -111,9 +111,11 @@ window.addEventListener("pageshow", (event) => { if (event.persisted) location.r
     document.dispatchEvent(new Event("fresh"));
   }
 
-  // What has a name (an id, or a row its link) stays the same element wherever it goes; of the rest, what stands in the same place.
+  // What has a name (an id, a form its address, a row its link) stays the same element wherever it goes; of the rest, what stands in the
+  // same place. So no button that somebody is about to press becomes another form's.
   const name = (node) => node.nodeType !== Node.ELEMENT_NODE ? node.nodeName
-    : `${node.nodeName} ${node.id || node.dataset?.key || (/^(tr|li)$/i.test(node.nodeName) && node.querySelector("a[href]")?.getAttribute("href")) || ""}`;
+    : `${node.nodeName} ${node.id || node.dataset?.key || (node.nodeName === "FORM" && node.getAttribute("action"))
+      || (/^(tr|li)$/i.test(node.nodeName) && node.querySelector("a[href]")?.getAttribute("href")) || ""}`;
   function renew(old, next) {
     if (old.nodeType !== Node.ELEMENT_NODE) { if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue; return; }
     for (const { name: each } of [...old.attributes]) if (!next.hasAttribute(each) && each !== "open") old.removeAttribute(each);
@@ -126,6 +128,9 @@ window.addEventListener("pageshow", (event) => { if (event.persisted) location.r
     let place = old.firstChild;
     for (const [child, same] of pairs) {
       if (same) renew(same, child);
+      if (same?.nodeType === Node.ELEMENT_NODE) {  // The white space before it is moved, and not the element, which would lose the focus.
+        while (place && place !== same && place.nodeType !== Node.ELEMENT_NODE) place = place.nextSibling;
+      }
       if (same && same === place) place = place.nextSibling;
       else old.insertBefore(same ?? document.importNode(child, true), place);
     }
