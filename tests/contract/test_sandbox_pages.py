@@ -3,6 +3,7 @@
 import html
 import re
 import socket
+import threading
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,7 +11,6 @@ import requests
 
 from adapters.sandbox import Sandbox
 from adapters.sandbox.panel import SUBJECTS, WHO
-from adapters.sandbox.phone import CARDS
 from tests.contract.sandbox_peer import KEY, SECONDS, TABLE, eventually, gbp, running
 
 PAGES = ("/phone", f"/phone/table?table={TABLE}", f"/phone/menu?table={TABLE}", f"/phone/bill?table={TABLE}")
@@ -220,7 +220,8 @@ def test_the_tip_on_a_share_is_of_the_share_and_no_sum_of_the_whole_bill_stands_
 
 
 def test_of_two_customers_who_pay_one_bill_at_once_the_second_is_asked_to_wait_and_then_pays_what_is_left(pair, monkeypatch):
-    monkeypatch.setitem(CARDS, "slow", ("slow enough", {"delay_seconds": 0.5}))
+    arrives = threading.Event()  # The news of the first one's payment.
+    monkeypatch.setattr(pair.sandbox._sightings, "pause", lambda _seconds: arrives.wait(SECONDS))
     order = pair.peer.open(1000, "pos-twice")
     asked = {"table": TABLE, "order": "pos-twice", "tip": "none", "share": "equal", "people": "2"}
     first = send(pair.sandbox, "/phone/bill", asked | {"card": "slow"})
@@ -228,6 +229,7 @@ def test_of_two_customers_who_pay_one_bill_at_once_the_second_is_asked_to_wait_a
     assert (first.status_code, second.status_code) == (303, 409)
     assert "Somebody else is paying this bill" in second.text
 
+    arrives.set()
     eventually(lambda: "Paid. Thank you!" in visit(pair.sandbox, first.headers["location"]).text)
     again = send(pair.sandbox, "/phone/bill", {"table": TABLE, "order": "pos-twice", "tip": "none", "share": "all"})
     eventually(lambda: "£5.00 was taken from your card." in visit(pair.sandbox, again.headers["location"]).text)
