@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
@@ -20,7 +22,7 @@ from playwright.sync_api import Locator, Page, Response, expect, sync_playwright
 
 from tests.browser.evening import play
 from tests.browser.routes import SANDBOX, SHUT, route_of
-from tests.contract.running import TOKENS, beside_sandbox, eventually, where_it_is_noon
+from tests.contract.running import TOKENS, Service, beside_sandbox, eventually, where_it_is_noon
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -32,8 +34,12 @@ FLAGS = [
     "--disable-component-update",
 ]
 PATIENCE_MS = 45_000
+CALM = {"CALL_DEADLINE_MS": 60_000, "LEASE_S": 120, "SWEEP_S": 3_600}
+"""Settings of a service that waits for a slow machine, and does nothing by itself: no call is tried twice, no payment read once more."""
 STEPS = 200
 """Presses of Tab, at most, on the way to something."""
+GONE = ("net::ERR_CONNECTION", "net::ERR_EMPTY_RESPONSE", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_CONTENT_LENGTH_MISMATCH")
+"""How a browser says that whoever was asked ended, before or while it answered."""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 SHOTS = Path(tempfile.gettempdir()) / "tillproof-screenshots"
 """Where the picture of a page is kept on which a test failed."""
@@ -53,8 +59,15 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def venue(tmp_path_factory):
-    """A `service` beside a `sandbox` after an evening, and its `orders`; for tests that change nothing that others look at."""
-    with beside_sandbox(tmp_path_factory.mktemp("venue"), VENUE_NAME="The Anchor & Hope", TIMEZONE=where_it_is_noon()) as peers:
+    """A `service` beside a `sandbox` after an evening, and its `orders`; for tests that change nothing that others look at.
+
+    It is noon there, so that it is one day for all of them, and what the service keeps in files for a while is in its own folder.
+    """
+    folder, settings = tmp_path_factory.mktemp("venue"), {"VENUE_NAME": "The Anchor & Hope", "TIMEZONE": where_it_is_noon()}
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", str(folder))
+            peers = running.enter_context(beside_sandbox(folder, **settings, **CALM))
         peers.orders = play(peers)
         yield peers
 
@@ -87,7 +100,7 @@ def visitor(chromium, request):
             page.screenshot(path=SHOTS / f"{name}-{number}.png", full_page=True)
     for window in windows:
         window.close()
-    expected = "status of 4", "status of 503", "net::ERR_CONNECTION"  # A refusal on purpose, or a shut journal, is told there, too.
+    expected = ("status of 4", "status of 503", *GONE)  # A refusal on purpose, or a shut journal, is told there, too.
     assert not [text for text in complaints if not any(each in text for each in expected)], complaints
 
 
@@ -124,6 +137,13 @@ def follow(wanted: Locator) -> Response | None:
     with wanted.page.expect_navigation() as led:
         wanted.click()
     return led.value
+
+
+def signed_size(service: Service) -> int:
+    """How many entries the journal has, once nothing is on its way that adds to them, and all are signed."""
+    service.await_rest()
+    eventually(lambda: service.reads.newest_checkpoint_size() == service.reads.size())
+    return service.reads.size()
 
 
 def reload_until_seen(wanted: Locator) -> None:
@@ -179,17 +199,28 @@ def assert_not_wider_than_the_window(page: Page) -> None:
 
 def assert_the_same_without_scripts(page: Page) -> None:
     """A browser without scripts, with this one's session, is offered the same heading, links and buttons."""
-    state = page.context.storage_state()
+    state, lacking = page.context.storage_state(), list[str]()
     window = page.context.browser.new_context(java_script_enabled=False, storage_state=state, viewport=DESKTOP)
-    try:
-        bare = window.new_page()
+    bare = window.new_page()
+
+    def is_the_same() -> bool:
+        """By now: the page follows what changes within seconds, the other one when it is loaded again."""
         bare.goto(page.url)
-        assert texts(bare.get_by_role("heading", level=1)) == texts(page.get_by_role("heading", level=1)), page.url
-        for role in ("link", "button"):  # But for what asks the browser itself to print.
-            here, there = (texts(each.locator("main").get_by_role(role).and_(each.locator(":not([data-print])"))) for each in (page, bare))
-            assert here <= there, f"{page.url}: without scripts there is no {role} {here - there}"
+        lacking[:] = [f"{role} {text}" for role in ("link", "button") for text in texts_of(page, role) - texts_of(bare, role)]
+        lacking[:0] = texts(page.get_by_role("heading", level=1)) ^ texts(bare.get_by_role("heading", level=1))
+        return not lacking
+
+    try:
+        with suppress(AssertionError):
+            eventually(is_the_same)
+        assert not lacking, f"{page.url}: without scripts there is no {lacking}"
     finally:
         window.close()
+
+
+def texts_of(page: Page, role: Literal["link", "button"]) -> set[str]:
+    """What all of the page itself say that have this role, but for what asks the browser to print."""
+    return texts(page.locator("main").get_by_role(role).and_(page.locator(":not([data-print])")))
 
 
 def texts(found: Locator) -> set[str]:

@@ -9,6 +9,7 @@ from tests.contract.running import Service, a_bill, an_event, eventually, gbp
 HOSTILE = '<script>alert("till")</script>'
 """Stands in every text of one order."""
 FORMULA = "=HYPERLINK(1)"
+NOBODYS = "pi_of_nobody"
 
 
 def play(peers: SimpleNamespace) -> SimpleNamespace:
@@ -27,13 +28,14 @@ def play(peers: SimpleNamespace) -> SimpleNamespace:
     service.till.post("/till/orders", a_bill(total=1001, table="tbl_4", id="till-retried", reference="T-20"))
     sandbox.pay_only("tbl_4")
     _open_hostile(service)
-    service.dojo.post("/v1/events", an_event("evt-orphan", "pi_of_nobody"))
+    service.dojo.post("/v1/events", an_event("evt-orphan", NOBODYS))
     orders = SimpleNamespace(
         paid=paid.order_id, split=split.order_id, open="till-open", mismatch="till-mismatch", retried="till-retried", hostile="till-hostile"
     )
     for order_id in (orders.paid, orders.split, orders.retried):
         service.await_state(order_id, "updated")
     eventually(lambda: service.order(orders.mismatch)["attention"])
+    eventually(lambda: [item for item in service.auditor.get("/api/attention").json["data"] if item["paymentIntentId"] == NOBODYS])
     return orders
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from adapters.edge.wire import REASON_LENGTH
 from adapters.sandbox import basket_of
-from tests.browser.conftest import check_page, follow
+from tests.browser.conftest import CALM, check_page, follow
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, an_event, an_order, beside_sandbox, eventually, sqlite
 from tests.contract.test_till_callbacks import Till
@@ -21,7 +21,7 @@ from workflow.money import Money
 
 NOBODY = "http://127.0.0.1:9"
 """Where no till answers."""
-SLOWLY = {"RETRY_BASE_MS": 3_600_000, "RETRY_CAP_MS": 3_600_000}
+SLOWLY = CALM | {"RETRY_BASE_MS": 3_600_000, "RETRY_CAP_MS": 3_600_000}
 """What failed waits for a while that is drawn from an hour: see `asleep`."""
 SOON = {"SWEEP_S": 1, "ORPHAN_ALARM_S": 1, "PAID_ALARM_S": 1}
 _numbers = itertools.count(1)
@@ -34,12 +34,13 @@ def trouble(tmp_path_factory):
     with beside_sandbox(tmp_path_factory.mktemp("trouble"), VENUE_NAME="The Anchor & Hope", **settings) as peers:
         peers.paid = peers.sandbox.order_and_pay().order_id
         a_mismatch(peers)
-        overpaid(peers)
+        paid = [peers.paid, overpaid(peers)]
         a_dead_call(peers)
         an_orphan(peers)
         a_stale_lock(peers)
         a_hostile_order(peers)
-        eventually(lambda: "PAID_NOT_ON_TILL" in codes_of(peers, peers.paid))
+        for order_id in paid:
+            eventually(lambda order_id=order_id: "PAID_NOT_ON_TILL" in codes_of(peers, order_id))
         yield peers
 
 
@@ -77,6 +78,7 @@ def overpaid(peers: SimpleNamespace) -> str:
 
 def a_dead_call(peers: SimpleNamespace) -> str:
     """An order of which Dojo refused to hear."""
+    none_is_left(peers, "order_updated")  # It would be refused instead.
     peers.sandbox.fault("POST", "/epos/events", "400", times=1)
     order_id = opened(peers)
     eventually(lambda: "OUTBOX_DEAD" in codes_of(peers, order_id))
@@ -89,6 +91,12 @@ def a_waiting_call(peers: SimpleNamespace) -> tuple[str, str]:
     [task] = eventually(lambda: [task for task in peers.service.tasks(order_id) if task["status"] == "pending" and task["attempts"]])
     asleep(peers, order_id)
     return order_id, task["id"]
+
+
+def none_is_left(peers: SimpleNamespace, effect: str) -> None:
+    """Wait until no call of this kind is to be made or being made."""
+    sql = "SELECT 1 FROM outbox WHERE effect = ? AND status IN ('pending', 'leased')"
+    eventually(lambda: not peers.service.reads.rows(sql, (effect,)))
 
 
 def asleep(peers: SimpleNamespace, order_id: str) -> None:
@@ -122,6 +130,7 @@ def a_stale_lock(peers: SimpleNamespace) -> str:
 
 def a_hostile_order(peers: SimpleNamespace) -> str:
     """An order with markup in every text, of which Dojo refused to hear."""
+    none_is_left(peers, "order_updated")
     peers.sandbox.fault("POST", "/epos/events", "400", times=1)
     order_id = an_id("bill")
     texts = {"reference": HOSTILE, "displayName": HOSTILE, "note": HOSTILE}  # At once: later news, which Dojo takes, would settle it.
@@ -362,8 +371,9 @@ def test_from_the_alert_to_the_end_money_that_the_till_refused_or_nobody_could_r
         waiting = threading.Thread(target=peers.sandbox.order_and_pay, args=(basket_of(Money(6120, "GBP"), "tbl_9"),))
         waiting.start()  # Until the payment is read.
         unread = eventually(lambda: found if (found := peers.sandbox.flows()[0].order_id) != untold else None)
+        eventually(lambda: [task for task in peers.service.tasks(unread) if (task["effect"], task["status"]) == ("read_intent", "pending")])
+        asleep(peers, unread)  # At once: however short the wait that was drawn, it is not over before somebody looks.
         eventually(lambda: codes_of(peers, unread) == ["PAID_NOT_ON_TILL"])
-        asleep(peers, unread)
         page = visitor(peers.service)
         till.always = 204  # Somebody switched it on again; its call, and the read, would be made much later.
         for table, order_id, asked in (("tbl_12", untold, "Try again now"), ("tbl_9", unread, "Read again at Dojo")):

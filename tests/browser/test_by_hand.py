@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP, PHONE, check_page, follow
+from tests.browser.conftest import CALM, DESKTOP, PHONE, check_page, follow
 from tests.browser.evening import HOSTILE
 from tests.contract.running import a_bill, beside_sandbox, eventually, gbp
 
@@ -15,7 +15,7 @@ from tests.contract.running import a_bill, beside_sandbox, eventually, gbp
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory):
     """A `service` beside a `sandbox`, with a floor plan: for tests that each take a table of their own."""
-    with beside_sandbox(tmp_path_factory.mktemp("by-hand"), VENUE_NAME="The Anchor & Hope") as peers:
+    with beside_sandbox(tmp_path_factory.mktemp("by-hand"), VENUE_NAME="The Anchor & Hope", **CALM) as peers:
         peers.service.till.call("PUT", "/till/areas", [{"id": "in", "name": "Inside"}])
         tables = [{"id": f"tbl_{number}", "name": f"Table {number}", "areaId": "in"} for number in range(1, 12)]
         peers.service.till.call("PUT", "/till/tables", [*tables, {"id": "tbl_x", "name": HOSTILE, "areaId": "in"}])

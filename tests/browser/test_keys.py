@@ -16,7 +16,18 @@ from playwright.sync_api import Locator, Page, expect
 from adapters.sandbox import Sandbox
 from tests.browser.conftest import check_page, tab_to
 from tests.browser.routes import route_of, routes
-from tests.browser.test_attention import NOBODY, SLOWLY, a_dead_call, a_stale_lock, a_waiting_call, an_id, deeds, opened, overpaid
+from tests.browser.test_attention import (
+    NOBODY,
+    SLOWLY,
+    a_dead_call,
+    a_stale_lock,
+    a_waiting_call,
+    an_id,
+    deeds,
+    none_is_left,
+    opened,
+    overpaid,
+)
 from tests.contract.running import (
     KEY,
     TOKENS,
@@ -309,6 +320,7 @@ def test_a_day_is_compared_with_dojo_and_a_difference_resolved_with_a_note(hands
     order_id = opened(peers, table=table)
     [intent_id] = peers.sandbox.pay_only(table).intent_ids
     eventually(lambda: peers.service.order(order_id)["paidAmount"] == gbp(1200))
+    none_is_left(peers, "read_intent")
     peers.sandbox.intents.refund(intent_id, Money(250, "GBP"))  # And nobody is told.
     somebody = hands(peers, "/takings")
     page = somebody.page
@@ -330,8 +342,8 @@ def test_the_journal_is_verified_and_replayed_and_a_copy_sealed(hands, peers):
     somebody = hands(peers, "/journal")
     page = somebody.page
     somebody.button("Verify now")
-    somebody.await_(page.get_by_role("heading", name="Whole"))
-    somebody.await_(page.get_by_role("button", name="Replay"))
+    somebody.await_(page.get_by_role("button", name="Verify now"))
+    expect(page.get_by_role("heading", name="Whole")).to_be_visible()
     somebody.button("Replay", "Space")
     somebody.await_(page.get_by_text("Replay equals what is stored"))
     somebody.turn("What customers and guests said of themselves", "keep, for a backup")
@@ -411,7 +423,7 @@ def test_a_customer_orders_and_pays_and_another_pays_a_part_of_a_bill_with_a_tip
     somebody.button("To the basket")
     somebody.turn("Add a tip?", re.compile("10 %"))
     somebody.button(re.compile("^Pay"))
-    somebody.await_(page.get_by_role("heading", name="Paid. The kitchen has your order."))
+    expect(page.get_by_role("heading", name="Paid. The kitchen has your order.")).to_be_visible()  # Without scripts it follows, too.
     order = peers.service.order(peers.sandbox.flows()[0].order_id)
     assert order["tipsAmount"] == gbp(62)
 
@@ -428,7 +440,7 @@ def test_a_customer_orders_and_pays_and_another_pays_a_part_of_a_bill_with_a_tip
     page.keyboard.press("Enter")
     somebody.turn("How the payment goes", "The card is good")
     somebody.button("Pay")
-    somebody.await_(page.get_by_role("heading", name="Paid. Thank you!"))
+    expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
     order = eventually(lambda: found if (found := peers.service.order(order_id))["paidAmount"] == gbp(1000) else None)
     assert order["tipsAmount"] == gbp(150)
 

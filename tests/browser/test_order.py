@@ -240,6 +240,7 @@ def test_of_a_long_order_the_newest_entries_are_told_and_older_ones_a_page_furth
     for second in range(PAGE_ENTRIES):
         body = {"expiry": (until + timedelta(seconds=second + 1)).isoformat()}
         assert venue.service.dojo.call("PUT", "/v1/orders/till-long/locks/s-1", body).status < 300
+    venue.service.await_rest()  # What is still to be told has a row of its own.
     page.goto("/orders/till-long?view=full")
     rows = section(page, "Timeline").locator("tbody tr")
     assert rows.count() == PAGE_ENTRIES

@@ -14,7 +14,7 @@ from adapters.capabilities import CAPABILITIES, SERVED, Registration
 from adapters.console import capabilities
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.settings import read_settings, shown
-from tests.browser.conftest import PATIENCE_MS, check_page, follow
+from tests.browser.conftest import CALM, PATIENCE_MS, check_page, follow
 from tests.browser.evening import HOSTILE
 from tests.contract.running import KEY, PASSWORD, TOKENS, USERNAME, beside_sandbox, eventually, register, running
 from workflow.commands import NoteRegistration
@@ -29,7 +29,7 @@ OF_A_KIND = 4
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory):
     """A service with every kind of secret, and an order, beside its sandbox: for what is changed here."""
-    with beside_sandbox(tmp_path_factory.mktemp("setup"), TILL_URL="http://127.0.0.1:9/till", **SECRETS) as peers:
+    with beside_sandbox(tmp_path_factory.mktemp("setup"), TILL_URL="http://127.0.0.1:9/till", **SECRETS, **CALM) as peers:
         peers.order_id = peers.sandbox.order_and_pay().order_id
         yield peers
 
@@ -87,7 +87,7 @@ def test_a_file_that_others_can_read_and_a_setting_that_waits_for_a_restart_are_
     page = visitor(peers.service)
     toml = peers.service.folder / "tillproof.toml"
     peers.service.witness.chmod(0o644)
-    toml.write_text('currency = "EUR"\nsweep_s = 61\n')
+    toml.write_text('currency = "EUR"\nsearch_days = 61\n')
     try:
         page.goto("/setup")
         said = page.locator("main").inner_text()
@@ -96,7 +96,7 @@ def test_a_file_that_others_can_read_and_a_setting_that_waits_for_a_restart_are_
         toml.unlink()
 
     assert f"chmod 600 {peers.service.witness}" in said
-    assert "changed since this server was started, and not in force yet: CURRENCY, SWEEP_S" in said
+    assert "changed since this server was started, and not in force yet: CURRENCY, SEARCH_DAYS" in said
     assert "1 thing is wrong" in said
 
 
@@ -235,7 +235,7 @@ def test_an_auditor_is_not_offered_to_register_or_to_rotate_the_key_and_is_refus
 
 
 def test_a_dojo_that_refuses_the_key_is_told_in_words_with_what_to_do(peers, visitor, tmp_path):
-    with running(tmp_path, str(peers.service.settings["DOJO_URL"]), DOJO_API_KEY="sk_sandbox_another") as service:
+    with running(tmp_path, str(peers.service.settings["DOJO_URL"]), DOJO_API_KEY="sk_sandbox_another", **CALM) as service:
         page = visitor(service)
         ask(page)
         assert page.get_by_text("Dojo refuses our key").is_visible()

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from adapters.sandbox import Sandbox
-from tests.browser.conftest import check_page, follow, reload_until_seen
+from tests.browser.conftest import CALM, check_page, follow, reload_until_seen
 from tests.browser.evening import HOSTILE
 from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite, where_it_is_noon
 from workflow.clock import SystemClock
@@ -22,6 +22,8 @@ from workflow.money import Money
 from workflow.replay import no_bar
 from workflow.sealing import seal
 
+SOON = {"CALL_DEADLINE_MS": 6_000}
+"""Where a Dojo that does not answer is waited for in vain."""
 SUMS = ("Captured", "Tips", "Given back", "Came in", "Payments")
 
 
@@ -43,7 +45,7 @@ def gbp(value):
 def differing(tmp_path_factory):
     """A service and a sandbox that disagree about money: given back, unknown here, and paid twice."""
     sandbox = Sandbox(api_key=KEY, step_seconds=10, clock=Behind(), event_back_off_seconds=0.02)
-    with beside_sandbox(tmp_path_factory.mktemp("differing"), sandbox, TIMEZONE=where_it_is_noon(), CALL_DEADLINE_MS=3000) as peers:
+    with beside_sandbox(tmp_path_factory.mktemp("differing"), sandbox, TIMEZONE=where_it_is_noon(), **CALM | SOON) as peers:
         peers.order_id, peers.intent_id = _paid(peers, "refunded")
         sandbox.intents.refund(peers.intent_id, gbp(250))
         orphan = sandbox.intents.make(gbp(4820), reference="orphan", external_id=HOSTILE)
@@ -65,6 +67,7 @@ def _paid(peers, name, *, tips=0):
     peers.sandbox.intents.capture(intent.id)
     peers.service.dojo.post("/v1/events", an_event(f"evt-{name}", intent.id))
     peers.service.await_state(order_id, "updated")
+    peers.service.await_rest()  # A read that is still on its way would find what is changed at Dojo next.
     return order_id, intent.id
 
 
@@ -174,7 +177,7 @@ def test_the_day_the_month_today_the_command_and_the_sealed_copy_say_the_same_of
 
 
 def test_money_that_moved_since_the_comparison_is_told_until_it_is_compared_again(tmp_path, visitor):
-    with beside_sandbox(tmp_path, TIMEZONE=where_it_is_noon()) as peers:
+    with beside_sandbox(tmp_path, TIMEZONE=where_it_is_noon(), **CALM) as peers:
         _paid(peers, "one")
         page = visitor(peers.service)
         open_today(page)
