@@ -18,7 +18,6 @@ from tests.browser.conftest import check_page, tab_to
 from tests.browser.routes import route_of, routes
 from tests.browser.test_attention import (
     NOBODY,
-    SLOWLY,
     a_dead_call,
     a_stale_lock,
     a_waiting_call,
@@ -27,13 +26,13 @@ from tests.browser.test_attention import (
     none_is_left,
     opened,
     overpaid,
+    slow_to_retry,
 )
 from tests.contract.running import (
     KEY,
     TOKENS,
     a_bill,
     an_order,
-    beside_sandbox,
     eventually,
     gbp,
     running,
@@ -134,8 +133,8 @@ class Hands:
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory):
     """A `service` beside a `sandbox`, whose till does not answer; each test makes what it acts on."""
-    settings = SLOWLY | {"TILL_URL": f"{NOBODY}/hook", "TILL_SECRET": "a secret of the till's, long enough", "TIMEZONE": where_it_is_noon()}
-    with beside_sandbox(tmp_path_factory.mktemp("keys"), VENUE_NAME="The Anchor & Hope", **settings) as peers:
+    settings = {"TILL_URL": f"{NOBODY}/hook", "TILL_SECRET": "a secret of the till's, long enough", "TIMEZONE": where_it_is_noon()}
+    with slow_to_retry(tmp_path_factory.mktemp("keys"), VENUE_NAME="The Anchor & Hope", **settings) as peers:
         peers.service.till.call("PUT", "/till/areas", [{"id": "in", "name": "Inside"}])
         tables = [{"id": f"tbl_{number}", "name": f"Table {number}", "areaId": "in"} for number in (1, 2)]
         peers.service.till.call("PUT", "/till/tables", tables)
