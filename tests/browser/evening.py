@@ -36,6 +36,7 @@ def play(peers: SimpleNamespace) -> SimpleNamespace:
         service.await_state(order_id, "updated")
     eventually(lambda: service.order(orders.mismatch)["attention"])
     eventually(lambda: [item for item in service.auditor.get("/api/attention").json["data"] if item["paymentIntentId"] == NOBODYS])
+    service.await_rest()
     return orders
 
 

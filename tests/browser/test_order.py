@@ -219,6 +219,7 @@ def test_a_live_lock_and_a_stale_one_say_who_holds_the_bill(venue, page):
     for order_id, seconds in (("till-live", 3_600), ("till-stale", 1)):
         venue.service.till.post("/till/orders", a_bill(total=700, table="tbl_6", id=order_id))
         eventually(lambda order_id=order_id, seconds=seconds: locks(order_id, seconds))
+    venue.service.await_rest()  # While Dojo is told of a bill, that is what is said of it.
     page.goto("/orders/till-live")
     assert "live" in section(page, "Lock").inner_text()
     assert "holds the bill until" in lead(page)
