@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -364,6 +364,16 @@ def a_bill(*, total: int = 1200, table: str = "tbl_1", **changes: object) -> dic
     item = {"plu": "PIZ-04", "name": "Margherita", "quantity": 1, "amountPerItem": gbp(total)}
     details = {"orderType": "DineIn", "dineIn": {"tableId": table}}
     return {"details": details, "items": [item], "totalAmount": gbp(total)} | changes
+
+
+def lock_for_a_moment(service: Service, order_id: str) -> str:
+    """Lock the order as `L-1` with an expiry that is over soon; asked for until it comes there in time. The expiry."""
+
+    def locked() -> str:
+        expiry = (datetime.now(UTC) + timedelta(milliseconds=200)).isoformat()
+        return expiry if service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "L-1", "expiry": expiry}).status == 200 else ""
+
+    return eventually(locked)
 
 
 def an_event(event_id: str, intent_id: str, status: str = "Captured", **changes: object) -> dict[str, Any]:

@@ -17,7 +17,7 @@ EVENTS = ("HandleEvent:payment_intent.created", "HandleEvent:payment_intent.stat
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    with beside_sandbox(tmp_path_factory.mktemp("at-table"), SWEEP_S=1) as both:
+    with beside_sandbox(tmp_path_factory.mktemp("at-table"), SWEEP_S=1, CALL_DEADLINE_MS=60_000, LEASE_S=90) as both:
         yield both
 
 

@@ -10,7 +10,7 @@ import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,7 +23,18 @@ from adapters.epos.rest import RestSettings, make_app
 from adapters.epos.signature import sign
 from tests import builders
 from tests.builders import Venue
-from tests.contract.running import KEY, PATIENCE, a_bill, an_event, an_order, beside_sandbox, eventually, gbp, is_refused
+from tests.contract.running import (
+    KEY,
+    PATIENCE,
+    a_bill,
+    an_event,
+    an_order,
+    beside_sandbox,
+    eventually,
+    gbp,
+    is_refused,
+    lock_for_a_moment,
+)
 from workflow.money import Money
 
 SECRET = "webhook-secret"
@@ -34,8 +45,9 @@ ROUNDS = 8
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """A service, registered at a sandbox, in which nothing happens by itself for a minute: what grows does so because it was asked."""
-    with beside_sandbox(tmp_path_factory.mktemp("twice"), WEBHOOK_SECRETS=SECRET) as both:
+    """A service, registered at a sandbox, in which nothing happens by itself for an hour: what grows does so because it was asked."""
+    given = {"WEBHOOK_SECRETS": SECRET, "SWEEP_S": 3600, "CALL_DEADLINE_MS": 60_000, "LEASE_S": 90}
+    with beside_sandbox(tmp_path_factory.mktemp("twice"), **given) as both:
         yield both
 
 
@@ -414,9 +426,8 @@ def test_a_payment_under_a_lock_that_ran_out_is_recorded_where_nobody_took_it(pa
     service = pair.service
     order_id = service.till.post("/till/orders", a_bill()).json["id"]
     intent_id = an_intent(pair, external_id=order_id)
-    soon = (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()
-    assert service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "L-1", "expiry": soon}).status == 200
-    eventually(lambda: datetime.now(UTC).isoformat() > soon)
+    expiry = lock_for_a_moment(service, order_id)
+    eventually(lambda: datetime.now(UTC).isoformat() > expiry)
 
     body = {"paymentIntentId": intent_id, "paidAmount": gbp(1200), "lockId": "L-1"}
     replies = [service.dojo.post(f"/v1/orders/{order_id}/record-payment", body) for _ in range(2)]
@@ -429,8 +440,7 @@ def test_a_payment_under_a_lock_that_another_took_over_is_refused(pair):
     service = pair.service
     order_id = service.till.post("/till/orders", a_bill()).json["id"]
     intent_id = an_intent(pair, external_id=order_id)
-    soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
-    service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "L-1", "expiry": soon})
+    lock_for_a_moment(service, order_id)
     eventually(lambda: service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "L-2", "expiry": "2099-01-01T00:00:00Z"}).status == 200)
 
     body = {"paymentIntentId": intent_id, "paidAmount": gbp(1200), "lockId": "L-1"}

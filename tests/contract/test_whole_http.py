@@ -20,7 +20,7 @@ import app
 from adapters.cli.commands import cli
 from adapters.epos.signature import sign
 from adapters.till.api import FEED_WAITERS
-from tests.contract.running import PATIENCE, a_bill, an_event, an_order, beside_sandbox, eventually, gbp
+from tests.contract.running import PATIENCE, a_bill, an_event, an_order, beside_sandbox, eventually, gbp, lock_for_a_moment
 from workflow.ledger import HASHED_COLUMNS, HashedEntry, entry_hash, root_from_inclusion, verify_checkpoint
 from workflow.lifecycle import ATTENTION
 from workflow.money import Money
@@ -32,8 +32,9 @@ BUSY_SECONDS = 15.0
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A service with two webhook secrets, registered at a sandbox."""
-    with beside_sandbox(tmp_path_factory.mktemp("whole-http"), WEBHOOK_SECRETS=",".join(SECRETS)) as whole:
+    """A service with two webhook secrets, registered at a sandbox. It gives no call up, and sweeps nothing, while these tests run."""
+    given = {"WEBHOOK_SECRETS": ",".join(SECRETS), "CALL_DEADLINE_MS": 60_000, "LEASE_S": 90, "SWEEP_S": 3600}
+    with beside_sandbox(tmp_path_factory.mktemp("whole-http"), **given) as whole:
         yield whole
 
 
@@ -141,7 +142,7 @@ BAD_SIGNATURES = {
 
 @pytest.mark.parametrize("name", BAD_SIGNATURES)
 def test_a_webhook_that_is_not_signed_by_a_secret_is_401_and_stores_nothing(service, name):  # A2
-    before = service.reads.size()
+    before = end_of_feed(service)
 
     reply = delivered(service, an_event(f"bad-hook-{name}", "pi_bad"), BAD_SIGNATURES[name])
 
@@ -151,7 +152,7 @@ def test_a_webhook_that_is_not_signed_by_a_secret_is_401_and_stores_nothing(serv
 
 @pytest.mark.parametrize("name", [name for name in BAD_SIGNATURES if BAD_SIGNATURES[name]])
 def test_a_bad_signature_on_an_event_with_good_credentials_is_401(service, name):  # A2
-    before = service.reads.size()
+    before = end_of_feed(service)
 
     is_refused(delivered(service, an_event(f"bad-event-{name}", "pi_bad"), BAD_SIGNATURES[name], path="/v1/events"), 401)
 
@@ -221,7 +222,7 @@ def test_extending_a_lock_answers_an_empty_object_and_moves_its_end(service):
 
 def test_a_lock_that_ran_out_can_be_extended_where_nobody_took_it(service):  # X4
     order_id = opened(service)
-    lock(service, order_id, expiry=soon(milliseconds=150))
+    lock_for_a_moment(service, order_id)
     eventually(lambda: service.order(order_id)["lock"]["expiresAt"] < soon()[:23])
 
     reply = service.dojo.call("PUT", f"/v1/orders/{order_id}/locks/L-1", {"expiry": soon(minutes=5)})
@@ -232,7 +233,7 @@ def test_a_lock_that_ran_out_can_be_extended_where_nobody_took_it(service):  # X
 
 def test_another_lock_takes_over_one_that_ran_out(service):  # X3
     order_id = opened(service)
-    lock(service, order_id, expiry=soon(milliseconds=100))
+    lock_for_a_moment(service, order_id)
 
     eventually(lambda: lock(service, order_id, "L-2").status == 200)
 
@@ -496,12 +497,12 @@ def test_a_long_poll_wakes_on_a_change(service):
 def test_a_long_poll_sleeps_through_entries_that_a_till_is_not_shown(service):
     """A lock or an event lengthens the journal and changes nothing for the till: no page, and no poll that returns at once."""
     created = service.dojo.post("/v1/orders", an_order("unshown", intent_id="pi_unshown")).json["id"]
-    after = service.till.get("/till/feed?after=0&limit=500").json["after"]
+    after = end_of_feed(service)
     began, locks = time.monotonic(), 0
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(service.till.get, f"/till/feed?after={after}&wait=1")
-        while not waiting.done():
+        while locks < 2 or not waiting.done():
             lock = {"lockId": f"unshown-{locks}", "expiry": "2099-01-01T00:00:00Z"}
             assert service.dojo.post(f"/v1/orders/{created}/lock", lock).status == 200
             assert service.dojo.call("DELETE", f"/v1/orders/{created}/locks/unshown-{locks}").status == 200
@@ -509,7 +510,6 @@ def test_a_long_poll_sleeps_through_entries_that_a_till_is_not_shown(service):
 
     assert waiting.result().json == {"data": [], "after": after}
     assert time.monotonic() - began > 0.9
-    assert locks > 1
 
 
 def test_a_long_poll_ends_in_time_where_nothing_changes(service):
@@ -553,8 +553,9 @@ def test_a_feed_followed_while_several_write_leaves_nothing_out(service):
     followed = []
     with ThreadPoolExecutor(4) as pool:
         writing = [pool.submit(opened, service, id=f"crowd-{number}") for number in range(40)]
-        page = []
-        while page or not all(one.done() for one in writing):
+        page, is_over = [], False
+        while page or not is_over:
+            is_over = all(one.done() for one in writing)  # Before the look: what is written after an empty one must not be missed.
             page = feed(service, after=position, limit=7, wait=1)["data"]
             followed += page
             position = page[-1]["seq"] if page else position
@@ -596,7 +597,7 @@ def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_com
     reused = key_reused(whole)
     order_id, intent_id = disputed(whole, "attention-amount")
     service.dojo.post("/v1/events", an_event("evt_nobodys", "pi_nobodys"))
-    eventually(lambda: "ORPHAN_EVENT" in service.open.get("/readyz").json["attention"])
+    service.await_rest()  # Then it is an orphan, and nothing else is to come.
 
     data = service.auditor.get("/api/attention").json["data"]
 
