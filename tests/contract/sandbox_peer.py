@@ -41,8 +41,9 @@ def wire(value):
 class Peer:
     """The least that a POS must do: keep orders, read an intent after each event, show what agrees, tell Dojo of each change.
 
-    It reads an intent anew until it has understood an answer, `reads` times at most. `knows` is what it has of each intent. With
-    `at_once` it has its say before it answers the event, so that nothing of it is still to come when the flow goes on.
+    It reads an intent anew until it has understood an answer, `reads` times at most, and waits `read_seconds` for each. `knows` is what
+    it has of each intent. With `at_once` it has its say before it answers the event, so that nothing of it is still to come when the
+    flow goes on.
     """
 
     CAPABILITIES = CAPABILITIES
@@ -55,10 +56,10 @@ class Peer:
         ("POST", "/hook", "hook"),
     )
 
-    def __init__(self, *, announces=True, records=True, reads=3, at_once=False):
-        self.announces, self.records, self.reads, self.at_once = announces, records, reads, at_once
+    def __init__(self, *, announces=True, records=True, reads=3, read_seconds=SECONDS, at_once=False):
+        self.announces, self.records, self.reads, self.read_seconds, self.at_once = announces, records, reads, read_seconds, at_once
         self.orders, self.received, self.hooked, self.refusals, self.knows = {}, [], [], [], {}
-        self.events = Queue()
+        self.events, self.counting = Queue(), threading.RLock()
         app = Flask(__name__)
         app.before_request(self.note)
         for method, path, name in self.ROUTES:
@@ -137,9 +138,9 @@ class Peer:
                 break
 
     def read(self, intent_id):
-        """The intent, or None; not longer than a second in all, which `requests` alone does not know."""
-        url, until = f"{self.dojo_url}/payment-intents/{intent_id}?returnCanceled=true", time.monotonic() + 1
-        with requests.get(url, headers=HEADERS, timeout=1, stream=True) as answer:
+        """The intent, or None; not longer than `read_seconds` in all, which `requests` alone does not know."""
+        url, until = f"{self.dojo_url}/payment-intents/{intent_id}?returnCanceled=true", time.monotonic() + self.read_seconds
+        with requests.get(url, headers=HEADERS, timeout=self.read_seconds, stream=True) as answer:
             raw = b""
             for chunk in answer.iter_content(1):
                 raw += chunk
@@ -159,13 +160,17 @@ class Peer:
             self.announce(order["id"])
 
     def count(self, order, intent_id, paid, tips):
-        self.knows[intent_id] = paid, tips
-        if self.records:
-            paid_by = order.setdefault("paid_by", [])
-            paid_by += [intent_id] if intent_id not in paid_by else []
-            mine = [self.knows[each] for each in paid_by]
-            order["paidAmount"], order["tipsAmount"] = wire(sum(paid for paid, _ in mine)), wire(sum(tips for _, tips in mine))
-            order["payable"] = order["paidAmount"]["value"] < order["totalAmount"]["value"]
+        with self.counting:  # What an event tells and what a call says may come at once.
+            self.knows[intent_id] = paid, tips
+            if self.records:
+                self.show(order, intent_id)
+
+    def show(self, order, intent_id):
+        paid_by = order.setdefault("paid_by", [])
+        paid_by += [intent_id] if intent_id not in paid_by else []
+        mine = [self.knows[each] for each in paid_by]
+        order["paidAmount"], order["tipsAmount"] = wire(sum(paid for paid, _ in mine)), wire(sum(tips for _, tips in mine))
+        order["payable"] = order["paidAmount"]["value"] < order["totalAmount"]["value"]
 
     def announce(self, order_id):
         body = {"eventType": "OrderUpdated", "event": {"orderId": order_id}}
@@ -174,11 +179,20 @@ class Peer:
 
 
 class HastyPeer(Peer):
-    """Announces before it has recorded, and once more when it has."""
+    """Announces before it has recorded, and once more when it has, after somebody was shown the order as it was."""
+
+    def __init__(self, **settings):
+        self.shown = threading.Event()
+        super().__init__(**settings)
+
+    def order(self, order_id):
+        answer = super().order(order_id)
+        self.shown.set()
+        return answer
 
     def record(self, intent):
         self.announce(intent["orderDetails"]["externalId"])
-        eventually(lambda: any(method == "GET" for method, _, _ in self.received))
+        assert self.shown.wait(SECONDS)
         super().record(intent)
 
 
@@ -231,11 +245,12 @@ def _counted(intent):
 
 
 @contextmanager
-def running(*, peer=Peer, register=True, announces=True, records=True, reads=3, at_once=False, **settings):
+def running(*, peer=Peer, register=True, announces=True, records=True, reads=3, read_seconds=SECONDS, at_once=False, **settings):
     """A sandbox and a peer that know of each other, both stopped in the end."""
     seen = []
     options = {"api_key": KEY, "observer": seen.append, "step_seconds": STEP_SECONDS, "event_back_off_seconds": 0.01} | settings
-    sandbox, peer = Sandbox(**options), peer(announces=announces, records=records, reads=reads, at_once=at_once)
+    sandbox = Sandbox(**options)
+    peer = peer(announces=announces, records=records, reads=reads, read_seconds=read_seconds, at_once=at_once)
     sandbox.start()
     peer.dojo_url = sandbox.url
     try:

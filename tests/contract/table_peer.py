@@ -39,8 +39,8 @@ class TablePeer(Peer):
         details = {"orderType": "DineIn", "dineIn": {"tableId": TABLE, "waiterId": WAITER}}
         return super().open(total, order_id, **({"details": details, "payments": []} | known))
 
-    def count(self, order, intent_id, paid, tips):
-        super().count(order, intent_id, paid, tips)
+    def show(self, order, intent_id):
+        super().show(order, intent_id)
         mine = [(each, *self.knows[each]) for each in order["paid_by"]]
         order["payments"] = [
             {"paymentIntentId": each, "paidAmount": wire(its_paid), "tipsAmount": wire(its_tips)}

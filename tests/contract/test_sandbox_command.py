@@ -18,17 +18,12 @@ from click.testing import CliRunner
 from adapters.cli.sandbox import sandbox
 from adapters.sandbox import Sandbox, magic_table
 from adapters.sandbox.faults import CALL_KINDS, EVENT_KINDS, POS_KINDS
+from tests.contract.running import free_port
 from tests.contract.sandbox_peer import SECONDS, TABLE, USER, Peer, eventually, wire
 from tests.contract.table_peer import SumChanger, TablePeer
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk_sandbox_test"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
