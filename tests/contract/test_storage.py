@@ -219,11 +219,17 @@ def test_a_foreign_writer_that_holds_the_journal_has_writes_turned_away_without_
 # S4: the disk fails
 
 
+def await_signed(service):
+    """Wait until a checkpoint covers everything: then nothing is written that nobody asks for."""
+    eventually(lambda: service.reads.rows("SELECT max(size) FROM checkpoint") == [(service.reads.size(),)])
+
+
 @pytest.mark.parametrize("fault", ["fsync,fdatasync:error=EIO", "pwrite64:error=EIO"], ids=["sync", "write"])
 def test_a_disk_that_fails_ends_the_process_which_never_asks_it_twice(make, tmp_path, fault):  # S4
     service = make().start()
     kept = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     log = tmp_path / "calls"
+    await_signed(service)
 
     with injected(worker_of(service.process), fault, log):
         with suppress(OSError):  # Answered, or cut off by the end of the process.
@@ -249,6 +255,7 @@ def test_a_disk_that_fails_while_the_wal_is_put_into_the_database_ends_the_proce
         for number in range(12):
             assert service.dojo.post("/v1/orders", an_order(f"large-{number}", total=0, items=lines)).status == 200
         log = tmp_path / "calls"
+        await_signed(service)
         with injected(worker_of(service.process), "fsync,fdatasync:error=EIO:when=2+", log):
             reader.execute("ROLLBACK")
             assert service.dojo.post("/v1/orders", an_order("last")).status == 200
@@ -274,6 +281,12 @@ def flip(path, offset, mask=1):
         (byte,) = file.read(1)
         file.seek(offset)
         file.write(bytes([byte ^ mask]))
+
+
+def flip_served(service, offset, mask=1):
+    """The same under a running service. Who read the page just before reads it anew, once somebody else has written."""
+    flip(service.journal, offset, mask)
+    sqlite(service.journal, "INSERT INTO meta VALUES ('elsewhere', '')", "DELETE FROM meta WHERE name = 'elsewhere'")
 
 
 def page_of(journal, name):
@@ -316,7 +329,7 @@ def test_a_flipped_bit_in_an_index_stops_writing_while_it_is_served_and_the_next
     service.dojo.post("/v1/orders", an_order("first"))
     put_into_database(service.journal)
     start, size = page_of(service.journal, "orders_by_time")
-    flip(service.journal, start + size - 1)
+    flip_served(service, start + size - 1)
 
     eventually(lambda: reasons(service) == ["JOURNAL_DAMAGED"])
 
@@ -331,14 +344,14 @@ def test_a_damaged_page_of_the_entries_stops_writing_while_it_is_served_and_the_
     service = make(VERIFY_S=1).start()
     service.dojo.post("/v1/orders", an_order("first"))
     put_into_database(service.journal)
-    flip(service.journal, page_of(service.journal, "journal")[0], mask=0x40)
+    flip_served(service, page_of(service.journal, "journal")[0], mask=0x40)
 
     eventually(lambda: reasons(service) == ["JOURNAL_DAMAGED"])
 
     assert [reply.status for reply in writes(service)] == [503] * 3
     told = attention(service)["JOURNAL_DAMAGED"]["detail"]
     assert told.startswith(("entry 1: the entry cannot be read: ", "SQLite's integrity check: "))  # Whichever comes to it first.
-    assert verification(service)["firstBad"]["reason"] == told.removeprefix("entry 1: ")
+    assert found_bad(service)["firstBad"]["reason"] == told.removeprefix("entry 1: ")
     verified = cli(service, "journal", "verify")
     assert (verified.returncode, verified.stdout.startswith("DAMAGED: entry 1: the entry cannot be read: ")) == (5, True)
     service.kill()
@@ -350,12 +363,17 @@ def verification(service):
     return service.auditor.get("/api/verification").json
 
 
+def found_bad(service):
+    """What verification found, once it has: it stops the writing before it tells."""
+    return eventually(lambda: told if (told := verification(service))["firstBad"] else None)
+
+
 def flip_in_body(service, seq):
     """One bit of an amount in the body of an entry, where the file has it: SQLite finds nothing wrong."""
     put_into_database(service.journal)
     [[(body,)]] = sqlite(service.journal, f"SELECT body FROM journal WHERE seq = {seq}")
     place = service.journal.read_bytes().index(body.encode())
-    flip(service.journal, place + body.index("1200") + 1)
+    flip_served(service, place + body.index("1200") + 1)
     [[(answer,)], [(now,)]] = sqlite(service.journal, "PRAGMA integrity_check", f"SELECT body FROM journal WHERE seq = {seq}")
     assert (answer, now) == ("ok", body.replace("1200", "1300", 1))
 
@@ -377,7 +395,7 @@ def test_a_flipped_bit_in_an_entry_is_found_while_it_is_served_and_nothing_more_
     entries = service.reads.size()
     assert_serves_but_does_not_write(service, first, "CHAIN_BROKEN")
     assert attention(service)["CHAIN_BROKEN"]["detail"].startswith(f"entry {seq}: the hash is not that of the entry")
-    found = verification(service)
+    found = found_bad(service)
     assert (found["ok"], found["firstBad"]["seq"]) == (False, seq)
     assert metric(service, "tillproof_verification_ok") == 0
     assert [line["seq"] for line in service.log() if line["event"] == "journal is not whole"] == [seq]
@@ -497,7 +515,7 @@ from workflow.journal import schema
 schema.SCHEMA_VERSION += 1
 schema.MIGRATIONS[schema.SCHEMA_VERSION] = '''
 CREATE TABLE novelty(n INTEGER);
-INSERT INTO novelty WITH RECURSIVE upto(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM upto WHERE n < 5000000) SELECT count(*) FROM upto
+INSERT INTO novelty WITH RECURSIVE upto(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM upto WHERE n < ROWS) SELECT count(*) FROM upto
 '''
 import app
 app.main()
@@ -508,9 +526,9 @@ def test_a_migration_that_was_killed_leaves_the_old_schema_and_runs_again_before
     service = make().start()
     first = service.dojo.post("/v1/orders", an_order("first")).json["id"]
     assert service.stop() == 0
-    program = ["-c", NEXT_VERSION, "serve"]
+    endless, short = (["-c", NEXT_VERSION.replace("ROWS", rows), "serve"] for rows in ("1e15", "5000"))
 
-    service.launch(program)
+    service.launch(endless)
     eventually(lambda: asked(service) == (503, {"reasons": ["MIGRATING"]}))
     assert service.dojo.get(f"/v1/orders/{first}").status == 503
     service.kill()
@@ -521,9 +539,9 @@ def test_a_migration_that_was_killed_leaves_the_old_schema_and_runs_again_before
         [],
     ]
     service.assert_whole()
-    service.launch(program)
+    service.launch(short)
     eventually(lambda: asked(service) == (200, {"reasons": []}), 4 * PATIENCE)
-    assert sqlite(service.journal, "PRAGMA user_version", "SELECT n FROM novelty") == [[(SCHEMA_VERSION + 1,)], [(5_000_000,)]]
+    assert sqlite(service.journal, "PRAGMA user_version", "SELECT n FROM novelty") == [[(SCHEMA_VERSION + 1,)], [(5_000,)]]
     assert service.dojo.get(f"/v1/orders/{first}").status == 200
     assert service.stop() == 0
     service.launch()  # And an older program refuses it.
