@@ -22,7 +22,20 @@ import pytest
 
 from adapters.sandbox import Sandbox
 from tests.contract.misbehaving_server import MisbehavingServer, answer
-from tests.contract.running import KEY, PATIENCE, Service, a_bill, an_event, an_order, environment, eventually, register, sqlite, whole_copy
+from tests.contract.running import (
+    KEY,
+    PATIENCE,
+    Service,
+    a_bill,
+    an_event,
+    an_order,
+    environment,
+    eventually,
+    free_port,
+    register,
+    sqlite,
+    whole_copy,
+)
 from workflow.clock import from_text
 from workflow.journal.schema import APPLICATION_ID
 from workflow.money import Money
@@ -427,7 +440,7 @@ def test_every_log_line_is_one_object_with_at_level_and_event(make):  # A16
     service.dojo.post("/v1/orders", an_order('\n{"level": "info"}\x85\u2028\x1b[31m'.strip(), intent_id="pi_log"))
     service.dojo.post("/v1/events", an_event("evt-log", "pi_log"))
     service.dojo.get("/v1/orders/%0a%7b%22level%22:%22info%22%7d")
-    eventually(lambda: any(line["level"] == "WARNING" for line in service.log()))
+    eventually(lambda: any(line["event"] == "effect failed" for line in service.log()))
     assert service.stop() == 0
 
     raw = service.log_path.read_bytes()
@@ -447,9 +460,7 @@ def test_every_log_line_is_one_object_with_at_level_and_event(make):  # A16
 
 
 def test_without_dojo_orders_are_taken_and_when_it_comes_back_all_is_caught_up(make):  # U8 I20
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     sandbox = Sandbox(api_key=KEY, port=port)
     intents = [sandbox.intents.capture(sandbox.intents.make(Money(1200, "GBP"), reference="r").id).id for _ in range(3)]
     service = make(f"http://127.0.0.1:{port}").start()
@@ -495,9 +506,7 @@ def test_while_dojo_refuses_the_key_nothing_is_given_up_and_it_recovers_by_itsel
 
 
 def test_a_restart_sends_what_an_earlier_process_left(make):  # K4 K7
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     service = make(f"http://127.0.0.1:{port}", RETRY_BASE_MS=3_600_000, RETRY_CAP_MS=3_600_000).start()
     opened = service.till.post("/till/orders", a_bill()).json["id"]
     service.kill()

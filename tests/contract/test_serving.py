@@ -293,7 +293,7 @@ def test_the_worker_ends_when_its_parent_is_killed(serve, words):
     assert worker != parent == served.process.pid
     os.kill(parent, signal.SIGKILL)
     assert served.ended() == -signal.SIGKILL
-    assert refuses(served.address)
+    wait_for(lambda: refuses(served.address))  # A process that ends closes its log first.
 
 
 def test_an_address_in_use_is_told_and_ends_with_code_4(serve):
@@ -374,7 +374,7 @@ def test_a_worker_that_wants_to_end_is_drained_and_its_exit_code_is_the_programs
     body_of(get(served.address, "/end"))
     body_of(everything_from(waiting))
     assert served.ended() == 7
-    assert served.line("stop called")["answered"] == "/end,/slow"
+    assert {*served.line("stop called")["answered"].split(",")} == {"/end", "/slow"}
 
 
 @pytest.mark.parametrize("start", ["dawdle", "deaf", "forgetful"])
@@ -625,7 +625,8 @@ def test_half_sent_requests_beyond_the_limit_are_closed_at_once(start, monkeypat
         assert everything_from(send(address, b"GET / HT")) == b""
 
 
-def test_a_running_request_is_answered_while_the_venues_side_stops(start, venue):
+def test_a_running_request_is_answered_while_the_venues_side_stops(start, venue, monkeypatch):
+    monkeypatch.setattr(venue_server, "VENUE_STOP_SECONDS", 90)
     server = start()
     connection = send(server.address, b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
     venue.begun.wait(PATIENCE)
@@ -643,7 +644,7 @@ def test_a_request_that_never_ends_does_not_hold_up_the_stop(start, venue):
         venue.begun.wait(PATIENCE)
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 2 * venue_server.VENUE_STOP_SECONDS + 1
+        assert time.monotonic() - began < PROMPT
     assert refuses(server.address)
 
 
