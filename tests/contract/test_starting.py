@@ -27,7 +27,7 @@ PUT_BY_EVERY_TRY = {"outbox", "attempts"}
 @pytest.fixture
 def crashed(tmp_path):
     """A service that was killed with work to do; Dojo is out of reach, before and after."""
-    service = Service(tmp_path, RETRY_BASE_MS=3_600_000, RETRY_CAP_MS=3_600_000)
+    service = Service(tmp_path, RETRY_BASE_MS=3_600_000, RETRY_CAP_MS=3_600_000, SWEEP_S=3600)
     service.start()
     for number in range(ORDERS):
         service.dojo.post("/v1/orders", an_order(f"o-{number}", intent_id=f"pi_{number}"))
