@@ -95,7 +95,7 @@ def test_dojos_routes_are_not_on_the_venues_side(service, method, path):
 
 
 def test_health_and_readiness_need_no_token(service):
-    assert (service.open.get("/healthz").status, service.open.get("/readyz").json) == (200, {"reasons": []})
+    assert (service.open.get("/healthz").status, service.open.get("/readyz").json["reasons"]) == (200, [])
     assert service.open.get("/readyz").headers["content-type"] == "application/json"
 
 
@@ -419,14 +419,14 @@ def test_a_card_number_in_free_text_is_removed_before_anything_is_stored(service
 
 
 def test_ids_and_amounts_that_look_like_card_numbers_are_left_alone(service):
-    looks_like = "4111111111111111"
-    order = an_order(looks_like, table=looks_like, total=4111111111111111, intent_id="pi_4111111111111111")
+    looks_like = "4012888888881881"
+    order = an_order(looks_like, table=looks_like, total=4012888888881881, intent_id="pi_4012888888881881")
     order["items"][0]["plu"] = looks_like
 
     created = service.dojo.post("/v1/orders", order)
 
     assert created.status == 200
-    assert (created.json["totalAmount"]["value"], created.json["items"][0]["plu"]) == (4111111111111111, looks_like)
+    assert (created.json["totalAmount"]["value"], created.json["items"][0]["plu"]) == (4012888888881881, looks_like)
     assert created.json["details"]["dineIn"]["tableId"] == looks_like
     assert service.order(created.json["id"])["dojoOrderId"] == looks_like
 
