@@ -10,6 +10,7 @@ import ctypes
 import logging
 import multiprocessing.util
 import os
+import select
 import signal
 import socket
 import sys
@@ -157,6 +158,7 @@ class _OneWorker(MPServer):
             log_dictconfig=_KEEP_OUR_HANDLERS,
             log_access=False,
         )
+        self.main_loop_interrupt = _Interrupt()  # type: ignore[assignment]  # What is used of an event.
         self._listener = listener
         self._hangup_ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         self.exit_code = EXIT_UNEXPECTED
@@ -192,6 +194,42 @@ class _OneWorker(MPServer):
             worker.kill()  # type: ignore[no-untyped-call]
             _ends_within(EXIT_SECONDS, worker.inner)
         self.exit_code = _exit_code_of(worker.inner.exitcode, asked=self.interrupt_signal)
+
+
+class _Interrupt:
+    """In the place of the event that Granian's main loop waits for, and that its handlers of signals set, on the same thread.
+
+    One that came as the wait began would wait for ever for the event's lock, which the wait has, or nobody would hear of it.
+    """
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def set(self) -> None:
+        """End the wait, also one that is only to begin."""
+        with suppress(OSError):  # It is set already, very often, or nobody waits any more.
+            self._sender.send(b"!")
+
+    def clear(self) -> None:
+        """From now on it is waited for anew."""
+        with suppress(BlockingIOError):
+            while self._receiver.recv(READ_BYTES):
+                pass
+
+    def is_set(self) -> bool:
+        """It was set since."""
+        return self.wait(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set, once it is, or after so many seconds."""
+        return bool(select.select([self._receiver], [], [], timeout)[0])
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._receiver.close()
+        self._sender.close()
 
 
 @contextmanager
