@@ -10,7 +10,7 @@ import ctypes
 import logging
 import multiprocessing.util
 import os
-import select
+import queue
 import signal
 import socket
 import sys
@@ -57,6 +57,7 @@ KILL_SECONDS = 9.0
 EXIT_SECONDS = 0.5
 EXIT_POLL_SECONDS = 0.01
 PARENT_POLL_SECONDS = 0.2
+PARENT_WAIT_SECONDS = 1.0
 READ_BYTES = 32_768
 """Dojo's side reads so far ahead: the longest header."""
 
@@ -175,15 +176,10 @@ class _OneWorker(MPServer):
         with _signals_held():
             super()._spawn_workers(*args, **kwargs)  # type: ignore[no-untyped-call]
 
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        """Stop. Only the first order is taken on: in the midst of it another would wait for ever for a lock that the first holds."""
-        if not self.interrupt_signal:
-            super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
-
     def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
         """On SIGHUP, stop unless started by nohup: Granian would start a second worker, which could not have the journal."""
         if not self._hangup_ignored:
-            self.signal_handler_interrupt(*args, **kwargs)
+            self.signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _stop_workers(self) -> None:
         # Granian's own may take a worker that its watching thread has just collected for one that refuses to stop.
@@ -199,37 +195,21 @@ class _OneWorker(MPServer):
 class _Interrupt:
     """In the place of the event that Granian's main loop waits for, and that its handlers of signals set, on the same thread.
 
-    One that came as the wait began would wait for ever for the event's lock, which the wait has, or nobody would hear of it.
+    One that came as that wait began would itself wait for ever, for the event's lock, which the wait has. A SimpleQueue is made for this.
     """
 
     def __init__(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def set(self) -> None:
         """End the wait, also one that is only to begin."""
-        with suppress(OSError):  # It is set already, very often, or nobody waits any more.
-            self._sender.send(b"!")
+        self._told.put(None)
 
-    def clear(self) -> None:
-        """From now on it is waited for anew."""
-        with suppress(BlockingIOError):
-            while self._receiver.recv(READ_BYTES):
-                pass
-
-    def is_set(self) -> bool:
-        """It was set since."""
-        return self.wait(0)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is set, once it is, or after so many seconds."""
-        return bool(select.select([self._receiver], [], [], timeout)[0])
-
-    def close(self) -> None:
-        """Nobody waits any more."""
-        self._receiver.close()
-        self._sender.close()
+    def wait(self) -> None:
+        """Return once it is set. A signal that arrives as Python goes to sleep is handled when it wakes: so it never sleeps for long."""
+        while True:
+            with suppress(queue.Empty):
+                return self._told.get(timeout=PARENT_WAIT_SECONDS)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ NO_SKIPS = os.environ.get("CI") == "true"
 MEMORY, NEEDED_BYTES = "/dev/shm", 4 * 2**30
 """A disk in memory, and what must be free there: a whole run leaves less than one of them behind."""
 
-OUTSIDE, INSIDE = {"Service", "running", "beside_sandbox", "fuzz", "soak"}, {"Venue", "SqliteJournal"}
+OUTSIDE, INSIDE = {"Service", "running", "beside_sandbox", "fuzz", "soak"}, {"Venue", "Sending", "SqliteJournal"}
 """What a test module imports that tries the program as a process, and one that has the core within its own."""
 
 

@@ -27,7 +27,7 @@ STOP_SECONDS = 12.0
 REST_SECONDS = 10.0
 HOST = "127.0.0.1"
 PORTS, PORTS_TRIED = range(10_000, 32_000), 100
-"""Where ports are sought: below those that the kernel hands out, on every system."""
+"""Where ports are sought: below those that the kernel hands out by itself, as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,18 @@ class Place:
 def place(folder: Path) -> Place:
     """Free ports and fresh secrets, files in `folder`."""
     tokens = {role: secrets.token_urlsafe(12) for role in ("till", "auditor", "operator")}
-    return Place(folder, _free_port(), _free_port(), secrets.token_urlsafe(16), tokens)
+    dojo_side, venue_side = _free_ports(2)
+    return Place(folder, dojo_side, venue_side, secrets.token_urlsafe(16), tokens)
 
 
-def _free_port() -> int:
-    """A port that nobody has. The kernel's own choice would be one that it gives to somebody's call while the service starts."""
+def _free_ports(count: int) -> Iterator[int]:
+    """Ports that nobody has. The kernel's own choice would be one that it gives to somebody's call while the service starts."""
     for port in random.sample(PORTS, PORTS_TRIED):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
-            return port
+            yield port
+            if not (count := count - 1):
+                return
     raise Failure(Exit.UNREACHABLE, f"no port of {HOST} can be listened on", "tillproof doctor")
 
 
