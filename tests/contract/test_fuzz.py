@@ -6,7 +6,7 @@ from adapters.capabilities import CAPABILITIES, SERVED
 from adapters.epos.document import dojo_document
 from tests.fuzz import fuzz, fuzzed, published
 
-CASES = 2_000
+CASES = 600
 SEED = 1
 
 
