@@ -42,7 +42,7 @@ def _add_coming(blueprint: Blueprint, site: Site) -> None:
         """Where people come in, with a token."""
         cookie = request.cookies.get(cookie_name())
         is_over = cookie is not None and site.sessions.find(cookie, is_use=False) is None
-        return form(refused="You were logged out: nobody used this browser for a while, or the server started again." if is_over else "")
+        return form(401, "You were logged out: nobody used this browser for a while, or the server started again.") if is_over else form()
 
     @blueprint.post("/login")
     def enter() -> Response:

@@ -171,7 +171,7 @@ class Site:
         if g.session is None:
             return _to_login()
         if request.method == "POST" and not _equal(request.form.get("csrf", ""), self.session.csrf):
-            raise BadRequest("This form is too old, or not ours: open the page again, and try once more.")
+            raise Forbidden("This form is too old, or not ours: open the page again, and try once more.")
         self.require("auditor")
         return self._unchanged_since()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import os
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -43,7 +43,7 @@ from tests.contract.running import (
 from workflow.errors import JournalUnavailable
 from workflow.journal.sqlite import SqliteJournal
 
-HEALTHY_SECONDS, HEALTH_TRIES = 2.0, 12
+HEALTHY_SECONDS, HEALTH_TRIES = 2.0, 7
 SLOW = 200
 SIDES = pytest.mark.parametrize("side", [0, 1], ids=["dojo", "venue"])
 
@@ -88,13 +88,13 @@ def ask_often(port, requests):
 
 
 def seconds_of_health(port):
-    """The shortest of some tries, until one is prompt: the machine may have others to serve."""
-    taken = [math.inf]
-    while min(taken) >= HEALTHY_SECONDS and len(taken) <= HEALTH_TRIES:
+    """Half of some tries took no longer."""
+    taken = []
+    for _ in range(HEALTH_TRIES):
         began = time.monotonic()
         assert Client(port, None).get("/healthz").status == 200
         taken.append(time.monotonic() - began)
-    return min(taken)
+    return statistics.median(taken)
 
 
 # Who may ask
