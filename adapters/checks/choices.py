@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from adapters.checks.finding import LEAST_SECRET_CHARACTERS, MAKE_ONE, Finding
 from adapters.edge.bill_template import BadTemplate, read_template
-from adapters.setting_kinds import ROLES, address_text
+from adapters.setting_kinds import ROLES, Address, address_text
 from adapters.settings import Settings, is_loopback
 
 CONTRADICTION = "change one of the two"
@@ -30,6 +31,10 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
             yield Finding("FAIL", "settings", f"{name} and {other} are one file: {files[name]}", CONTRADICTION)
     if settings.listen == settings.console_listen and settings.listen[1]:
         yield Finding("FAIL", "settings", f"LISTEN and CONSOLE_LISTEN are one address: {address_text(settings.listen)}", CONTRADICTION)
+    elif _overlap(settings.listen, settings.console_listen):
+        wide, narrow = sorted((settings.listen, settings.console_listen), key=lambda address: not _is_wildcard(address[0]))
+        text = f"LISTEN and CONSOLE_LISTEN overlap: {address_text(wide)} takes in {address_text(narrow)}"
+        yield Finding("FAIL", "settings", text, CONTRADICTION)
     if settings.lease_s * 1_000 <= settings.call_deadline_ms:
         text = f"LEASE_S ({settings.lease_s}) ends before a call may (CALL_DEADLINE_MS {settings.call_deadline_ms}): calls are sent twice"
         yield Finding("warn", "settings", text, "make LEASE_S longer, or CALL_DEADLINE_MS shorter")
@@ -40,12 +45,29 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
         yield Finding("warn", "settings", "ENV=test without credentials: anybody may call Dojo's side", "ENV=production, and EPOS_USERNAME")
 
 
+def _overlap(one: Address, other: Address) -> bool:
+    """Whether a wildcard takes the other's port as well. Only within its family: we listen on [::] for IPv6 alone."""
+    is_one_family = (":" in one[0]) == (":" in other[0])
+    return one[1] == other[1] != 0 and is_one_family and (_is_wildcard(one[0]) or _is_wildcard(other[0]))
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def exposure(settings: Settings) -> Iterator[Finding]:
     """What others could read or reach."""
     for name, (host, _) in (("LISTEN", settings.listen), ("CONSOLE_LISTEN", settings.console_listen)):
         if not is_loopback(host):
             text = f"{name} is {host}: plain http beyond this machine shows passwords and tokens"
             yield Finding("warn", "plain http", text, f"set TILLPROOF_{name} to 127.0.0.1, and a TLS proxy in front of it")
+    everybody = " and ".join(str(network) for network in settings.trusted_proxies if network.prefixlen == 0)
+    if everybody:
+        text = f"TRUSTED_PROXIES holds {everybody}, which is everybody: any caller can forge X-Forwarded-For"
+        yield Finding("warn", "proxies", text, "set TILLPROOF_TRUSTED_PROXIES to the address of the proxy alone")
     if settings.env == "test":
         return
     if settings.public_url is None:
@@ -58,6 +80,9 @@ def exposure(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "public URL", text, "set TILLPROOF_PUBLIC_URL to the https address of the proxy")
     if is_loopback(parts.hostname or ""):
         yield Finding("FAIL", "public URL", f"Dojo cannot reach {settings.public_url}", "set TILLPROOF_PUBLIC_URL to a public address")
+    elif parts.scheme == "https" and not settings.trusted_proxies:
+        text = "TRUSTED_PROXIES is absent: behind a proxy all callers have one address, and strangers share one limit with webhooks"
+        yield Finding("warn", "proxies", text, "set TILLPROOF_TRUSTED_PROXIES to the address of the proxy")
 
 
 def people(settings: Settings) -> Iterator[Finding]:

@@ -69,6 +69,7 @@ PRODUCTION = {
     "TOKENS": "till:bar:token-of-the-till-1,auditor:ann:token-of-the-auditor,operator:olga:token-of-operator",
     "LISTEN": "127.0.0.1:0",
     "CONSOLE_LISTEN": "127.0.0.1:0",
+    "TRUSTED_PROXIES": "127.0.0.1",
 }
 
 
@@ -110,6 +111,9 @@ SETTINGS_TABLE = [
     ({"CONSOLE_LISTEN": "0.0.0.0:0", "TOKENS": None}, "FAIL", "settings",     "beyond loopback",              "set it"),
     ({"WITNESS": "w", "SIGNING_KEY": "w"},           "FAIL", "settings",      "WITNESS and SIGNING_KEY are one file", "change one"),
     ({"LISTEN": "127.0.0.1:7", "CONSOLE_LISTEN": "127.0.0.1:7"}, "FAIL", "settings", "are one address",       "change one"),
+    ({"LISTEN": "0.0.0.0:7", "CONSOLE_LISTEN": "127.0.0.1:7"}, "FAIL", "settings", "0.0.0.0:7 takes in 127.0.0.1:7", "change one"),
+    ({"LISTEN": "localhost:7", "CONSOLE_LISTEN": "0.0.0.0:7"}, "FAIL", "settings", "0.0.0.0:7 takes in localhost:7", "change one"),
+    ({"LISTEN": "[::]:7", "CONSOLE_LISTEN": "[::1]:7"}, "FAIL", "settings",   "[::]:7 takes in [::1]:7",      "change one"),
     ({"LEASE_S": "5"},                               "warn", "settings",      "calls are sent twice",         "LEASE_S longer"),
     ({"RETRY_BASE_MS": "10", "RETRY_CAP_MS": "5"},   "warn", "settings",      "longer than the longest",      "change one"),
     ({"ENV": "test", "EPOS_USERNAME": None, "EPOS_PASSWORD": None, "DOJO_API_KEY": "sk_sandbox_1"},
@@ -121,6 +125,9 @@ SETTINGS_TABLE = [
     ({"PUBLIC_URL": None},                           "warn", "public URL",    "PUBLIC_URL is absent",         "set TILLPROOF_PUBLIC_URL"),
     ({"PUBLIC_URL": "http://pos.example.com"},       "FAIL", "public URL",    "is not https",                 "set TILLPROOF_PUBLIC_URL"),
     ({"PUBLIC_URL": "https://localhost:8080"},       "FAIL", "public URL",    "cannot reach",                 "a public address"),
+    ({"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"},      "warn", "proxies",       "holds 0.0.0.0/0, which",       "the proxy alone"),
+    ({"TRUSTED_PROXIES": "::/0"},                    "warn", "proxies",       "holds ::/0, which is",         "the proxy alone"),
+    ({"TRUSTED_PROXIES": None},                      "warn", "proxies",       "TRUSTED_PROXIES is absent",    "set TILLPROOF_TRUSTED"),
     ({"TOKENS": None},                               "warn", "tokens",        "nobody can use",               "set TILLPROOF_TOKENS"),
     ({"TOKENS": "auditor:ann:token-of-the-auditor"}, "warn", "tokens",        "no token of role till",        "add till:name:token"),
     ({"TOKENS": "till:bar:token-of-the-till-1"},     "warn", "tokens",        "no token of role operator",    "add operator:name:token"),
@@ -144,6 +151,15 @@ def test_a_misconfiguration_is_named_with_its_mend(tmp_path, monkeypatch, change
     found = named(examined(tmp_path, **changes), name)
 
     assert [(level, True) for one in found if text in one[1]] == [(one[0], mend in one[2]) for one in found if text in one[1]] != []
+
+
+@pytest.mark.parametrize(
+    ("listen", "console"), [("0.0.0.0:0", "127.0.0.1:0"), ("0.0.0.0:7", "127.0.0.1:8"), ("[::]:7", "127.0.0.1:7"), ("[::1]:7", "0.0.0.0:7")]
+)
+def test_addresses_that_can_be_had_side_by_side_are_no_contradiction(tmp_path, listen, console):
+    found = named(examined(tmp_path, LISTEN=listen, CONSOLE_LISTEN=console), "settings")
+
+    assert [level for level, _, _ in found] == ["ok"]
 
 
 def test_a_setting_that_cannot_be_used_hides_nothing_but_what_hangs_on_it(tmp_path):
