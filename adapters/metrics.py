@@ -36,8 +36,8 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 class Metrics:
     """The counters of one process; `observe_call` is called from any thread."""
 
-    def __init__(self, reads: SqliteReads, health: Health, clock: Clock, now_ms: Callable[[], int]) -> None:
-        """`now_ms` is the moment by which tasks of the outbox are due and old."""
+    def __init__(self, reads: SqliteReads | None, health: Health, clock: Clock, now_ms: Callable[[], int]) -> None:
+        """`reads` is None while the journal is shut; `now_ms` is the moment by which tasks of the outbox are due and old."""
         self._clock = clock
         self.registry = CollectorRegistry()
         self._count_calls(self.registry)
@@ -45,8 +45,11 @@ class Metrics:
         self._dead_parts = Gauge(
             "tillproof_dead_parts", "Parts of the process whose threads died; it ends for that", ["part"], registry=self.registry
         )
-        self.registry.register(_JournalCollector(reads, health, clock))
-        self.registry.register(_OutboxCollector(reads, now_ms))
+        if reads is None:
+            self.registry.register(_KnownCollector(health, clock))
+        else:
+            self.registry.register(_JournalCollector(reads, health, clock))
+            self.registry.register(_OutboxCollector(reads, now_ms))
 
     def _count_calls(self, registry: CollectorRegistry) -> None:
         """What goes out."""
@@ -157,11 +160,11 @@ class Metrics:
         return blueprint
 
 
-class _JournalCollector:
-    """Gauges that are read from the journal when they are asked for; of one that cannot be read, what this process knows of it."""
+class _KnownCollector:
+    """What this process knows by itself; all there is while the journal is shut."""
 
-    def __init__(self, reads: SqliteReads, health: Health, clock: Clock) -> None:
-        self._reads, self._health, self._clock = reads, health, clock
+    def __init__(self, health: Health, clock: Clock) -> None:
+        self._health, self._clock = health, clock
 
     def describe(self) -> list[Metric]:
         """Nothing beforehand: registering must not read the journal."""
@@ -170,10 +173,7 @@ class _JournalCollector:
     def collect(self) -> Iterator[Metric]:
         """The gauges, as they are now."""
         yield from self._known()
-        try:
-            yield from list(self._stored())
-        except (JournalUnavailable, JournalDamaged):
-            yield self._attention([])
+        yield self._attention([])
 
     def _known(self) -> Iterator[Metric]:
         """What stands in no journal."""
@@ -197,6 +197,22 @@ class _JournalCollector:
         for code, count in sorted(tally.items()):
             family.add_metric([code], count)
         return family
+
+
+class _JournalCollector(_KnownCollector):
+    """Gauges that are read from the journal when they are asked for; of one that cannot be read, what this process knows of it."""
+
+    def __init__(self, reads: SqliteReads, health: Health, clock: Clock) -> None:
+        super().__init__(health, clock)
+        self._reads = reads
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges, as they are now."""
+        yield from self._known()
+        try:
+            yield from list(self._stored())
+        except (JournalUnavailable, JournalDamaged):
+            yield self._attention([])
 
     def _stored(self) -> Iterator[Metric]:
         yield self._by("tillproof_orders_total", "Orders by flow and state", ["flow", "state"], _ORDERS)

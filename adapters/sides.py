@@ -36,7 +36,8 @@ from workflow.case import declared_machines
 from workflow.clock import SystemClock
 from workflow.engine import Engine
 from workflow.errors import JournalDamaged, JournalUnavailable
-from workflow.journal.condition import Trouble
+from workflow.journal.condition import Condition, Trouble
+from workflow.journal.connection import wal_bytes
 from workflow.journal.reads import SqliteReads
 from workflow.proof import Prover, Sealer
 from workflow.upkeep import Upkeep
@@ -73,22 +74,27 @@ def open_sides(settings: Settings, behind: Behind) -> tuple[Flask, Flask]:
 
 def closed_sides(settings: Settings, sessions: console.Sessions, told: str, trouble: Trouble, accept: Accept | None) -> tuple[Flask, Flask]:
     """Both without a journal: Dojo is `told` to come again, the venue hears of the trouble, an operator may `accept` a loss."""
-    front = _front(settings, sessions, lambda: [trouble.code], _guesses("venue", None))
+    clock = SystemClock()
+    condition = Condition(clock, [trouble])
+    health = Health(condition=condition, dead=list, verified=lambda: None, wal_bytes=partial(wal_bytes, settings.journal))
+    metrics = Metrics(None, health, clock, lambda: 0)
+    front = _front(settings, sessions, health.reasons, _guesses("venue", metrics))
     closed = console.make_closed_blueprint(front, code=trouble.code, since=trouble.since, detail=trouble.detail, accept=accept)
-    blueprints = [closed, health_blueprint(lambda: [trouble.code])]
+    blueprints = [closed, health_blueprint(health.reasons), metrics.blueprint()]
     if accept:
         blueprints.append(closed_blueprint(trouble.code, trouble.since, trouble.detail, accept))
-    return make_closed_app(told), _venue_app(settings, blueprints, front.guesses)
+    dojo = make_closed_app(told, partial(metrics.watch, side="dojo"))
+    _put_dojos_door(dojo, settings, metrics, _rest_settings(settings, _guesses("dojo", metrics)))
+    return dojo, _venue_app(settings, blueprints, front.guesses, metrics)
 
 
 def _dojo_side(settings: Settings, behind: Behind) -> Flask:
-    metrics, guesses = behind.metrics, _guesses("dojo", behind.metrics)
-    rest = _rest_settings(settings, guesses)
+    metrics = behind.metrics
+    rest = _rest_settings(settings, _guesses("dojo", metrics))
     app = make_app(Handlers(behind.engine, behind.reads, SystemClock(), _handler_settings(settings), metrics.observe_message), rest)
     metrics.watch(app, "dojo")
     behind.heard.watch(app, lambda endpoint: bool(endpoint) and endpoint not in PUBLIC_ENDPOINTS)
-    is_dojo = rest.credentials.matches if rest.credentials else bool
-    _put_door(app, "dojo", settings, metrics, partial(guesses.knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
+    _put_dojos_door(app, settings, metrics, rest)
     return app
 
 
@@ -127,13 +133,10 @@ def _venue_side(settings: Settings, behind: Behind) -> Flask:
         health_blueprint(health.reasons, partial(_attention, reads)),
         metrics.blueprint(),
     )
-    app = _venue_app(settings, blueprints, guesses)
-    metrics.watch(app, "venue")
-    _put_door(app, "venue", settings, metrics, partial(guesses.knows, _tokens(settings).actor))
-    return app
+    return _venue_app(settings, blueprints, guesses, metrics)
 
 
-def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Guesses) -> Flask:
+def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Guesses, metrics: Metrics) -> Flask:
     app = Flask("tillproof.venue", static_folder=None)
     app.url_map.merge_slashes = False  # It would redirect to whatever host the caller named.
     install(app)
@@ -141,6 +144,8 @@ def _venue_app(settings: Settings, blueprints: Iterable[Blueprint], guesses: Gue
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     install_api(app, venue_document())
+    metrics.watch(app, "venue")
+    _put_door(app, "venue", settings, metrics, partial(guesses.knows, _tokens(settings).actor))
     return app
 
 
@@ -202,8 +207,13 @@ def _tokens(settings: Settings) -> Tokens:
     return Tokens.parse(",".join(f"{token.role}:{token.name}:{token.token}" for token in settings.tokens))
 
 
-def _guesses(side: str, metrics: Metrics | None) -> Guesses:
-    return Guesses(side, SystemClock(), partial(metrics.refused, side) if metrics else lambda why: None)
+def _guesses(side: str, metrics: Metrics) -> Guesses:
+    return Guesses(side, SystemClock(), partial(metrics.refused, side))
+
+
+def _put_dojos_door(app: Flask, settings: Settings, metrics: Metrics, rest: RestSettings) -> None:
+    is_dojo = rest.credentials.matches if rest.credentials else bool
+    _put_door(app, "dojo", settings, metrics, partial(rest.guesses.knows, is_dojo), at_once=(AT_ONCE, STRANGERS_AT_ONCE))
 
 
 def _put_door(

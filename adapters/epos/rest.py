@@ -122,10 +122,11 @@ def _healthz() -> Response:
     return Response("ok\n", mimetype="text/plain")
 
 
-def make_closed_app(reason: str) -> Flask:
-    """What answers while the journal must not be served: 503 to everything but `/healthz`."""
+def make_closed_app(reason: str, watch: Callable[[Flask], None]) -> Flask:
+    """What answers while the journal must not be served: 503 to everything but `/healthz`. `watch` is to see all of it."""
     app = Flask("tillproof.closed", static_folder=None)
     install(app)
+    watch(app)
 
     app.add_url_rule("/healthz", "healthz", _healthz)
 

@@ -202,6 +202,7 @@ def test_a_journal_whose_lost_tail_the_witness_saw_is_not_served(make):  # S11
     service.start(ready=503)
 
     assert service.open.get("/readyz").json == {"reasons": ["HEAD_REGRESSED"]}
+    assert 'tillproof_attention{code="HEAD_REGRESSED"} 1.0' in service.open.get("/metrics").body.decode()
     for reply in (
         service.dojo.get(f"/v1/orders/{early}"),
         service.dojo.post("/v1/orders", an_order("early")),

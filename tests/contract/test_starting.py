@@ -170,6 +170,7 @@ def test_an_older_journal_that_lacks_entries_waits_for_an_operator_and_is_migrat
 def test_an_order_to_stop_does_not_wait_for_a_migration(stopped):  # K10 K16
     stopped.launch(next_version(ENDLESS))
     eventually(lambda: readiness(stopped) == ["MIGRATING"], 4 * PATIENCE)
+    assert 'tillproof_attention{code="MIGRATING"} 1.0' in stopped.open.get("/metrics").body.decode()
 
     assert stopped.stop() == 0
 
@@ -215,6 +216,7 @@ def test_an_older_journal_that_can_only_be_read_is_not_served_until_it_was_migra
     tmp_path.chmod(0o500)
     stopped.launch(next_version(), preexec_fn=bound_by_permissions)
     eventually(lambda: readiness(stopped) == ["JOURNAL_READ_ONLY"], 4 * PATIENCE)
+    assert 'tillproof_attention{code="JOURNAL_READ_ONLY"} 1.0' in stopped.open.get("/metrics").body.decode()
     assert stopped.dojo.post("/v1/orders/search", {}).status == 503
 
     tmp_path.chmod(0o700)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workflow.clock import Clock, to_text
@@ -32,11 +33,11 @@ class Trouble:
 
 
 class Condition:
-    """What stands now and what is over but not journaled yet; for any thread."""
+    """What stands now, from the beginning where it is `known`, and what is over but not journaled yet; for any thread."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, known: Iterable[Trouble] = ()) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._standing: dict[str, Trouble] = {}
+        self._standing = {trouble.code: trouble for trouble in known}
         self._over: list[Trouble] = []
         self.failures: Counter[str] = Counter()
         """How often each was met since the start, for the metric."""

@@ -32,7 +32,7 @@ from workflow.errors import (
 )
 from workflow.journal.auditing import remove_views
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
-from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, is_writable, refuse_foreign, translated, translated_os
+from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, is_writable, refuse_foreign, translated, translated_os, wal_bytes
 from workflow.journal.driver import sqlite3
 from workflow.journal.file import REPORTS_WAL, migrate, open_or_make, register_machines
 from workflow.journal.keys import KeyNotInForce
@@ -164,10 +164,7 @@ class SqliteJournal:
 
     def wal_bytes(self) -> int:
         """How long the WAL file is."""
-        try:
-            return os.stat(f"{self.path}-wal").st_size
-        except OSError:
-            return 0
+        return wal_bytes(self.path)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on the writer thread; see `port.Journal.write`."""
