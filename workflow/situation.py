@@ -1,8 +1,8 @@
 """Where an order stands, in two sentences for a shift manager: why it is so, and what happens next, by itself or by a person.
 
-Where something is wrong both come from `attention.py`. Otherwise the state's meaning is the declaration's; of one that rests it is said
-when Dojo took the news. What is next follows from what waits in the outbox, from the lock and from the payments, as rows below: the first
-that fits. What is not known is said to be so.
+Where something is wrong both come from `attention.py`, and besides what the last try of the call behind it brought, and when the next one
+is. Otherwise the state's meaning is the declaration's; of one that rests it is said when Dojo took the news. What is next follows from what
+waits in the outbox, from the lock and from the payments, as rows below: the first that fits. What is not known is said to be so.
 Money comes first of all: what counts, what went back, what Dojo holds.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from workflow.attention import of_order
+from workflow.attention import NOT_ON_TILL, Concern, of_order
 from workflow.declaration import target_of
 from workflow.effects import DESTINATION_NAMES, TILL, OrderUpdated, ReadIntent, TellTill, destination_of
 from workflow.entry import Entry
@@ -22,6 +22,7 @@ from workflow.order import HELD, IGNORED, TAKEN, UNPAID, Order
 from workflow.retries import HORIZON_ATTEMPTS, NOT_FOUND_RETRIES
 
 OPEN = ("leased", "pending", "paused")
+DEAD = "OUTBOX_DEAD"
 ACTS = {
     ReadIntent.name: ("Dojo is asked about the payment", "Dojo could not be asked about the payment"),
     OrderUpdated.name: ("Dojo is told of the order", "Dojo could not be told of the order"),
@@ -89,9 +90,13 @@ def situation(order: Order, known: Known, spelling: Spelling) -> Situation:
     if not first.is_paid_not_on_till:
         told += _money(order, spelling)
     told += _till_said(known)
+    failed = _failure_behind(found, known.tasks)
+    if failed:
+        told.append(_failure(failed))
     if others:
         told.append(f"Besides: {', '.join(code.replace('_', ' ').lower() for code in others)}.")
-    return Situation(why=" ".join(told), next=first.next, needs_person=True)
+    again = f" {_of_task(failed, known, spelling)}" if failed and failed.status in OPEN else ""
+    return Situation(why=" ".join(told), next=f"{first.next}{again}", needs_person=True)
 
 
 def past_situation(order: Order, spelling: Spelling | None = None) -> Situation:
@@ -107,7 +112,7 @@ def _reasons(order: Order, known: Known, spelling: Spelling) -> Iterator[str]:
     yield _state(order, known, spelling)
     yield from _till_said(known)
     if failed := _last_failure(known.tasks):
-        yield f"{_capital(ACTS[failed.effect][1])}: {failed.last_error}."
+        yield _failure(failed)
         if failed.effect == ReadIntent.name:
             yield "Whether and how much the customer paid is unknown until Dojo answers."
     if known.last_word:
@@ -138,6 +143,28 @@ def _till_said(known: Known) -> Iterator[str]:
 
 def _last_failure(tasks: Sequence[StoredTaskRow]) -> StoredTaskRow | None:
     return next((task for task in reversed(tasks) if task.status in OPEN and task.last_error), None)
+
+
+def _failure_behind(found: Sequence[Concern], tasks: Sequence[StoredTaskRow]) -> StoredTaskRow | None:
+    """The call that failed last: of those behind what needs a person the gravest's first, also given up, then of those tried again."""
+    for concern in found:
+        for place, task in reversed([*enumerate(tasks)]):
+            later = ((each.effect, each.payment_intent_id) for each in tasks[place + 1 :] if each.status == "done")
+            is_open = task.status in OPEN or (task.status == "dead" and (task.effect, task.payment_intent_id) not in later)
+            if task.last_error and is_open and _is_behind(task, concern):
+                return task
+    return _last_failure(tasks)
+
+
+def _is_behind(task: StoredTaskRow, concern: Concern) -> bool:
+    """What needs a person may come of it; a call that was given up, and left so, is behind nothing but what it was for."""
+    if concern.code == NOT_ON_TILL and not concern.payment_intent_id:
+        return task.effect == TellTill.name
+    return concern.payment_intent_id == task.payment_intent_id and (concern.code == DEAD or concern.payment_intent_id != "")
+
+
+def _failure(task: StoredTaskRow) -> str:
+    return f"{_capital(ACTS[task.effect][1])}: {task.last_error}."
 
 
 def said(entry: Entry) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import Venue, a_payment, an_order, told
 from tests.story import AT, LATER
-from workflow.commands import AttemptFailed, RefuseOrder
+from workflow.commands import AttemptFailed, RefuseOrder, Sweep
 from workflow.effects import ReadIntent
 from workflow.entry import Entry
 from workflow.journal.reads import StoredTaskRow
@@ -172,8 +172,45 @@ def test_whatever_needs_a_person_speaks_first_and_says_what_to_do(code):
         assert "Look at the table before anybody pays again." in found.next
     else:
         assert ATTENTION[code].why in found.why
-        assert found.next == ATTENTION[code].next
+        assert found.next.startswith(ATTENTION[code].next)
+    assert "Dojo could not be asked about the payment: GET /payment-intents/pi_1: 503." in found.why
+    assert found.next.endswith(" Dojo is asked about the payment again at 12:03:20, attempt 4 of 7 or more.")
     assert found.needs_person
+
+
+TOLD, TILL_SAID = a_row("done", "tell_till", error=""), "The till could not be told of the order: till: 409 no such table."
+
+
+@pytest.mark.parametrize(
+    ("code", "intent", "tasks", "cause", "again"),
+    [
+        ("PAID_NOT_ON_TILL", "", [a_row("dead", "tell_till", error="till: 409 no such table")], TILL_SAID, ""),
+        ("OUTBOX_DEAD", "pi_1", [a_row("dead", "tell_till", error="till: 409 no such table")], TILL_SAID, ""),
+        (
+            "PAID_NOT_ON_TILL",
+            "",
+            [a_row(effect="tell_till", error="till: 409 no such table"), a_row(effect="order_updated")],
+            TILL_SAID,
+            " The till is told of the order again at 12:03:20, attempt 4 of 10 or more.",
+        ),
+        (
+            "PAID_NOT_ON_TILL",
+            "pi_1",
+            [a_row(), a_row(effect="tell_till")._replace(payment_intent_id="")],
+            "Dojo could not be asked about the payment: GET /payment-intents/pi_1: 503.",
+            " Dojo is asked about the payment again at 12:03:20, attempt 4 of 7 or more.",
+        ),
+        ("PAID_NOT_ON_TILL", "", [a_row("dead", "tell_till"), TOLD], "", ""),
+        ("LOCK_STALE", "", [a_row("dead", "tell_till")], "", ""),
+    ],
+    ids=["till said no", "given up", "the till's before Dojo's", "its payment's before others", "made good since", "left so"],
+)
+def test_why_has_what_the_last_try_behind_it_was_answered_and_next_has_the_next_one(code, intent, tasks, cause, again):
+    note = Attention(code=code, since=AT, detail="d", payment_intent_id=intent)
+    order = replace(PAID, attention=(note,))
+    bare, found = (situation(order, Known(at=AT, tasks=some), SPELLING) for some in ([], tasks))
+    assert found.why == (f"{bare.why} {cause}" if cause else bare.why)
+    assert found.next == bare.next + again
 
 
 def test_money_that_is_not_on_the_till_is_written_as_people_write_it_and_what_else_is_wrong_is_named():
@@ -205,6 +242,11 @@ def test_of_a_real_order_the_sentences_follow_what_the_journal_has(tmp_path):
         "Whether and how much the customer paid is unknown until Dojo answers. Dojo was last heard at 12:00:00: it announced Captured."
     )
     assert found.next == "Dojo is asked about the payment again at 12:01:30, attempt 2 of 7 or more."
+    venue.clock.move(600)
+    venue.engine.handle(Sweep(limit=10))
+    alarmed = situation_of(venue.reads, venue.order(), AT, SPELLING)
+    assert "is paid at Dojo and not on the till. Dojo could not be asked about the payment: GET /payment-intents/pi_1: 500." in alarmed.why
+    assert alarmed.next.endswith(found.next)
     venue.close()
 
 
