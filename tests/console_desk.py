@@ -31,7 +31,8 @@ def desk_with(
     """These pages of a `venue` of which nothing was sent yet; at the end its journal must explain what is stored.
 
     The operators are ann and ben, and where nobody is named it is ann. `ask` is the answer at a path, `get` what it says, `post` sends a
-    form and is what the page that follows says, `raw` that page's markup, `form` the hidden fields of a preview as a browser sends them.
+    form and is what the page that follows says, `raw` that page's markup, `form` the hidden fields of a preview as a browser sends them,
+    `session` what is known of an operator's browser.
     """
     venue = Venue(folder, sends=WITH_TILL)
     venue.reads.keep_spare()  # As a server has it: by this the pages know whether anything has changed.
@@ -65,6 +66,7 @@ def desk_with(
         post=lambda path, by="ann", **form: text_of(raw(path, by, **form)),
         raw=raw,
         form=form,
+        session=lambda by: site.sessions.find(cookies[by], is_use=True),
     )
     assert replay(venue.reads).mismatches == []
     venue.close()

@@ -23,7 +23,7 @@ from adapters.console.sessions import Session
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.answers import http_error, is_for_people, trace_id
 from adapters.edge.credentials import Role
-from adapters.edge.pages import POLICY, environment, moment, span
+from adapters.edge.pages import POLICY, environment, moment, span, with_moments
 from adapters.edge.strict_json import BadInput, without_card_numbers
 from adapters.edge.wire import REASON_LENGTH
 from workflow.clock import to_text
@@ -73,7 +73,7 @@ class Site:
     def __init__(self, front: Front) -> None:
         self.front, self.sessions = front, front.sessions
         self._templates = environment(__package__)
-        self._templates.filters["buttons"] = in_buttons
+        self._templates.filters |= {"buttons": in_buttons, "moments": with_moments}
         self._templates.globals |= {"reason_length": REASON_LENGTH, "order_path": order_path}
 
     @property

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, pass_context
+from markupsafe import Markup, escape
 from werkzeug.exceptions import NotFound
 
 from workflow.money import SIGNS, Money, with_sign
@@ -61,6 +62,15 @@ def with_signs(sentence: str) -> str:
 
 
 _SUM = re.compile(rf"\b({'|'.join(SIGNS)}) (\d+(?:\.\d+)?)")
+
+
+@pass_context
+def with_moments(page: Mapping[str, Any], sentence: str) -> Markup:
+    """A sentence of ours with the moments in it as the page shows moments: what the journal tells, it tells in UTC."""
+    return Markup(_MOMENT.sub(lambda found: str(page["moment"](found[0])), str(escape(sentence))))  # noqa: S704  # Escaped there.
+
+
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\b", re.ASCII)
 
 
 def in_words(name: str) -> str:

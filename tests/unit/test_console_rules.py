@@ -16,9 +16,10 @@ from adapters.console.today import ALERTS, _alerts
 from adapters.console.troubles import in_words, problem_of
 from adapters.edge.credentials import Actor, Tokens
 from adapters.edge.limits import is_https
-from adapters.edge.pages import amount, minutes_between, moment, money, span
+from adapters.edge.pages import amount, minutes_between, moment, money, span, with_moments
 from adapters.heard import Heard
 from tests.builders import FixedClock, Venue, gbp
+from tests.console_desk import text_of
 from workflow.attention import Concern
 from workflow.errors import JournalDamaged, JournalUnavailable, TransitionRefused, UnknownOrder
 from workflow.lifecycle import ATTENTION
@@ -205,6 +206,15 @@ def test_money_and_moments_look_as_people_write_them():
     assert "14:02:03 BST" in moment(summer, LONDON, "2026-07-03", utc=True)
     assert moment("<b>T", LONDON, "2026-07-03") == "&lt;b&gt;T"
     assert moment("9999-12-31T23:59:59.999Z", ZoneInfo("Asia/Tokyo"), "2026-07-03") == "9999-12-31T23:59:59.999Z"
+
+
+def test_moments_within_a_sentence_are_those_of_the_page_and_its_words_stay_inert():
+    told = with_moments({"moment": lambda at: moment(at, LONDON, "2026-07-02")}, "<b>Joe</b> until 2026-07-02T12:01:00.000Z; pi_1")
+    assert text_of(told) == "<b>Joe</b> until 13:01:00 ; pi_1"
+    assert "<b>" not in told
+    assert 'datetime="2026-07-02T12:01:00.000Z"' in told
+    assert with_moments({}, "12:01, and x2026-07-02T12:01:00.000Z9") == "12:01, and x2026-07-02T12:01:00.000Z9"
+    assert with_moments({"moment": lambda at: moment(at, LONDON, "")}, "2026-99-02T12:01:00.000Z") == "2026-99-02T12:01:00.000Z"
 
 
 # -- what is wrong, in words

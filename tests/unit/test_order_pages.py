@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from adapters.console import act, order, orders
+from adapters.console import act, attention, order, orders
 from adapters.console.orders import DOWNLOADS
 from tests.builders import Venue, an_intent
 from tests.console_desk import desk_with, text_of
+from workflow.clock import to_text
 from workflow.commands import AttemptFailed, LockOrder, PauseDestination, RefuseOrder, SetVenue
 from workflow.ports import OrderId
 
@@ -18,7 +21,7 @@ UNTIL = "2026-03-14T12:05:00.000Z"
 
 @pytest.fixture
 def desk(tmp_path):
-    with desk_with(tmp_path, orders.pages, order.pages, act.pages) as made:
+    with desk_with(tmp_path, orders.pages, order.pages, act.pages, attention.pages) as made:
         yield made
 
 
@@ -117,6 +120,29 @@ def test_a_lock_of_the_past_is_live_where_it_was_live_then(desk):
     then = desk.get(f"/orders/o1?at={seq}")
     assert "Held by Joe live Runs out 12:05:00" in then
     assert "This is the past" in lead(then)
+
+
+def test_moments_in_what_is_told_are_the_venues_or_utc_for_who_wishes_that(desk):
+    venue = desk.venue
+    venue.clock.jump(120 * 86_400)  # In summer, when the two differ.
+    venue.open()
+    until = to_text(venue.clock.now() + timedelta(seconds=60))
+    there, here = f"{until[11:19]}", f"{int(until[11:13]) + 1}{until[13:19]}"
+    lock = LockOrder(order_id=OrderId("o1"), lock_id="s1", expires_at=until, holder="Joe")
+    venue.engine.handle(lock)
+    refused = venue.engine.handle(replace(lock, lock_id="s2")).refusal
+    assert until in str(refused)
+    venue.clock.move(120)
+    venue.engine.handle(replace(lock, lock_id="s2", expires_at=to_text(venue.clock.now() + timedelta(seconds=60))))
+    for path in ("/orders/o1", "/attention"):
+        page = desk.get(path)
+        assert f"ran out at {here} unreleased" in page, path
+        assert until not in page
+    assert f"is locked by Joe (session s1) until {here}" in desk.get("/orders/o1")
+    assert "clock jumped by +10368000 s, to 13:00:00" in desk.get("/attention")
+    assert any(until in item.detail for item in venue.reads.attention())  # What is journaled is not changed.
+    desk.session("ben").utc = True
+    assert f"ran out at {there} unreleased" in desk.get("/attention", by="ben")
 
 
 def test_a_list_that_is_asked_for_while_as_many_as_may_be_are_written_is_refused_for_the_moment(desk, monkeypatch):
