@@ -130,7 +130,7 @@ class Taking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBill:
-    """What an order still owed when the day ended (or owes, while it lasts), and what Dojo held of it, authorised and not yet taken."""
+    """What an order still owed when the day ended (or owes, while it lasts), and what Dojo held or took of it that did not count yet."""
 
     order_id: OrderId
     owed: Money

@@ -268,7 +268,7 @@ def _total_lines(total: Total) -> Iterator[str]:
     yield from table((currency, "till", "Dojo", "difference"), wide, right={1, 2, 3})
     for amount, name, what in (
         (total.outstanding, "outstanding", f"on {plural(total.open_bills, 'open bill')}"),
-        (total.held, "authorised", "held by Dojo, not yet captured"),
+        (total.held, "not settled", "held or taken by Dojo, not yet counted here"),
         (total.in_words, "in words", "of the captured: told by Dojo, not yet read there"),
         (total.held_back, "held back", "not captured here: a difference holds it"),
     ):
