@@ -26,7 +26,11 @@ from workflow.upkeep import Report
 
 @contextmanager
 def desk_with(
-    folder: Path, *modules: Callable[[Site], Blueprint], verified: Callable[[], Report | None] = lambda: None, jobs: Jobs | None = None
+    folder: Path,
+    *modules: Callable[[Site], Blueprint],
+    verified: Callable[[], Report | None] = lambda: None,
+    jobs: Jobs | None = None,
+    is_live: bool = False,
 ) -> Iterator[SimpleNamespace]:
     """These pages of a `venue` of which nothing was sent yet; at the end its journal must explain what is stored.
 
@@ -36,7 +40,7 @@ def desk_with(
     """
     venue = Venue(folder, sends=WITH_TILL)
     venue.reads.keep_spare()  # As a server has it: by this the pages know whether anything has changed.
-    site = Site(_desk(venue, verified, jobs))
+    site = Site(_desk(venue, verified, jobs, is_live))
     app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
     for pages in modules:
         blueprint.register_blueprint(site.guard(pages(site)))
@@ -72,7 +76,7 @@ def desk_with(
     venue.close()
 
 
-def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None) -> Desk:
+def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None, is_live: bool) -> Desk:
     health = Health(condition=venue.journal.condition, dead=list, verified=verified, wal_bytes=lambda: 0)
     mine = {
         "clock": venue.clock,
@@ -81,7 +85,7 @@ def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None
         "venue_name": "The Anchor & Hope",
         "zone": ZoneInfo("Europe/London"),
         "currency": "GBP",
-        "is_live": False,
+        "is_live": is_live,
         "reasons": health.reasons,
         "engine": venue.engine,
         "reads": venue.reads,

@@ -338,6 +338,11 @@ def test_settings_that_contradict_each_other_may_not_serve(change, named):
     assert SECRET not in problem
 
 
+@pytest.mark.parametrize(("key", "is_live"), [("sk_prod_1", True), ("sk_sandbox_1", False), ("my_sk_prod_1", False), (None, False)])
+def test_by_its_beginning_a_key_is_for_real_money(key, is_live):
+    assert read(**({"DOJO_API_KEY": key} if key else {})).is_live is is_live
+
+
 def test_a_test_needs_no_epos_credentials_and_may_speak_plain_http_on_loopback():
     assert read(ENV="test", DOJO_API_KEY="sk_sandbox_1", DOJO_URL="http://localhost:9000").problems_for_serving() == []
 
