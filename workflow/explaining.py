@@ -5,6 +5,7 @@ Also the declarations that a journal keeps: which were in force, since when, and
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from workflow.case import Machines
 from workflow.declaration import (
     FINAL,
+    MIGRATE,
     NOT_THERE,
     NOTHING,
     Declaration,
@@ -32,6 +34,8 @@ from workflow.plurals import plural
 from workflow.retelling import Retold, Then, retell
 from workflow.unit import VENUE
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int], None]
 
 RECENT = 10_000
@@ -42,14 +46,16 @@ STATES = (("order", "orders", "id", "state"), ("fulfilment", "orders", "id", "st
 """Where the journal keeps the states of each machine: table, the order's column, the state's column."""
 
 
-def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda done: None) -> Iterator[Retold]:
-    """Tell every order again, one after the other, as the journal has it; a live one may grow meanwhile.
+def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda done: None, *, only_open: bool = False) -> Iterator[Retold]:
+    """Tell every order again, or with `only_open` those in no final state, one after the other, as the journal has it; a live one may
+    grow meanwhile.
 
     Raises JournalDamaged, naming the entry, where the journal is not what was written.
     """
     known = {ident: Then(declaration) for ident, declaration in declarations(reads).items()}
     told = 0
-    for _order, its in groupby(_by_order(reads), key=itemgetter(1)):
+    closed = sorted(group(machines["order"].declaration, FINAL)) if only_open else []
+    for _order, its in groupby(_by_order(reads, closed), key=itemgetter(1)):
         stored = list(its)
         _refuse_broken(stored)
         found = retell([each.entry() for each in stored], machines, known)
@@ -59,11 +65,12 @@ def check(reads: SqliteReads, machines: Machines, progress: Progress = lambda do
             progress(told)
 
 
-def _by_order(reads: SqliteReads) -> Iterator[StoredEntry]:
-    """Every entry of an order, order by order; in slices, so that nobody is held up."""
-    sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE (order_id, order_seq) > (?, ?) ORDER BY order_id, order_seq LIMIT {SLICE}"
+def _by_order(reads: SqliteReads, but_in: list[str]) -> Iterator[StoredEntry]:
+    """Every entry of an order that is in none of these states, order by order; in slices, so that nobody is held up."""
+    wanted = f"AND (SELECT state FROM orders WHERE id = order_id) NOT IN ({', '.join('?' * len(but_in))})" if but_in else ""
+    sql = f"SELECT {ENTRY_COLUMNS} FROM journal WHERE (order_id, order_seq) > (?, ?) {wanted} ORDER BY order_id, order_seq LIMIT {SLICE}"
     after: tuple[str, int] = (VENUE, 2**62)
-    while rows := reads.rows(sql, after):
+    while rows := reads.rows(sql, (*after, *but_in)):
         yield from map(StoredEntry._make, rows)
         after = rows[-1][1], rows[-1][2]
 
@@ -263,8 +270,9 @@ def _row_text(row: Row) -> str:
 def refuse_unexplained(reads: SqliteReads, machines: Machines) -> None:
     """Raise OrdersUnexplained, with the orders' names, where something rests in a state or went by a declaration that is not known here.
 
-    Also where a migration puts an old state into other groups than it was in; OrdersToMigrate where declared migrations lead on from
-    everything that rests elsewhere. Quick: it looks where orders are, not at their entries. (P5)
+    Also where a migration puts an old state into other groups than it was in, and where the entries of an open order cannot be explained;
+    OrdersToMigrate where declared migrations lead on from everything that rests elsewhere. Quick: it looks where orders are, and at their
+    entries only where nothing went by the present declaration yet. (P5)
     """
     found = stranded(reads, machines)
     for_good = [each for each in found if not each.target]
@@ -272,21 +280,49 @@ def refuse_unexplained(reads: SqliteReads, machines: Machines) -> None:
         raise OrdersUnexplained(f"this version does not declare the state of {_named(for_good)}")
     sql = f"""
     SELECT DISTINCT order_id, machine FROM (SELECT order_id, machine FROM journal ORDER BY seq DESC LIMIT {RECENT})
-    WHERE machine <> '' AND machine NOT IN (SELECT name || '@' || hash FROM machines) LIMIT {NAMED}
+    WHERE machine <> '' AND machine NOT IN (SELECT name || '@' || hash FROM machines)
     """
     if unknown := reads.rows(sql):
-        named = ", ".join(f"{order_id} ({machine})" for order_id, machine in unknown)
+        named = _listed([f"{order_id} ({machine})" for order_id, machine in unknown])
         raise OrdersUnexplained(f"the journal does not keep the declaration that was in force for: {named}")
-    if wrong := regrouped(declarations(reads).values(), machines):
+    kept = declarations(reads)
+    if wrong := regrouped(kept.values(), machines):
         raise OrdersUnexplained(f"old entries would not mean what they meant: {wrong[0]}")
+    if _is_changed(reads, machines, kept):
+        _refuse_unexplained_entries(reads, machines)
     if found:
         raise OrdersToMigrate(f"the state is one of an earlier declaration, and is to be migrated, of {_named(found)}")
+
+
+def _is_changed(reads: SqliteReads, machines: Machines, kept: Mapping[str, Declaration]) -> bool:
+    """Whatever went by one of these machines last, but for a migration, went by another declaration than the present one."""
+    sql = f"""
+    SELECT machine, max(seq) FROM (SELECT seq, machine, cause FROM journal ORDER BY seq DESC LIMIT {RECENT})
+    WHERE machine <> '' AND cause <> '{MIGRATE}' GROUP BY substr(machine, 1, instr(machine, '@'))
+    """
+    last = {machine.partition("@")[0]: machine for machine, _ in reads.rows(sql)}
+    # A machine that nothing went by lately has changed where the journal does not keep it yet.
+    return any(last.get(name) != one.ident if name in last else one.ident not in kept for name, one in machines.items())
+
+
+def _refuse_unexplained_entries(reads: SqliteReads, machines: Machines) -> None:
+    logger.info("declaration changed, open orders are told again", extra={"entries": reads.size()})  # It may take a while.
+    named, cause = list[str](), ""
+    for each in check(reads, machines, only_open=True):
+        if each.verdict == "unexplained":
+            named.append(f"{each.order_id} (entry {each.seq})")
+            cause = cause or each.cause
+    if named:
+        raise OrdersUnexplained(f"this version cannot explain {plural(len(named), 'order')}: {_listed(named)}; of the first: {cause}")
 
 
 def _named(found: list[Stranded]) -> str:
     states: dict[str, str] = {}
     for each in found:
         states.setdefault(each.order_id, each.state)
-    shown = [f"{order_id} ({state})" for order_id, state in list(states.items())[:NAMED]]
-    more = f" and {len(states) - NAMED:,} more" if len(states) > NAMED else ""
-    return f"{plural(len(states), 'order')}: {', '.join(shown)}{more}"
+    return f"{plural(len(states), 'order')}: {_listed([f'{order_id} ({state})' for order_id, state in states.items()])}"
+
+
+def _listed(orders: list[str]) -> str:
+    more = f" and {len(orders) - NAMED:,} more (tillproof machine check --json lists all)" if len(orders) > NAMED else ""
+    return f"{', '.join(orders[:NAMED])}{more}"

@@ -214,6 +214,34 @@ def test_a_state_that_is_gone_without_a_migration_is_refused_and_nothing_is_move
     assert "Next: declare where they go" in ended.stderr
 
 
+def whirling(text):
+    """What is authorised is captured, and what is captured is authorised, for ever."""
+    return re.sub(
+        r'(Row\("(?:capture|unclaim)", +"(?:authorised|captured)", +"(?:authorised|captured)", +)"(?:taken|claim_was_denied)"',
+        r'\1"always"',
+        text,
+    )
+
+
+def test_open_orders_whose_entries_cannot_be_explained_are_named_and_nothing_starts(changed, journal):  # P5
+    changed.write(whirling)
+    before = journal.read_bytes()
+    told = changed.run("machine", "check", "--json", code=1)
+    closed = {name for name, (state, _) in FINALLY.items() if state != "updated"}
+    unexplained = {order["orderId"]: order["seq"] for order in told["orders"] if order["verdict"] == "unexplained"}
+    first = sorted(unexplained.keys() - closed)
+
+    changed.service.launch(env=changed.env)
+    assert changed.service.exit_code(4 * PATIENCE) == 5
+
+    [critical] = [line for line in changed.service.log() if line["level"] == "CRITICAL"]
+    assert f"cannot explain {len(first)} orders: {first[0]} (entry {unexplained[first[0]]}), " in critical["error"]
+    assert f" and {len(first) - 5} more (tillproof machine check --json lists all)" in critical["error"]
+    assert "it does not come to rest" in critical["error"]
+    assert "tillproof machine check" in critical["next"]
+    assert journal.read_bytes() == before
+
+
 def test_a_finished_order_stays_in_its_old_final_state_and_the_server_starts(changed, journal):  # P5
     changed.write(renamed("ORDER", "expired", "lapsed"))
 

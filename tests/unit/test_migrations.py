@@ -10,16 +10,17 @@ import pytest
 from adapters import tillproof_verify
 from tests.builders import MACHINES, Venue, a_payment, an_order
 from tests.story import AT
-from workflow import export
-from workflow.commands import MigrateOrder
-from workflow.declaration import Migration
+from workflow import explaining, export
+from workflow.commands import MigrateOrder, ToldPayment
+from workflow.declaration import Migration, declaration_text
 from workflow.engine import Engine
 from workflow.errors import OrdersToMigrate, OrdersUnexplained
-from workflow.explaining import moved_by, refuse_unexplained, regrouped, stranded
+from workflow.explaining import check, moved_by, refuse_unexplained, regrouped, stranded
 from workflow.guards import GUARDS
 from workflow.journal.driver import sqlite3
-from workflow.lifecycle import DECLARATIONS, EFFECTS, PAYMENT, RULES
+from workflow.lifecycle import DECLARATIONS, EFFECTS, ORDER, PAYMENT, RULES
 from workflow.machine import Machine
+from workflow.ports import IntentId
 from workflow.proof import Prover
 from workflow.replay import replay
 from workflow.requests import migrate_order
@@ -160,10 +161,80 @@ def test_orders_that_are_to_be_migrated_are_counted_and_five_of_them_named(venue
     with pytest.raises(OrdersToMigrate) as raised:
         refuse_unexplained(venue.reads, MIGRATING)
     named = ", ".join(f"o{number} (waiting)" for number in range(5))
-    assert str(raised.value).endswith(f"of 6 orders: {named} and 1 more")
+    assert str(raised.value).endswith(f"of 6 orders: {named} and 1 more (tillproof machine check --json lists all)")
     with pytest.raises(OrdersUnexplained) as raised:
         refuse_unexplained(venue.reads, MACHINES)
     assert not isinstance(raised.value, OrdersToMigrate)
+
+
+def whirling(*migrations):
+    """Machines whose rows lead an order that is authorised round and round; no state and no group is another one than before."""
+    order = ORDER._replace(migrations=migrations)
+    rows = tuple(row._replace(only_if="always") if row.when in ("capture", "unclaim") else row for row in order.transitions)
+    return {**MACHINES, "order": Machine(order._replace(transitions=rows), GUARDS, EFFECTS, RULES)}
+
+
+def test_a_changed_machine_that_cannot_explain_an_open_order_is_refused_with_what_machine_check_says(venue):  # P5
+    for number in range(6):
+        venue.create(f"paid{number}", payments=(ToldPayment(intent_id=IntentId(f"pi_{number}"), paid=1000),))
+    told = {each.order_id: each for each in check(venue.reads, whirling()) if each.verdict == "unexplained"}
+    assert set(told) == {f"paid{number}" for number in range(6)}
+
+    with pytest.raises(OrdersUnexplained) as raised:
+        refuse_unexplained(venue.reads, whirling())
+
+    named = ", ".join(f"paid{number} (entry {told[f'paid{number}'].seq})" for number in range(5))
+    cause = "order: the rows lead round and round, and it does not come to rest"
+    assert str(raised.value) == (
+        f"this version cannot explain 6 orders: {named} and 1 more (tillproof machine check --json lists all); of the first: {cause}"
+    )
+    refuse_unexplained(venue.reads, MACHINES)
+
+
+def test_what_ended_keeps_no_changed_machine_from_starting_nor_does_an_order_that_went_elsewhere(venue):  # P5
+    venue.create("paid")
+    with pytest.raises(OrdersUnexplained):
+        refuse_unexplained(venue.reads, whirling())
+    rows = tuple(row._replace(when="allow") if row.when == "authorise" else row for row in ORDER.transitions)
+    elsewhere = {**MACHINES, "order": Machine(ORDER._replace(transitions=rows), GUARDS, EFFECTS, RULES)}
+    assert [each.order_id for each in check(venue.reads, elsewhere) if each.verdict == "differs"] == ["paid"]
+    refuse_unexplained(venue.reads, elsewhere)
+
+    venue.journal._connection.execute("UPDATE orders SET state = 'refunded' WHERE id = 'paid'")
+    refuse_unexplained(venue.reads, whirling())
+
+
+def test_an_order_that_cannot_be_explained_is_refused_before_and_after_others_were_migrated(venue):  # P5
+    changed = whirling(*LATER["order"])
+    venue.create("paid")
+    put(venue, "o1", "waiting")
+    with pytest.raises(OrdersUnexplained, match="cannot explain 1 order: paid ") as raised:
+        refuse_unexplained(venue.reads, changed)
+    assert not isinstance(raised.value, OrdersToMigrate)
+
+    # Whoever opens the journal to migrate keeps the declaration there.
+    present = changed["order"].declaration
+    kept = ("order", changed["order"].hash, declaration_text(present))
+    venue.journal._connection.execute("INSERT INTO machines(name, hash, declaration, first_at) VALUES (?, ?, ?, '2026-07-01')", kept)
+    Engine(venue.journal, changed, venue.clock, venue.engine._settings).handle(COMMAND)
+    assert stranded(venue.reads, changed) == []
+    with pytest.raises(OrdersUnexplained, match="cannot explain 1 order: paid "):
+        refuse_unexplained(venue.reads, changed)
+
+
+def test_a_change_is_seen_also_where_nothing_went_by_the_machine_lately(venue, monkeypatch):  # P5
+    venue.create("paid")
+    monkeypatch.setattr(explaining, "RECENT", 0)
+    with pytest.raises(OrdersUnexplained):
+        refuse_unexplained(venue.reads, whirling())
+
+
+@pytest.mark.parametrize("recent", [0, explaining.RECENT])
+def test_an_ordinary_start_looks_at_no_order_again(venue, monkeypatch, recent):  # P5
+    venue.create("paid")
+    monkeypatch.setattr(explaining, "RECENT", recent)
+    monkeypatch.setattr(explaining, "check", lambda *_, **__: pytest.fail("orders are told again"))
+    refuse_unexplained(venue.reads, MACHINES)
 
 
 def test_a_migration_that_was_broken_off_is_finished_by_the_next_one(venue):  # P5 K10 I6
