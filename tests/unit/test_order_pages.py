@@ -10,11 +10,11 @@ import pytest
 
 from adapters.console import act, attention, order, orders
 from adapters.console.orders import DOWNLOADS
-from tests.builders import Venue, an_intent
+from tests.builders import Venue, an_intent, gbp
 from tests.console_desk import desk_with, text_of
 from workflow.clock import to_text
-from workflow.commands import AttemptFailed, LockOrder, PauseDestination, RefuseOrder, SetVenue
-from workflow.ports import OrderId
+from workflow.commands import AttemptFailed, LockOrder, PauseDestination, RecordPayment, RefuseOrder, SetVenue
+from workflow.ports import IntentId, OrderId
 
 UNTIL = "2026-03-14T12:05:00.000Z"
 
@@ -143,6 +143,31 @@ def test_moments_in_what_is_told_are_the_venues_or_utc_for_who_wishes_that(desk)
     assert any(until in item.detail for item in venue.reads.attention())  # What is journaled is not changed.
     desk.session("ben").utc = True
     assert f"ran out at {there} unreleased" in desk.get("/attention", by="ben")
+
+
+def test_sums_in_what_differs_and_in_the_timeline_are_written_as_all_others(desk):
+    venue = desk.venue
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": an_intent(paid=1024)})
+    detail = next(item.detail for item in venue.order("o1").attention if item.code == "AMOUNT_MISMATCH")
+    assert "GBP 10.24" in detail
+    page = desk.get("/orders/o1")
+    told = detail.replace("GBP ", "£")
+    assert f"no: {told}" in page
+    assert f"Problem: {told}" in page
+    assert "GBP 1" not in page
+
+
+def test_a_payment_that_was_refused_has_its_sums_written_as_all_others(desk):
+    venue = desk.venue
+    venue.open()
+    venue.engine.handle(RecordPayment(order_id=OrderId("o1"), intent_id=IntentId("pi_9"), paid=gbp(1234)))
+    detail = venue.order("o1").payments["pi_9"].refused_detail
+    assert "GBP 12.34" in detail
+    page = desk.get("/orders/o1")
+    assert f"no: refused, {detail.replace('GBP ', '£')}" in page
+    assert "GBP 1" not in page
 
 
 def test_a_list_that_is_asked_for_while_as_many_as_may_be_are_written_is_refused_for_the_moment(desk, monkeypatch):
