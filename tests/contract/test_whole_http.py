@@ -386,7 +386,7 @@ def test_a_card_number_in_a_reason_is_not_kept(whole):
     assert whole.service.operator.post(f"/api/orders/{order_id}/resolve", asked).status == 200
 
     kept = json.dumps(whole.service.entries(order_id))
-    assert "4111" not in kept
+    assert "41111111" not in kept.replace(" ", "")  # Four digits alone any of the hashes may have.
     assert "paid with [card number removed] instead" in kept
     assert "back on [card number removed]" in kept
 
