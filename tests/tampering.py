@@ -59,7 +59,7 @@ UNPROVEN = {
     "inbox": "*",  # Which requests came already: a memory against repeats, of hashes with a secret of the journal's own.
     "parked": "*",
     "watch": "*",
-    "outbox": "order_seq attempts refusals fence lease_until_ms next_at_ms last_error created_at_ms done_at",
+    "outbox": "attempts refusals fence lease_until_ms next_at_ms last_error created_at_ms done_at",
     "checkpoint": "at",  # No signature covers it.
     "machines": "first_at",
     "audit_about": "*",  # Of a sealed copy; what can be compared is.

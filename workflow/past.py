@@ -133,7 +133,7 @@ def venue_at(rebuilt: Replayed) -> PastVenue:
     of_none = [(StoredAttention(VENUE, code, intent, *rest), None) for (code, intent), rest in rebuilt.venue_attention.items()]
     tasks = [
         PastTask(id=task_id, effect=effect, order_id=order_id, payment_intent_id=intent, status=status)
-        for task_id, (effect, order_id, intent, status) in rebuilt.tasks.items()
+        for task_id, (effect, order_id, intent, _, status) in rebuilt.tasks.items()
     ]
     return PastVenue(
         seq=rebuilt.entries,

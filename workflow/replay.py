@@ -3,7 +3,7 @@
 `verify` re-hashes every entry, chain by chain, rebuilds the tree and compares it with checkpoints and witness (`verification.py`).
 `replay` rebuilds from entries alone what is stored beside them, by the same `evolve` that the running service goes through, and compares:
 orders, payments and which of them are watched, locks, attention, what the till said of the venue, parties and reservations, and of each
-task whether it is open, done or dead. Both read only.
+task which entry it speaks of and whether it is open, done or dead. Both read only.
 
 What no entry tells is not rebuilt: when and how often something was or will be tried (times, attempts and leases in `outbox`, times in
 `watch`), intents that wait for an order (`parked`: a hint, read again by the sweep), fingerprints of answered requests (`inbox`, which
@@ -48,6 +48,9 @@ from workflow.verification import Fault, Verification, Verifier
 Progress = Callable[[int], None]
 Bar = Callable[[str, int | None], AbstractContextManager[Progress]]
 """Shows how far something long is, of how much; a count where nobody knows."""
+ToldTask = tuple[str, str, str, int, str]
+"""What entries tell of a task: its effect, order and intent, the `order_seq` it speaks of, and whether it is open, done or dead."""
+
 MAX_MISMATCHES = 50
 """Replay names this many differences, then only counts."""
 
@@ -90,8 +93,8 @@ def verify_beside(reads: SqliteReads, seen: Witnessed | None, public_key: Ed2551
 class Replayed:
     """Everything that entries alone say, up to position `entries`, which was journaled at `at` (UTC text, "" where there is none).
 
-    By order: the order, the hash of its last entry, the declaration (`order@hash`) that its last transition went by. `tasks` maps a task's
-    id to (effect, order, intent, open or done or dead), `venue` what the till said of the venue to canonical JSON.
+    By order: the order, the hash of its last entry, the declaration (`order@hash`) that its last transition went by. By its id,
+    what is told of each task. `venue` maps what the till said of the venue to canonical JSON.
     """
 
     entries: int = 0
@@ -99,7 +102,7 @@ class Replayed:
     orders: dict[str, Order] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     machines: dict[str, str] = field(default_factory=dict)
-    tasks: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)
+    tasks: dict[str, ToldTask] = field(default_factory=dict)
     venue_attention: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     venue: dict[str, str] = field(default_factory=dict)
     bookings: dict[str, Booking] = field(default_factory=dict)
@@ -206,10 +209,11 @@ def _apply_venue(rebuilt: Replayed, entry: Entry) -> None:
         rebuilt.venue_attention[key] = (entry.at, str(facts["detail"]))
 
 
-def _apply_tasks(tasks: dict[str, tuple[str, str, str, str]], entry: Entry) -> None:
+def _apply_tasks(tasks: dict[str, ToldTask], entry: Entry) -> None:
     facts = entry.body
     for task in cast("list[dict[str, str]]", facts.get("tasks", [])):
-        tasks.setdefault(task["id"], (task["effect"], entry.order_id, task["intent"], "open"))
+        effect, order_id, intent, _, status = tasks.get(task["id"], (task["effect"], entry.order_id, task["intent"], 0, "open"))
+        tasks[task["id"]] = effect, order_id, intent, entry.order_seq, status  # One that waited speaks of the newer entry from then on.
     if "requeued" in facts:
         _move_task(tasks, str(facts["requeued"]), "open")
     if "stopped" in facts:
@@ -218,8 +222,8 @@ def _apply_tasks(tasks: dict[str, tuple[str, str, str, str]], entry: Entry) -> N
         _move_task(tasks, str(facts["task"]), str(facts["outcome"]))
 
 
-def _move_task(tasks: dict[str, tuple[str, str, str, str]], task_id: str, status: str) -> None:
-    tasks[task_id] = (*tasks[task_id][:3], status)
+def _move_task(tasks: dict[str, ToldTask], task_id: str, status: str) -> None:
+    tasks[task_id] = (*tasks[task_id][:-1], status)
 
 
 def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
@@ -244,7 +248,7 @@ def _mismatches(reads: SqliteReads, rebuilt: Replayed) -> Iterator[str]:
     yield from _compare(reads, "booking_tables", "SELECT * FROM booking_tables", tables, 2)
     tasks = {(task,): (task, *facts) for task, facts in rebuilt.tasks.items()}
     status = "CASE WHEN status IN ('done', 'dead') THEN status ELSE 'open' END"
-    yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, {status} FROM outbox", tasks, 1)
+    yield from _compare(reads, "outbox", f"SELECT id, effect, order_id, intent_id, order_seq, {status} FROM outbox", tasks, 1)
     yield from asides(reads)
 
 

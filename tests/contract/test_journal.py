@@ -24,7 +24,7 @@ from functools import partial
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.builders import FixedClock, Venue, a_bill, an_intent, gbp
+from tests.builders import WITH_TILL, FixedClock, Venue, a_bill, an_intent, gbp
 from workflow import export
 from workflow.bill import Bill, Customer, Details, DineIn, Personal
 from workflow.commands import (
@@ -1514,6 +1514,23 @@ def test_personal_data_that_are_not_what_was_journaled_are_found(tmp_path, chang
     assert said in found
 
 
+def test_a_task_that_later_entries_renewed_speaks_of_the_last_one_that_names_it(tmp_path):  # S10
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    venue.open()
+    for total in (1100, 1200, 1300):
+        venue.engine.handle(AmendOrder(order_id="o1", bill=a_bill(total), personal=Personal(), actor="till:bar"))
+    [(task_id, first, last)] = venue.reads.rows(
+        "SELECT task, min(order_seq), max(order_seq) FROM (SELECT each.value ->> 'id' AS task, order_seq "
+        "FROM journal, json_each(body, '$.tasks') AS each) GROUP BY task HAVING count(*) > 1"
+    )
+    assert (first < last, replay(venue.reads).mismatches) == (True, [])
+
+    venue.close()
+    with closing(sqlite3.connect(tmp_path / "tillproof.db", isolation_level=None)) as connection:
+        assert connection.execute("UPDATE outbox SET order_seq = ? WHERE id = ?", (first, task_id)).rowcount
+    assert replay(venue.reads).mismatches == [f"outbox {task_id}: stored '{first}', replayed '{last}'"]
+
+
 WRITE_SCHEMA = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES"
 HIDDEN_TRIGGER = "CREATE TRIGGER sqlite_t AFTER INSERT ON locks BEGIN DELETE FROM locks; END"
 
@@ -1624,6 +1641,7 @@ def test_a_journal_without_its_id_is_not_whole(copy):
         ("UPDATE outbox SET effect = 'order_updated' WHERE effect = 'read_intent'", "outbox"),
         ("UPDATE outbox SET intent_id = 'pi_9' WHERE intent_id = 'pi_1'", "outbox"),
         ("UPDATE outbox SET order_id = 'o9' WHERE order_id = 'o1'", "outbox"),
+        ("UPDATE outbox SET order_seq = order_seq + 100 WHERE order_id = 'o1'", "outbox o1"),
         ("DELETE FROM outbox WHERE order_id = 'o1'", "outbox o1"),
         (
             "INSERT INTO outbox SELECT 'x', lane, effect, order_id, intent_id, 1, 'pending', 0, 0, 0, 0, 0, '', 0, '' FROM outbox LIMIT 1",
