@@ -142,7 +142,7 @@ ORDERS = View(
         Column("state", "Where it stands; audit_states says what that means, audit_order_timeline how it came there."),
         Column("kitchen", "The kitchen's progress, in Dojo's words (audit_states, fulfilment)."),
         *_moment("created_at", "When it was recorded first"),
-        Column("updated_at", "When something that Dojo is shown changed last.", UTC),
+        *_moment("updated_at", "When something that Dojo is shown changed last", "updated_date"),
         _CURRENCY,
         *_amount("total", "What the bill comes to, without tips"),
         *_amount("paid", "What counts as paid, net of refunds, without tips"),
@@ -155,7 +155,7 @@ ORDERS = View(
     ),
     sql=f"""
 SELECT o.id AS order_id, o.dojo_order_id, o.reference, o.table_id, o.flow, o.state, o.status AS kitchen,
-  o.created_at, {_date("o.created_at")} AS date, o.updated_at, o.currency,
+  o.created_at, {_date("o.created_at")} AS date, o.updated_at, {_date("o.updated_at")} AS updated_date, o.currency,
   o.total AS total_minor, {_shown("o.total", "o.currency")} AS total,
   o.paid AS paid_minor, {_shown("o.paid", "o.currency")} AS paid,
   o.tips AS tips_minor, {_shown("o.tips", "o.currency")} AS tips,
@@ -389,14 +389,14 @@ DUPLICATES = View(
         Column("applied", "How many of the messages moved the payment; for paid again 1: this payment counts.", COUNT),
         Column("channels", "By which channels it came: capability, webhook."),
         *_moment("first_at", "When it was said first, or captured", "first_date"),
-        Column("last_at", "When it was said last.", UTC),
+        *_moment("last_at", "When it was said last", "last_date"),
         _CURRENCY,
         *_amount("excess", "What was paid beyond the bill by this payment"),
         Column("settled", "1: a person has seen it.", FLAG),
     ),
     sql=f"""
 SELECT d.kind, d.order_id, d.payment_intent_id, d.what, d.times, d.applied, d.channels, d.first_at, {_date("d.first_at")} AS first_date,
-  d.last_at, d.currency, d.excess_minor, {_shown("d.excess_minor", "d.currency")} AS excess, d.settled
+  d.last_at, {_date("d.last_at")} AS last_date, d.currency, d.excess_minor, {_shown("d.excess_minor", "d.currency")} AS excess, d.settled
 FROM (
   SELECT 'told again' AS kind, e.order_id, e.payment_intent_id, e.event || ' ' || e.status AS what, count(*) AS times,
     sum(EXISTS (

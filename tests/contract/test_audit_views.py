@@ -80,6 +80,16 @@ def test_every_view_has_rows_its_declared_columns_and_no_others(view):
         assert [*rows[0]] == [column.name for column in one.columns]
 
 
+def test_every_moment_has_the_day_at_the_venue_beside_it(view):
+    for one in audit.VIEWS:
+        for column, beside in zip(one.columns, one.columns[1:], strict=False):
+            if column.unit == audit.UTC:
+                assert (beside.unit, beside.description) == (audit.DATE, f"The day at the venue of {column.name}."), (one.name, column.name)
+                days = [(row[column.name], row[beside.name]) for row in view(one.name)]
+                assert days == [(at, at and from_text(at).astimezone(LONDON).date().isoformat()) for at, _ in days]
+        assert one.columns[-1].unit != audit.UTC
+
+
 def test_orders_are_those_of_orders_list(view, sealed):
     orders = {stored.order.id: stored.order for stored in sealed.reads.orders(OrderFilter(), 1000)}
 
