@@ -165,7 +165,10 @@ class Engine:
 
     def _receipted(self, command: Command, unit: Unit) -> Outcome:
         outcome = self._handle(command, unit)
-        return replace(outcome, receipt=unit.receipt) if unit.receipt else outcome
+        receipt = unit.receipt
+        if receipt is None and outcome.order and outcome.refusal is None:  # What was asked for is so already: the newest entry says it.
+            receipt = unit.transaction.receipt(outcome.order.id, outcome.order.order_seq)
+        return replace(outcome, receipt=receipt) if receipt else outcome
 
     def _handle(self, command: Command, unit: Unit) -> Outcome:
         if isinstance(command, Result):

@@ -47,7 +47,10 @@ class Outcome:
     guest: Guest = Guest()
     refusal: Refused | None = None
     receipt: Receipt | None = None
-    """For the last entry that the command left; of a message that came again, for that of the first time."""
+    """For the last entry that the command left; of a message that came again, for that of the first time.
+
+    Where an order was as it was asked to be already, and nothing was left, for its newest entry.
+    """
     became: str = ""
     """What became of an event, or that a request was a repeat, in one word for the metrics; "" where there is nothing to count."""
 

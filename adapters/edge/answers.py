@@ -67,7 +67,10 @@ class EposError(Answer, frozen=True, kw_only=True):
 
 
 RECEIPT = "Tillproof-Receipt"
-"""The header of an answer to whatever left an entry in the journal: JSON, `{"order_id", "order_seq", "hash"}` of its last one."""
+"""The header of an answer to whatever left an entry in the journal: JSON, `{"order_id", "order_seq", "hash"}` of its last one.
+
+An answer that an order is as it was asked to be already has that of the order's newest entry.
+"""
 
 _as_json = json.JSONEncoder(separators=(",", ":")).encode  # In ASCII, whatever an order's id is.
 

@@ -204,7 +204,7 @@ def document(title: str, description: str, calls: Sequence[Call], schemes: Mappi
             "headers": {
                 "X-Trace-Id": {"description": "The request's id, also in the log", "schema": {"type": "string"}},
                 RECEIPT: {
-                    "description": "Of what left an entry in the journal, JSON: order_id, order_seq and hash of its last entry",
+                    "description": "JSON: order_id, order_seq and hash of the last entry that this left, or of the order's newest",
                     "schema": {"type": "string"},
                 },
                 "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
