@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from tests.contract.running import Service, a_bill, an_event, eventually, gbp
 
 HOSTILE = '<script>alert("till")</script>'
-"""Stands in every text of one order."""
+"""Stands in what a page shows first of one order; in every text that an order can have it does in tests/contract/test_markup.py."""
 FORMULA = "=HYPERLINK(1)"
 NOBODYS = "pi_of_nobody"
 
@@ -16,7 +16,7 @@ def play(peers: SimpleNamespace) -> SimpleNamespace:
     """The evening; the ids of its orders by what they are.
 
     `paid` by phone, `split` at the table by two, `open` and unpaid, `mismatch` (a penny more at Dojo than on the till),
-    `retried` (its first read failed), `hostile` (markup in every text), and an event whose order nobody knows.
+    `retried` (its first read failed), `hostile` (markup for its name), and an event whose order nobody knows.
     """
     service, sandbox = peers.service, peers.sandbox
     paid = sandbox.order_and_pay(duplicates=1)
