@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from adapters.console.actions import DANGEROUS, FOLLOWING, LABELS, REQUEUE, RESOLVING, STOP, Act, do, resolving, stuck_calls
-from adapters.console.consequences import Preview, nothing_to_try, previews
+from adapters.console.actions import DANGEROUS, FOLLOWING, LABELS, REQUEUE, RESOLVING, STOP, UNDER_WAY, Act, do, resolving, stuck_calls
+from adapters.console.consequences import Preview, no_call, previews
 from adapters.console.paths import is_own_path, order_path
 from adapters.console.site import Site
 from adapters.edge.strict_json import BadInput, shown
@@ -101,7 +101,7 @@ def _acts_of(site: Site, action: str, picked: Sequence[str]) -> tuple[list[Act],
         acts |= dict.fromkeys(found)
         if not found:
             order_id, code, intent_id = pick.split(SEPARATOR, 2)
-            unfit.append(nothing_to_try(site.desk, order_id, code, intent_id))
+            unfit.append(no_call(site.desk, order_id, code, intent_id, action))
     return list(acts), unfit
 
 
@@ -117,7 +117,8 @@ def acts_of(site: Site, action: str, pick: str) -> list[Act]:
         stuck = stuck_calls(site.desk, order_id, code, intent_id)
         return [RequeueTask(task_id=task.id, reason="", actor="") for task in stuck]
     if action == STOP:
-        raise BadInput("action", f"{STOP} is for calls that wait")
+        waiting = [task for task in stuck_calls(site.desk, order_id, code, intent_id) if task.status in UNDER_WAY]
+        return [StopTask(task_id=task.id, reason="", actor="") for task in waiting]
     if order_id:
         return [ResolveOrder(order_id=OrderId(order_id), action=action, reason="", actor="", intent_id=intent_id, code=code)]
     return [ResolveVenue(action=action, reason="", actor="", intent_id=intent_id, code=code)]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 
 from adapters.console.act import AT_ONCE, pick_of
-from adapters.console.actions import LABELS, REQUEUE, possible, possible_without_order, stuck_calls
+from adapters.console.actions import LABELS, REQUEUE, STOP, UNDER_WAY, possible, possible_without_order, stuck_calls
 from adapters.console.consequences import name_of
 from adapters.console.paths import order_path
 from adapters.console.site import Site
@@ -211,7 +211,7 @@ def _actions(concern: Concern, order: Order | None, stuck: Sequence[StoredTaskRo
         if order
         else possible_without_order(concern.code, concern.payment_intent_id)
     )
-    names = [REQUEUE, *names] if stuck else names
+    names = [*([REQUEUE] if stuck else ()), *names, *([STOP] if any(each.status in UNDER_WAY for each in stuck) else ())]
     pick = pick_of(concern.order_id, concern.code, concern.payment_intent_id)
     return [_action(name, pick=pick) for name in names]
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from adapters.console.actions import CODES, LABELS, UNDER_WAY, Act, can_be_tried, decide, plainly
+from adapters.console.actions import CODES, LABELS, STOP, UNDER_WAY, Act, can_be_tried, decide, plainly
 from adapters.console.desk import Desk
 from adapters.console.paths import order_path
 from adapters.edge.orders import table_caller
@@ -61,12 +61,12 @@ def _preview(desk: Desk, act: Act, settled: Collection[tuple[str, str, str]], ta
             return _of_task(desk, act, table)
 
 
-def nothing_to_try(desk: Desk, order_id: str, code: str, intent_id: str) -> Preview:
-    """Something that needs a person and has no call behind it that could be made now."""
+def no_call(desk: Desk, order_id: str, code: str, intent_id: str, action: str) -> Preview:
+    """Something that needs a person and has no call behind it that could be made now, or stopped."""
     stored = desk.reads.order(order_id) if order_id else None
     title = name_of(stored.order, table_caller(desk.reads)) if stored else f"Payment {intent_id}" if intent_id else "The service itself"
     path = order_path(order_id) if stored else ""
-    return Preview(act=None, title=title, path=path, refusal=f"There is no call to try again for {code}.")
+    return Preview(act=None, title=title, path=path, refusal=f"There is no call to {'stop' if action == STOP else 'try again'} for {code}.")
 
 
 def name_of(order: Order, table: Callable[[str], str]) -> str:

@@ -141,7 +141,7 @@ def test_each_kind_of_call_has_its_consequence_told_before_it_is_stopped(desk):
         ("/outbox/none/stop", "There is no such call."),
         ("/orders/none/resolve?action=acknowledge", "There is no such order."),
         ("/act?action=acknowledge&pick=:ORPHAN_EVENT:none", "Nothing stands any more that this would settle."),
-        ("/act?action=stop&pick=:ORPHAN_EVENT:none", "stop is for calls that wait"),
+        ("/act?action=stop&pick=:ORPHAN_EVENT:none", "There is no call to stop for ORPHAN_EVENT."),
         ("/act?action=acknowledge&pick=none", "expected something that needs a person"),
         ("/act?action=acknowledge", "There is nothing that could be done."),
         ("/act?action=none", "expected one of"),
@@ -246,6 +246,23 @@ def test_money_that_the_till_was_not_told_of_is_told_from_where_it_stands(desk):
     assert "It is told again by itself at 12:10:00 ." in said
     assert "Try again now: done for Tell the till" in desk.post("/act", action="requeue", pick="o1:PAID_NOT_ON_TILL:")
     assert [task.id for task in desk.venue.tasks if task.effect == "tell_till"] == [telling.id]
+
+
+def test_the_call_that_money_waits_for_can_be_stopped_from_where_it_stands_and_then_only_tried_again(desk):
+    paid_in_words(desk.venue)
+    telling = next(task for task in desk.venue.tasks if task.effect == "tell_till")
+    desk.venue.engine.handle(AttemptFailed(task=telling, error="till: 503", next_at_ms=desk.venue.engine.now_ms() + 600_000))
+    read(desk.venue, 1000)
+    desk.venue.clock.move(180)
+    desk.venue.engine.handle(Sweep(limit=10))
+    stop = "/act?action=stop&pick=o1:PAID_NOT_ON_TILL:"
+    assert "Stop retrying : Table tbl_12" in desk.get("/attention")
+    assert "MONEY DEPENDS ON IT: £10.00 is paid" in desk.get(stop)
+    assert "Stop retrying: done for Tell the till" in desk.post("/act", **desk.form(stop))
+    assert [task.status for task in desk.venue.reads.tasks_of("o1") if task.id == telling.id] == ["dead"]
+    said = desk.get("/attention")
+    assert "Stop retrying : Table tbl_12" not in said
+    assert "Try again now : Table tbl_12" in said
 
 
 def test_a_table_has_its_name_wherever_a_person_reads_of_it(desk):
