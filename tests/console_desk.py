@@ -19,6 +19,7 @@ from adapters.console.sessions import Sessions
 from adapters.console.site import COOKIE, Site
 from adapters.edge.credentials import Actor
 from adapters.health import Health
+from adapters.heard import Heard
 from tests.builders import WITH_TILL, Venue
 from workflow.replay import replay
 from workflow.upkeep import Report
@@ -36,11 +37,12 @@ def desk_with(
 
     The operators are ann and ben, and where nobody is named it is ann. `ask` is the answer at a path, `get` what it says, `post` sends a
     form and is what the page that follows says, `raw` that page's markup, `form` the hidden fields of a preview as a browser sends them,
-    `session` what is known of an operator's browser.
+    `session` what is known of an operator's browser. `heard.hear()`: Dojo speaks now.
     """
     venue = Venue(folder, sends=WITH_TILL)
     venue.reads.keep_spare()  # As a server has it: by this the pages know whether anything has changed.
-    site = Site(_desk(venue, verified, jobs, is_live))
+    heard = Heard(venue.clock)
+    site = Site(_desk(venue, verified, jobs, heard, is_live))
     app, blueprint = Flask("console", static_folder=None), Blueprint("console", "console")
     for pages in modules:
         blueprint.register_blueprint(site.guard(pages(site)))
@@ -65,6 +67,7 @@ def desk_with(
 
     yield SimpleNamespace(
         venue=venue,
+        heard=heard,
         ask=ask,
         get=lambda path, by="ann": text_of(ask(path, by).text),
         post=lambda path, by="ann", **form: text_of(raw(path, by, **form)),
@@ -76,7 +79,7 @@ def desk_with(
     venue.close()
 
 
-def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None, is_live: bool) -> Desk:
+def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None, heard: Heard, is_live: bool) -> Desk:
     health = Health(condition=venue.journal.condition, dead=list, verified=verified, wal_bytes=lambda: 0)
     mine = {
         "clock": venue.clock,
@@ -90,7 +93,7 @@ def _desk(venue: Venue, verified: Callable[[], Report | None], jobs: Jobs | None
         "engine": venue.engine,
         "reads": venue.reads,
         "health": health,
-        "heard_at": lambda: None,
+        "heard_at": lambda: heard.at,
         "sealer": venue.journal,
         "witness": venue.witness,
         "jobs": jobs,

@@ -45,3 +45,18 @@ def test_by_the_key_to_dojo_the_console_knows_whether_money_is_real(key, banner)
     trouble = Trouble(code="DB_LOCKED", since="2026-03-14T12:00:00.000Z", detail="it is locked")
     _, venue = closed_sides(settings, Sessions(FixedClock()), "come again", trouble, None)
     assert banner in text_of(venue.test_client().get("/login").text)
+
+
+def test_when_dojo_was_last_heard_stands_among_the_calls_and_at_the_head_of_every_page(desk):
+    never = desk.get("/")
+    desk.heard.hear()
+    at_once = desk.get("/")
+    desk.venue.clock.move(6 * 60)
+    later = desk.get("/")
+
+    assert "Dojo not heard yet" in never
+    assert "Last heard from Dojo not yet" in never
+    assert "Dojo heard just now" in at_once
+    assert "Last heard from Dojo just now" in at_once
+    assert "Dojo heard 6 min ago" in later
+    assert "Last heard from Dojo 12:00:00 (6 min ago)" in later
