@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from adapters.sandbox import Sandbox
-from tests.browser.conftest import CALM, check_page, follow, reload_until_seen
+from tests.browser.conftest import CALM, PHONE, assert_not_wider_than_the_window, check_page, follow, reload_until_seen, resize
 from tests.browser.evening import HOSTILE
 from tests.contract.running import KEY, ROOT, a_bill, an_event, an_order, beside_sandbox, sqlite, where_it_is_noon
 from workflow.clock import SystemClock
@@ -200,6 +200,16 @@ def test_an_auditor_sees_differences_and_resolves_none(differing, visitor):
     assert page.get_by_role("link", name="Resolve with a note").count() == 0
     path = f"/takings/{differing.today}/resolve?kind=at_dojo_not_on_till&intent={differing.orphan}"
     assert page.goto(path).status == 403
+
+
+def test_sums_of_five_figures_do_not_make_the_page_scroll_sideways_on_a_phone(differing, visitor):
+    page = visitor(differing.service)
+    page.goto(f"/takings/{differing.today}")
+    big = "rows => { for (const row of rows) [...row.cells].slice(1).forEach((cell) => { cell.textContent = '−£12,410.10'; }); }"
+    page.locator(".sums tbody tr").evaluate_all(big)  # So much came in on no day of a test.
+    for width in (360, 320):
+        resize(page, PHONE | {"width": width})
+        assert_not_wider_than_the_window(page)
 
 
 def test_a_day_prints_on_one_sheet_without_navigation_or_buttons(differing, visitor):
