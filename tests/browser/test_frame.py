@@ -246,6 +246,15 @@ def test_a_page_that_cannot_keep_up_says_since_when_and_says_so_when_it_can_agai
     expect(page.locator("#stale")).to_contain_text(re.compile(r"Connected again at \d\d:\d\d"))
 
 
+def test_a_page_that_asks_again_names_what_it_has(alone, visitor):
+    page, told = visitor(alone), set()
+    page.on("response", lambda answer: told.add(answer.headers.get("etag")) if answer.request.resource_type == "fetch" else None)
+    with page.expect_response(lambda answer: answer.request.resource_type == "fetch"):
+        soon(page)
+    with page.expect_request(lambda asked: asked.headers.get("if-none-match", "") in told):
+        soon(page)  # Or else by itself, some seconds later, where it is busy with the answer before.
+
+
 def test_a_page_asks_nothing_in_a_hidden_tab(alone, visitor):
     page, asked = visitor(alone), []
     page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.away ?? true })")
