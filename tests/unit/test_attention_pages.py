@@ -248,13 +248,19 @@ def test_money_that_the_till_was_not_told_of_is_told_from_where_it_stands(desk):
     assert [task.id for task in desk.venue.tasks if task.effect == "tell_till"] == [telling.id]
 
 
-def test_the_call_that_money_waits_for_can_be_stopped_from_where_it_stands_and_then_only_tried_again(desk):
+def money_that_the_till_has_not_heard_of(desk):
+    """The call to the till that failed, and is made again in ten minutes; a person is called before that."""
     paid_in_words(desk.venue)
     telling = next(task for task in desk.venue.tasks if task.effect == "tell_till")
     desk.venue.engine.handle(AttemptFailed(task=telling, error="till: 503", next_at_ms=desk.venue.engine.now_ms() + 600_000))
     read(desk.venue, 1000)
     desk.venue.clock.move(180)
     desk.venue.engine.handle(Sweep(limit=10))
+    return telling
+
+
+def test_the_call_that_money_waits_for_can_be_stopped_from_where_it_stands_and_then_only_tried_again(desk):
+    telling = money_that_the_till_has_not_heard_of(desk)
     stop = "/act?action=stop&pick=o1:PAID_NOT_ON_TILL:"
     assert "Stop retrying : Table tbl_12" in desk.get("/attention")
     assert "MONEY DEPENDS ON IT: £10.00 is paid" in desk.get(stop)
@@ -266,12 +272,7 @@ def test_the_call_that_money_waits_for_can_be_stopped_from_where_it_stands_and_t
 
 
 def test_a_table_has_its_name_wherever_a_person_reads_of_it(desk):
-    paid_in_words(desk.venue)
-    telling = next(task for task in desk.venue.tasks if task.effect == "tell_till")
-    desk.venue.engine.handle(AttemptFailed(task=telling, error="till: 503", next_at_ms=desk.venue.engine.now_ms() + 600_000))
-    read(desk.venue, 1000)
-    desk.venue.clock.move(180)
-    desk.venue.engine.handle(Sweep(limit=10))
+    telling = money_that_the_till_has_not_heard_of(desk)
     desk.venue.engine.handle(SetVenue(name="tables", value=[{"id": "tbl_12", "name": "Garden"}], actor="till:till-1"))
     assert "1 order PAID but not on the till: Garden , £10.00" in desk.get("/")
     assert "Garden: £10.00 is paid at Dojo and not on the till." in desk.get("/attention")
