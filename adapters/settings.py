@@ -354,7 +354,7 @@ ROWS = (
     Row("RETRY_CAP_MS",       kinds.MILLISECONDS, "900000",                "longest back-off of the outbox"),
     Row("RETRY_HORIZON_S",    kinds.HORIZON,      "259200",                "age at which an effect is given up, if tried ten times"),
     Row("OUTBOUND_WORKERS",   kinds.WORKERS,      "32",                    "parallel calls to Dojo"),
-    Row("RETRY_RPS",          kinds.PACE,         "20",                    "second and later attempts a second, to Dojo and to the till each"),
+    Row("RETRY_RPS",          kinds.PACE,         "20",                    "attempts a second that are not the first, and calls that they bring about, to Dojo and to the till each"),
     Row("CALL_DEADLINE_MS",   kinds.MILLISECONDS, "10000",                 "total time of one call, connect to last byte"),
     Row("LEASE_S",            kinds.SECONDS,      "30",                    "how long a worker may hold an effect"),
     Row("SWEEP_S",            kinds.SECONDS,      "60",                    "period of re-reading open payment intents"),

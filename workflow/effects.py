@@ -60,6 +60,7 @@ class Task:
     `attempts` counts the present one. `fence` rises with each lease: a result with an older fence is ignored. `order_seq` is the
     order's entry that the effect speaks of. `created_at_ms` and `lease_until_ms` are milliseconds since 1970. Until `lease_until_ms`
     nobody else may have it: the holder's lease, and while it waits what its destination asked for (`Retry-After`), 0 for nothing.
+    `is_paced` is its holder's alone and not stored: the task waited and was claimed in its turn, not handed over as it was born.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Task:
     fence: int
     created_at_ms: int
     lease_until_ms: int
+    is_paced: bool = False
 
     @property
     def destination(self) -> str:

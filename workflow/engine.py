@@ -358,6 +358,7 @@ class Engine:
         stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
+        unit.is_paced = task.is_paced
         if isinstance(command, AttemptFailed | PauseDestination):
             unit.transaction.note_attempt(stored.task, unit.at, command.error)
         command, stored = destinations.weigh(command, stored, unit)
@@ -442,7 +443,7 @@ def _release_leases(unit: Unit) -> None:
 
 def _claim_due(unit: Unit, limit: int, destinations: Collection[str]) -> list[Task]:
     asked = [destination for destination in unit.settings.destinations if destination in destinations]
-    return [unit.lease(stored) for destination in asked for stored in _due(destination, unit, limit)]
+    return [unit.lease(stored, is_paced=True) for destination in asked for stored in _due(destination, unit, limit)]
 
 
 def _due(destination: str, unit: Unit, limit: int) -> list[StoredTask]:

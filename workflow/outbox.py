@@ -1,9 +1,9 @@
 """Effects on their way out: worker threads call, one task an order and destination at a time; results come back as commands.
 
-On the healthy path a task is born leased and handed over in memory, so nothing polls. What failed waits in the journal; one timer
-thread sleeps until the next is due, and claims no more than the workers can take and later attempts may go. Every answer is sorted in
-`retries.py`. Each destination has workers of its own: one that hangs holds up nobody else. No wait is by the wall clock: due times are
-moments of the engine's `SteadyClock`.
+On the healthy path a task is born leased and handed over in memory, so nothing polls. What failed waits in the journal, and so does what
+a call brings about that had waited itself; one timer thread sleeps until the next is due, and claims no more than the workers can take and
+later attempts may go. Every answer is sorted in `retries.py`. Each destination has workers of its own: one that hangs holds up nobody else.
+No wait is by the wall clock: due times are moments of the engine's `SteadyClock`.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class UnitSettings:
 class Unit:
     """The writing of one command. `hand_over` gets tasks that were leased, `wake` the time of one that waits, both after the commit.
 
-    `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`.
+    `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`. `is_paced` is set
+    where this is the answer to a call that had waited for its turn: whatever it brings about waits for its own turn behind all that
+    waits already, so that an outage's end makes no more calls a second than later attempts may be (U18).
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Unit:
         self.transaction, self.machines, self.settings = transaction, machines, settings
         self.at, self.now_ms = to_text(clock.now()), now_ms
         self._hand_over, self._wake = hand_over, wake
+        self.is_paced = False
         self.receipt: Receipt | None = None
 
     def order(self, order_id: str) -> Order:
@@ -166,13 +169,14 @@ class Unit:
         """The destination refuses us, or everything alike: what is for it waits."""
         return any(self.transaction.has_venue_attention(code) for code in PAUSE_CODES[destination])
 
-    def lease(self, stored: StoredTask) -> Task:
-        """Count the attempt, raise the fence, and hand the task over once this is durable."""
+    def lease(self, stored: StoredTask, *, is_paced: bool = False) -> Task:
+        """Count the attempt, raise the fence, and hand the task over once this is durable; `is_paced` where it was claimed in its turn."""
         task = replace(
             stored.task,
             attempts=stored.task.attempts + 1,
             fence=stored.task.fence + 1,
             lease_until_ms=self.now_ms + self.settings.lease_ms,
+            is_paced=is_paced,
         )
         self.transaction.put_task(stored._replace(task=task, status="leased"))
         self.transaction.on_commit(partial(self._hand_over, task))
@@ -184,13 +188,15 @@ class Unit:
             self.put_back(stored, self.now_ms, "")
         elif self.transaction.lane_is_busy(stored.lane):
             self.transaction.put_task(stored)
+        elif self.is_paced:
+            self.put_back(stored, self.now_ms, "", not_before_ms=self.now_ms)
         else:
             self.lease(stored)
 
     def lease_next(self, lane: str) -> None:
         """Lease the oldest waiting task of a lane that has become free; one that was put off waits for its turn among all that were."""
         if not self.transaction.lane_is_busy(lane) and (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
-            if waiting.task.was_put_off:
+            if waiting.task.was_put_off or self.is_paced:
                 self.wake(self.now_ms)
             else:
                 self.lease(waiting)

@@ -196,6 +196,37 @@ def test_what_was_put_off_waits_for_its_turn_even_when_its_order_becomes_free(ve
     assert (first.intent_id, second.intent_id) == ("pi_0", "pi_1")
 
 
+def test_what_a_call_that_waited_brings_about_waits_for_its_turn_too_and_so_on(venue):  # U18
+    venue.create("o1", payments=tuple(ToldPayment(intent_id=IntentId(f"pi_{n}"), paid=500) for n in range(2)), captured=True)
+    fail(venue, venue.tasks.popleft(), wait_ms=1_000)
+    [second] = venue.tasks
+    assert second.intent_id == "pi_1"  # Nothing had waited: it is handed over.
+    venue.engine.handle(IntentRead(task=second, intent=an_intent("pi_1", paid=500)))
+    venue.tasks.clear()
+    venue.clock.move(1)
+    called = []
+    while due := venue.engine.claim_due(10):
+        [task] = due
+        called.append((task.effect, task.intent_id, task.attempts))
+        venue.tasks.clear()
+        venue.perform(task, {"pi_0": an_intent("pi_0", paid=500)})
+        assert list(venue.tasks) == []
+    assert called == [("read_intent", "pi_0", 2), ("order_updated", "", 1)]
+    assert venue.order("o1").state == "updated"
+
+
+def test_what_is_new_waits_for_no_turn_while_an_outage_is_made_good(venue):  # U18
+    venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_0"), paid=1000),), captured=True)
+    fail(venue, venue.tasks.popleft(), wait_ms=1_000)
+    venue.clock.move(1)
+    [read] = venue.engine.claim_due(10)
+    venue.tasks.clear()
+    venue.perform(read, {"pi_0": an_intent("pi_0")})
+    venue.open("o2")
+    [new] = venue.tasks
+    assert (new.order_id, new.attempts) == ("o2", 1)
+
+
 def test_a_destination_that_resumes_is_drained_no_faster_than_one_claim_at_a_time(venue):  # U4 U18
     [first] = orders(venue, "o1")
     venue.engine.handle(PauseDestination(task=first, error="401", probe_at_ms=now_ms(venue) + 60_000, next_at_ms=now_ms(venue)))

@@ -136,7 +136,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_not_sooner(venue):  # K7
     assert venue.engine.claim_due(10) == []
     venue.clock.move(0.001)
     (taken,) = venue.engine.claim_due(10)
-    assert taken == replace(held, attempts=2, fence=2, lease_until_ms=now_ms(venue) + LEASE_SECONDS * 1000)
+    assert taken == replace(held, attempts=2, fence=2, lease_until_ms=now_ms(venue) + LEASE_SECONDS * 1000, is_paced=True)
 
 
 @pytest.mark.parametrize(
