@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from msgspec.structs import replace as replace_part
@@ -52,6 +53,7 @@ from workflow.effects import DESTINATIONS, ReadIntent, Task
 from workflow.entry import Facts
 from workflow.errors import LogHeld, Refused, short
 from workflow.journal.port import Journal, ParkedLinks, Receipt, Seen, StoredTask, Transaction
+from workflow.lock_times import LockTimes
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
@@ -64,6 +66,8 @@ from workflow.unit import VENUE, Outcome, Unit, UnitSettings
 logger = logging.getLogger(__name__)
 
 DUPLICATE = "duplicate"
+UNKEPT = "not kept"
+"""In the place of the hash of personal data that are kept only if what they came with is not refused."""
 LOG_WAITS, LOG_WAIT_S = 20, 0.1
 """So often, and so long after another, the log is tried to be emptied while somebody reads the journal."""
 
@@ -85,7 +89,7 @@ class Engine:
     def __init__(self, journal: Journal, machines: Machines, clock: Clock, settings: EngineSettings) -> None:
         self._journal, self._machines, self._clock, self._settings = journal, machines, clock, settings
         self._steady = SteadyClock(clock)
-        self._offer, self._repeats = Offer(), Repeats()
+        self._offer, self._repeats, self._lock_times = Offer(), Repeats(), LockTimes()
         self._wall, self._noticing = WallClock(clock), threading.Lock()
         self.acknowledge: Callable[[Receipt], None] = lambda receipt: None
         self.hand_over: Callable[[Task], None] = lambda task: None
@@ -216,7 +220,10 @@ class Engine:
             cause = f"{command.source}:{command.idempotency_key}"
             decision = decisions.refuse_reused_key(self._machines, order, at=unit.at, actor=command.actor, cause=cause)
         elif isinstance(command, CreateOrder):
-            if taken := self._taken_by_other(command, order.id, unit):
+            new = [
+                told for told in command.payments if told.intent_id not in order.payments
+            ]  # The others were accepted, and stay so (I12).
+            if taken := self._taken_by_other(replace(command, payments=tuple(new)), order.id, unit):
                 return taken
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
@@ -305,47 +312,51 @@ class Engine:
             cause = f"record_payment:{command.order_id}"
             if taken := self._taken_intent([command.intent_id], order.id, command.actor, cause, unit):
                 return taken
-        return unit.store(self._decide_request(command, order, unit), order)
+        outcome = unit.store(self._decide_request(command, order, unit), order)
+        if outcome.order and outcome.order.lock != order.lock:
+            unit.transaction.on_commit(partial(self._lock_times.note, outcome.order, unit.at, unit.now_ms))
+        return outcome
 
     def _decide_request(self, command: OrderRequest, order: Order, unit: Unit) -> Decision:
-        machines, at = self._machines, unit.at
+        machines, at, ran_out = self._machines, unit.at, self._lock_times.ran_out(order, unit.now_ms)
         match command:
             case CancelOrder():
-                return requests.cancel_order(machines, order, command, at=at)
+                return requests.cancel_order(machines, order, command, at=at, ran_out=ran_out)
             case LockOrder():
-                return requests.lock_order(machines, order, command, at=at)
+                return requests.lock_order(machines, order, command, at=at, ran_out=ran_out)
             case ExtendLock():
                 return requests.extend_lock(machines, order, command, at=at)
             case ReleaseLock():
-                return requests.release_lock(machines, order, command, at=at)
+                return requests.release_lock(machines, order, command, at=at, ran_out=ran_out)
             case RecordPayment():
-                return record_payment(machines, order, command, at=at)
+                return record_payment(machines, order, command, at=at, ran_out=ran_out)
             case AmendOrder():
-                return self._amend(command, order, unit)
+                return self._amend(command, order, unit, ran_out=ran_out)
             case ReportProgress():
-                return requests.report_progress(machines, order, command, at=at)
+                return requests.report_progress(machines, order, command, at=at, ran_out=ran_out)
             case RefuseOrder():
-                return requests.refuse_order(machines, order, command, at=at)
+                return requests.refuse_order(machines, order, command, at=at, ran_out=ran_out)
             case ResolveOrder():
                 return requests.resolve_order(machines, order, command, at=at)
             case _:
                 assert_never(command)
 
-    def _amend(self, command: AmendOrder, order: Order, unit: Unit) -> Decision:
+    def _amend(self, command: AmendOrder, order: Order, unit: Unit, *, ran_out: bool) -> Decision:
         kept = unit.transaction.personal(order.id) if order.personal_hash else Personal()
         said = command.personal
         if replace_part(said, display_name=None) == Personal():  # Whoever says nothing of the customer leaves that as it is.
             said = replace_part(kept, display_name=said.display_name)
-        trial = requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=order.personal_hash)
-        if said == kept or order.erasure or trial.refusal:
-            return trial
-        personal_hash = self._keep_personal(order.id, said, unit)
-        return requests.amend_order(self._machines, order, command, at=unit.at, personal_hash=personal_hash)
+        amend = partial(requests.amend_order, self._machines, order, command, at=unit.at, ran_out=ran_out)
+        if said == kept or order.erasure:
+            return amend(personal_hash=order.personal_hash)
+        trial = amend(personal_hash=UNKEPT)
+        return trial if trial.refusal else amend(personal_hash=self._keep_personal(order.id, said, unit))
 
     def _erase(self, command: EraseOrder, unit: Unit) -> Outcome:
         order = unit.order(command.order_id)
         kinds = unit.transaction.personal(order.id).kinds()
-        decision = requests.erase_order(self._machines, order, command, kinds=kinds, at=unit.at)
+        ran_out = self._lock_times.ran_out(order, unit.now_ms)
+        decision = requests.erase_order(self._machines, order, command, kinds=kinds, at=unit.at, ran_out=ran_out)
         if decision.refusal is None:
             unit.transaction.forget_personal(order.id)
             fingerprints.forget_order(order, unit.transaction)

@@ -180,9 +180,9 @@ class Lock:
     released: bool = False
     holder: str = ""
 
-    def is_live(self, at: str) -> bool:
-        """Nobody else may write at the moment `at`; texts of one form compare as times do."""
-        return not self.released and at < self.expires_at
+    def is_live(self, at: str, *, ran_out: bool = False) -> bool:
+        """Nobody else may write at the moment `at`; texts of one form compare as times do. `ran_out`: see `LockTimes`."""
+        return not self.released and at < self.expires_at and not ran_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

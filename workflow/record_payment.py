@@ -14,7 +14,7 @@ from workflow.money import Money
 from workflow.order import COUNTED, GIVEN_BACK, Order, Payment
 
 
-def record_payment(machines: Machines, order: Order, command: RecordPayment, *, at: str) -> Decision:
+def record_payment(machines: Machines, order: Order, command: RecordPayment, *, at: str, ran_out: bool = False) -> Decision:
     """The payment counts from now on, and its intent is read to confirm it; or 409, journaled, and the intent is watched."""
     known = order.payments.get(command.intent_id)
     case = Case(machines, order, at=at, actor=command.actor, cause=f"record_payment:{command.intent_id}")
@@ -24,7 +24,7 @@ def record_payment(machines: Machines, order: Order, command: RecordPayment, *, 
         return _conflict(case, known, command)
     if known and known.has_ended:
         return _ended(case, known, command)
-    if reason := _reason_to_refuse(order, command, at):
+    if reason := _reason_to_refuse(order, command, at, ran_out=ran_out):
         return _refuse(case, command, *reason)
     return _accept(case, known, command)
 
@@ -63,14 +63,14 @@ def _is_in_currency(command: RecordPayment, order: Order) -> bool:
     return {money.currency for money in (command.paid, command.tips) if money} == {order.currency}
 
 
-def _reason_to_refuse(order: Order, command: RecordPayment, at: str) -> tuple[str, Refused] | None:
+def _reason_to_refuse(order: Order, command: RecordPayment, at: str, *, ran_out: bool) -> tuple[str, Refused] | None:
     """(attention code, the caller's answer) of what stands against the payment, or None."""
     lock = order.lock
     if order.is_closed:
         return "PAID_BUT_CLOSED", Refused(f"order {order.id} is {order.state} ({order.status}): it takes no payment any more")
     if not _is_in_currency(command, order):
         return "PAYMENT_REFUSED", Refused(f"order {order.id} is in {order.currency}, the payment in {command.paid.currency}")
-    if lock and lock.is_live(at) and command.lock_id not in ("", lock.lock_id):
+    if lock and lock.is_live(at, ran_out=ran_out) and command.lock_id not in ("", lock.lock_id):
         return "PAYMENT_REFUSED", OrderLocked(order.held_by())
     if not order.can_hold(command.paid.value, command.tips.value if command.tips else 0):
         return "PAYMENT_REFUSED", Refused(f"with this payment those of order {order.id} come to more than one amount can be")

@@ -35,13 +35,15 @@ from workflow.ports import IntentId
 from workflow.reconcile import MESSAGES
 
 
-def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: str, caller_sees: bool = True) -> Decision:
+def cancel_order(
+    machines: Machines, order: Order, command: CancelOrder, *, at: str, caller_sees: bool = True, ran_out: bool = False
+) -> Decision:
     """Dojo or the till cancels: before any money was taken, or 409. Held money stays watched until Dojo gave it back (R7, R8).
 
     `caller_sees`: Dojo asks, and has the order in the reply; otherwise the till has, and may not while Dojo writes alone.
     """
     case = Case(machines, order, at=at, actor=command.actor, cause="cancel_order")
-    if not caller_sees and _is_held(order, at):
+    if not caller_sees and _is_held(order, at, ran_out=ran_out):
         return _refused(case, order.held_by(), OrderLocked)
     if case.tell("order", "cancel_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state} and cannot be cancelled any more")
@@ -49,13 +51,13 @@ def cancel_order(machines: Machines, order: Order, command: CancelOrder, *, at: 
     return case.close(caller_sees=caller_sees, till_sees=not caller_sees)
 
 
-def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str) -> Decision:
+def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str, ran_out: bool = False) -> Decision:
     """Dojo wants to be the only one who writes until `expires_at`; the same lock again takes the new expiry (contract §9)."""
     case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if case.tell("order", "lock_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state}: there is nothing left to lock")
     held = order.lock
-    if held and held.is_live(at) and held.lock_id != command.lock_id:
+    if held and held.is_live(at, ran_out=ran_out) and held.lock_id != command.lock_id:
         return _refused(case, order.held_by(), OrderLocked)
     if held and not held.released and held.lock_id == command.lock_id and held.expires_at == command.expires_at:
         return Decision(order=order)
@@ -81,13 +83,13 @@ def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: st
     return case.close(caller_sees=True)
 
 
-def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: str) -> Decision:
+def release_lock(machines: Machines, order: Order, command: ReleaseLock, *, at: str, ran_out: bool = False) -> Decision:
     """The holder lets go; twice is once. Another's live lock is 409, a lock that never was 404 (X6)."""
     held = order.lock
     if held is None:
         return Decision(order=order, refusal=LockUnknown(f"order {order.id} has no lock {short(command.lock_id)}"))
     case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
-    if held.lock_id != command.lock_id and held.is_live(at):
+    if held.lock_id != command.lock_id and held.is_live(at, ran_out=ran_out):
         return _refused(case, order.held_by(), OrderLocked)
     if held.released or held.lock_id != command.lock_id:
         return Decision(order=order)
@@ -100,32 +102,32 @@ def _lock_facts(lock_id: str, expires_at: str, holder: str) -> Facts:
     return {"lockId": lock_id, "expiresAt": expires_at, **({"holder": holder} if holder else {})}
 
 
-def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: str, personal_hash: str) -> Decision:
-    """The till changes what is on the bill; 409 while Dojo holds the lock or a payment is under way."""
+def amend_order(machines: Machines, order: Order, command: AmendOrder, *, at: str, personal_hash: str, ran_out: bool = False) -> Decision:
+    """The till changes what is on the bill; 409 while Dojo holds the lock or a payment is under way, unless the bill is so already."""
+    if command.bill == order.bill and personal_hash == order.personal_hash:
+        return Decision(order=order)
     case = Case(machines, order, at=at, actor=command.actor, cause="amend_order")
-    if order.lock and order.lock.is_live(at):
+    if order.lock and order.lock.is_live(at, ran_out=ran_out):
         return _refused(case, order.held_by(), OrderLocked)
     if case.tell("order", "amend_order") == "refuse":
         return _refused(case, f"order {order.id} is {order.state}: its bill cannot be amended now")
-    if command.bill == order.bill and personal_hash == order.personal_hash:
-        return Decision(order=order)
     facts: Facts = {"bill": msgspec.to_builtins(command.bill)}
     case.record("operator", facts | ({"personal": personal_hash} if personal_hash else {}), trigger="amend")
     case.follow()
     return case.close(till_sees=True)
 
 
-def report_progress(machines: Machines, order: Order, command: ReportProgress, *, at: str) -> Decision:
+def report_progress(machines: Machines, order: Order, command: ReportProgress, *, at: str, ran_out: bool = False) -> Decision:
     """The kitchen's status goes forward; an illegal jump is 409 and names the legal ones (contract §8.3).
 
     The two statuses that end an order are the order's to decide: `Canceled` cancels it, `Failed` refuses it.
     """
     order_id, actor = command.order_id, command.actor
     if command.status == CANCELED:
-        return cancel_order(machines, order, CancelOrder(order_id=order_id, actor=actor), at=at, caller_sees=False)
+        return cancel_order(machines, order, CancelOrder(order_id=order_id, actor=actor), at=at, caller_sees=False, ran_out=ran_out)
     if command.status == FAILED:
         reason = f"the till reported {FAILED}"
-        return refuse_order(machines, order, RefuseOrder(order_id=order_id, reason=reason, actor=actor), at=at)
+        return refuse_order(machines, order, RefuseOrder(order_id=order_id, reason=reason, actor=actor), at=at, ran_out=ran_out)
     case = Case(machines, order, at=at, actor=command.actor, cause=f"status:{command.status}")
     kitchen, message = machines["fulfilment"], f"till_{command.status}"
     if not kitchen.knows(message) or case.tell("fulfilment", message) == "refuse":
@@ -150,13 +152,13 @@ def _leads(kitchen: Machine, message: str, order: Order) -> bool:
     return False
 
 
-def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: str) -> Decision:
+def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: str, ran_out: bool = False) -> Decision:
     """The till cannot take the order: it fails before money was taken; afterwards the kitchen's status fails and a person is called.
 
     Not while Dojo writes alone: a customer may be paying.
     """
     case = Case(machines, order, at=at, actor=command.actor, cause="refuse_order")
-    if _is_held(order, at):
+    if _is_held(order, at, ran_out=ran_out):
         return _refused(case, order.held_by(), OrderLocked)
     outcome = case.tell("order", "refuse_order")
     if outcome == "refuse":
@@ -169,7 +171,9 @@ def refuse_order(machines: Machines, order: Order, command: RefuseOrder, *, at: 
     return case.close(till_sees=True)
 
 
-def erase_order(machines: Machines, order: Order, command: EraseOrder, *, kinds: Collection[str], at: str) -> Decision:
+def erase_order(
+    machines: Machines, order: Order, command: EraseOrder, *, kinds: Collection[str], at: str, ran_out: bool = False
+) -> Decision:
     """A person erases what is known of the customer, `kinds` of it; twice is once. 409 while the order may be paid or is being paid.
 
     Dojo and the till are told, since they have read it. What comes later for the order is not kept either.
@@ -177,7 +181,7 @@ def erase_order(machines: Machines, order: Order, command: EraseOrder, *, kinds:
     case = Case(machines, order, at=at, actor=command.actor, cause="erase_order")
     if order.erasure:
         return Decision(order=order)
-    if _is_held(order, at):
+    if _is_held(order, at, ran_out=ran_out):
         return _refused(case, order.held_by(), OrderLocked)
     if not order.is_over:
         return _refused(case, f"order {order.id} is {order.state} and not over: personal data are erased once it is paid, or has ended")
@@ -185,9 +189,9 @@ def erase_order(machines: Machines, order: Order, command: EraseOrder, *, kinds:
     return case.close()
 
 
-def _is_held(order: Order, at: str) -> bool:
+def _is_held(order: Order, at: str, *, ran_out: bool) -> bool:
     """Dojo alone may end the order now."""
-    return not order.is_final and order.lock is not None and order.lock.is_live(at)
+    return not order.is_final and order.lock is not None and order.lock.is_live(at, ran_out=ran_out)
 
 
 def resolve_order(machines: Machines, order: Order, command: ResolveOrder, *, at: str) -> Decision:

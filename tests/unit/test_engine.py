@@ -21,6 +21,7 @@ from workflow.commands import (
     AmendOrder,
     CancelOrder,
     CreateOrder,
+    LockOrder,
     OpenOrder,
     ReceiveEvent,
     RecordPayment,
@@ -379,6 +380,27 @@ def test_amended_personal_data_replaces_the_old_and_stays_out_of_the_journal(ven
     assert venue.order("o1").personal_hash == hmac.new(b"salt", canonical(ADA).encode(), "sha256").hexdigest()
 
 
+@pytest.mark.parametrize("meanwhile", ["locked", "held"])
+def test_an_amendment_that_was_accepted_stays_so_when_its_answer_was_lost_and_another_is_refused_whole(venue, meanwhile):  # I11 L1
+    venue.engine.handle(an_open(personal=Personal(note="by the door")))
+    amended = AmendOrder(order_id=OrderId("o1"), bill=a_bill(1100), personal=ADA, actor="till:till-1")
+    assert venue.engine.handle(amended).refusal is None
+    if meanwhile == "locked":
+        venue.engine.handle(LockOrder(order_id=OrderId("o1"), lock_id="lock_1", expires_at="2026-03-14T13:00:00.000Z"))
+    else:
+        venue.event("pi_1", "Authorized")
+        venue.settle({"pi_1": an_intent(external_id="o1", status="Authorized", paid=1100)})
+        assert venue.order().state == "authorised"
+    size = venue.reads.size()
+
+    assert venue.engine.handle(amended).refusal is None
+    assert venue.reads.size() == size
+    for other in (replace(amended, bill=a_bill(1200)), replace(amended, personal=Personal(note="no nuts"))):
+        assert venue.engine.handle(other).refusal
+        assert (venue.order().total.value, venue.reads.order("o1").personal) == (1100, ADA)
+    assert replay(venue.reads).ok
+
+
 def test_personal_data_can_be_erased_and_the_order_still_be_served(venue):
     venue.engine.handle(an_open(personal=ADA))
     venue.journal.write(lambda transaction: transaction._connection.execute("DELETE FROM personal"))
@@ -539,6 +561,24 @@ def test_what_was_recorded_on_an_order_stays_accepted_there_though_it_pays_anoth
 
     assert venue.engine.handle(recorded).refusal is None
     assert venue.engine.handle(replace(recorded, paid=gbp(999))).refusal
+    assert (venue.order("o1").paid.value, venue.order("o2").paid.value) == (0, 1000)
+    assert replay(venue.reads).mismatches == []
+
+
+def test_an_order_that_was_created_with_a_payment_stays_accepted_though_that_pays_another_since(venue):  # I11 I12 D1
+    command = a_create("o1")
+    world = {"pi_1": an_intent("pi_1", external_id="o2")}
+    venue.open("o2")
+    assert venue.engine.handle(command).refusal is None
+    venue.event("pi_1", "Captured")
+    venue.settle(world)
+    venue.engine.handle(ResolveOrder(order_id=OrderId("o1"), action="detach_payment", reason="table 2 paid it", actor="operator:o"))
+    venue.settle(world)
+    assert (venue.order("o1").paid.value, venue.order("o2").paid.value) == (0, 1000)
+
+    again = venue.engine.handle(command)
+    assert (again.refusal, again.order.id, again.became) == (None, "o1", "duplicate")
+    assert attention(venue, "o2") == []
     assert (venue.order("o1").paid.value, venue.order("o2").paid.value) == (0, 1000)
     assert replay(venue.reads).mismatches == []
 

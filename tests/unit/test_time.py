@@ -297,6 +297,38 @@ def test_a_clock_that_jumps_over_a_locks_expiry_gives_it_no_second_holder(venue)
     assert attention(venue).count("CLOCK_JUMP") == 1
 
 
+def test_a_clock_that_is_set_back_makes_no_lock_last_longer_than_it_was_given_for(venue):  # T1 I17 I12
+    """Dojo gives the money back of a payment that is refused, here for a lock that nobody holds any more."""
+    venue.open("o1")
+    lock(venue, "first")
+    venue.clock.jump(BACK)
+    venue.clock.move(599)
+    pay = RecordPayment(
+        order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=an_intent().amount, tips=an_intent().tips, lock_id="second"
+    )
+    assert isinstance(venue.engine.handle(pay).refusal, OrderLocked)
+    assert isinstance(lock(venue, "second"), OrderLocked)
+    venue.clock.move(1)
+
+    assert venue.engine.handle(pay).refusal is None
+    assert lock(venue, "second") is None
+    assert holders(venue) == ["first", "second"]
+    assert "LOCK_STALE" in attention(venue)
+    assert replay(venue.reads).ok
+
+
+def test_an_extended_lock_lasts_as_long_as_it_was_extended_for_though_the_clock_is_set_back(venue):  # T1 I17
+    venue.open("o1")
+    lock(venue, "first", seconds=60)
+    venue.clock.move(50)
+    lock(venue, "first", seconds=600, how=ExtendLock)
+    venue.clock.jump(BACK)
+    venue.clock.move(599)
+    assert isinstance(lock(venue, "second"), OrderLocked)
+    venue.clock.move(1)
+    assert lock(venue, "second") is None
+
+
 def test_a_clock_that_jumps_back_gives_a_lock_that_was_taken_over_not_back(venue):  # X12 I16
     venue.open("o1")
     lock(venue, "first")
