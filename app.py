@@ -51,7 +51,7 @@ from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import JOURNAL_DAMAGED, Trouble
 from workflow.journal.connection import refuse_foreign
 from workflow.journal.keys import load_key, load_or_make_key
-from workflow.journal.reads import SqliteReads
+from workflow.journal.reads import SqliteReads, TimeLimit
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
 from workflow.outbox import Outbox, OutboxSettings
@@ -204,7 +204,11 @@ def _open(settings: Settings, sessions: console.Sessions, past: Sequence[Trouble
     upkeep = Upkeep(engine, journal, SqliteReads(settings.journal), settings.witness, clock, settings.verify_s)
     try:
         sends = _look_at(settings, upkeep)
-        reads = SqliteReads(settings.journal, seconds=READ_SECONDS, on_damage=partial(journal.condition.begin, JOURNAL_DAMAGED))
+        reads = SqliteReads(
+            settings.journal,
+            limit=TimeLimit(clock, READ_SECONDS),
+            on_damage=partial(journal.condition.begin, JOURNAL_DAMAGED),
+        )
         reads.keep_spare()
     except WorkflowError:
         journal.close()

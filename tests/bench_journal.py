@@ -22,6 +22,7 @@ from tests.bench import table
 from tests.many_entries import fill
 from workflow import upkeep
 from workflow.case import declared_machines
+from workflow.clock import SystemClock
 from workflow.journal.driver import sqlite3
 from workflow.journal.keys import load_key
 from workflow.journal.reads import SqliteReads
@@ -51,7 +52,7 @@ def read_and_hash(path: Path) -> int:
 
 def verify_all(path: Path) -> int:
     """`journal verify`, with every signature, every line of the witness and SQLite's own check."""
-    result = verify(SqliteReads(path), Path(f"{path}.witness"), load_key(Path(f"{path}.key")).public_key())
+    result = verify(SqliteReads(path), Path(f"{path}.witness"), load_key(Path(f"{path}.key")).public_key(), SystemClock())
     assert result.ok, result
     return result.entries
 

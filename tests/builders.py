@@ -60,6 +60,18 @@ class FixedClock:
         self.moment += timedelta(seconds=seconds)
 
 
+class TickingClock(FixedClock):
+    """A clock whose seconds for waiting go on by so many whenever they are read."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self._step = step
+
+    def monotonic(self) -> float:
+        self.seconds += self._step
+        return self.seconds
+
+
 def gbp(value: int) -> Money:
     return Money(value, "GBP")
 

@@ -32,6 +32,7 @@ import requests
 from adapters.sandbox import Sandbox, SandboxError, basket_of
 from adapters.sandbox.faults import CALL_KINDS, EVENT_KINDS, POS_KINDS
 from tests.contract.running import KEY, Service, a_bill, register
+from workflow.clock import SystemClock
 from workflow.journal.keys import load_or_make_key
 from workflow.lifecycle import ORDER
 from workflow.money import Money
@@ -411,7 +412,7 @@ def _differences(service: Service, sandbox: Sandbox) -> dict[str, str]:
 
 def _check_journal(service: Service, report: Report) -> None:
     reads = service.reads
-    verified = verify(reads, service.witness, load_or_make_key(Path(f"{service.journal}.key")).public_key())
+    verified = verify(reads, service.witness, load_or_make_key(Path(f"{service.journal}.key")).public_key(), SystemClock())
     if not (verified.ok and verified.witness_ok):
         report.violations.append(f"verify: {verified.first_bad}, witness {verified.witness_ok}")
     report.entries = verified.entries

@@ -7,7 +7,6 @@ process lives, and only orders that changed since are read again; the first look
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from workflow.books import ORDERS_AT_ONCE, Books, Day, books_of
-from workflow.clock import to_text
+from workflow.clock import Clock, to_text
 from workflow.journal.reads import SqliteReads
 from workflow.takings import Figures, on_till
 
@@ -81,20 +80,20 @@ class _Kept:
 class Calendar:
     """Adds up the days of the venue's months, in the venue's zone; safe for many threads, which take turns."""
 
-    def __init__(self, reads: SqliteReads, zone: ZoneInfo) -> None:
-        self._reads, self._zone = reads, zone
+    def __init__(self, reads: SqliteReads, zone: ZoneInfo, clock: Clock) -> None:
+        self._reads, self._zone, self._clock = reads, zone, clock
         self._kept: OrderedDict[date, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
     def month(self, first: date, *, seconds: float) -> Month:
         """The month that begins on `first`, added up for about so many seconds more. Raises JournalDamaged, JournalUnavailable."""
         with self._lock:
-            days, ends_at = _days(first, self._zone), time.monotonic() + seconds
+            days, ends_at = _days(first, self._zone), self._clock.monotonic() + seconds
             kept = self._renewed(first, days)
             while kept.left:  # Once at least, or a busy machine would never come to an end.
                 self._add(kept, kept.left[-ORDERS_AT_ONCE:], days)
                 del kept.left[-ORDERS_AT_ONCE:]
-                if time.monotonic() >= ends_at:
+                if self._clock.monotonic() >= ends_at:
                     break
             return Month(days=list(_sums(kept, days)), done=len(kept.parts), total=len(kept.parts) + len(kept.left))
 

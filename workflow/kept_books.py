@@ -6,14 +6,13 @@ A day may have thousands of orders: the first look at it takes several goes.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workflow.books import ORDERS_AT_ONCE, Books, Day, books_of, orders_of
 from workflow.calendar import CHANGES_READ
-from workflow.clock import to_text
+from workflow.clock import Clock, to_text
 from workflow.journal.reads import SqliteReads
 
 DAYS_KEPT = 4
@@ -44,15 +43,15 @@ class _Kept:
 class KeptBooks:
     """Reads the books of days, ours alone; safe for many threads, which take turns."""
 
-    def __init__(self, reads: SqliteReads) -> None:
-        self._reads = reads
+    def __init__(self, reads: SqliteReads, clock: Clock) -> None:
+        self._reads, self._clock = reads, clock
         self._kept: OrderedDict[Day, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, day: Day, *, seconds: float) -> SoMuch:
         """The books of the day, read for about so many seconds more. Raises JournalDamaged, JournalUnavailable."""
         with self._lock:
-            ends_at = time.monotonic() + seconds
+            ends_at = self._clock.monotonic() + seconds
             kept, wanted = self._renewed(day)
             left = [order_id for order_id in wanted if order_id not in kept.parts]
             while left:  # Once at least, or a busy machine would never come to an end.
@@ -60,7 +59,7 @@ class KeptBooks:
                 kept.parts |= {order_id: Books() for order_id in batch}
                 for part in books_of(self._reads, batch, until=to_text(day.end)):
                     kept.parts |= dict.fromkeys(part.orders, part)
-                if time.monotonic() >= ends_at:
+                if self._clock.monotonic() >= ends_at:
                     break
             books = Books()
             for part in kept.parts.values():

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from workflow.clock import Clock
 from workflow.errors import JournalUnavailable, UnknownCheckpoint, UnknownEntry, UnknownOrder, short
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.ledger import consistency_proof, inclusion_proof
@@ -42,14 +43,14 @@ class Sealer(Protocol):
 class Waiting:
     """For whoever may not write: the running server signs within a second of the newest entry, so wait for it."""
 
-    def __init__(self, reads: SqliteReads, public_key: Ed25519PublicKey) -> None:
-        self._reads, self.public_key = reads, public_key
+    def __init__(self, reads: SqliteReads, public_key: Ed25519PublicKey, clock: Clock) -> None:
+        self._reads, self.public_key, self._clock = reads, public_key, clock
 
     def seal(self) -> None:
         """Wait until a checkpoint covers everything. Raises JournalUnavailable when none comes: nobody serves this journal."""
-        size, deadline = self._reads.size(), time.monotonic() + SEAL_SECONDS
+        size, deadline = self._reads.size(), self._clock.monotonic() + SEAL_SECONDS
         while (self._reads.newest_checkpoint_size() or 0) < size:
-            if time.monotonic() >= deadline:
+            if self._clock.monotonic() >= deadline:
                 raise JournalUnavailable(f"no checkpoint covers all {size} entries; start the server once, it signs one")
             time.sleep(SEAL_POLL_SECONDS)
 

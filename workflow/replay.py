@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from workflow.asides import asides
 from workflow.booking import Booking, kind_told, told
+from workflow.clock import Clock
 from workflow.entry import Entry, Json
 from workflow.errors import JournalDamaged, PositionUnknown
-from workflow.journal.reads import SqliteReads, StoredEntry
+from workflow.journal.reads import SqliteReads, StoredEntry, TimeLimit
 from workflow.journal.rows import (
     attention_rows,
     booking_row,
@@ -67,12 +68,14 @@ def no_bar(what: str, total: int | None) -> Iterator[Progress]:
     yield lambda done: None
 
 
-def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None) -> Verification:
+def verify(reads: SqliteReads, witness: Path, public_key: Ed25519PublicKey | None, clock: Clock) -> Verification:
     """Check positions, hashes, chains, moves, tree, checkpoints, signatures, witness and SQLite's integrity; stop at the first fault."""
-    return verify_beside(reads, Witnessed(witness), public_key)
+    return verify_beside(reads, Witnessed(witness), public_key, clock)
 
 
-def verify_beside(reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None, bar: Bar = no_bar) -> Verification:
+def verify_beside(
+    reads: SqliteReads, seen: Witnessed | None, public_key: Ed25519PublicKey | None, clock: Clock, bar: Bar = no_bar
+) -> Verification:
     """The same beside what a witness saw, which must have been read before: the journal may have grown since."""
     verifier = Verifier(reads, seen, public_key)
     goes_on = verifier.step(ENTRIES_AT_ONCE)
@@ -83,7 +86,7 @@ def verify_beside(reads: SqliteReads, seen: Witnessed | None, public_key: Ed2551
         show(verifier.found.entries)
     if verifier.found.ok:
         with bar("verify: SQLite's own check, seconds:", None) as show:
-            verifier.check_integrity(lambda: reads.integrity(seconds=INTEGRITY_SECONDS, progress=show))
+            verifier.check_integrity(lambda: reads.integrity(limit=TimeLimit(clock, INTEGRITY_SECONDS), progress=show))
     if verifier.found.ok and (fault := shape_fault(reads)):
         verifier.found.first_bad = Fault(seq=0, reason=fault)
     return verifier.found

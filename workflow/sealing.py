@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from workflow import replay
 from workflow.audit import PREFIX
-from workflow.clock import Clock, SystemClock, to_text
+from workflow.clock import Clock, to_text
 from workflow.errors import JournalDamaged, JournalUnavailable
 from workflow.journal import auditing
 from workflow.journal.copying import copy_snapshot, new_file
@@ -63,11 +63,11 @@ def seal(
     witness: Path,
     key: Ed25519PublicKey | None,
     bar: replay.Bar,
+    clock: Clock,
     signer: Ed25519PrivateKey | None = None,
     zone: ZoneInfo = UTC,
     personal: bool = True,
     at_most: int | None = None,
-    clock: Clock | None = None,
 ) -> Sealed:
     """Copy the journal to `path`, sign what no checkpoint covers yet, verify the copy, replay it, and make the views for auditors.
 
@@ -79,7 +79,7 @@ def seal(
 
     Raises JournalDamaged, which names the first fault, FileExistsError and JournalUnavailable; then there is no file at `path`.
     """
-    now = (clock or SystemClock()).now()
+    now = clock.now()
     try:
         seen = Witnessed(witness, at_most=at_most)  # Before the copy, which must have everything that was witnessed until now.
     except OSError as error:
@@ -89,7 +89,7 @@ def seal(
         if signer:
             auditing.sign(draft, signer, now)
         copy = SqliteReads(draft)
-        verified, replayed = _proved(copy, seen, key, bar)
+        verified, replayed = _proved(copy, seen, key, clock, bar)
         root = replay.head(copy).root
         about = _about(copy, verified.checkpoint, root, zone, personal=personal) | {"sealed_at": to_text(now)}
         with bar("views for auditors", None):
@@ -118,9 +118,11 @@ def _copy(journal: Path, draft: Path, bar: replay.Bar, *, personal: bool) -> boo
     return personal
 
 
-def _proved(copy: SqliteReads, seen: Witnessed, key: Ed25519PublicKey | None, bar: replay.Bar) -> tuple[Verification, replay.Replay]:
+def _proved(
+    copy: SqliteReads, seen: Witnessed, key: Ed25519PublicKey | None, clock: Clock, bar: replay.Bar
+) -> tuple[Verification, replay.Replay]:
     """What verification and replay say of the copy. Raises JournalDamaged, which names the first fault."""
-    verified = replay.verify_beside(copy, seen, key, bar)
+    verified = replay.verify_beside(copy, seen, key, clock, bar)
     if verified.first_bad:
         raise JournalDamaged(f"not sealed: {verified.first_bad}")
     replayed = replay.replay(copy, bar=bar)

@@ -22,7 +22,7 @@ from workflow.commands import NoteTrouble
 from workflow.engine import Engine
 from workflow.errors import JournalUnavailable
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED
-from workflow.journal.reads import SqliteReads
+from workflow.journal.reads import SqliteReads, TimeLimit
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.witness import Witnessed
 from workflow.replay import Bar, Progress
@@ -88,7 +88,7 @@ class Upkeep:
         seconds = math.inf if self._mark.exists() else FIRST_SECONDS
         ends_at, verifier = self._began + seconds, self._first
         assert verifier is not None
-        verifier.check_integrity(lambda: self._reads.integrity(seconds=seconds))
+        verifier.check_integrity(lambda: self._reads.integrity(limit=TimeLimit(self._clock, seconds)))
         while verifier.found.ok and verifier.step(ENTRIES_AT_ONCE) and self._clock.monotonic() < ends_at:
             pass
         return verifier.found.first_bad
@@ -205,7 +205,7 @@ class Upkeep:
                 return False
         for table in self._reads.tables() if verifier.found.ok else ():
             began = self._clock.monotonic()
-            answer = verifier.check_integrity(partial(self._reads.integrity, table, seconds=TABLE_SECONDS))
+            answer = verifier.check_integrity(partial(self._reads.integrity, table, limit=TimeLimit(self._clock, TABLE_SECONDS)))
             if answer is None and verifier.found.ok:
                 logger.warning("table too large to be checked beside the service", extra={"table": table, "next": NEXT})
             if self._pause(began, pause_times):

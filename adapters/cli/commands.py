@@ -60,12 +60,13 @@ def serve(program: Program, as_json: bool) -> None:
 @click.option("--serve", "keep", is_flag=True, help="Keep the simulator and the service running until Ctrl-C, for you to go on by hand.")
 @click.option("--open/--no-open", "opens", default=True, help="With --serve at a screen: show the console, the phone and the panel.")
 @json_option
-def demo(keep: bool, opens: bool, as_json: bool) -> None:
+@click.pass_obj
+def demo(program: Program, keep: bool, opens: bool, as_json: bool) -> None:
     """Run both flows against the simulator: no key, no network, a journal in a temporary folder.
 
     With --json the outcome is one object on stdout, and the arrows go to stderr.
     """
-    if not Demo(keep=keep, as_json=as_json, opens=opens and not as_json).run():
+    if not Demo(clock=program.clock, keep=keep, as_json=as_json, opens=opens and not as_json).run():
         end_found("tillproof demo --serve")
 
 

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from adapters.cli.arrows import WIDTH, arrow, shortened
 from adapters.cli.local import Place, dojo_client, let_rest, place, service
 from adapters.cli.output import emit, paint
 from adapters.sandbox import FlowResult, Message, Sandbox
+from workflow.clock import Clock
 from workflow.journal.reads import SqliteReads, StoredEntry
 from workflow.money import Money
 from workflow.plurals import plural
@@ -60,12 +60,12 @@ class Demo:
     """One run; `keep` leaves both programs running until Ctrl-C, and shows their pages in a browser if `opens`; `as_json` keeps stdout for
     the outcome."""
 
-    def __init__(self, *, keep: bool, as_json: bool = False, opens: bool = False) -> None:
-        self._keep, self._as_json, self._opens = keep, as_json, opens
+    def __init__(self, *, clock: Clock, keep: bool, as_json: bool = False, opens: bool = False) -> None:
+        self._clock, self._keep, self._as_json, self._opens = clock, keep, as_json, opens
         self._lock = threading.Lock()
         self._retries = self._duplicates = 0
         self._events: list[str] = []
-        self._began = time.monotonic()
+        self._began = clock.monotonic()
 
     def _say(self, line: str) -> None:
         click.echo(line, err=self._as_json)
@@ -125,12 +125,12 @@ class Demo:
 
     def _till(self, place: Place, method: str, path: str, body: object, what: str) -> None:
         """What the venue's till does."""
-        began = time.monotonic()
+        began = self._clock.monotonic()
         headers = {"Authorization": f"Bearer {place.tokens['till']}"}
         answer = requests.request(method, f"{place.venue_url}{path}", json=body, headers=headers, timeout=CALL_SECONDS)
         answer.raise_for_status()
         line = f"  >> {method} {path} ({what})".ljust(WIDTH)
-        self._say(f"{line} {paint(str(answer.status_code), 'green')} {(time.monotonic() - began) * 1000:>5.0f} ms")
+        self._say(f"{line} {paint(str(answer.status_code), 'green')} {(self._clock.monotonic() - began) * 1000:>5.0f} ms")
 
     def _outcome(self, reads: SqliteReads, flow: FlowResult) -> None:
         """What the journal says of the flow's order."""
@@ -159,11 +159,11 @@ class Demo:
                 self._say(f"    == the event {shortened(str(event_id))} came {delivered} times and was applied once")
 
     def _totals(self, place: Place, sandbox: Sandbox, reads: SqliteReads, flows: list[FlowResult]) -> dict[str, object]:
-        verified, replayed = verify(reads, Path(f"{place.journal}.witness"), None), replay(reads)
+        verified, replayed = verify(reads, Path(f"{place.journal}.witness"), None, self._clock), replay(reads)
         whole = verified.ok and replayed.ok
         done = sum(flow.ok for flow in flows)
         paid = Money(sum(order.order.paid.value for flow in flows if flow.order_id and (order := reads.order(flow.order_id))), "GBP")
-        seconds = time.monotonic() - self._began
+        seconds = self._clock.monotonic() - self._began
         self._say(
             f"\n{done} of {len(flows)} flows done, {paid} paid, {plural(self._retries, 'failed call')} retried, "
             f"{plural(self._duplicates, 'duplicate event')} ignored"

@@ -34,6 +34,7 @@ from adapters.cli.past import past_data, past_lines
 from adapters.cli.tail import tail
 from adapters.settings import Settings
 from workflow import export, replay, sealing
+from workflow.clock import Clock
 from workflow.errors import HeadRegressed, PositionUnknown
 from workflow.journal.copying import new_file
 from workflow.journal.witness import Head, Witnessed, read_head
@@ -57,7 +58,8 @@ def journal() -> None:
 @copy_option
 @key_option
 @json_option
-def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+@click.pass_obj
+def journal_verify(program: Program, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
     """Check every hash, chain, checkpoint and signature, the witness, and SQLite's own integrity; exit 1 names the first fault.
 
     Exit 5 where the file is damaged: what is stored there cannot be read, or SQLite's own check says so. From one key that is trusted,
@@ -68,7 +70,7 @@ def journal_verify(copy: Path | None, pinned: Ed25519PublicKey | None, as_json: 
         key = trusted_key(pinned, found)
         newest = read_head(found.witness)
         seen = Witnessed(found.witness, at_most=reads.size() if copy else None)
-        result = replay.verify_beside(reads, seen, key, progress)
+        result = replay.verify_beside(reads, seen, key, program.clock, progress)
     following = _after(result)
     if result.ok and result.entries and not (seen.newest or copy):
         result.first_bad, result.witness_ok = Fault(seq=0, reason=f"{found.witness} {NO_WITNESS}"), False
@@ -424,12 +426,15 @@ def journal_accept_lost_tail(program: Program, reason: str, as_json: bool) -> No
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
-def journal_proof(order_id: str, size: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+@click.pass_obj
+def journal_proof(
+    program: Program, order_id: str, size: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool
+) -> None:
     """Print all that proves one order: its entries, their place in the signed log, the checkpoint and the public key.
 
     tillproof-verify checks the file anywhere, with nothing of ours.
     """
-    with _prover(copy, pinned) as prover:
+    with _prover(copy, pinned, program.clock) as prover:
         proof = prover.prove(order_id, size)
     emit(True, proof, lambda: iter(()))
 
@@ -440,14 +445,17 @@ def journal_proof(order_id: str, size: int | None, copy: Path | None, pinned: Ed
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: the proof is a file for a program.")
-def journal_consistency(old: int | None, new: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool) -> None:
+@click.pass_obj
+def journal_consistency(
+    program: Program, old: int | None, new: int | None, copy: Path | None, pinned: Ed25519PublicKey | None, as_json: bool
+) -> None:
     """Print what proves that the log of NEW entries begins with the log of OLD entries; both are sizes of stored checkpoints.
 
     Without NEW up to the newest checkpoint, without OLD from the first one on.
     """
     if old is not None and new is not None and old > new:
         raise click.BadParameter(f"expected a size from {old} on, got {new}", param_hint="NEW")
-    with _prover(copy, pinned) as prover:
+    with _prover(copy, pinned, program.clock) as prover:
         proof = prover.consistency(old, new)
     emit(True, proof, lambda: iter(()))
 
@@ -460,7 +468,9 @@ def journal_consistency(old: int | None, new: int | None, copy: Path | None, pin
 @copy_option
 @key_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, as always: receipts are for a program.")
+@click.pass_obj
 def journal_receipts(
+    program: Program,
     order_id: str | None,
     source: str | None,
     message_id: str | None,
@@ -475,7 +485,7 @@ def journal_receipts(
     """
     if [bool(order_id), bool(source and message_id), seq is not None].count(True) != 1 or bool(source) != bool(message_id):
         raise click.UsageError("expected an order, or --source and --id of a message, or --seq of an entry")
-    with _prover(copy, pinned) as prover:
+    with _prover(copy, pinned, program.clock) as prover:
         if order_id:
             found = prover.receipts(order_id)
         elif seq is not None:
@@ -486,6 +496,6 @@ def journal_receipts(
 
 
 @contextmanager
-def _prover(copy: Path | None, pinned: Ed25519PublicKey | None) -> Iterator[Prover]:
+def _prover(copy: Path | None, pinned: Ed25519PublicKey | None, clock: Clock) -> Iterator[Prover]:
     with open_journal(copy) as (found, reads):
-        yield Prover(reads, Waiting(reads, needed_key(pinned, found)))
+        yield Prover(reads, Waiting(reads, needed_key(pinned, found), clock))

@@ -45,7 +45,7 @@ FIRST_YEAR, LAST_YEAR = 2000, 9998
 
 def pages(site: Site) -> Blueprint:
     """The month, the day, its comparison, its differences and their notes, its CSV."""
-    blueprint, books = Blueprint("takings", __name__), KeptBooks(site.desk.reads)
+    blueprint, books = Blueprint("takings", __name__), KeptBooks(site.desk.reads, site.desk.clock)
     _add_reading(blueprint, site, books)
     _add_actions(blueprint, site, books)
     return blueprint
@@ -53,7 +53,7 @@ def pages(site: Site) -> Blueprint:
 
 def _add_reading(blueprint: Blueprint, site: Site, books: KeptBooks) -> None:
     desk = site.desk
-    calendar = Calendar(desk.reads, desk.zone)
+    calendar = Calendar(desk.reads, desk.zone, desk.clock)
 
     @blueprint.get("/takings")
     def month() -> Response:

@@ -171,7 +171,15 @@ def test_the_day_the_month_today_the_command_and_the_sealed_copy_say_the_same_of
     [total] = json.loads(told)["totals"]
     assert [total["till"][name]["value"] for name in ("captured", "tips", "refunded", "net")] == [2400, 300, 400, 2300]
 
-    seal(service.journal, tmp_path / "copy.db", witness=service.witness, key=None, bar=no_bar, zone=ZoneInfo(service.settings["TIMEZONE"]))
+    seal(
+        service.journal,
+        tmp_path / "copy.db",
+        witness=service.witness,
+        key=None,
+        bar=no_bar,
+        clock=SystemClock(),
+        zone=ZoneInfo(service.settings["TIMEZONE"]),
+    )
     sql = "SELECT date, captured, tips, refunded, net, payments FROM audit_takings_by_day"
     assert sqlite(tmp_path / "copy.db", sql)[0] == [(today, *on_page[:4], 2)]
 

@@ -28,6 +28,7 @@ from jsonschema import Draft202012Validator
 from adapters.capabilities import wanted
 from adapters.dojo.client import DojoClient, DojoSettings
 from adapters.sandbox import Sandbox
+from workflow.clock import SystemClock
 from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import SqliteReads
 from workflow.replay import replay, verify
@@ -240,7 +241,7 @@ class Service:
 
     def assert_whole(self) -> None:
         """The journal verifies, signatures and witness included, and replay equals what is stored."""
-        verified = verify(self.reads, self.witness, load_or_make_key(Path(f"{self.journal}.key")).public_key())
+        verified = verify(self.reads, self.witness, load_or_make_key(Path(f"{self.journal}.key")).public_key(), SystemClock())
         assert verified.first_bad is None
         assert verified.witness_ok
         assert replay(self.reads).mismatches == []

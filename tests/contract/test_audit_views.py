@@ -27,7 +27,7 @@ from tests.property.test_same_bytes import COMMANDS
 from workflow import audit, replay, sealing
 from workflow.attention import concerns
 from workflow.books import day_of
-from workflow.clock import from_text, to_text
+from workflow.clock import SystemClock, from_text, to_text
 from workflow.journal import auditing
 from workflow.journal.reads import OrderFilter, SqliteReads
 from workflow.lifecycle import ORDER
@@ -331,7 +331,7 @@ def test_what_no_checkpoint_covers_yet_is_signed_in_the_copy_alone(unsigned):
 
     assert (about.checkpoint.size, about.unsigned) == (unsigned.reads.size(), 0)
     assert unsigned.reads.newest_checkpoint() == before
-    assert replay.verify(SqliteReads(about.path), unsigned.witness, unsigned.key.public_key()).ok
+    assert replay.verify(SqliteReads(about.path), unsigned.witness, unsigned.key.public_key(), unsigned.clock).ok
 
 
 @pytest.mark.parametrize("signer", ["none", "another"])
@@ -351,7 +351,9 @@ def test_the_journal_of_the_first_release_is_sealed_with_its_views_put_back_upgr
     old = tmp_path / "old.db"
     load("schema-1", old)
 
-    sealing.seal(old, tmp_path / "tillproof.db", witness=tmp_path / "old.db.witness", key=SIGNING_KEY.public_key(), bar=no_bar)
+    sealing.seal(
+        old, tmp_path / "tillproof.db", witness=tmp_path / "old.db.witness", key=SIGNING_KEY.public_key(), bar=no_bar, clock=SystemClock()
+    )
 
     takings_then = [("2026-03-14", 8, "£67.50")]
     assert [(row["date"], row["payments"], row["net"]) for row in view("audit_takings_by_day", tmp_path / "tillproof.db")] == takings_then
@@ -379,7 +381,7 @@ def test_a_copy_for_handing_over_has_no_byte_of_personal_data_and_proves_the_sam
     assert ERASED.encode() not in backup + handed
     assert (sealed.about_handed.digest, sealed.about_handed.root) == (sealed.about.digest, sealed.about.root)
     copy = SqliteReads(sealed.handed)
-    assert replay.verify(copy, sealed.venue.witness, sealed.venue.key.public_key()).ok
+    assert replay.verify(copy, sealed.venue.witness, sealed.venue.key.public_key(), sealed.venue.clock).ok
     assert replay.replay(copy).ok
     assert copy.rows("SELECT (SELECT count(*) FROM personal) + (SELECT count(*) FROM guests)") == [(0,)]
 
@@ -390,7 +392,9 @@ def test_a_copy_for_handing_over_shows_the_same_views(sealed, view):
 
 
 def test_a_copy_of_a_copy_for_handing_over_is_one_too_and_never_called_a_backup(sealed, tmp_path, view):
-    again = sealing.seal(sealed.handed, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, zone=LONDON)
+    again = sealing.seal(
+        sealed.handed, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, clock=sealed.venue.clock, zone=LONDON
+    )
 
     assert (sealed.about.personal, sealed.about_handed.personal, again.personal) == (True, False, False)
     said = {path: dict(tuple(row.values()) for row in view("audit_about", path))["personal_data"] for path in (sealed.path, again.path)}
@@ -416,7 +420,9 @@ def test_a_copy_that_was_put_back_serves_without_the_views_and_can_be_sealed_aga
 
 
 def test_a_sealed_copy_is_sealed_again_with_the_same_views(sealed, tmp_path, view):
-    sealing.seal(sealed.path, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, zone=LONDON)
+    sealing.seal(
+        sealed.path, tmp_path / "again.db", witness=sealed.venue.witness, key=None, bar=no_bar, clock=sealed.venue.clock, zone=LONDON
+    )
 
     for one in audit.VIEWS:
         assert view(one.name, tmp_path / "again.db") == view(one.name)

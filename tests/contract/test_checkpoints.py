@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import Venue
 from tests.contract.running import Service, an_order, eventually, sqlite
+from workflow.clock import SystemClock
 from workflow.entry import Entry
 from workflow.errors import JournalUnavailable
 from workflow.journal.keys import load_key
@@ -117,7 +118,7 @@ def test_a_running_service_signs_within_a_second_under_load_and_at_its_end_and_n
     newest = load_key(tmp_path / "tillproof.db.key").public_key()
     assert verify_checkpoint(checkpoints[-1][3], newest).size == service.reads.size()
     for key in (first, newest):
-        assert verify(service.reads, service.witness, key).first_bad is None
+        assert verify(service.reads, service.witness, key, SystemClock()).first_bad is None
 
 
 def under_load(reads):

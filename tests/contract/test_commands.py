@@ -1163,7 +1163,7 @@ def test_the_demo_that_goes_on_shows_its_pages_where_somebody_sits_at_a_screen(m
     monkeypatch.setattr(demo.Demo, "run", lambda self: self._open_pages("http://console/", "http://phone") or True)
     monkeypatch.setattr(demo, "_is_terminal", lambda: is_terminal)
 
-    assert CliRunner().invoke(cli, ["demo", *words.split()]).exit_code == 0
+    assert CliRunner().invoke(cli, ["demo", *words.split()], obj=app.program()).exit_code == 0
     assert seen == ["http://console/", "http://phone"][:opened]
 
 

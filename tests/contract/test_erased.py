@@ -15,6 +15,7 @@ from adapters.cli.commands import cli
 from tests.contract.running import a_bill, an_order, beside_sandbox, eventually, gbp, is_refused, published, whole_copy
 from tests.contract.test_till_callbacks import SECRET, Till
 from tests.crash.harness import a_dojo, a_venue
+from workflow.clock import SystemClock
 from workflow.money import Money
 from workflow.replay import verify
 
@@ -160,7 +161,7 @@ def test_a_proof_and_a_sealed_copy_from_before_are_of_the_same_journal(pair, tmp
     copy = whole_copy(service.journal, tmp_path / "elsewhere" / "before.db")
     service.operator.post(f"/api/orders/{order_id}/erase", REASON)
     assert name.encode() in copy.read_bytes()  # As the command says: copies that were made before are not reached.
-    assert verify(service.reads, service.witness, None).ok
+    assert verify(service.reads, service.witness, None, SystemClock()).ok
 
 
 # By the command

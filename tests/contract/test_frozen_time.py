@@ -75,7 +75,7 @@ class Side:
 
     def close(self):
         self.venue.close()
-        assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key()).first_bad is None
+        assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key(), self.venue.clock).first_bad is None
         assert replay(self.venue.reads).mismatches == []
 
 

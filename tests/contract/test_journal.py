@@ -24,7 +24,7 @@ from functools import partial
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.builders import WITH_TILL, FixedClock, Venue, a_bill, an_intent, gbp
+from tests.builders import WITH_TILL, FixedClock, TickingClock, Venue, a_bill, an_intent, gbp
 from workflow import export
 from workflow.bill import Bill, Customer, Details, DineIn, Personal
 from workflow.commands import (
@@ -57,7 +57,7 @@ from workflow.errors import (
 from workflow.journal.driver import sqlite3
 from workflow.journal.file import WAL_BYTES_KEPT
 from workflow.journal.keys import load_or_make_key
-from workflow.journal.reads import OrderFilter, Position, SqliteReads
+from workflow.journal.reads import OrderFilter, Position, SqliteReads, TimeLimit
 from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.sqlite import WAL_PAGES, SqliteJournal
 from workflow.journal.witness import Witnessed
@@ -160,7 +160,7 @@ class SqliteStore:
         return [json.loads(body)["text"] for (body,) in self.rows("SELECT body FROM journal ORDER BY seq")]
 
     def verified(self):
-        return verify(self.reads(), self.witness, self.key.public_key())
+        return verify(self.reads(), self.witness, self.key.public_key(), self.clock)
 
     def witnessed(self) -> list[tuple[int, str]]:
         lines = self.witness.read_text().splitlines()
@@ -875,8 +875,8 @@ def test_a_wal_that_grew_under_a_long_reader_is_cut_back_once_the_reader_is_gone
 
 
 def test_a_question_that_takes_too_long_is_broken_off(sqlite, opened):  # S15
-    reads = SqliteReads(sqlite.path, seconds=0.05)
-    with pytest.raises(JournalUnavailable, match="took more than"):
+    reads = SqliteReads(sqlite.path, limit=TimeLimit(TickingClock(1), 10))
+    with pytest.raises(JournalUnavailable, match="took more than 10 s"):
         reads.rows("WITH RECURSIVE forever(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM forever) SELECT count(*) FROM forever")
     assert reads.size() == 0
 
@@ -1254,7 +1254,7 @@ def test_after_a_busy_day_the_journal_is_whole_and_explains_all_that_is_stored(t
     for closed in (False, True):
         if closed:
             venue.close()
-        found = verify(venue.reads, venue.witness, venue.key.public_key())
+        found = verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock)
         assert found.ok, found.first_bad
         replayed = replay(venue.reads)
         assert replayed.ok, replayed.mismatches
@@ -1659,7 +1659,7 @@ def test_a_stored_row_that_the_entries_do_not_tell_of_is_named(copy, change, tab
 
 def test_two_readers_may_verify_while_the_venue_serves(tmp_path):  # P2
     venue = Venue(tmp_path)
-    calls = [Call(lambda: [verify(venue.reads, venue.witness, venue.key.public_key()) for _ in range(5)]) for _ in range(2)]
+    calls = [Call(lambda: [verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock) for _ in range(5)]) for _ in range(2)]
     BusyDay(venue, 7).run(100)
     for call in calls:
         found = call.wait()

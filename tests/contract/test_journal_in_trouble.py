@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.builders import MACHINES, Venue
+from tests.builders import MACHINES, FixedClock, TickingClock, Venue
 from tests.contract.disks import disk, fill, make_room, no_file_grows_beyond, remount  # noqa: F401
 from tests.contract.running import eventually
 from tests.contract.test_journal import SqliteStore, checkpoints, keep_a_copy, note, on_the_writer, tamper
@@ -24,7 +24,7 @@ from workflow.errors import (
 from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import DISK_FULL, JOURNAL_BUSY, JOURNAL_DAMAGED, JOURNAL_READ_ONLY
 from workflow.journal.driver import sqlite3
-from workflow.journal.reads import SqliteReads
+from workflow.journal.reads import SqliteReads, TimeLimit, source
 from workflow.journal.schema import SCHEMA_VERSION, TABLES
 from workflow.journal.sqlite import CHECKPOINT_INTERVAL_S, WAL_PAGES
 from workflow.journal.unwritable import UnwritableJournal
@@ -33,6 +33,7 @@ from workflow.verification import Verifier
 
 PAGE = 4096
 PATIENCE = 60.0
+AT_LEISURE = TimeLimit(FixedClock(), PATIENCE)
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def test_a_page_that_is_overwritten_is_called_damage_by_every_question_that_meet
             question()
 
     assert len(told) == 3
-    assert reads.integrity(seconds=PATIENCE) != "ok"
+    assert reads.integrity(limit=AT_LEISURE) != "ok"
     verifier = Verifier(reads, None, None)
     assert not verifier.step(1000)
     assert (verifier.found.ok, verifier.found.first_bad.seq, verifier.found.first_bad.is_damage) == (False, 1, True)
@@ -346,10 +347,18 @@ def test_what_sqlites_own_check_finds_is_the_first_fault(venue):  # S5
         connection.execute("UPDATE sqlite_schema SET rootpage = (SELECT max(rootpage) FROM sqlite_schema) WHERE name = 'attention'")
     verifier = Verifier(store.reads(), None, None)
 
-    verifier.check_integrity(lambda: store.reads().integrity(seconds=PATIENCE))
+    verifier.check_integrity(lambda: store.reads().integrity(limit=AT_LEISURE))
 
     assert verifier.found.first_bad.reason.startswith("SQLite's integrity check: ")
     assert verifier.found.first_bad.is_damage
+
+
+def test_sqlites_own_check_tells_each_second_once_and_is_broken_off_beyond_its_limit(venue, monkeypatch):  # S15
+    monkeypatch.setattr(source, "STEPS", 1)
+    told = []
+
+    assert stored(venue).reads().integrity(limit=TimeLimit(TickingClock(0.5), 5), progress=told.append) is None
+    assert told == [1, 2, 3, 4, 5]
 
 
 def test_a_file_that_sqlites_own_check_cannot_even_begin_with_is_damaged(venue):  # S5
@@ -359,7 +368,7 @@ def test_a_file_that_sqlites_own_check_cannot_even_begin_with_is_damaged(venue):
         file.write(b"\xff" * PAGE)
     verifier = Verifier(reads, None, None)
 
-    assert verifier.check_integrity(lambda: reads.integrity(seconds=PATIENCE)) is None
+    assert verifier.check_integrity(lambda: reads.integrity(limit=AT_LEISURE)) is None
 
     assert (verifier.found.first_bad.seq, verifier.found.first_bad.is_damage) == (0, True)
 

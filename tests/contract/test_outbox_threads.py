@@ -602,7 +602,7 @@ def test_whatever_fails_in_between_every_task_ends_and_the_journal_explains_it(v
     states = {venue.order(f"o{number}").state for number in range(20) if not venue.order(f"o{number}").attention}
     assert states == {"updated"}
     assert max(venue.dojo.most_at_once.values()) == 1
-    assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
+    assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).ok
     assert replay(venue.reads).ok
 
 

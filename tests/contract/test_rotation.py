@@ -52,7 +52,7 @@ class Shop:
         return self.rotator.rotate("operator:ann", reason)
 
     def verified(self, key=None):
-        return verify(self.venue.reads, self.venue.witness, key or self.venue.journal.public_key)
+        return verify(self.venue.reads, self.venue.witness, key or self.venue.journal.public_key, self.venue.clock)
 
     def checkpoints(self):
         return self.venue.reads.rows("SELECT size, root, note FROM checkpoint ORDER BY size")
@@ -195,7 +195,7 @@ def test_a_crash_at_any_point_of_a_rotation_leaves_a_journal_that_serves_and_ver
     for about, folder in states:
         path = folder / "tillproof.key"
         seen = [load_key(each).public_key() for each in (path, next_path(path)) if each.exists()]
-        assert verify(SqliteReads(folder / "tillproof.db"), folder / "tillproof.witness", seen[0]).first_bad is None, about
+        assert verify(SqliteReads(folder / "tillproof.db"), folder / "tillproof.witness", seen[0], FixedClock()).first_bad is None, about
         for _ in range(2):  # Twice: what the first start did is enough for the second.
             journal = open_with_key(path, lambda key, folder=folder: start(folder, key))
             in_force.add(journal.public_key.public_bytes_raw())
@@ -282,7 +282,8 @@ def test_a_loss_that_takes_the_rotation_with_it_is_accepted_with_the_key_of_that
     with pytest.raises(KeyNotInForce):
         accept(new)
     assert "its witness saw" in accept(shop.venue.key)
-    assert verify(SqliteReads(shop.folder / "tillproof.db"), shop.venue.witness, shop.venue.key.public_key()).first_bad is None
+    reads = SqliteReads(shop.folder / "tillproof.db")
+    assert verify(reads, shop.venue.witness, shop.venue.key.public_key(), FixedClock()).first_bad is None
 
 
 # -- what is forged

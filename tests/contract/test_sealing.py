@@ -49,7 +49,9 @@ def venue(tmp_path):
 
 
 def seal(venue, name="sealed.db", bar=no_bar):
-    return sealing.seal(venue.folder / "tillproof.db", venue.folder / name, witness=venue.witness, key=venue.key.public_key(), bar=bar)
+    return sealing.seal(
+        venue.folder / "tillproof.db", venue.folder / name, witness=venue.witness, key=venue.key.public_key(), bar=bar, clock=venue.clock
+    )
 
 
 def names(folder):

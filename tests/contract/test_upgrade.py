@@ -13,6 +13,7 @@ from tests.builders import FixedClock
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, eventually, register, sqlite
 from tests.contract.test_till_callbacks import SECRET, Till
 from tests.old_journal import LOCK, SIGNING_KEY, TOTAL, Past, load, new_sandbox
+from workflow.clock import SystemClock
 from workflow.journal.reads import OrderFilter, SqliteReads
 from workflow.journal.schema import ORDER_INDEXES, SCHEMA_VERSION
 from workflow.journal.sqlite import SqliteJournal
@@ -75,7 +76,7 @@ def old(request, tmp_path):
 def test_an_old_journal_verifies_replays_and_means_what_it_meant(old, tmp_path):  # P4 I6
     reads = SqliteReads(tmp_path / "tillproof.db")
 
-    verified = verify(reads, tmp_path / "tillproof.db.witness", SIGNING_KEY.public_key())
+    verified = verify(reads, tmp_path / "tillproof.db.witness", SIGNING_KEY.public_key(), SystemClock())
     replayed = replay(reads)
 
     assert (verified.first_bad, verified.witness.size) == (None, verified.entries)
@@ -192,7 +193,7 @@ def test_what_an_old_program_left_in_flight_is_finished_by_this_one(old, tmp_pat
 
     reads = SqliteReads(tmp_path / "tillproof.db")
     assert [tuple(entry) for entry in reads.entries(limit=len(before))] == before
-    assert verify_beside(reads, seen, SIGNING_KEY.public_key()).first_bad is None
+    assert verify_beside(reads, seen, SIGNING_KEY.public_key(), SystemClock()).first_bad is None
 
 
 def codes(order):

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tests import bench_journal
-from tests.builders import MACHINES, Venue
+from tests.builders import MACHINES, FixedClock, Venue
 from tests.many_entries import fill, play
 from tests.tampering import command
 from workflow import verification
@@ -40,7 +40,7 @@ def venue(tmp_path):
 
 
 def found(venue):
-    return verify(venue.reads, venue.witness, venue.key.public_key())
+    return verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock)
 
 
 def fault(venue):
@@ -115,7 +115,7 @@ def test_a_line_of_the_witness_about_more_entries_than_its_later_ones_is_found(v
     venue.witness.write_bytes(b"".join([first, b"9" + second, third]))
     seen = Witnessed(venue.witness, at_most=venue.reads.size() if older else None)
 
-    result = verify_beside(venue.reads, seen, venue.key.public_key())
+    result = verify_beside(venue.reads, seen, venue.key.public_key(), venue.clock)
 
     assert (result.first_bad.seq, result.witness_ok) == (0, False)
     assert "it only grows" in result.first_bad.reason
@@ -140,7 +140,7 @@ def test_a_hole_of_any_length_at_the_end_of_the_witness_hides_none_of_its_lines(
     venue.witness.write_bytes(venue.witness.read_bytes() + hole)
 
     for seen in (Witnessed(venue.witness), Witnessed(venue.witness, at_most=venue.reads.size())):
-        result = verify_beside(venue.reads, seen, venue.key.public_key())
+        result = verify_beside(venue.reads, seen, venue.key.public_key(), venue.clock)
         assert (result.first_bad, result.witness_lines, result.witness.size) == (None, 3, result.entries)
 
 
@@ -148,7 +148,7 @@ def test_a_line_that_is_torn_in_front_of_its_end_alone_is_not_what_the_witness_s
     venue.witness.write_bytes(venue.witness.read_bytes().removesuffix(b"\n"))
 
     for seen in (Witnessed(venue.witness), Witnessed(venue.witness, at_most=venue.reads.size())):
-        result = verify_beside(venue.reads, seen, venue.key.public_key())
+        result = verify_beside(venue.reads, seen, venue.key.public_key(), venue.clock)
         assert (result.first_bad, result.witness_lines) == (None, 2)
         assert result.witness.size < result.entries
 
@@ -171,7 +171,7 @@ def test_what_is_written_to_a_witness_later_is_not_read_and_what_is_torn_neither
         file.write(b" by a crash\n")
 
     assert [head.size for head in seen] == [int(line.split()[0]) for line in lines(venue)[:3]]
-    assert verify_beside(venue.reads, seen, venue.key.public_key()).ok
+    assert verify_beside(venue.reads, seen, venue.key.public_key(), venue.clock).ok
 
 
 def test_a_witness_of_very_many_lines_is_read_in_order_however_few_are_read_at_once(tmp_path, monkeypatch):
@@ -275,7 +275,7 @@ def test_a_note_that_says_something_else_than_its_row_is_found_and_told_what(ven
     said = {"origin": venue.reads.origin(), "size": size, "root": bytes.fromhex(root)} | other
     edit(venue, ("UPDATE checkpoint SET note = ? WHERE size = ?", (sign_checkpoint(**said, key=venue.key), size)))
 
-    bad = verify(venue.reads, venue.witness, venue.key.public_key() if has_key else None).first_bad
+    bad = verify(venue.reads, venue.witness, venue.key.public_key() if has_key else None, venue.clock).first_bad
 
     assert bad.seq == size
     assert words in bad.reason
@@ -284,7 +284,7 @@ def test_a_note_that_says_something_else_than_its_row_is_found_and_told_what(ven
 def test_a_note_that_is_none_is_found_without_a_key_too(venue):
     edit(venue, ("UPDATE checkpoint SET note = 'dear diary' WHERE size = (SELECT min(size) FROM checkpoint)",))
 
-    assert "no blank line" in verify(venue.reads, venue.witness, None).first_bad.reason
+    assert "no blank line" in verify(venue.reads, venue.witness, None, venue.clock).first_bad.reason
 
 
 def test_what_no_checkpoint_covers_is_told(tmp_path):
@@ -484,7 +484,7 @@ def test_the_measuring_measures_all_of_it(many, capsys):
 def peak_memory(reads, witness):
     tracemalloc.start()
     try:
-        assert verify(reads, witness, None).ok
+        assert verify(reads, witness, None, FixedClock()).ok
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

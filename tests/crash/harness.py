@@ -29,7 +29,7 @@ from typing import Any
 
 from adapters.epos.signature import sign
 from tests.contract.running import KEY, PATIENCE, Client, Reply, Service, a_bill, an_event, an_order, environment, eventually, gbp
-from workflow.clock import to_text
+from workflow.clock import SystemClock, to_text
 from workflow.journal.keys import load_key
 from workflow.journal.reads import SqliteReads
 from workflow.replay import replay, verify
@@ -432,7 +432,7 @@ def audit(venue: Venue) -> str:
 
 def _audit(journal: Path, witness: Path) -> str:
     reads = SqliteReads(journal)
-    verified = verify(reads, witness, load_key(Path(f"{journal}.key")).public_key())
+    verified = verify(reads, witness, load_key(Path(f"{journal}.key")).public_key(), SystemClock())
     if not (verified.ok and verified.witness_ok):
         raise Violation(f"the journal is not whole: {verified.first_bad}")
     replayed = replay(reads)

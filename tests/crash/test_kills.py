@@ -281,7 +281,7 @@ def whose_key_signs(venue, first):
     journal.close()
     assert signs == load_key(path).public_key()
     assert not next_path(path).exists()
-    verified = verify(SqliteReads(venue.journal), venue.witness, first)
+    verified = verify(SqliteReads(venue.journal), venue.witness, first, SystemClock())
     assert verified.ok, verified.first_bad
     assert len(verified.keys) == (1 if signs == first else 2)
     return "old" if signs == first else "new"

@@ -123,7 +123,7 @@ class Bookings(RuleBasedStateMachine):
     @invariant()
     def replay_agrees(self):
         assert replay(self.venue.reads).mismatches == []
-        assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key()).first_bad is None
+        assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key(), self.venue.clock).first_bad is None
 
 
 TestBookings = Bookings.TestCase

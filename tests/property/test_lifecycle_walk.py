@@ -36,7 +36,7 @@ def venue(tmp_path_factory):
     venue = Venue(tmp_path_factory.mktemp("walk"))
     yield venue
     venue.close()
-    found = verify(venue.reads, venue.witness, venue.key.public_key())
+    found = verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock)
     assert found.ok, found.first_bad
     replayed = replay(venue.reads)
     assert replayed.ok, replayed.mismatches

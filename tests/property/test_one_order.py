@@ -315,7 +315,7 @@ class OneOrder(RuleBasedStateMachine):
                     self.record_again(payer)
             finally:
                 self.venue.close()
-            assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key()).first_bad is None
+            assert verify(self.venue.reads, self.venue.witness, self.venue.key.public_key(), self.venue.clock).first_bad is None
             assert replay(self.venue.reads).mismatches == []
 
     @rule()

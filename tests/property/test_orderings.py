@@ -106,7 +106,7 @@ def the_end(folder, opened, messages, turn=0) -> tuple[str, list[Order]]:
         names = [f"o{number}" for number in range(len(COPIES))]
         for number, name in enumerate(names):
             Delivery(venue, opened, name, COPIES[(number + turn) % len(COPIES)]).in_order(messages)
-        assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+        assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).first_bad is None
         replayed = replay(venue.reads)
         assert replayed.mismatches == []
         assert venue.reads.rows("SELECT count(*) FROM parked") == [(0,)]

@@ -41,7 +41,7 @@ def venue(tmp_path):
     yield venue
     venue.close()
     assert replay(venue.reads).mismatches == []
-    assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
+    assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).ok
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import FixedClock, Venue, an_intent, read_books
+from tests.builders import FixedClock, TickingClock, Venue, an_intent, read_books
 from workflow import calendar
 from workflow.books import Day
 from workflow.calendar import Calendar
@@ -50,7 +50,7 @@ def test_each_day_has_the_sums_that_the_day_alone_has(venue):
     for number in range(4):
         paid(venue, number, amount=1000 + number, tips=100)
         venue.clock.move(86_400)
-    month = Calendar(venue.reads, LONDON).month(MARCH, seconds=60)
+    month = Calendar(venue.reads, LONDON, venue.clock).month(MARCH, seconds=60)
     assert month.is_whole
     for each in month.days:
         alone = takings(read_books(venue.reads, each.day), each.day, None, venue.clock.now())
@@ -63,13 +63,13 @@ def test_money_given_back_later_counts_in_the_month_in_which_we_learnt_of_it(ven
     intent = paid(venue, 1)
     venue.clock.move(30 * 86_400)
     refund(venue, intent, 400)
-    months = Calendar(venue.reads, LONDON)
+    months = Calendar(venue.reads, LONDON, venue.clock)
     assert (by_day(months.month(MARCH, seconds=60))[14].captured, by_day(months.month(MARCH, seconds=60))[14].refunded) == (1000, 0)
     assert [each.refunded for each in by_day(months.month(date(2026, 4, 1), seconds=60)).values()] == [400]
 
 
 def test_what_comes_after_a_look_is_in_the_next_one(venue):
-    months = Calendar(venue.reads, LONDON)
+    months = Calendar(venue.reads, LONDON, venue.clock)
     first = paid(venue, 1)
     assert by_day(months.month(MARCH, seconds=60))[14].captured == 1000
     paid(venue, 2)
@@ -82,15 +82,15 @@ def test_a_long_month_is_added_up_in_goes_and_says_how_far_it_is(venue, monkeypa
     monkeypatch.setattr(calendar, "ORDERS_AT_ONCE", 2)
     for number in range(5):
         paid(venue, number)
-    months = Calendar(venue.reads, LONDON)
-    looks = [months.month(MARCH, seconds=0) for _ in range(4)]
+    months = Calendar(venue.reads, LONDON, TickingClock(1))
+    looks = [months.month(MARCH, seconds=1) for _ in range(4)]
     assert [(month.done, month.total, month.is_whole) for month in looks] == [(2, 5, False), (4, 5, False), (5, 5, True), (5, 5, True)]
     assert by_day(looks[0])[14].captured == 2000
     assert by_day(looks[-1])[14].captured == 5000
 
 
 def test_a_month_has_the_days_of_its_calendar(venue):
-    days = Calendar(venue.reads, LONDON).month(date(2026, 2, 1), seconds=0).days
+    days = Calendar(venue.reads, LONDON, venue.clock).month(date(2026, 2, 1), seconds=0).days
     assert [days[0].day, days[-1].day] == [Day(date(2026, 2, 1), LONDON), Day(date(2026, 2, 28), LONDON)]
 
 

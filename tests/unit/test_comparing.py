@@ -101,7 +101,7 @@ def test_what_was_said_is_an_entry_of_the_journal_which_is_whole_and_replays(ven
         "reason": "typed in by hand on till 2",
     }
     venue.journal.seal()
-    assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+    assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).first_bad is None
     assert replay(venue.reads).mismatches == []
 
 

@@ -407,7 +407,7 @@ def test_personal_data_can_be_erased_and_the_order_still_be_served(venue):
     assert venue.reads.order("o1").personal == Personal()
     venue.engine.handle(CancelOrder(order_id=OrderId("o1")))
     assert venue.order("o1").state == "cancelled"
-    assert verify(venue.reads, venue.witness, venue.key.public_key()).ok
+    assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).ok
     assert replay(venue.reads).ok
 
 

@@ -32,6 +32,7 @@ from workflow.errors import KeyReused, LogHeld, OrderLocked, Refused, UnknownBoo
 from workflow.explaining import check
 from workflow.fingerprints import keyed, older_key_of_booking
 from workflow.journal.port import Seen
+from workflow.journal.reads import TimeLimit
 from workflow.ledger import salted_hash
 from workflow.order import Erasure
 from workflow.past import order_at
@@ -70,7 +71,7 @@ def files_of(venue: Venue) -> bytes:
 
 
 def is_whole(venue: Venue) -> bool:
-    return verify(venue.reads, venue.witness, venue.key.public_key()).ok and replay(venue.reads).mismatches == []
+    return verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).ok and replay(venue.reads).mismatches == []
 
 
 # What goes, and what stays
@@ -336,7 +337,7 @@ def test_no_copy_stays_of_rows_that_moved_while_their_neighbours_grew_or_went(ve
 
     kept = {name.decode() for name in re.findall(rb"Mx Canary (m\d+) ", files_of(venue))}
     assert kept == {*many} - {*erased}
-    assert venue.reads.integrity(seconds=60) == "ok"
+    assert venue.reads.integrity(limit=TimeLimit(venue.clock, 60)) == "ok"
 
 
 def test_a_journal_of_an_older_version_is_cleaned_of_what_that_left(venue):

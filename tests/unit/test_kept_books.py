@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.builders import FixedClock, Venue, an_intent, read_books
+from tests.builders import FixedClock, TickingClock, Venue, an_intent, read_books
 from workflow import books, kept_books
 from workflow.books import Day, books_of
 from workflow.commands import ToldPayment
@@ -61,7 +61,7 @@ def assert_those_of_the_day_alone(kept, venue, day):
 
 
 def test_whenever_one_asks_they_are_the_books_of_that_day_alone(venue):
-    kept = KeptBooks(venue.reads)
+    kept = KeptBooks(venue.reads, venue.clock)
     assert assert_those_of_the_day_alone(kept, venue, TODAY).totals == []
     for number in range(3):
         paid(venue, number, tips=100)
@@ -77,7 +77,7 @@ def test_whenever_one_asks_they_are_the_books_of_that_day_alone(venue):
 
 
 def test_only_orders_that_changed_are_read_again(venue, read):
-    kept = KeptBooks(venue.reads)
+    kept = KeptBooks(venue.reads, venue.clock)
     for number in range(3):
         paid(venue, number)
     kept.of(TODAY, seconds=60)
@@ -91,8 +91,8 @@ def test_a_day_of_many_orders_is_read_in_goes_and_says_how_far_it_is(venue, monk
     monkeypatch.setattr(kept_books, "ORDERS_AT_ONCE", 2)
     for number in range(5):
         paid(venue, number)
-    kept = KeptBooks(venue.reads)
-    looks = [kept.of(TODAY, seconds=0) for _ in range(4)]
+    kept = KeptBooks(venue.reads, TickingClock(1))
+    looks = [kept.of(TODAY, seconds=1) for _ in range(4)]
     assert [(each.done, each.total, each.is_whole) for each in looks] == [(2, 5, False), (4, 5, False), (5, 5, True), (5, 5, True)]
     assert len(looks[0].books.orders) == 2
 
@@ -105,14 +105,14 @@ def test_an_order_that_is_stored_and_of_which_no_entry_tells_holds_nothing_up(ve
             "last_hash, created_at, updated_at, body FROM orders WHERE id = 'o1'"
         )
     stranger.close()
-    found = KeptBooks(venue.reads).of(TODAY, seconds=60)
+    found = KeptBooks(venue.reads, venue.clock).of(TODAY, seconds=60)
     assert (found.is_whole, [*found.books.orders]) == (True, ["o1"])
 
 
 def test_of_days_only_so_many_are_kept(venue, read, monkeypatch):
     monkeypatch.setattr(kept_books, "DAYS_KEPT", 1)
     paid(venue, 1)
-    kept = KeptBooks(venue.reads)
+    kept = KeptBooks(venue.reads, venue.clock)
     for day in (TODAY, TOMORROW, TODAY):
         kept.of(day, seconds=60)
     assert [each for each in read if each] == [["o1"]] * 2

@@ -9,8 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pymerkle import InmemoryTree
 
-from tests.builders import Venue, an_intent
-from workflow import proof
+from tests.builders import TickingClock, Venue, an_intent
 from workflow.commands import ToldPayment
 from workflow.errors import JournalUnavailable, UnknownCheckpoint, UnknownEntry, UnknownOrder
 from workflow.ledger import (
@@ -26,7 +25,7 @@ from workflow.ledger import (
     verify_checkpoint,
 )
 from workflow.ports import IntentId
-from workflow.proof import Prover, Waiting
+from workflow.proof import SEAL_SECONDS, Prover, Waiting
 
 HASHES = [f"{number:064x}" for number in range(70)]
 
@@ -110,7 +109,7 @@ def test_what_is_no_order_has_no_proof(venue, order_id):
 def test_whoever_may_not_sign_waits_until_the_server_did(venue):
     signing = threading.Timer(0.1, venue.journal.seal)
     signing.start()
-    waiting = Waiting(venue.reads, venue.key.public_key())
+    waiting = Waiting(venue.reads, venue.key.public_key(), venue.clock)
 
     made = Prover(venue.reads, waiting).prove("o4")
 
@@ -118,11 +117,9 @@ def test_whoever_may_not_sign_waits_until_the_server_did(venue):
     assert made.size == venue.reads.size()
 
 
-def test_where_nobody_serves_the_journal_waiting_ends_and_says_what_to_do(venue, monkeypatch):
-    monkeypatch.setattr(proof, "SEAL_SECONDS", 0.0)
-
+def test_where_nobody_serves_the_journal_waiting_ends_and_says_what_to_do(venue):
     with pytest.raises(JournalUnavailable, match="start the server once"):
-        Waiting(venue.reads, venue.key.public_key()).seal()
+        Waiting(venue.reads, venue.key.public_key(), TickingClock(SEAL_SECONDS)).seal()
 
 
 def test_the_frontier_of_a_growing_tree_is_the_root_of_all_its_leaves():

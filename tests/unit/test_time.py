@@ -46,7 +46,7 @@ def venue(tmp_path):
     venue = Venue(tmp_path)
     yield venue
     venue.close()
-    assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+    assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).first_bad is None
     assert replay(venue.reads).mismatches == []
 
 
@@ -387,7 +387,7 @@ def a_day(folder, course):
             venue.event(intent_id, "Captured", event_id=f"c-{number}", channel="webhook")
             venue.settle(world)
         venue.engine.handle(ResolveVenue(action="acknowledge", reason="it is so", actor="clock"))
-        assert verify(venue.reads, venue.witness, venue.key.public_key()).first_bad is None
+        assert verify(venue.reads, venue.witness, venue.key.public_key(), venue.clock).first_bad is None
         replayed = replay(venue.reads)
         assert replayed.mismatches == []
         rows = [json.loads(line) for line in export.lines(venue.reads, "jsonl")]

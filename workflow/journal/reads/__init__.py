@@ -11,7 +11,7 @@ from workflow.journal.reads.order_search import OrderFilter, orders_query
 from workflow.journal.reads.orders import OrderReads, OrderWait, StoredOrder
 from workflow.journal.reads.outbox import OutboxReads, StoredFailure, StoredTaskRow
 from workflow.journal.reads.signatures import SignatureReads
-from workflow.journal.reads.source import Position, from_ms
+from workflow.journal.reads.source import Position, TimeLimit, from_ms
 
 __all__ = [
     "ENTRY_COLUMNS",
@@ -30,6 +30,7 @@ __all__ = [
     "StoredParked",
     "StoredRepeat",
     "StoredTaskRow",
+    "TimeLimit",
     "from_ms",
     "orders_query",
 ]
@@ -38,7 +39,7 @@ __all__ = [
 class SqliteReads(OrderReads, BookingReads, EntryReads, OutboxReads, InboxReads, AttentionReads, SignatureReads):
     """Answers from one journal file; one connection a thread. Raises JournalUnavailable when the file cannot be read, JournalDamaged.
 
-    A question that takes longer than `seconds` is broken off with JournalUnavailable: as long as it reads, the WAL can only grow.
+    A question that takes longer than `limit` is broken off with JournalUnavailable: as long as it reads, the WAL can only grow.
     `on_damage` hears of each answer that showed the file to be damaged. With `is_shared` there is one connection for all threads, which
     take turns, and `close` lets go of it.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 from sqlite_utils import Database
 
-from workflow.clock import from_text, to_text
+from workflow.clock import Clock, from_text, to_text
 from workflow.errors import JournalDamaged, JournalUnavailable, JournalUnreadable, WorkflowError
 from workflow.journal.connection import NOT_TEXT, cannot_change, connect, translated
 from workflow.journal.driver import sqlite3
@@ -31,6 +30,13 @@ class Position(NamedTuple):
     id: str
 
 
+class TimeLimit(NamedTuple):
+    """How long something may take, by this clock."""
+
+    clock: Clock
+    seconds: float
+
+
 class Source:
     """One journal file, and how it is asked. Every subject of `SqliteReads` asks through here.
 
@@ -41,11 +47,11 @@ class Source:
         self,
         path: Path,
         *,
-        seconds: float | None = None,
+        limit: TimeLimit | None = None,
         on_damage: Callable[[str], None] = lambda detail: None,
         is_shared: bool = False,
     ) -> None:
-        self._path, self._seconds, self._on_damage, self._is_shared = path, seconds, on_damage, is_shared
+        self._path, self._limit, self._on_damage, self._is_shared = path, limit, on_damage, is_shared
         self._local = threading.local()
         self._spare: Database | None = None
         self._spare_lock = threading.RLock()
@@ -109,21 +115,23 @@ class Source:
         """The names of all tables."""
         return [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
 
-    def integrity(self, table: str | None = None, *, seconds: float, progress: Callable[[int], None] = lambda seconds: None) -> str | None:
-        """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None after `seconds`.
+    def integrity(
+        self, table: str | None = None, *, limit: TimeLimit, progress: Callable[[int], None] = lambda seconds: None
+    ) -> str | None:
+        """What SQLite's own check says of a table and its indexes, or of all: "ok", or the first fault; None beyond the limit.
 
         `progress` hears how many seconds it has taken so far, each of them once.
         """
         what = f"('{table}')" if table else "(1)"
-        began, told = time.monotonic(), 0
+        began, told = limit.clock.monotonic(), 0
 
         def is_over() -> bool:
             nonlocal told
-            passed = time.monotonic() - began
+            passed = limit.clock.monotonic() - began
             if passed >= told + 1:
                 told = int(passed)
                 progress(told)
-            return passed > seconds
+            return passed > limit.seconds
 
         with self._open() as database:
             database.conn.set_progress_handler(is_over, STEPS)
@@ -147,9 +155,9 @@ class Source:
     @contextmanager
     def _asked(self, sql: str, values: Sequence[object]) -> Iterator[sqlite3.Cursor]:
         with self._open() as database:
-            if self._seconds is not None:
-                ends_at = time.monotonic() + self._seconds
-                database.conn.set_progress_handler(lambda: time.monotonic() > ends_at, STEPS)
+            if self._limit:
+                clock, ends_at = self._limit.clock, self._limit.clock.monotonic() + self._limit.seconds
+                database.conn.set_progress_handler(lambda: clock.monotonic() > ends_at, STEPS)
             try:
                 yield database.execute(sql, values)
             except sqlite3.DatabaseError as error:
@@ -160,8 +168,8 @@ class Source:
                 raise damaged from error
 
     def _translated(self, error: sqlite3.Error) -> WorkflowError:
-        if _is_interrupted(error):
-            return JournalUnavailable(f"{self._path}: the question took more than {self._seconds} s")
+        if self._limit and _is_interrupted(error):
+            return JournalUnavailable(f"{self._path}: the question took more than {self._limit.seconds} s")
         if "no such index" in str(error):
             return JournalUnavailable(
                 f"{self._path} is of an older version and has no index for this question: start the server on it once"
