@@ -22,12 +22,15 @@ from workflow.replay import replay, verify
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCK = ROOT / "workflow" / "clock.py"
-SOURCES = [path for folder in ("workflow", "adapters") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "app.py"]
-TIME_OF_DAY = {
-    "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime", "clock_gettime", "clock_gettime_ns"},
-    "datetime": {"now", "utcnow", "today"},
-    "date": {"today"},
-}
+CORE = sorted((ROOT / "workflow").rglob("*.py"))
+SOURCES = [*CORE, *sorted((ROOT / "adapters").rglob("*.py")), ROOT / "app.py"]
+TIME_OF_DAY = re.compile(
+    r"time\.(time|time_ns|localtime|gmtime|ctime|asctime|strftime|clock_gettime|clock_gettime_ns)"
+    r"|datetime\.(datetime\.(now|utcnow|today)|date\.today)"
+)
+ANY_TIME = re.compile(rf"{TIME_OF_DAY.pattern}|time\.(?!sleep$).+|timeit\..+|os\.times|workflow\.clock\.SystemClock")
+"""What the core may not even measure with: of the module `time` it has `sleep` alone, and it makes no clock of its own."""
+
 SQL_NOW = re.compile(
     r"current_(time|date|timestamp)|(date|time|datetime|julianday|unixepoch)\s*\(\s*('now'|\))|strftime\([^)]*'now'", re.IGNORECASE
 )
@@ -50,26 +53,42 @@ def venue(tmp_path):
     assert replay(venue.reads).mismatches == []
 
 
-def readings_of_the_time_of_day(source: str) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
-            owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
-            if node.attr in TIME_OF_DAY.get(owner, ()):
-                found.append(f"{node.lineno}: {owner}.{node.attr}")
-        if isinstance(node, ast.ImportFrom) and node.module == "time":
-            found += [f"{node.lineno}: from time import {name.name}" for name in node.names if name.name in TIME_OF_DAY["time"]]
+def readings(of: re.Pattern[str], source: str) -> list[str]:
+    """Where a source names such a reading, whatever it imports it as, and where it has SQL that asks for the time."""
+    found, tree, imported = [], ast.parse(source), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {bound: bound for name in node.names if not name.asname for bound in name.name.split(".")[:1]}
+            imported |= {name.asname: name.name for name in node.names if name.asname}
+        if isinstance(node, ast.ImportFrom):
+            names = {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+            imported |= names
+            found += [f"{node.lineno}: {name}" for name in names.values() if of.fullmatch(name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner, _, rest = ast.unparse(node).partition(".")
+            name = f"{imported.get(owner, '')}.{rest}"
+            found += [f"{node.lineno}: {name}"] if of.fullmatch(name) else []
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_NOW.search(node.value):
             found.append(f"{node.lineno}: {node.value[:60]!r}")
     return found
 
 
+def in_the(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 # -- one clock
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path != CLOCK], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [path for path in SOURCES if path != CLOCK], ids=in_the)
 def test_nothing_but_the_clock_reads_the_time_of_day(path):  # I17 T1 T2
-    assert readings_of_the_time_of_day(path.read_text("utf-8")) == []
+    assert readings(TIME_OF_DAY, path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [path for path in CORE if path != CLOCK], ids=in_the)
+def test_the_core_reads_no_time_whatever_but_from_the_clock_that_it_is_given(path):  # I17 T1 T2
+    assert readings(ANY_TIME, path.read_text("utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -80,16 +99,44 @@ def test_nothing_but_the_clock_reads_the_time_of_day(path):  # I17 T1 T2
         "from datetime import datetime\ndatetime.now(UTC)",
         "import datetime\ndatetime.datetime.utcnow()",
         "from datetime import date\ndate.today()",
+        "import time as t\nt.gmtime()",
+        "from datetime import datetime as d\nd.now(UTC)",
         "SQL = \"INSERT INTO t VALUES (datetime('now'))\"",
         "SQL = 'at TEXT DEFAULT CURRENT_TIMESTAMP'",
     ],
 )
 def test_a_reading_of_the_time_of_day_is_found_in_each_of_its_forms(source):
-    assert readings_of_the_time_of_day(source)
+    assert readings(TIME_OF_DAY, source)
 
 
-def test_the_clock_itself_reads_it_once():
-    assert [found.split(": ")[1] for found in readings_of_the_time_of_day(CLOCK.read_text("utf-8"))] == ["datetime.now"]
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.monotonic()",
+        "import time\ntime.monotonic_ns()",
+        "import time\ntime.time()",
+        "import time\nfield(default_factory=time.perf_counter)",
+        "import time as t\nt.perf_counter_ns()",
+        "from time import monotonic as seconds",
+        "def wait():\n    from time import process_time",
+        "from timeit import default_timer",
+        "import os\nos.times().elapsed",
+        "from workflow.clock import Clock, SystemClock",
+        "from workflow import clock\nclock.SystemClock()",
+        "import workflow.clock\nworkflow.clock.SystemClock()",
+    ],
+)
+def test_a_reading_of_any_time_is_found_in_each_of_its_forms(source):
+    assert readings(ANY_TIME, source)
+
+
+def test_to_wait_and_to_ask_the_clock_that_was_given_is_to_read_no_time_past_it():
+    waiting = "import time\nfrom datetime import time as at\ntime.sleep(clock.monotonic() - began)\nat.min\nself.clock.now()"
+    assert readings(ANY_TIME, waiting) == []
+
+
+def test_the_clock_itself_reads_each_once():
+    assert [found.split(": ")[1] for found in readings(ANY_TIME, CLOCK.read_text("utf-8"))] == ["datetime.datetime.now", "time.monotonic"]
 
 
 # -- jumps
