@@ -363,7 +363,7 @@ ROWS = (
     Row("VERIFY_S",           kinds.HORIZON,      "21600",                 "period of verifying the whole journal in the background"),
     Row("MAX_BODY",           kinds.BODY,         "1048576",               "bytes of inbound JSON"),
     Row("MAX_DEPTH",          kinds.DEPTH,        "32",                    "nesting of inbound JSON"),
-    Row("REQUESTS_PER_SECOND", kinds.RATE,       "2000",                  "requests a second that one address may make, on either side"),
+    Row("REQUESTS_PER_SECOND", kinds.RATE,       "500",                   "requests a second that one address may make, on either side"),
     Row("TRUSTED_PROXIES",    kinds.NETWORKS,     "",                      "proxies whose X-Forwarded-For says who calls"),
     Row("ENV",                kinds.ENV,          "production",            "test permits plain http on loopback and no EPOS credentials"),
 )

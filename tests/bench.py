@@ -389,6 +389,7 @@ def service(folder: Path, dojo_port: int, console_port: int = 0):
         "TILLPROOF_EPOS_USERNAME": USERNAME,
         "TILLPROOF_EPOS_PASSWORD": PASSWORD,
         "TILLPROOF_TOKENS": f"operator:bench:{TOKEN}",
+        "TILLPROOF_REQUESTS_PER_SECOND": "100000",
         "TILLPROOF_ENV": "test",
     }
     with server("app", "serve", log=folder / "service.log", environment=environment) as served:

@@ -13,6 +13,7 @@ import logging
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -115,6 +116,8 @@ class Door:
         if not places.acquire(blocking=False):
             return self._turn_away("busy", environ, start_response)
         try:
+            if not known:
+                time.sleep(0)  # Python works for one thread at a time: a crowd that waits for it has to take its places to be seen.
             return self._app(environ, start_response)
         finally:
             places.release()
@@ -125,8 +128,9 @@ class Door:
             rate = self._rates.get((address, known))
             if rate is None:
                 rate = self._rates[address, known] = _Rate(float(per_second), now)
-            rate.left = min(per_second, rate.left + (now - rate.at) * per_second)
-            rate.at = now
+            passed = max(0.0, now - rate.at)  # Another thread may have read the clock later than this one and come here first.
+            rate.left = min(per_second, rate.left + passed * per_second)
+            rate.at += passed
             if rate.left < 1:
                 return False
             rate.left -= 1

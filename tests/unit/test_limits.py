@@ -93,6 +93,15 @@ def test_an_address_may_ask_a_seconds_worth_at_once_and_then_as_fast_as_it_grows
     assert doorway.shed == ["rate"] * 6
 
 
+def test_who_read_the_clock_before_another_that_came_first_is_not_taken_for_one_who_asks_too_much():
+    doorway = Doorway(requests_per_second=10)
+    assert doorway.ask()[0] == 200
+    doorway.clock.seconds -= 5  # As a thread sees it that had to wait, between the clock and the count.
+    assert [doorway.ask()[0] for _ in range(10)] == [200] * 9 + [429]
+    doorway.clock.seconds += 5.25
+    assert [doorway.ask()[0] for _ in range(4)] == [200] * 2 + [429] * 2
+
+
 def test_what_is_turned_away_is_an_epos_error_that_says_when_to_come_back():  # A13
     doorway = Doorway(requests_per_second=10)
     status, headers = [doorway.ask() for _ in range(11)][-1]
@@ -153,6 +162,20 @@ def test_more_requests_at_once_than_there_are_places_are_503_and_health_answers_
     assert [status for status, _ in inside] == [503, 200]
     assert inside[0][1]["Retry-After"] == "1"
     assert doorway.ask(path="/third")[0] == 200
+
+
+def test_a_stranger_gives_way_once_it_has_its_place_so_that_a_crowd_is_seen_and_dojo_never_does(monkeypatch):  # A13
+    meanwhile = []
+
+    def give_way(seconds):
+        meanwhile.append((seconds, doorway.served, doorway.ask()[0], doorway.ask(header="right")[0]))
+
+    doorway = Doorway(requests_per_second=100, at_once=1)
+    monkeypatch.setattr("adapters.edge.limits.time.sleep", give_way)
+    assert doorway.ask(header="right")[0] == 200
+    assert meanwhile == []
+    assert doorway.ask()[0] == 200
+    assert meanwhile == [(0, 1, 503, 200)]
 
 
 def test_a_place_is_free_again_when_the_application_raised():
