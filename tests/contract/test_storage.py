@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
@@ -16,9 +14,11 @@ import pytest
 from tests.builders import Venue
 from tests.contract.disks import any_disk, bound_by_permissions, injected, worker_of  # noqa: F401
 from tests.contract.running import PATIENCE, ROOT, Service, a_bill, an_event, an_order, environment, eventually, gbp, sqlite
+from tests.many_entries import fill
 from workflow import upkeep
 from workflow.clock import SystemClock
 from workflow.journal.driver import sqlite3
+from workflow.journal.reads import SLICE
 from workflow.journal.schema import SCHEMA_VERSION
 
 NUMBERS = itertools.count()
@@ -454,28 +454,56 @@ def cli(service, *words):
     return subprocess.run(command, cwd=service.folder, env=service.environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_verify_replay_and_export_beside_a_server_hold_no_write_up_for_a_second(make):  # P2
-    service = make().start()
+ASKING = '''
+"""The program, which has a server write at the start of whatever SQL it runs, and ends where that takes no write."""
 
-    def longest_write(words):
-        """Seconds, while the command runs."""
-        seconds, done = [], threading.Event()
+import json
+import os
+from pathlib import Path
 
-        def write():
-            while not done.is_set():
-                began = os.times().elapsed
-                assert service.dojo.post("/v1/orders", an_order(f"p-{next(NUMBERS)}")).status == 200
-                seconds.append(os.times().elapsed - began)
+import app
+from tests.contract.running import Client, an_order
+from workflow.journal.driver import sqlite3
 
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(write)
-            assert cli(service, "journal", *words).returncode == 0
-            done.set()
-            writing.result(PATIENCE)
-        return max(seconds)
+connect, port, authorization, command = sqlite3.connect, int(os.environ["PORT"]), os.environ["AUTHORIZATION"], os.environ["COMMAND"]
+asked = 0
 
-    for words in (["verify"], ["replay"], ["export"]):
-        assert any(longest_write(words) < 1 for _ in range(5)), words  # A loaded machine may pause anybody.
+
+def ask(sql):
+    global asked
+    asked += 1
+    reply = Client(port, authorization).post("/v1/orders", an_order(f"beside-{command}-{asked}"))
+    if reply.status != 200:
+        os.write(2, f"{reply.status} at {sql}: {reply.body}".encode())
+        os._exit(70)
+
+
+def asking(*arguments, **named):
+    connection = connect(*arguments, **named)
+    connection.set_trace_callback(ask)
+    return connection
+
+
+sqlite3.connect = asking
+if __name__ == "__main__":
+    app.main()
+'''
+
+
+def test_a_server_takes_a_write_at_every_question_that_verify_replay_and_export_ask_beside_it(make):  # P2
+    """The command waits for the answer: where it held writers up, the server would tell Dojo, after 5 s, to come again."""
+    service = make()
+    first = fill(service.folder, 3 * SLICE).size()
+    service.start()
+    (service.folder / "asking.py").write_text(ASKING)
+
+    for command in ("verify", "replay", "export"):
+        asking = service.environment | {"PORT": str(service.ports[0]), "AUTHORIZATION": service.dojo.authorization, "COMMAND": command}
+        words = [sys.executable, "-m", "asking", "journal", command]
+        ended = subprocess.run(words, cwd=service.folder, env=asking, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        written = service.reads.rows("SELECT count(*) FROM orders WHERE dojo_order_id GLOB ?", (f"beside-{command}-*",))
+        assert written >= [(first // SLICE,)], command
 
 
 OTHER_VERSION = """
