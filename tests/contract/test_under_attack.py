@@ -431,7 +431,7 @@ import time
 from pathlib import Path
 
 import app
-from adapters import health, venue_server
+from adapters import health, starting, venue_server
 from adapters.dojo.client import DojoClient
 from workflow.commands import Sweep
 from workflow.engine import Engine
@@ -470,6 +470,8 @@ if part == "watcher":
     Upkeep._watch = die
 if part == "gate":
     venue_server._VenueServer._watch_slow_clients = die
+if part == "opening":
+    starting._Start._may_work = die
 if part == "writer":
     SqliteJournal._grow = lambda self, frontier, hashes: die() if hashes else None
 if __name__ == "__main__":
@@ -516,6 +518,22 @@ def test_a_venues_side_that_can_no_longer_be_asked_ends_the_process(make):  # K1
 
     assert service.exit_code(4 * PATIENCE) == 1
     assert [line["parts"] for line in service.log() if line["event"] == "ending: a part of the process died"] == ["venue's side"]
+
+
+def test_a_start_that_waits_for_its_journal_and_no_longer_tries_to_open_it_ends_the_process(make):  # K13
+    service = make()
+    service.witness.write_text(f"1 {'0' * 64}\n")  # The journal lacks what it saw: nothing is served until it is whole.
+    (service.folder / "launcher.py").write_text(LAUNCHER.replace("PART", "opening"))
+    service.program = "launcher"
+
+    service.launch()
+
+    said = eventually(lambda: [line["parts"] for line in service.log() if line["event"] == "ending: a part of the process died"])
+    assert said == ["journal opening"]
+    refused = service.open.get("/readyz")
+    assert (refused.status, refused.json["reasons"]) == (503, ["HEAD_REGRESSED"])
+    (service.folder / "heard").touch()
+    assert service.exit_code() == 1
 
 
 # Orders to stop
