@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,20 @@ SHARE = 0.1
 CUSTOMERS = 6
 STATUSES = ("500", "502", "503", "504", "429", "404", "409", "401", "403", "400", "422")
 CALLS = (*STATUSES, *CALL_KINDS)
+GROUPS = {
+    "call of Dojo": CALLS,
+    "call of the POS": tuple(POS_KINDS),
+    "event": tuple(EVENT_KINDS),
+    "reset at the": ("request", "answer"),
+}
+FLOWS = ("order_and_pay", "pay_only")
 HOLD_SECONDS, LATE_SECONDS, STEP_SECONDS, DEADLINE_MS = 1.0, 1.0, 4.0, 700
 IDLE_SECONDS = 30.0
 LONGEST_TIMES = 6
+FLOWS_A_MINUTE = 40
+"""So many of either flow come to their ends at least; a machine that has much else to do goes on for longer."""
+LEAST_SHARE = 0.05
+"""Of the messages: so many went wrong at least, some of each of GROUPS."""
 QUIET_SECONDS = 90.0
 """After the last fault everything has come to rest within this."""
 
@@ -237,7 +249,7 @@ class Report:
     @property
     def fewest_done(self) -> int:
         """How many came to their end of the flow of which fewest did."""
-        return min(self.flows[f"{flow} done"] for flow in ("order_and_pay", "pay_only"))
+        return min(self.flows[f"{flow} done"] for flow in FLOWS)
 
     @property
     def warm(self) -> Held:
@@ -251,12 +263,12 @@ def quantile(values, share):
 # -- the soak
 
 
-def soak(folder: Path, *, seconds: float, seed: int = 1, flows: int = 0) -> Report:
+def soak(folder: Path, *, seconds: float, seed: int = 1) -> Report:
     """Play for so long with faults, come to rest without, and say what was found.
 
-    A slow machine goes on until so many `flows` of each kind came to their ends, for LONGEST_TIMES as long at most.
+    A slow machine goes on until FLOWS_A_MINUTE of each kind came to their ends, for LONGEST_TIMES as long at most.
     """
-    dice, report = random.Random(seed), Report()
+    dice, report, flows = random.Random(seed), Report(), max(1, round(FLOWS_A_MINUTE * seconds / 60))
     with _world(folder, dice) as (service, sandbox, faults, line):
         began, stop = time.monotonic(), threading.Event()
         customers = [
@@ -267,7 +279,9 @@ def soak(folder: Path, *, seconds: float, seed: int = 1, flows: int = 0) -> Repo
         ]
         for customer in customers:
             customer.start()
-        while (passed := time.monotonic() - began) < seconds or (report.fewest_done < flows and passed < LONGEST_TIMES * seconds):
+        while (passed := time.monotonic() - began) < seconds or (
+            report.fewest_done < flows and passed < LONGEST_TIMES * seconds and any(customer.is_alive() for customer in customers)
+        ):
             report.held.append(Held.by(service))
             stop.wait(min(1.0, seconds / 20))
         stop.set()
@@ -287,6 +301,7 @@ def soak(folder: Path, *, seconds: float, seed: int = 1, flows: int = 0) -> Repo
         _check_journal(service, report)
         _check_log(service, report)
         _check_held(report)
+        report.violations += not_played(report, flows)
     return report
 
 
@@ -441,6 +456,18 @@ def _check_held(report: Report) -> None:
         "the longest answer, ms": (max(report.milliseconds, default=0), 1000 * REQUEST_SECONDS),
     }
     report.violations += [f"{name}: {found:,} is more than {most:,}" for name, (found, most) in bounds.items() if found > most]
+
+
+def not_played(report: Report, flows: int) -> Iterator[str]:
+    """Of which flow fewer than `flows` came to their end, and what did not go wrong as often as it should have: then little was proved."""
+    done = {flow: report.flows[f"{flow} done"] for flow in FLOWS} | {"updated orders": report.states["updated"]}
+    yield from (f"too little was played: {name} {number}, of {flows} at least" for name, number in done.items() if number < flows)
+    for about, kinds in GROUPS.items():
+        if not any(report.faults[f"{about} {kind}"] for kind in kinds):
+            yield f"too little went wrong: {about}, never"
+    wrong, messages = sum(report.faults.values()), sum(report.calls.values())
+    if wrong < LEAST_SHARE * messages:
+        yield f"too little went wrong: {wrong} of {messages} messages, of which {LEAST_SHARE:.0%} at least"
 
 
 def main() -> int:
