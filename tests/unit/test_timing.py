@@ -1,4 +1,7 @@
-"""What a comparison of secrets takes says nothing about them: every secret is compared, 32 bytes with 32 bytes, by `compare_digest`."""
+"""What a comparison of secrets takes says nothing about them: every secret is compared, 32 bytes with 32 bytes, by `compare_digest`.
+
+So is what nobody may guess piece by piece: the token of a form, which is always as long, and the seal of a page token.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,21 @@ import hmac
 import random
 import statistics
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from adapters.console import act
 from adapters.edge import credentials
 from adapters.edge.credentials import BasicCredentials, Tokens
+from adapters.edge.cursors import Cursors
+from adapters.edge.strict_json import BadInput
 from adapters.epos import signature
 from adapters.epos.signature import is_signed, sign
+from tests.console_desk import desk_with
 from tests.contract.running import basic
+from workflow.journal.reads import Position
 
 SECRETS = ("secret-one", "a much longer secret than the first one is", "3")
 BODY = b'{"id":"evt"}'
@@ -31,14 +40,14 @@ SIGMA_OF_MAD = 1.4826
 @pytest.fixture
 def compared(monkeypatch):
     """The pairs that are compared."""
-    pairs = []
+    pairs, real = [], hmac.compare_digest
 
     def compare_digest(a, b):
         pairs.append((a, b))
-        return hmac.compare_digest(a, b)
+        return real(a, b)
 
-    monkeypatch.setattr(credentials, "compare_digest", compare_digest)
-    monkeypatch.setattr(signature, "compare_digest", compare_digest)
+    for module in (credentials, signature, hmac):
+        monkeypatch.setattr(module, "compare_digest", compare_digest)
     return pairs
 
 
@@ -61,6 +70,29 @@ def test_every_secret_is_compared_as_32_raw_bytes_whichever_is_right(compared, n
     ask()
     assert len(compared) == times
     assert {(type(one), len(one)) for pair in compared for one in pair} == {(bytes, 32)}
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_the_token_of_a_form_is_compared_as_raw_bytes_whether_it_is_right_or_not(compared, tmp_path, is_right):  # A3 A6
+    with desk_with(tmp_path, act.pages) as desk:
+        wanted = desk.session("ann").csrf
+        given = wanted if is_right else "é" + wanted[1:]
+
+        answer = desk.ask("/act", form={"csrf": given})
+
+    assert compared == [(given.encode(), wanted.encode())]
+    assert ("This form is too old" in answer.text) is not is_right
+
+
+@pytest.mark.parametrize("scope", ["orders", "tables"])
+def test_the_seal_of_a_page_token_is_compared_as_raw_bytes_whether_it_is_right_or_not(compared, scope):  # A3
+    cursors, position = Cursors(b"secret"), Position("2026-03-14T12:00:00.000Z", "o1")
+    token = cursors.token(position, "orders")
+
+    with suppress(BadInput):
+        assert (cursors.position(token, scope, "cursor.after"), scope) == (position, "orders")
+
+    assert [(type(one), len(one)) for pair in compared for one in pair] == [(bytes, 16)] * 2
 
 
 def gap(one, other):
