@@ -273,7 +273,12 @@ class Corpus:
             head = b"Host: a\r\nContent-Type: application/json\r\nAuthorization: " + credentials.encode() + b"\r\n"
             length = b"Content-Length: %d\r\n" % len(good)
             parts = {b"<line>": line, b"<head>": head, b"<length>": length, b"<body>": good, b"<path>": path, b"<method>": method}
-            parts |= {b"<n>": b"%d" % len(good), b"<x>": b"%x" % len(good), b"<chunk>": b"%x\r\n%s\r\n" % (len(good), good)}
+            parts |= {
+                b"<n>": b"%d" % len(good),
+                b"<both>": b"%d" % len(good + _AFTER),
+                b"<x>": b"%x" % len(good),
+                b"<chunk>": b"%x\r\n%s\r\n" % (len(good), good),
+            }
             for what, (template, statuses) in FRAMING.items():
                 raw = template
                 for name, part in parts.items():
@@ -655,9 +660,17 @@ FRAMING: dict[str, tuple[bytes, frozenset[int]]] = {
     "a folded header": (_POST + b"X-A: a\r\n b\r\n<length>\r\n<body>", _READ),
     "a folded length": (_POST + b"Content-Length:\r\n <n>\r\n\r\n<body>", _READ),
     "a folded coding": (_POST + b"Transfer-Encoding:\r\n chunked\r\n<length>\r\n<body>" + _AFTER, _LIST),
+    "a folded line that is a shorter length to whoever does not fold": (
+        _POST + b"X-A: a\r\n Content-Length: <n>\r\nContent-Length: <both>\r\n\r\n<body>" + _AFTER,
+        _LIST,
+    ),
     "a header that begins with a space": (b"<line> Host: a\r\n<head><length>\r\n<body>", _LIST),
     "a header that begins with a tab": (b"<line>\tX-A: a\r\n<head><length>\r\n<body>", _LIST),
     "a line feed alone in the head": (_POST + b"X-A: b\n<length>\r\n<body>", _READ),
+    "a line feed alone before a shorter length": (
+        _POST + b"X-A: b\nContent-Length: <n>\r\nContent-Length: <both>\r\n\r\n<body>" + _AFTER,
+        _LIST,
+    ),
     "a carriage return alone in the head": (_POST + b"X-A: b\r<length>\r\n<body>", _LIST),
     "a carriage return more": (_POST + b"X-A: b\r\r\n<length>\r\n<body>", _LIST),
     "a space before a colon": (_POST + b"Content-Length : 60\r\n<length>\r\n<body>" + _AFTER, _LIST),

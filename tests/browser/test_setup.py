@@ -126,7 +126,7 @@ def test_every_setting_is_shown_with_its_value_its_origin_and_its_meaning_and_se
     assert page.locator("main").locator("input, select, textarea").count() == 0
 
 
-def test_no_page_that_an_operator_can_reach_shows_a_secret(peers, visitor):
+def test_no_page_that_an_operator_can_reach_shows_a_secret(peers, visitor):  # A15 I13
     page, seen, waiting, kinds = visitor(peers.service), set(), ["/"], Counter()
     ask(page)
     page.goto("/setup")

@@ -143,7 +143,7 @@ def test_who_is_no_trusted_proxy_cannot_say_how_it_was_reached(tmp_path):
         *((each, "/") for each in ("javascript:alert(1)", "/ /evil.example", "\x00/", "/" + "x" * 3_000, "/\r\nSet-Cookie: a=b")),
     ],
 )
-def test_a_login_leads_only_to_our_own_pages(service, following, leads_to):
+def test_a_login_leads_only_to_our_own_pages(service, following, leads_to):  # A18
     browser = Browser(service)
     browser.get(f"/login?next={quote(following)}")
     reply = browser.log_in(next=following)
@@ -246,7 +246,7 @@ def test_another_sessions_token_is_of_no_use(service, operator):
 # -- answers
 
 
-def test_every_page_forbids_what_is_not_ours_and_is_kept_by_nobody(service, operator):
+def test_every_page_forbids_what_is_not_ours_and_is_kept_by_nobody(service, operator):  # A18
     for browser, path in [*((operator, path) for path in ("/", "/help", "/nowhere", "/login")), (Browser(service), "/orders")]:
         headers = browser.get(path).headers
         assert headers["content-security-policy"] == POLICY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
@@ -47,6 +48,17 @@ FINGERPRINTS = (
     "<!doctype",
 )
 """What no answer may say about how it came to be."""
+
+
+LENGTH, CHUNKED = re.compile(rb"(?mi)^content-length:"), re.compile(rb"(?mi)^transfer-encoding:.*chunked")
+TWO_WAYS = {
+    "a length and chunks": lambda head: LENGTH.search(head) and CHUNKED.search(head),
+    "two lengths": lambda head: len(LENGTH.findall(head)) > 1,
+    "a folded line": re.compile(rb"\r\n[ \t]").search,
+    "a line feed alone": re.compile(rb"[^\r]\n").search,
+    "a space before the colon": re.compile(rb"(?m)^[A-Za-z-]+[ \t]+:").search,
+}
+"""Of the framing inputs' heads: which could be two requests to somebody else."""
 
 
 class Line:
@@ -245,6 +257,18 @@ def test_no_input_is_answered_with_5xx_or_stored_by_half_or_harms_anybody_else(a
         if number % GOOD_EVERY == 0:
             wrong += attacked.wrong_good_orders()
     assert wrong == []
+
+
+@pytest.mark.parametrize("side", [DOJO, VENUE], ids=["dojo", "venue"])
+@pytest.mark.parametrize("what", TWO_WAYS)
+def test_a_head_that_can_be_read_in_two_ways_is_refused_or_is_one_request(attacked, corpus, what, side):  # I-13
+    found = [one for one in corpus if (one.kind, one.side, one.never_ends) == ("framing", side, False) and TWO_WAYS[what](_head(one))]
+    assert found
+    assert [wrong for one in found for wrong in attacked.send(one)] == []
+
+
+def _head(input_):
+    return input_.raw.partition(b"\r\n\r\n")[0] + b"\r\n"
 
 
 def test_requests_that_never_end_are_closed_and_nobody_waits_for_them(attacked, corpus):

@@ -228,7 +228,7 @@ def routes_of(pages: Iterable[str], *, is_sandbox: bool = False) -> set[str]:
     return {route_of(path, is_sandbox=is_sandbox) for path in pages if path.partition("?")[0] not in {"/docs", "/openapi.json"}}
 
 
-def test_markup_in_any_text_of_an_order_is_inert_on_every_page_of_the_console(written):
+def test_markup_in_any_text_of_an_order_is_inert_on_every_page_of_the_console(written):  # A7
     service, reader = written.service, Reader(written.service.ports[1], TOKENS["operator"])
     today = next(link for link in reader.look("/takings").links if re.fullmatch(r"/takings/[\d-]+", link))
     reader.post(f"{today}/compare")
@@ -241,7 +241,7 @@ def test_markup_in_any_text_of_an_order_is_inert_on_every_page_of_the_console(wr
     assert_inert(pages, [text for place, text in written.texts.items() if place not in NOWHERE] + [*written.others.values()])
 
 
-def test_markup_in_any_text_of_an_order_is_inert_on_the_phone_and_on_dojos_panel(written):
+def test_markup_in_any_text_of_an_order_is_inert_on_the_phone_and_on_dojos_panel(written):  # A7
     seat = {"table": written.table, "currency": "GBP"}
     asked = {"table": {}, "bill": {}, "menu": {}, "basket": {f"of-{menu.menu('GBP')[0].key}": "1", "note": f"{MARKUP}wish"}}
     phone = [f"/phone/{page}?{urlencode(seat | more)}" for page, more in asked.items()]

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 
+from adapters.console import act, orders
 from adapters.console.login import _following
 from adapters.console.paths import is_own_path
 from adapters.console.sessions import IDLE_SECONDS, SESSION_SECONDS, SESSIONS, Sessions
@@ -19,7 +20,7 @@ from adapters.edge.limits import is_https
 from adapters.edge.pages import amount, minutes_between, moment, money, span, with_moments
 from adapters.heard import Heard
 from tests.builders import FixedClock, Venue, gbp
-from tests.console_desk import text_of
+from tests.console_desk import desk_with, text_of
 from workflow.attention import Concern
 from workflow.errors import JournalDamaged, JournalUnavailable, TransitionRefused, UnknownOrder
 from workflow.lifecycle import ATTENTION
@@ -31,7 +32,7 @@ LONDON = ZoneInfo("Europe/London")
 # -- sessions
 
 
-def test_a_session_that_nobody_uses_ends_and_one_that_refreshes_itself_is_not_used():
+def test_a_session_that_nobody_uses_ends_and_one_that_refreshes_itself_is_not_used():  # A5
     clock = FixedClock()
     sessions = Sessions(clock)
     cookie = sessions.open(JO)
@@ -45,7 +46,7 @@ def test_a_session_that_nobody_uses_ends_and_one_that_refreshes_itself_is_not_us
     assert sessions.find(cookie, is_use=True) is None
 
 
-def test_a_session_ends_after_a_working_day_however_busy_it_is():
+def test_a_session_ends_after_a_working_day_however_busy_it_is():  # A5
     clock = FixedClock()
     sessions = Sessions(clock)
     cookie = sessions.open(JO)
@@ -84,6 +85,17 @@ def test_what_is_no_cookie_of_ours_opens_nothing(cookie):
     sessions.open(JO)
     assert sessions.find(cookie, is_use=True) is None
     sessions.close(cookie)
+
+
+def test_who_comes_back_after_the_session_ended_sees_nothing_does_nothing_and_is_led_to_the_login(tmp_path):  # A5
+    with desk_with(tmp_path, orders.pages, act.pages) as desk:
+        csrf = desk.session("ann").csrf
+        assert desk.ask("/orders").status_code == 200
+
+        desk.venue.clock.move(IDLE_SECONDS + 1)
+
+        answers = [desk.ask("/orders"), desk.ask("/act", form={"csrf": csrf})]
+    assert [(answer.status_code, answer.headers["Location"].partition("?")[0]) for answer in answers] == [(303, "/login")] * 2
 
 
 # -- where a login leads
