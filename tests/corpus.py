@@ -36,6 +36,8 @@ class Input:
     echo: tuple[str, str] | None = None
     """Path and text: where in the answer the text stands, exactly as it was given."""
     may_close: bool = False
+    kept: str = ""
+    """A text that is stored exactly so, if the input is taken."""
     never_ends: bool = False
     """The server waits for more: nothing is to be had but a closed connection."""
 
@@ -69,6 +71,14 @@ def asked(name: str, body: bytes, ids: dict[str, str], **headers: str | bytes | 
         {"dojo_signature": sign(body, SECRET)} if route.side == "hook" else {"authorization": CREDENTIALS[route.side].encode()}
     )
     return SIDES[route.side], request(route.method, route.path.format(**ids), body, **(own | headers))
+
+
+def texts(body: Any, path: str = "") -> Iterator[str]:
+    """The path of each text in a body."""
+    if isinstance(body, str):
+        yield path
+    for name, value in body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ():
+        yield from texts(value, f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}".lstrip("."))
 
 
 class Corpus:
@@ -157,6 +167,15 @@ class Corpus:
                 yield self._get("sql", "auditor", f"/api/orders?{query}={quoted}", REFUSED)
             yield self._get("sql", "dojo", f"/v1/orders/{quoted}", frozenset({404}))
             yield self._get("sql", "auditor", f"/api/orders/{quoted}/journal", frozenset({404}))
+
+    def sql_in_texts(self, name: str, order_id: str) -> Iterator[Input]:
+        """SQL in the place of each text of a good body, another one in each; for an order of its own where the path names one."""
+        for number, path in enumerate(texts(self._body(name))):
+            text = f"{SQL[number % len(SQL)]} {self._new('sql')}"
+            body = json.dumps(changed(self._body(name), path, text)).encode()
+            side, sent = asked(name, body, self._ids | {"order_id": order_id})
+            kept = "" if name.startswith("Search") or (name, path) in NOT_STORED else text
+            yield Input("sql", f"{name} {path}: {text}", side, sent, EITHER | {404}, kept=kept)
 
     def _get(self, kind: str, side: str, target: str, statuses: frozenset[int], method: str = "GET") -> Input:
         return Input(kind, f"{method} {target[:80]}", SIDES[side], request(method, target, authorization=CREDENTIALS[side]), statuses)
@@ -524,6 +543,12 @@ SQL = (
         "@x",
     ),
 )
+NOT_STORED = {
+    *((name, "data.captureMode") for name in ("HandleEvent", "webhook")),
+    ("RecordOrderPayment", "lockId"),
+    *(("note_registration", path) for path in ("added[0]", "dropped[0]")),
+}
+"""Texts of which nothing is made: no lock is in the way, and what was refused added nothing."""
 CONTENT_TYPES = (
     *(
         "text/json",

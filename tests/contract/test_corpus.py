@@ -33,6 +33,12 @@ LEAST = {
 """Inputs of each kind, at least."""
 GOOD_EVERY = 100
 """So often a good order of Dojo's and a good bill of the till's must be taken in between."""
+STORED = {
+    **{"CreateOrder": 20, "RecordOrderPayment": 1, "HandleEvent": 5, "webhook": 5, "open_order": 20, "amend_order": 20, "erase": 1},
+    **{"CreateParty": 8, "UpdatePartyById": 5, "CreateReservation": 4, "UpdateReservationById": 3, "CreateOrderLock": 1},
+    **{"set_areas": 3, "set_tables": 3, "set_catalogue": 6, "rotate_key": 1, "note_registration": 3},
+}
+"""So many texts of the route's body, at least, may be SQL and are stored."""
 SECRETS = (*TOKENS.values(), PASSWORD, SECRET, NEXT_SECRET, KEY)
 FINGERPRINTS = (
     "Traceback",
@@ -163,6 +169,8 @@ class Attacked:
             yield from _wrong_error(status, headers, body)
         if status < 400 and input_.echo and (found := _at(json.loads(body), input_.echo[0])) != input_.echo[1]:
             yield f"came back as {found!r}"
+        if status < 400 and input_.kept and not self.stores(input_.kept):
+            yield "taken, and nowhere stored as it was given"
         yield from _told_too_much(status, headers, text)
 
     def _wrong_health(self, line):
@@ -189,6 +197,15 @@ class Attacked:
         """How many rows there are in each table."""
         counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in TABLES)
         return self.service.reads.rows(f"SELECT {counts}")[0]
+
+    def stores(self, text):
+        """Whether a text stands in any table exactly as it is, within JSON or alone."""
+        for table in TABLES:
+            columns = [row[1] for row in self.service.reads.rows(f"PRAGMA table_info({table})")]
+            found = " OR ".join(f"instr({column}, ?) OR instr({column}, ?)" for column in columns)
+            if self.service.reads.rows(f"SELECT 1 FROM {table} WHERE {found} LIMIT 1", (text, json.dumps(text)[1:-1]) * len(columns)):
+                return True
+        return False
 
 
 def _told_too_much(status, headers, text):
@@ -233,13 +250,19 @@ def attacked(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def corpus(attacked):
-    """Every input, for a service that has an order with its lock, a party and a reservation."""
+def maker(attacked):
+    """Makes inputs for a service that has an order with its lock, a party and a reservation."""
     service = attacked.service
     order_id = service.till.post("/till/orders", a_bill()).json["id"]
     assert service.dojo.post(f"/v1/orders/{order_id}/lock", {"lockId": "l", "expiry": soon()}).status == 200
     made = [service.dojo.post(route.path, route.body()).json["id"] for route in (ROUTES["CreateParty"], ROUTES["CreateReservation"])]
-    return Corpus({"order_id": order_id, "party_id": made[0], "reservation_id": made[1]}).all()
+    return Corpus({"order_id": order_id, "party_id": made[0], "reservation_id": made[1]})
+
+
+@pytest.fixture(scope="module")
+def corpus(maker):
+    """Every input."""
+    return maker.all()
 
 
 def test_the_corpus_is_as_large_as_it_says(corpus):
@@ -296,6 +319,20 @@ def _rest(connection):
         while piece := connection.recv(65_536):
             found += piece
     return found
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_sql_in_any_text_of_any_body_is_stored_as_that_text_or_refused_and_no_table_is_touched(attacked, maker, name):  # I-11
+    service, tables = attacked.service, attacked.service.reads.tables()
+    order_id = service.till.post("/till/orders", a_bill()).json["id"]
+    if name == "erase":
+        assert service.till.post(f"/till/orders/{order_id}/status", {"status": "Canceled"}).status == 200
+    inputs = [*maker.sql_in_texts(name, order_id)]
+
+    assert [wrong for one in inputs for wrong in attacked.send(one)] == []
+
+    assert service.reads.tables() == tables
+    assert sum(attacked.stores(one.kept) for one in inputs if one.kept) >= STORED.get(name, 0)
 
 
 def test_after_all_of_this_the_service_is_ready_its_log_is_clean_and_its_journal_whole(attacked):  # I6 I7 I13
