@@ -1,13 +1,13 @@
-"""What the lines of a bill come to, beside the total that Dojo names: the total counts, a difference is told to a person."""
+"""What the lines of a bill come to, beside its total, which counts: a difference of Dojo's is told to a person, the till's is its own."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from tests.builders import MACHINES, gbp
+from tests.builders import MACHINES, Venue, gbp
 from workflow.bill import Bill, Personal
-from workflow.commands import CreateOrder
+from workflow.commands import AmendOrder, CreateOrder, OpenOrder
 from workflow.decisions import create_order
 
 
@@ -80,3 +80,15 @@ def test_dojos_total_counts_and_a_difference_calls_a_person(differs):  # M14
     assert [item.code for item in decision.order.attention] == (["TOTAL_MISMATCH"] if differs else [])
     if differs:
         assert decision.order.attention[0].detail == "Dojo's total is GBP 9.00, its lines come to GBP 10.00"
+
+
+def test_a_bill_of_the_till_is_taken_at_its_own_total_whatever_its_lines_come_to(tmp_path):  # M14
+    venue = Venue(tmp_path)
+    asked = {"order_id": "o1", "personal": Personal(), "actor": "till:till-1"}
+    for command in (OpenOrder(key="o1", bill=a_bill(900, a_line(1000)), **asked), AmendOrder(bill=a_bill(1500, a_line(1000)), **asked)):
+        assert command.bill.disagrees_with_its_lines()
+
+        order = venue.engine.handle(command).order
+
+        assert (order.total, order.outstanding, order.attention) == (command.bill.total_amount, command.bill.total_amount, ())
+    venue.close()
