@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import math
 import re
 import socket
 import threading
@@ -145,7 +144,10 @@ class Line:
 
 
 def parse_retry_after(text: str, now: datetime) -> float | None:
-    """Seconds from `now` (aware) that a `Retry-After` asks for, given as seconds or as an HTTP date; None without a sensible wish."""
+    """Seconds from `now` (aware) that a `Retry-After` asks for, given as seconds or as an HTTP date; None without a sensible wish.
+
+    A number that no float holds is infinity: how much of a wish is granted is `wish_ms`'s to say.
+    """
     text = text.strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
@@ -153,7 +155,7 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
         seconds = (moment - now).total_seconds()
     else:
         return None
-    return seconds if 0 <= seconds < math.inf else None
+    return seconds if seconds >= 0 else None
 
 
 def _parse_date(text: str) -> datetime | None:

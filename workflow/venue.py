@@ -190,8 +190,11 @@ def _sweep(command: Sweep, unit: Unit) -> Outcome:
             unit.store(decisions.till_not_told(unit.machines, order, at=unit.at), order)
     for parked in unit.transaction.due_parked(unit.now_ms, command.limit):
         interval_ms = min(2 * parked.interval_ms, SWEEP_CAP_MS)
-        unit.transaction.park_again(parked.intent_id, unit.now_ms + interval_ms, interval_ms)
-        if unit.now_ms - parked.since_ms >= unit.settings.orphan_alarm_ms and not unit.is_paused(DOJO):
+        to_alarm_ms = parked.since_ms + unit.settings.orphan_alarm_ms - unit.now_ms
+        unit.transaction.park_again(
+            parked.intent_id, unit.now_ms + (min(interval_ms, to_alarm_ms) if to_alarm_ms > 0 else interval_ms), interval_ms
+        )
+        if to_alarm_ms <= 0 and not unit.is_paused(DOJO):
             named = f"names order {parked.names_an_order}, which is not here" if parked.names_an_order else "could not be read yet"
             unit.attend("ORPHAN_EVENT", f"intent {parked.intent_id} {named}", cause="sweep", intent_id=parked.intent_id)
         effects = (ReadIntent(IntentId(parked.intent_id)),)
@@ -255,6 +258,5 @@ def task_died(command: AttemptFailed, unit: Unit) -> None:
     cause = f"{task.effect}:{task.id}"
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
-    detail = decisions.given_up(command)
-    code = "ORPHAN_EVENT" if command.code == "INTENT_NOT_FOUND" else command.code
-    unit.attend(code, detail, cause=cause, intent_id=task.intent_id)
+    if command.code != "INTENT_NOT_FOUND":  # The sweep goes on asking for what Dojo does not know, and calls a person in time (O8).
+        unit.attend(command.code, decisions.given_up(command), cause=cause, intent_id=task.intent_id)

@@ -36,7 +36,7 @@ def service(tmp_path_factory):
         venue.event("pi_1", "Captured")
         venue.settle({"pi_1": an_intent(paid=900)})
         venue.event(ORPHAN, "Captured")
-        venue.engine.handle(AttemptFailed(task=venue.tasks.popleft(), error="404", next_at_ms=None, code="INTENT_NOT_FOUND"))
+        venue.engine.handle(AttemptFailed(task=venue.tasks.popleft(), error="400", next_at_ms=None))
         venue.close()
     (folder / "tillproof.key").rename(folder / "tillproof.db.key")
     venue.witness.rename(folder / "tillproof.db.witness")

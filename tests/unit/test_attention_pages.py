@@ -24,10 +24,13 @@ def desk(tmp_path):
 
 
 def orphans(venue: Venue, count: int) -> None:
-    """Payments of nobody whose reads were given up."""
+    """Payments of nobody, each a moment after the other, of which Dojo knew nothing for too long."""
     for number in range(count):
         venue.event(f"pi_{number:04}", "Captured")
-        venue.engine.handle(AttemptFailed(task=venue.tasks.popleft(), error="404", next_at_ms=None, code="INTENT_NOT_FOUND"))
+        venue.settle({})
+    venue.clock.move(300)
+    venue.engine.handle(Sweep(limit=count))
+    venue.settle({}, limit=2 * count)
 
 
 def dead_task(venue: Venue, order_id: str = "o1") -> str:

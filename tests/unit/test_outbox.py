@@ -310,10 +310,21 @@ def test_a_read_that_was_given_up_calls_nobody_any_more_once_the_intent_was_read
     assert (venue.order().state, attention_codes(venue)) == ("updated", [])
 
 
-def test_a_task_of_no_order_that_is_given_up_calls_a_person_too(venue):
+def test_a_task_of_no_order_that_is_given_up_calls_a_person_too(venue):  # U5
     venue.event("pi_1", "Captured")
-    task = venue.tasks.popleft()
-    venue.engine.handle(AttemptFailed(task=task, error="404", next_at_ms=None, code="INTENT_NOT_FOUND"))
+    fail(venue, venue.tasks.popleft(), None, error="400")
+    assert [(item.order_id, item.code, item.payment_intent_id) for item in venue.reads.attention()] == [("", "OUTBOX_DEAD", "pi_1")]
+    assert replay(venue.reads).ok
+
+
+def test_an_intent_of_no_order_that_dojo_does_not_know_is_asked_for_again_and_calls_a_person_in_time(venue):  # O8 U6
+    venue.event("pi_1", "Captured")
+    for _ in range(5):
+        venue.settle({})
+        assert attention_codes(venue) == []
+        venue.clock.move(60)
+        venue.engine.handle(Sweep(limit=10))
+    assert [stored.entry().trigger for stored in venue.reads.entries()].count("sweep") == 3  # After one, three and five minutes.
     assert [(item.order_id, item.code, item.payment_intent_id) for item in venue.reads.attention()] == [("", "ORPHAN_EVENT", "pi_1")]
     assert replay(venue.reads).ok
 
