@@ -65,7 +65,7 @@ UNPROVEN = {
     "audit_about": "*",  # Of a sealed copy; what can be compared is.
 }
 """Tables and columns that no entry tells of: when something is tried next, what was answered before. docs/audit.md lists them."""
-UNPROVEN_META = ("secret", "made_at", "conduct.dojo", "conduct.till")
+UNPROVEN_META = ("secret", "made_at", "conduct.dojo", "conduct.till", "clock.jumps")
 
 
 # -- what is attacked

@@ -69,7 +69,8 @@ class SteadyClock:
     """Moments to wait for, from a clock whose wall time may be set: where that stood when this was made, and what has passed since.
 
     Due times are stored as moments of this clock and compared with it alone: a wall clock that is set back three days stops no retry,
-    one that is set forward makes nothing due and nothing old (T1, T2). It follows the wall clock again with the next process.
+    one that is set forward makes nothing due (T1, T2). It follows the wall clock again with the next process, to which a jump is a stop
+    of that length. How old an entry is, the wall clock says that dated it, less its jumps: see `Unit.age_ms`.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -156,8 +156,16 @@ class Engine:
                 logger.error("clock jumped", extra={"seconds": round(by, 3)})
 
     def _unit(self, transaction: Transaction) -> Unit:
-        now_ms = self._steady.now_ms()
-        return Unit(transaction, self._machines, self._clock, self._settings, now_ms=now_ms, hand_over=self.hand_over, wake=self.wake)
+        return Unit(
+            transaction,
+            self._machines,
+            self._clock,
+            self._settings,
+            now_ms=self._steady.now_ms(),
+            jump_ms=round(self._wall.jump() * 1000),
+            hand_over=self.hand_over,
+            wake=self.wake,
+        )
 
     def _counted(self, command: Command, transaction: Transaction) -> Outcome:
         taken = self._repeats.store(transaction)

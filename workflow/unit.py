@@ -11,11 +11,11 @@ from typing import NamedTuple
 from workflow.bill import Personal
 from workflow.booking import Booking, Guest
 from workflow.case import Decision, Machines
-from workflow.clock import Clock, to_text
+from workflow.clock import Clock, from_text, to_text
 from workflow.effects import DOJO, TILL, Effect, Task, destination_of
 from workflow.entry import Entry, Facts, Json
 from workflow.errors import Refused, UnknownOrder, short
-from workflow.journal.port import Receipt, StoredTask, Transaction
+from workflow.journal.port import Receipt, Since, StoredTask, Transaction
 from workflow.order import Order
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ class Unit:
 
     `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`. `is_paced` is set
     where this is the answer to a call that had waited for its turn: whatever it brings about waits for its own turn behind all that
-    waits already, so that an outage's end makes no more calls a second than later attempts may be (U18).
+    waits already, so that an outage's end makes no more calls a second than later attempts may be (U18). By `jump_ms` the wall clock
+    jumped just now, which nobody has noted yet.
     """
 
     def __init__(
@@ -93,12 +94,13 @@ class Unit:
         settings: UnitSettings,
         *,
         now_ms: int,
+        jump_ms: int,
         hand_over: Callable[[Task], None],
         wake: Callable[[int], None],
     ) -> None:
         self.transaction, self.machines, self.settings = transaction, machines, settings
         self.at, self.now_ms = to_text(clock.now()), now_ms
-        self._hand_over, self._wake = hand_over, wake
+        self._jump_ms, self._hand_over, self._wake = jump_ms, hand_over, wake
         self.is_paced = False
         self.receipt: Receipt | None = None
 
@@ -108,6 +110,16 @@ class Unit:
         if order is None:
             raise UnknownOrder(f"no order {short(order_id)}")
         return order
+
+    def age_ms(self, since: Since | None) -> int:
+        """How long ago the entry was written: by the wall clock that dated it, less what that has jumped since (T1, T2); 0 for none.
+
+        Where it was set while nothing ran, nobody saw that: set on, it is a long stop; set back, the age may be too small, or negative.
+        """
+        if since is None:
+            return 0
+        passed = from_text(self.at) - from_text(since.at)
+        return round(passed.total_seconds() * 1000) - self.transaction.jumped_ms(since.seq) - self._jump_ms
 
     def store(self, decision: Decision, before: Order | None) -> Outcome:
         """Write the decision; the outcome carries the order as it is now."""

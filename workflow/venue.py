@@ -24,7 +24,7 @@ from workflow.declaration import words
 from workflow.effects import DOJO, ReadIntent, Task, TellTill
 from workflow.entry import Facts
 from workflow.errors import Refused, UnknownTask, short
-from workflow.journal.port import RESOLVE_TAKINGS, Move, StoredTask
+from workflow.journal.port import RESOLVE_TAKINGS, Since, StoredTask
 from workflow.lifecycle import ORDER, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.order import HELD, Order, Payment
 from workflow.ports import IntentId
@@ -209,10 +209,10 @@ def _look_again(intent_id: IntentId, order: Order, waited_ms: int, unit: Unit) -
     is_denied = _is_denied(payment, moved) and not order.is_known_to_a_person("STATUS_LIE", intent_id)
     wait_ms = min(waited_ms, DENIED_CAP_MS if is_denied else SWEEP_CAP_MS)
     unit.transaction.watch(intent_id, order.id, unit.now_ms + wait_ms, waited_ms + wait_ms)
-    stood_ms = max(waited_ms, _age_ms(moved, unit))
+    stood_ms = max(waited_ms, unit.age_ms(moved))  # Where the clock was set back while nothing ran, how long it was waited for says more.
     lasted_ms = {
         "PAID_NOT_ON_TILL": stood_ms - unit.settings.paid_alarm_ms,
-        "UNDERPAID": max(waited_ms, _age_ms(unit.transaction.last_move(order.id, ORDER.name), unit)) - PATIENCE_S["UNDERPAID"] * 1000,
+        "UNDERPAID": max(waited_ms, unit.age_ms(unit.transaction.last_move(order.id, ORDER.name))) - PATIENCE_S["UNDERPAID"] * 1000,
         "STATUS_LIE": stood_ms - PATIENCE_S["STATUS_LIE"] * 1000 if is_denied else -1,
         "HOLD": stood_ms - PATIENCE_S["HOLD"] * 1000 if payment.state in HELD and payment.status == "Authorized" else -1,
     }
@@ -220,21 +220,18 @@ def _look_again(intent_id: IntentId, order: Order, waited_ms: int, unit: Unit) -
     unit.store(decisions.swept(unit.machines, order, intent_id, out_of_patience, at=unit.at), order)
 
 
-def _is_denied(payment: Payment, moved: Move | None) -> bool:
+def _is_denied(payment: Payment, moved: Since | None) -> bool:
     """Dojo's books show less than an event, CreateOrder or record-payment said. Money told in words may read as held: that is normal."""
     return (moved is not None and moved.trigger in decisions.DENIALS) or (payment.is_in_words_alone and payment.status == "Created")
-
-
-def _age_ms(move: Move | None, unit: Unit) -> int:
-    """By the wall clock that dated it, which may have been set back since: how long something was waited for may say more."""
-    return int((from_text(unit.at) - from_text(move.at)).total_seconds() * 1000) if move else 0
 
 
 def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
     """The machine's wall clock jumped by so many seconds: from here on `at` may repeat, or skip (T1, T2). Whether that stood before.
 
-    Nothing waits by that clock, see `SteadyClock`. A lock ends when Dojo said, by whatever the clock says (X12).
+    Nothing waits by that clock, see `SteadyClock`, and nothing is older for it, see `Unit.age_ms`. A lock ends when Dojo said, by
+    whatever the clock says (X12).
     """
+    unit.transaction.note_jump(round(by * 1000))
     stood, cause = unit.transaction.has_venue_attention("CLOCK_JUMP"), "clock"
     detail = f"the machine's clock jumped by {by:+.0f} s, to {unit.at}"
     if stood:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import FixedClock, Venue, an_intent
+from tests.builders import WITH_TILL, FixedClock, Venue, a_capture, an_intent
 from workflow import export
 from workflow.clock import CLOCK_JUMP_SECONDS, WallClock, from_text, to_text
 from workflow.commands import AttemptFailed, ExtendLock, LockOrder, RecordPayment, ReleaseLock, ResolveVenue, Sweep, ToldPayment
 from workflow.errors import OrderLocked, UnknownOrder
+from workflow.journal.transaction import JUMPS as JUMPS_IN_META
+from workflow.journal.transaction import KEPT_JUMPS
 from workflow.ports import IntentId, OrderId
 from workflow.replay import replay, verify
 
@@ -313,6 +315,161 @@ def test_no_jump_makes_intents_that_are_open_due_at_once_nor_an_orphan_old(venue
     assert sorted(read)[:5] == [f"pi_{number}" for number in range(5)]
     venue.settle({f"pi_{number}": an_intent(f"pi_{number}", status="Authorized", external_id=f"o{number}") for number in range(5)})
     assert [venue.order(f"o{number}").state for number in range(5)] == ["authorised"] * 5
+
+
+# -- how old something is
+
+
+ALARMS = {
+    "unread": ("PAID_NOT_ON_TILL", 120),
+    "untold": ("PAID_NOT_ON_TILL", 120),
+    "in part": ("UNDERPAID", 960),
+    "denied": ("STATUS_LIE", 2160),
+    "held": ("STATUS_LIE", 711_600),  # Read every six hours by then; eight days are over at the last of them.
+}
+"""Of each order that waits: what a person is called about, and after how many seconds: at the first sweep that finds it so for too long."""
+SHOWN = {
+    "in part": an_intent("pi_in part", capture_mode="Manual", captures=(a_capture(600),)),
+    "denied": an_intent("pi_denied", status="Authorized"),
+    "held": an_intent("pi_held", status="Authorized", capture_mode="Manual"),
+}
+"""Of whom Dojo answers, and what; the others' calls are under way for ever, but for the till's, which failed."""
+
+
+def wait_for_all(venue):
+    for name in ALARMS:
+        venue.create(name, payments=(told(f"pi_{name}"),), captured=name == "untold")
+        if name != "untold":
+            venue.event(f"pi_{name}", "Authorized" if name == "held" else "Captured")
+    for task in [task for task in venue.tasks if (task.order_id, task.effect) == ("untold", "tell_till")]:
+        venue.engine.handle(AttemptFailed(task=task, error="away", next_at_ms=venue.engine.now_ms() + 20 * DAY * 1000))
+        venue.tasks.remove(task)
+    answer_all(venue)
+
+
+def answer_all(venue):
+    while venue.tasks:
+        task = venue.tasks.popleft()
+        if task.order_id in SHOWN:
+            venue.perform(task, {f"pi_{name}": intent for name, intent in SHOWN.items()})
+
+
+def called(venue):
+    return {item.order_id: item.code for item in venue.reads.attention() if item.order_id}
+
+
+def sweep_after(venue, seconds):
+    venue.clock.move(seconds)
+    venue.engine.handle(Sweep(limit=100))
+    answer_all(venue)
+
+
+def alarms(venue, before_each_sweep=lambda number: None):
+    """Of each order: for what, and how many seconds after the beginning, a person was called."""
+    wait_for_all(venue)
+    found, passed = {}, 0
+    for number, seconds in enumerate([30] * 80 + [HOUR] * 200):
+        before_each_sweep(number)
+        sweep_after(venue, seconds)
+        passed += seconds
+        for name, code in called(venue).items():
+            found.setdefault(name, (code, passed))
+    return found
+
+
+NINE_DAYS = 9 * DAY
+SET = {
+    "never": lambda number: 0,
+    "two hours on": lambda number: FORWARD * (number == 1),
+    "nine days on": lambda number: NINE_DAYS * (number == 1),
+    "three days back": lambda number: BACK * (number == 1),
+    "on, and right again": lambda number: {1: NINE_DAYS, 3: -NINE_DAYS}.get(number, 0),
+    "to and fro": lambda number: NINE_DAYS * (-1) ** number,
+}
+"""By how many seconds somebody sets the clock before the so-manieth sweep."""
+
+
+@pytest.mark.parametrize("how", SET)
+def test_however_the_clock_is_set_a_person_is_called_as_soon_as_without_that_and_no_sooner(tmp_path, how):  # T1 T2 I17 I20
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    try:
+        found = alarms(venue, lambda number: venue.clock.jump(SET[how](number)))
+        [*kept] = venue.reads.rows("SELECT json_array_length(value) FROM meta WHERE name = ?", (JUMPS_IN_META,))
+    finally:
+        venue.close()
+
+    assert found == ALARMS
+    assert kept == {"never": [], "on, and right again": [(2,)], "to and fro": [(KEPT_JUMPS,)]}.get(how, [(1,)])
+    assert replay(venue.reads).mismatches == []
+
+
+@JUMPS
+def test_what_was_written_right_before_a_jump_is_as_old_as_what_was_written_right_after_it(venue, by):  # T1 T2
+    for name in ("before", "after"):
+        venue.create(name, payments=(told(f"pi_{name}"), told(f"pi_last_{name}")), total=2000)
+        for intent_id in (f"pi_{name}", f"pi_last_{name}"):
+            venue.event(intent_id, "Captured")
+        venue.tasks.clear()
+        if name == "before":
+            *_, newest = venue.reads.entries()
+            assert (newest.machine.split("@")[0], newest.payment_intent_id) == ("payment", "pi_last_before")
+            venue.clock.jump(by)
+
+    sweep_after(venue, 60)
+    assert called(venue) == {}
+    sweep_after(venue, 60)
+    assert called(venue) == {"before": "PAID_NOT_ON_TILL", "after": "PAID_NOT_ON_TILL"}
+
+
+@pytest.mark.parametrize("by", [FORWARD, NINE_DAYS], ids=["two hours on", "nine days on"])
+def test_what_a_jump_made_no_older_is_no_older_to_the_next_process_either(tmp_path, by):  # T2
+    venue = Venue(tmp_path)
+    wait_for_all(venue)
+    venue.clock.jump(by)
+    sweep_after(venue, 10)
+    venue.close()
+    venue = Venue(tmp_path, clock=venue.clock)
+    venue.engine.recover_leases()
+    sweep_after(venue, 10)
+    assert called(venue) == {}
+
+    sweep_after(venue, 120)
+    assert called(venue) == {"unread": "PAID_NOT_ON_TILL"}
+    venue.close()
+
+
+def test_a_long_stop_is_no_jump_and_who_was_not_called_before_is_called_after_it(tmp_path):  # I20
+    venue = Venue(tmp_path, sends=WITH_TILL)
+    wait_for_all(venue)
+    venue.close()
+    venue.clock.jump(NINE_DAYS)
+    venue = Venue(tmp_path, clock=venue.clock, sends=WITH_TILL)
+    venue.engine.recover_leases()
+    for seconds in (1, 120):  # What waited for the till is young again after so long.
+        sweep_after(venue, seconds)
+
+    assert called(venue) == {name: code for name, (code, _) in ALARMS.items()}
+    venue.close()
+
+
+def test_a_jump_that_comes_after_it_was_looked_for_makes_nothing_old_either(venue):  # T2
+    wait_for_all(venue)
+    write = venue.journal.write
+
+    def write_after_a_jump(work):
+        venue.journal.write = write
+        venue.clock.jump(NINE_DAYS)
+        return write(work)
+
+    venue.clock.move(60)
+    venue.journal.write = write_after_a_jump
+    venue.engine.handle(Sweep(limit=100))
+
+    assert (called(venue), attention(venue)) == ({}, [])
+    sweep_after(venue, 59)
+    assert (called(venue), attention(venue)) == ({}, ["CLOCK_JUMP"])
+    sweep_after(venue, 1)
+    assert called(venue) == {"unread": "PAID_NOT_ON_TILL"}
 
 
 # -- locks

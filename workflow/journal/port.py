@@ -110,11 +110,12 @@ class Watch(NamedTuple):
     waited_ms: int
 
 
-class Move(NamedTuple):
-    """The last transition of an order or of one of its payments: its trigger, and when it was, UTC text."""
+class Since(NamedTuple):
+    """The entry since which something is so: its trigger, when it was by the wall clock, UTC text, and its place in the journal."""
 
     trigger: str
     at: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ class Transaction(Protocol):
     def append(self, entries: Sequence[Entry]) -> Receipt:
         """Append the entries, chained and hashed; the receipt of the last."""
 
-    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Move | None:
+    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Since | None:
         """The newest transition of this machine of the order, or of the payment; None where there was none."""
 
     def last_venue_seq(self) -> int:
@@ -315,6 +316,12 @@ class Transaction(Protocol):
 
     def keep_conduct(self, destination: str, conduct: Conduct) -> None:
         """Remember how the destination has answered of late."""
+
+    def note_jump(self, by_ms: int) -> None:
+        """The wall clock jumped by so many milliseconds, after the entries that are there."""
+
+    def jumped_ms(self, since_seq: int) -> int:
+        """By how many milliseconds the wall clock has jumped since the entry of that place, all jumps together."""
 
     def next_due_ms(self, destination: str) -> int | None:
         """When the destination's next waiting task is due, or a lease runs out."""

@@ -17,7 +17,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, short
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import RESOLUTIONS, Move, Parked, ParkedLinks, Receipt, Resolution, Seen, Watch
+from workflow.journal.port import RESOLUTIONS, Parked, ParkedLinks, Receipt, Resolution, Seen, Since, Watch
 from workflow.journal.rows import (
     ORDER_COLUMNS,
     attention_rows,
@@ -40,7 +40,13 @@ _order_decoder = msgspec.json.Decoder(Order)
 _personal_decoder = msgspec.json.Decoder(Personal)
 _guest_decoder = msgspec.json.Decoder(Guest)
 _conduct_decoder = msgspec.json.Decoder(Conduct)
+_jumps_decoder = msgspec.json.Decoder(list[tuple[int, int]])
 _encode = msgspec.json.Encoder().encode
+
+JUMPS = "clock.jumps"
+"""The name in `meta` of the jumps of the wall clock. No evidence: they tell how old an entry is, and so when a person is called."""
+KEPT_JUMPS = 100
+"""So many are kept apart; of more the two oldest become one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +147,13 @@ class SqliteTransaction(Tasks):
             raise JournalDamaged(f"order {entry.order_id!r} has no entry {entry.order_seq - 1}")
         return str(row[0])
 
-    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Move | None:
+    def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Since | None:
         sql = (
-            "SELECT trigger, at FROM journal WHERE order_id = ? AND kind = 'transition' AND payment_intent_id = ? AND machine GLOB ? "
+            "SELECT trigger, at, seq FROM journal WHERE order_id = ? AND kind = 'transition' AND payment_intent_id = ? AND machine GLOB ? "
             "ORDER BY order_seq DESC LIMIT 1"
         )
         row = self._one(sql, order_id, intent_id, f"{machine}@*")
-        return Move._make(row) if row else None
+        return Since._make(row) if row else None
 
     def last_venue_seq(self) -> int:
         row = self._one("SELECT order_seq FROM journal WHERE order_id = '' ORDER BY order_seq DESC LIMIT 1")
@@ -335,7 +341,25 @@ class SqliteTransaction(Tasks):
         return _conduct_decoder.decode(row[0]) if row else Conduct()
 
     def keep_conduct(self, destination: str, conduct: Conduct) -> None:
-        row = (f"conduct.{destination}", _encode(conduct).decode())
+        self._keep(f"conduct.{destination}", _encode(conduct))
+
+    def note_jump(self, by_ms: int) -> None:
+        jumps = [*self._jumps(), (self._size + len(self.hashes), by_ms)]
+        if len(jumps) > KEPT_JUMPS:  # What is older than both of the oldest two is aged right for ever.
+            (_, first_ms), (seq, second_ms), *rest = jumps
+            jumps = [(seq, first_ms + second_ms), *rest]
+        self._keep(JUMPS, _encode(jumps))
+
+    def jumped_ms(self, since_seq: int) -> int:
+        return sum(by_ms for seq, by_ms in self._jumps() if seq >= since_seq)
+
+    def _jumps(self) -> list[tuple[int, int]]:
+        """(the last entry before it, milliseconds) of every jump of the wall clock, oldest first."""
+        row = self._one("SELECT value FROM meta WHERE name = ?", JUMPS)
+        return _jumps_decoder.decode(row[0]) if row else []
+
+    def _keep(self, name: str, value: bytes) -> None:
+        row = (name, value.decode())
         self._connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", row)
 
     def touch(self) -> None:
