@@ -13,12 +13,12 @@ from workflow.declaration import target_of, words
 from workflow.effects import OrderUpdated, ReadIntent, TellTill
 from workflow.entry import Facts
 from workflow.errors import KeyReused, Refused, short
-from workflow.lifecycle import FULFILMENT, PAYMENT, RESOLUTIONS
+from workflow.lifecycle import FULFILMENT, PATIENCE_S, PAYMENT, RESOLUTIONS
 from workflow.machine import Machine
 from workflow.money import Money
 from workflow.order import COUNTED, ENDED, GIVEN_BACK, HELD, UNPAID, Order, Payment
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, Verdict, is_stale, judge
+from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, Doubt, Verdict, is_stale, judge, what_differs
 
 OPENED = target_of(FULFILMENT, "open")
 NOT_ON_TILL = "PAID_NOT_ON_TILL"
@@ -128,11 +128,19 @@ def event_facts(command: ReceiveEvent) -> Facts:
 
 
 def intent_read(
-    machines: Machines, order: Order, command: IntentRead, others: frozenset[OrderId], *, at: str, is_last: bool = True
+    machines: Machines,
+    order: Order,
+    command: IntentRead,
+    others: frozenset[OrderId],
+    *,
+    at: str,
+    is_last: bool = True,
+    doubt: Doubt | None = None,
 ) -> Decision:
     """A read payment intent that belongs to this order: the only way for money to become reconciled (I10).
 
     Where it is not the last that was asked for, something came since it was sent for: what denies the money then is left to the next one.
+    A read that is older than one before it moves nothing; where it differs, time and again, a person is called. `doubt`: the last one did.
     """
     intent = command.intent
     case = Case(machines, order, at=at, actor="outbox", cause=f"read:{intent.id}")
@@ -140,25 +148,48 @@ def intent_read(
         case.tell("payment", "declare", intent.id)
     payment = case.the_order.payments[intent.id]
     verdict = judge(intent, order, payment, others)
-    if payment.detached or is_stale(intent, payment) or (not is_last and _denies(verdict, payment, machines[PAYMENT.name])):
+    is_older = not payment.detached and is_stale(intent, payment)
+    if payment.detached or is_older or (not is_last and _denies(verdict, payment, machines[PAYMENT.name])):
         facts: Facts = {"task": command.task.id, "outcome": "done", "status": intent.status[:STATUS_CHARACTERS], "stale": True}
-        case.record("check", facts, intent_id=intent.id)
+        differs = what_differs(intent, payment, order.currency) if is_older else ""
+        case.record("check", facts | ({"differs": differs} if differs else {}), intent_id=intent.id)
         if payment.detached and intent.status == "Captured" and not verdict.mismatch:
             case.attend("STATUS_LIE", f"intent {intent.id} was taken off this order, and now agrees with it", intent.id)
+        if is_older:
+            _weigh_older(case, intent, differs, doubt)
         return case.close()
     facts = {"task": command.task.id, "outcome": "done", **_check_facts(intent, verdict)}
     case.record("check", facts, intent_id=intent.id)
-    if case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch:
+    is_lie = case.tell("payment", verdict.message, intent.id, fate=verdict.fate) == "attention" and not verdict.mismatch
+    if is_lie:
         case.attend("STATUS_LIE", f"intent {intent.id} reads {intent.status}, our payment is {payment.state}", intent.id)
     case.follow()
     now = case.the_order.payments[intent.id]
     if (sum_ := sum(payment.counted) or sum(payment.gross)) and _is_unexpected_return(order, payment, case.the_order):
         told = f"{Money(sum_, order.currency)} of intent {intent.id} is {now.state}, after it was counted and told"
         case.attend("REFUND_AFTER_UPDATE", told, intent.id)
-    if payment.state in HELD | UNPAID and now.state in COUNTED | ENDED:
+    if (doubt and not is_lie) or (payment.state in HELD | UNPAID and now.state in COUNTED | ENDED):
         case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
     case.relieve("OUTBOX_DEAD", intent.id, "it was read")  # Last: what a read moves stands right behind it, or is not told again.
     return case.close()
+
+
+def _weigh_older(case: Case, intent: PaymentIntent, differs: str, doubt: Doubt | None) -> None:
+    """The newest read stands (contract §2.4), whatever is read now: a copy that lags catches up in time, clocks that disagree never do."""
+    if doubt is None:
+        return
+    if not differs:
+        case.relieve("STATUS_LIE", intent.id, f"an older read of the intent says {intent.status[:STATUS_CHARACTERS]} as well")
+    elif not is_told(differs, doubt.told) and doubt.stood_ms >= PATIENCE_S["STATUS_LIE"] * 1000:
+        stands = (
+            "every time of late. What is dated last stands; where Dojo's portal shows the other, correct the sale on the till and tell Dojo"
+        )
+        case.attend("STATUS_LIE", f"{differs}: {stands}", intent.id)
+
+
+def is_told(differs: str, told: tuple[str, ...]) -> bool:
+    """A person was called about this very difference."""
+    return any(detail.startswith(differs) for detail in told)
 
 
 def _denies(verdict: Verdict, payment: Payment, machine: Machine) -> bool:

@@ -57,7 +57,7 @@ from workflow.lock_times import LockTimes
 from workflow.offer import Offer
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId, PaymentIntent
-from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, has_money, money_of
+from workflow.reconcile import LINK_CHARACTERS, STATUS_CHARACTERS, Doubt, has_money, money_of
 from workflow.record_payment import is_repeat, record_payment
 from workflow.repeats import Again, Repeats
 from workflow.retries import LONGEST_WAIT_MS
@@ -417,7 +417,10 @@ class Engine:
         if found := resolve(command.intent, unit.transaction):
             order = unit.order(found[0])
             is_last = not unit.transaction.read_is_to_come(order.id, command.intent.id)
-            decision = decisions.intent_read(self._machines, order, command, frozenset(found[1:]), at=unit.at, is_last=is_last)
+            older = unit.transaction.older_read(order.id, command.intent.id)
+            doubt = Doubt(stood_ms=unit.age_ms(older.since), told=older.told) if older else None
+            others = frozenset(found[1:])
+            decision = decisions.intent_read(self._machines, order, command, others, at=unit.at, is_last=is_last, doubt=doubt)
             unit.store(decision, order)
             unit.transaction.unpark(command.intent.id)
             for code in ("ORPHAN_EVENT", "PAID_NOT_ON_TILL", "OUTBOX_DEAD"):

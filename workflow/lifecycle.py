@@ -328,7 +328,7 @@ ATTENTION = {
 PATIENCE_S = {
     # Seconds that it may be so before a person is called; PAID_NOT_ON_TILL and ORPHAN_EVENT have settings.
     "UNDERPAID":   900,   # Dojo may capture the rest meanwhile.
-    "STATUS_LIE":  1800,  # After a read that denied what Dojo had said: its own copies lag.
+    "STATUS_LIE":  1800,  # After a read that denied what Dojo had said, or an older one that differs: its own copies lag.
     "HOLD":      691200,  # Dojo lets a hold go after seven days; a day more, and it is STATUS_LIE that it still reads so.
 }
 

@@ -53,6 +53,17 @@ class Verdict:
     differing: tuple[int, int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """The last read was older than one before it, and differed. For `stood_ms` milliseconds no read has come that did not.
+
+    `told` is what a person was called about meanwhile.
+    """
+
+    stood_ms: int
+    told: tuple[str, ...] = ()
+
+
 class _Differs(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -107,6 +118,36 @@ def is_stale(intent: PaymentIntent, payment: Payment) -> bool:
     """An earlier read showed a newer state of the intent: this one comes from a copy of Dojo's that lags (contract §2.4)."""
     shown, known = _moment(intent.updated_at), _moment(payment.read_at)
     return shown is not None and known is not None and shown < known
+
+
+def what_differs(intent: PaymentIntent, payment: Payment, currency: str) -> str:
+    """In which status or sums this older read differs from the newest one of the order's payment; "" where it does not.
+
+    Of a payment that a mismatch is about a person knows already.
+    """
+    if payment.mismatch:
+        return ""
+    shown, known = _shown(intent, currency), _known(payment, currency)
+    if intent.status[:STATUS_CHARACTERS] == payment.status and (not payment.was_read or shown == known):
+        return ""
+    return f"intent {intent.id} reads {shown}, and Dojo dates that before what was read earlier, {known}"
+
+
+def _shown(intent: PaymentIntent, currency: str) -> str:
+    in_what = intent.amount.currency if intent.amount else currency
+    return _in_words(intent.status[:STATUS_CHARACTERS], (*figures(intent), intent.refunded), in_what[:10])
+
+
+def _known(payment: Payment, currency: str) -> str:
+    return _in_words(payment.status, (payment.paid, payment.tips, payment.refunded), currency) if payment.was_read else payment.status
+
+
+def _in_words(status: str, sums: tuple[int, int, int], currency: str) -> str:
+    """A status with its sums; of what Dojo gave up the sums mean nothing."""
+    if status in _GONE:
+        return status
+    told = zip(sums, ("", " tips", " given back"), strict=True)
+    return f"{status} ({', '.join(f'{Money(value, currency)}{of}' for value, of in told if value or not of)})"
 
 
 def figures(intent: PaymentIntent) -> tuple[int, int]:

@@ -192,7 +192,8 @@ def _move(entry: StoredEntry) -> str:
 def _outcome(entry: StoredEntry, facts: Facts, moves: Sequence[str]) -> str:
     if entry.kind == "check":
         differs = str(facts.get("mismatch") or "").replace("_", " ").lower()
-        return f"{facts.get('status') or 'unknown at Dojo'}{differs and f', {differs}'}"
+        older = ", older than a read before it" if facts.get("differs") else ""
+        return f"{facts.get('status') or 'unknown at Dojo'}{differs and f', {differs}'}{older}"
     if entry.kind == "effect":
         return {"done": "taken", "dead": "given up"}.get(str(facts.get("outcome")), str(facts.get("outcome") or ""))
     if facts.get("ignored"):

@@ -34,7 +34,7 @@ from workflow.unit import VENUE, Outcome, Unit
 SWEEP_CAP_MS = 6 * 3_600_000
 """The longest interval between two reads of an intent that stays open."""
 DENIED_CAP_MS = 600_000
-"""The same while Dojo's books deny what its event claimed, until a person is called about it (M4)."""
+"""The same while Dojo's books deny what its event claimed, or what they showed before, until a person is called about it (M4)."""
 
 
 def handle(command: VenueRequest, unit: Unit) -> Outcome:
@@ -207,7 +207,9 @@ def _look_again(intent_id: IntentId, order: Order, waited_ms: int, unit: Unit) -
     moved = unit.transaction.last_move(order.id, PAYMENT.name, intent_id)
     payment = order.payments[intent_id]
     is_denied = _is_denied(payment, moved) and not order.is_known_to_a_person("STATUS_LIE", intent_id)
-    wait_ms = min(waited_ms, DENIED_CAP_MS if is_denied else SWEEP_CAP_MS)
+    older = unit.transaction.older_read(order.id, intent_id)
+    is_doubted = is_denied or (older is not None and not decisions.is_told(older.differs, older.told))
+    wait_ms = min(waited_ms, DENIED_CAP_MS if is_doubted else SWEEP_CAP_MS)
     unit.transaction.watch(intent_id, order.id, unit.now_ms + wait_ms, waited_ms + wait_ms)
     stood_ms = max(waited_ms, unit.age_ms(moved))  # Where the clock was set back while nothing ran, how long it was waited for says more.
     lasted_ms = {

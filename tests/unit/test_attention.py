@@ -457,6 +457,214 @@ def test_a_part_capture_whose_rest_another_payment_holds_calls_nobody_until_that
     assert (venue.order().paid.value, raised(venue)) == (600, ["UNDERPAID"])
 
 
+# -- reads that are older than one before them
+
+
+PAID = an_intent(updated_at="2026-03-14T12:10:00Z")
+GIVEN_BACK = replace(PAID, status="Refunded", refunded=1000, updated_at="2026-03-14T12:05:00Z")
+OTHERWISE = {
+    "given back": (GIVEN_BACK, "Refunded (GBP 10.00, GBP 10.00 given back)"),
+    "given back in part": (replace(GIVEN_BACK, refunded=400), "Refunded (GBP 10.00, GBP 4.00 given back)"),
+    "undone": (replace(GIVEN_BACK, status="Reversed", refunded=0), "Reversed"),
+    "another sum": (replace(PAID, amount=Money(900, "GBP"), total=None, updated_at="2026-03-14T12:05:00Z"), "Captured (GBP 9.00)"),
+    "another currency": (replace(PAID, amount=Money(1000, "EUR"), updated_at="2026-03-14T12:05:00Z"), "Captured (EUR 10.00)"),
+    "a tip": (replace(PAID, tips=Money(100, "GBP"), updated_at="2026-03-14T12:05:00Z"), "Captured (GBP 10.00, GBP 1.00 tips)"),
+    "only held": (replace(PAID, status="Authorized", updated_at="2026-03-14T12:05:00Z"), "Authorized (GBP 10.00)"),
+    "never published": (replace(PAID, status="Settled", updated_at="2026-03-14T12:05:00Z"), "Settled (GBP 10.00)"),
+}
+"""An older read of a payment that counts GBP 10.00, and how it is told."""
+STOOD = [60, 60, 120, 240, 480, 600]
+"""Seconds between the reads of an intent that Dojo spoke of, while they differ from what was read before; at the next it is for long."""
+
+
+def counted(venue, order_id="o1"):
+    venue.create(order_id)
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": PAID})
+    assert venue.order(order_id).state == "updated"
+
+
+def spoken_of(venue, world, seconds=STOOD):
+    """Dojo speaks of the payment, and the sweep reads it as often; the world stays as it is."""
+    venue.event("pi_1", "Refunded")
+    venue.settle(world)
+    for each in seconds:
+        sweep(venue, each - 1, world)
+        reads = checks(venue)
+        sweep(venue, 1, world)
+        assert checks(venue) == reads + 1
+
+
+def checks(venue, order_id="o1"):
+    return sum(entry.kind == "check" for entry in venue.reads.entries(order_id=order_id))
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_a_read_that_is_older_than_one_before_it_moves_nothing_and_calls_a_person_where_it_differs_for_long(venue, how):  # I2 I10 I20
+    intent, said = OTHERWISE[how]
+    counted(venue)
+    spoken_of(venue, {"pi_1": intent})
+    assert raised(venue) == []
+    sweep(venue, 600, {"pi_1": intent})
+
+    [concern] = of_order(venue.order())
+    assert (concern.code, concern.payment_intent_id, concern.next) == ("STATUS_LIE", "pi_1", ATTENTION["STATUS_LIE"].next)
+    assert concern.detail == (
+        f"intent pi_1 reads {said}, and Dojo dates that before what was read earlier, Captured (GBP 10.00): every time of late. "
+        "What is dated last stands; where Dojo's portal shows the other, correct the sale on the till and tell Dojo"
+    )
+    assert (venue.order().state, venue.order().paid.value) == ("updated", 1000)
+
+
+AGREES = {
+    "the same": PAID,
+    "newer": replace(PAID, updated_at="2026-03-14T12:11:00Z"),
+    "older": replace(PAID, updated_at="2026-03-14T12:04:00Z"),
+    "newer, and given back": replace(GIVEN_BACK, updated_at="2026-03-14T12:11:00Z"),
+}
+
+
+@pytest.mark.parametrize("how", AGREES)
+def test_a_read_that_agrees_or_is_newer_ends_what_an_older_one_called_for(venue, how):  # I20
+    counted(venue)
+    spoken_of(venue, {"pi_1": GIVEN_BACK}, [*STOOD, 600])
+    assert raised(venue) == ["STATUS_LIE"]
+    resolve(venue, "read_again", intent_id="pi_1")
+    venue.settle({"pi_1": AGREES[how]})
+
+    assert [each for each in told(venue) if each[1] == "STATUS_LIE"] == [("raise", "STATUS_LIE"), ("clear", "STATUS_LIE")]
+    assert venue.order().paid.value == (0 if how == "newer, and given back" else 1000)
+
+
+@pytest.mark.parametrize("how", AGREES)
+def test_a_copy_of_dojos_that_lags_for_a_while_calls_nobody(venue, how):  # R1
+    counted(venue)
+    spoken_of(venue, {"pi_1": GIVEN_BACK}, STOOD)
+    sweep(venue, 600, {"pi_1": AGREES[how]})
+    for _ in range(3):
+        venue.event("pi_1", "Refunded")
+        sweep(venue, 600, {"pi_1": GIVEN_BACK})
+
+    assert "STATUS_LIE" not in {code for _, code in told(venue)}
+
+
+def test_a_person_who_settled_it_is_called_again_only_where_it_differs_otherwise(venue):  # I20
+    counted(venue)
+    part = {"pi_1": replace(GIVEN_BACK, refunded=400)}
+    spoken_of(venue, part, [*STOOD, 600])
+    assert resolve(venue, "acknowledge").refusal is None
+    for _ in range(5):
+        sweep(venue, 6 * HOUR, part)
+    assert raised(venue) == []
+
+    for _ in range(2):
+        sweep(venue, 6 * HOUR, {"pi_1": GIVEN_BACK})
+        assert raised(venue) == ["STATUS_LIE"]
+        assert "GBP 10.00 given back" in venue.order().attention[0].detail
+
+    assert resolve(venue, "acknowledge").refusal is None
+    for each in (*part.values(), GIVEN_BACK):
+        sweep(venue, 6 * HOUR, {"pi_1": each})
+    assert raised(venue) == []
+
+
+def test_a_person_who_settled_it_is_called_again_where_it_comes_back_after_a_read_that_agreed(venue):  # I20
+    counted(venue)
+    for _ in range(2):
+        spoken_of(venue, {"pi_1": GIVEN_BACK}, [*STOOD, 600])
+        assert raised(venue) == ["STATUS_LIE"]
+        assert resolve(venue, "acknowledge").refusal is None
+        sweep(venue, 6 * HOUR, {"pi_1": PAID})
+        sweep(venue, 6 * HOUR, {"pi_1": PAID})
+
+
+def test_no_jump_of_the_clock_makes_a_copy_that_lags_one_that_differs_for_long(venue):  # T2
+    counted(venue)
+    spoken_of(venue, {"pi_1": GIVEN_BACK}, STOOD[:3])
+    venue.clock.jump(9 * DAY)
+    sweep(venue, 240, {"pi_1": GIVEN_BACK})
+    assert raised(venue) == []
+
+
+def test_of_a_payment_that_a_person_took_off_no_older_read_calls_anybody(venue):
+    venue.create()
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": replace(PAID, amount=Money(900, "GBP"), total=None, external_id="o1")})
+    assert resolve(venue, "detach_payment").refusal is None
+    for _ in range(3):
+        venue.event("pi_1", "Refunded")
+        venue.settle({"pi_1": replace(GIVEN_BACK, external_id="o1")})
+        venue.clock.move(HOUR)
+    assert raised(venue) == []
+
+
+def test_reads_that_differ_each_otherwise_call_a_person_all_the_same(venue):  # I20
+    counted(venue)
+    venue.event("pi_1", "Refunded")
+    for number, seconds in enumerate((0, *STOOD, 600)):
+        assert raised(venue) == []
+        sweep(venue, seconds, {"pi_1": replace(GIVEN_BACK, refunded=100 + number % 3)})
+    assert raised(venue) == ["STATUS_LIE"]
+
+
+def test_of_a_payment_that_went_back_a_newer_read_that_says_otherwise_goes_on_calling(venue):  # I20
+    counted(venue)
+    venue.event("pi_1", "Refunded")
+    venue.settle({"pi_1": replace(GIVEN_BACK, updated_at="2026-03-14T12:20:00Z")})
+    for _ in range(2):
+        assert "STATUS_LIE" not in raised(venue)
+        venue.event("pi_1", "Captured")
+        venue.settle({"pi_1": PAID})
+        venue.clock.move(HOUR)
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": replace(PAID, updated_at="2026-03-14T12:30:00Z")})
+    assert (venue.order().state, raised(venue)) == ("refunded", ["REFUND_AFTER_UPDATE", "STATUS_LIE"])
+
+
+def test_a_word_about_something_else_does_not_keep_a_person_from_being_called(venue):  # I20
+    venue.create()
+    held = {"pi_1": an_intent(status="Authorized", updated_at="2026-03-14T12:09:00Z")}
+    venue.event("pi_1", "Captured")
+    for seconds in (0, 60, 60, 120, 240, 480, 600, 600):
+        sweep(venue, seconds, held)
+    assert (raised(venue), resolve(venue, "acknowledge").refusal) == (["STATUS_LIE"], None)
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": PAID})
+    spoken_of(venue, {"pi_1": GIVEN_BACK}, [*STOOD, 600])
+
+    assert raised(venue) == ["STATUS_LIE"]
+
+
+def test_once_a_person_was_called_it_is_read_as_seldom_as_anything_else(venue):
+    counted(venue)
+    spoken_of(venue, {"pi_1": GIVEN_BACK}, [*STOOD, 600, 600])
+    reads = checks(venue)
+    sweep(venue, 1200, {"pi_1": GIVEN_BACK})
+    assert checks(venue) == reads
+
+
+def test_what_a_mismatch_called_a_person_for_is_not_told_twice(venue):
+    counted(venue)
+    venue.event("pi_1", "Captured")
+    venue.settle({"pi_1": replace(PAID, external_id="elsewhere", updated_at="2026-03-14T12:11:00Z")})
+    for _ in range(20):
+        sweep(venue, HOUR, {"pi_1": GIVEN_BACK})
+    assert raised(venue) == ["EXTERNAL_ID_MISMATCH"]
+
+
+def test_money_that_an_older_read_shows_as_taken_calls_a_person_too(venue):  # I20
+    venue.create()
+    venue.event("pi_1", "Authorized")
+    venue.settle({"pi_1": replace(PAID, status="Authorized")})
+    for _ in range(8):
+        sweep(venue, 10 * MINUTE, {"pi_1": replace(GIVEN_BACK, status="Captured", refunded=0)})
+    [concern] = of_order(venue.order())
+    assert (concern.code, venue.order().state, venue.order().paid.value) == ("STATUS_LIE", "authorised", 0)
+    assert concern.detail.startswith(
+        "intent pi_1 reads Captured (GBP 10.00), and Dojo dates that before what was read earlier, Authorized (GBP 10.00)"
+    )
+
+
 # -- a hold that ran out
 
 

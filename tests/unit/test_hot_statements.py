@@ -97,6 +97,7 @@ ASK = {
     "conduct": lambda asked: asked.conduct("dojo"),
     "keep_conduct": lambda asked: asked.keep_conduct("dojo", Conduct()),
     "last_move": lambda asked: asked.last_move("o1", "payment", "pi_1"),
+    "older_read": lambda asked: asked.older_read("o1", "pi_1"),
     "note_jump": lambda asked: asked.note_jump(7_200_000),
     "jumped_ms": lambda asked: asked.jumped_ms(1),
     "watch": lambda asked: asked.watch("pi_1", "o1", 1, 1),
@@ -133,7 +134,19 @@ def test_no_question_of_the_writer_reads_a_whole_table(connection, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["WAITING_TASK", "READ_TO_COME", "NEXT_IN_LANE", "DUE_TASKS", "DUE_PROBES", "NEXT_DUE", "UPSERT_PAYMENT", "PUT_TASK"]
+    "name",
+    [
+        "WAITING_TASK",
+        "READ_TO_COME",
+        "NEXT_IN_LANE",
+        "DUE_TASKS",
+        "DUE_PROBES",
+        "NEXT_DUE",
+        "UPSERT_PAYMENT",
+        "PUT_TASK",
+        "FIRST_OLDER_READ",
+        "TOLD_SINCE",
+    ],
 )
 def test_no_statement_that_is_prepared_once_reads_a_whole_table(connection, name):
     sql = getattr(transaction if hasattr(transaction, name) else tasks, name)

@@ -207,3 +207,13 @@ def test_fields_are_redacted_by_their_path_whatever_they_hold():
         "personal": REDACTED,
         "displayName": "kept",
     }
+
+
+def test_a_read_that_moved_nothing_since_it_was_older_says_so(venue):
+    venue.create()
+    for updated_at, status in (("2026-03-14T12:10:00Z", "Captured"), ("2026-03-14T12:05:00Z", "Authorized")):
+        venue.event("pi_1", "Captured")
+        while venue.tasks:
+            venue.perform(venue.tasks.popleft(), {"pi_1": an_intent(status=status, updated_at=updated_at)})
+    reads = [row.outcome for row in rows(venue) if row.what == "read the payment at Dojo"]
+    assert reads == ["Captured", "Authorized, older than a read before it"]

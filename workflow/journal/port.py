@@ -118,6 +118,17 @@ class Since(NamedTuple):
     seq: int
 
 
+class OlderRead(NamedTuple):
+    """A payment's last read, where it was older than one before it and differed: how, and since which read every one did.
+
+    `told` are the details of the STATUS_LIE that was raised since.
+    """
+
+    differs: str
+    since: Since
+    told: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedLinks:
     """What a read of a parked intent told about its order."""
@@ -154,6 +165,9 @@ class Transaction(Protocol):
 
     def last_move(self, order_id: str, machine: str, intent_id: str = "") -> Since | None:
         """The newest transition of this machine of the order, or of the payment; None where there was none."""
+
+    def older_read(self, order_id: str, intent_id: str) -> OlderRead | None:
+        """The payment's last read, where that was an older one that differs; None where it was none, or where there was no read."""
 
     def last_venue_seq(self) -> int:
         """`order_seq` of the newest entry that concerns no order; 0 where there is none."""

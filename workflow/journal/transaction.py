@@ -17,7 +17,7 @@ from workflow.entry import Entry, Facts, Json
 from workflow.errors import JournalDamaged, JournalUnavailable, short
 from workflow.journal.beside import GUESTS, PERSONAL, Beside
 from workflow.journal.driver import sqlite3
-from workflow.journal.port import RESOLUTIONS, Parked, ParkedLinks, Receipt, Resolution, Seen, Since, Watch
+from workflow.journal.port import RESOLUTIONS, OlderRead, Parked, ParkedLinks, Receipt, Resolution, Seen, Since, Watch
 from workflow.journal.rows import (
     ORDER_COLUMNS,
     attention_rows,
@@ -154,6 +154,14 @@ class SqliteTransaction(Tasks):
         )
         row = self._one(sql, order_id, intent_id, f"{machine}@*")
         return Since._make(row) if row else None
+
+    def older_read(self, order_id: str, intent_id: str) -> OlderRead | None:
+        row = self._one(f"SELECT {_DIFFERS} FROM {_CHECKS} ORDER BY order_seq DESC LIMIT 1", order_id, intent_id)
+        if row is None or row[0] is None:
+            return None
+        trigger, at, seq, order_seq = cast("tuple[str, str, int, int]", self._one(FIRST_OLDER_READ, *[order_id, intent_id] * 2))
+        told = self._connection.execute(TOLD_SINCE, (order_id, order_seq, intent_id)).fetchall()
+        return OlderRead(row[0], Since(trigger, at, seq), tuple(detail for (detail,) in told))
 
     def last_venue_seq(self) -> int:
         row = self._one("SELECT order_seq FROM journal WHERE order_id = '' ORDER BY order_seq DESC LIMIT 1")
@@ -380,6 +388,16 @@ NOTE_REPEAT = (
     "INSERT INTO repeats VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT(order_id, source, message_id) DO UPDATE SET times = times + excluded.times, last_at = excluded.last_at"
 )
+_CHECKS = "journal WHERE order_id = ? AND kind = 'check' AND payment_intent_id = ?"
+_DIFFERS = "json_extract(body, '$.differs')"
+FIRST_OLDER_READ = f"""
+SELECT trigger, at, seq, order_seq FROM {_CHECKS}
+AND order_seq > (SELECT coalesce(max(order_seq), 0) FROM {_CHECKS} AND {_DIFFERS} IS NULL) ORDER BY order_seq LIMIT 1
+"""
+TOLD_SINCE = """
+SELECT json_extract(body, '$.detail') FROM journal WHERE order_id = ? AND order_seq > ? AND kind = 'attention' AND trigger = 'raise'
+AND payment_intent_id = ? AND json_extract(body, '$.code') = 'STATUS_LIE'
+"""
 INSERT_ENTRY = f"INSERT INTO journal VALUES ({', '.join('?' * 15)})"
 INSERT_ORDER = f"INSERT INTO orders({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
 _ALWAYS_SET = ("status", "total", "paid", "tips", "order_seq", "last_hash", "updated_at", "body")
