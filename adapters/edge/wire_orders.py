@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from adapters.edge.strict_json import BadInput, shown
+from adapters.edge.strict_json import BadInput, is_card_number, shown
 from adapters.edge.wire import (
     END,
     NAME_LENGTH,
@@ -314,8 +314,8 @@ def _named(line: N) -> N:
 
 
 def _reference(text: str | None) -> str | None:
-    """Without card numbers, unless it is nothing but digits: then it is an id, and one in ten long ones would pass for a card."""
-    return text if text and text.isdecimal() else redacted(text, NAME_LENGTH)
+    """Without card numbers. Of digits alone it is an id, one in ten of which would pass, unless a card scheme issues such numbers."""
+    return text if text and text.isdecimal() and not is_card_number(text) else redacted(text, NAME_LENGTH)
 
 
 def _with_notes(items: tuple[Item, ...], notes: dict[str, str]) -> tuple[Item, ...]:

@@ -232,10 +232,26 @@ def test_what_the_card_machine_shows_may_be_a_name_and_is_no_part_of_what_is_jou
 
 def test_ids_plus_and_amounts_are_never_taken_for_card_numbers():
     card = CARD.replace(" ", "")
-    request = checked(items__0__plu=card, reference=card, details__dineIn__tableId=card, customer__id=card, totalAmount=money(int(card)))
+    request = checked(items__0__plu=card, details__dineIn__tableId=card, customer__id=card, totalAmount=money(int(card)))
     bill, personal = to_bill(request), to_personal(request)
-    assert (bill.items[0].plu, bill.reference, bill.details.dine_in.table_id, personal.customer.id) == (card,) * 4
+    assert (bill.items[0].plu, bill.details.dine_in.table_id, personal.customer.id) == (card,) * 3
     assert bill.total_amount.value == int(card)
+
+
+SCHEMES = ["4111111111111111", "4222222222222", "5555555555554444", "2223003122003222", "378282246310005", "30569309025904"]
+SCHEMES += ["3566002020360505", "6011111111111117", "6200000000000005", "6759649826838454"]
+IDS = ["1234567890123452", "2026031412000003", "9000000000000001", "411111111111116", "4111111111111112", "A-1042"]
+"""The first four pass Luhn's test, and no card scheme issues them."""
+
+
+@pytest.mark.parametrize("reference", [*SCHEMES, "4111 1111 1111 1111", "card 4111111111111111"])
+def test_a_reference_keeps_no_card_number(reference):  # I13
+    assert "[card number removed]" in to_bill(checked(reference=reference)).reference
+
+
+@pytest.mark.parametrize("reference", IDS)
+def test_a_reference_of_digits_that_no_card_scheme_issues_is_an_id_and_stays(reference):
+    assert to_bill(checked(reference=reference)).reference == reference
 
 
 def test_a_text_stays_storable_when_its_card_numbers_are_replaced():
