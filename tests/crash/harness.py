@@ -125,6 +125,10 @@ class Venue(Service):
         """From now on count, and end at `plan`."""
         self.open.call("POST", "/crash/arm", plan.encode())
 
+    def lie(self, about: str) -> None:
+        """From now on answer such a request, told by method and path, with 200, and do nothing."""
+        self.open.call("POST", "/crash/lie", about.encode())
+
     def points(self) -> list[tuple[str, str]]:
         """What was counted."""
         return [(kind, about) for kind, about in self.open.get("/crash/points").json]
@@ -168,7 +172,7 @@ class Venue(Service):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request of Dojo's or the till's, and a statement that finds its effect in the journal's file."""
+    """A request of Dojo's or the till's, and a statement that finds the entry which this request alone leaves in the journal."""
 
     side: str
     method: str
@@ -266,22 +270,18 @@ class Story:
         )  # Nobody but Dojo knows the order yet.
         self.dojo.ask("POST", f"/sandbox/intents/{intent}/pay")
         payment = {"paymentIntentId": intent, "paidAmount": gbp(TOTAL), "tipsAmount": gbp(TIPS)}
-        order_id = self._change("dojo", "POST", "/v1/orders", an_order(dojo_id, payments=[payment]), "orders", dojo_order_id=dojo_id)["id"]
+        order = an_order(dojo_id, payments=[payment])
+        order_id = self._change(
+            "dojo", "POST", "/v1/orders", order, f"create_order:{dojo_id}", trigger="announce", payment_intent_id=intent
+        )["id"]
         self.intents[intent], self.orders[order_id] = order_id, TOTAL - GIVEN_BACK
         self.event(intent, "Authorized")
         self.dojo.ask("POST", f"/payment-intents/{intent}/captures", {"amount": TOTAL, "tipsAmount": TIPS})
         self.event(intent, "Captured")
         self.event(intent, "Captured", signed=True)
         self.settle()
-        self._change(
-            "till",
-            "POST",
-            f"/till/orders/{order_id}/status",
-            {"status": "Preparing"},
-            "journal",
-            order_id=order_id,
-            to_state="Preparing",
-        )
+        status = {"status": "Preparing"}
+        self._change("till", "POST", f"/till/orders/{order_id}/status", status, "status:Preparing", order_id=order_id, to_state="Preparing")
         self.settle()
         self.dojo.ask("POST", f"/payment-intents/{intent}/refunds", {"amount": GIVEN_BACK}, IdempotencyKey=dojo_id)
         self.event(intent, "Captured")
@@ -291,40 +291,45 @@ class Story:
         """A bill of the till's, locked, paid on a card machine, recorded, unlocked, and told of by event as well."""
         order_id, lock_id = self._id("bill"), self._id("lock")
         bill = a_bill(total=TOTAL, table=self._id("tbl"), id=order_id)
-        self._change("till", "POST", "/till/orders", bill, "orders", id=order_id)
+        self._change("till", "POST", "/till/orders", bill, f"open_order:{order_id}", order_id=order_id, trigger="create")
         lock = {"lockId": lock_id, "expiry": to_text(datetime.now(UTC) + timedelta(hours=1))}
-        self._change("dojo", "POST", f"/v1/orders/{order_id}/lock", lock, "locks", order_id=order_id, lock_id=lock_id)
+        self._change("dojo", "POST", f"/v1/orders/{order_id}/lock", lock, f"lock:{lock_id}", order_id=order_id, trigger="take")
         intent = self.dojo.make(TOTAL, tipsAmount=gbp(TIPS), orderDetails={"externalId": order_id})
         self.intents[intent], self.orders[order_id] = order_id, TOTAL
         self.event(intent, "Created", event="payment_intent.created")
         self.dojo.ask("POST", f"/sandbox/intents/{intent}/pay")
         told = {"paymentIntentId": intent, "paidAmount": gbp(TOTAL), "tipsAmount": gbp(TIPS), "lockId": lock_id}
-        self._change("dojo", "POST", f"/v1/orders/{order_id}/record-payment", told, "payments", order_id=order_id, intent_id=intent)
+        path, cause = f"/v1/orders/{order_id}/record-payment", f"record_payment:{intent}"
+        self._change("dojo", "POST", path, told, cause, order_id=order_id, trigger="record", payment_intent_id=intent)
         self.event(intent, "Captured", signed=True)
-        self._change("dojo", "DELETE", f"/v1/orders/{order_id}/locks/{lock_id}", None, "locks", order_id=order_id, released=1)
+        self._change(
+            "dojo", "DELETE", f"/v1/orders/{order_id}/locks/{lock_id}", None, f"lock:{lock_id}", order_id=order_id, trigger="release"
+        )
         self.settle()
 
     def event(self, intent: str, status: str, *, signed: bool = False, **changes: object) -> None:
         """One event by the capability, or by the webhook."""
         body = an_event(self._id("evt"), intent, status, **changes)
-        key = f"{body['id']}:{intent}"
+        cause = f"event:{body['id']}"
         if not signed:
-            self._change("dojo", "POST", "/v1/events", body, "inbox", message_id=key)
+            self._change("dojo", "POST", "/v1/events", body, cause, payment_intent_id=intent)
             return
         raw = json.dumps(body).encode()
         headers = {"dojo_signature": sign(raw, SECRET)}
-        self._change("signed", "POST", "/webhooks/dojo", raw, "inbox", headers, message_id=key)
+        self._change("signed", "POST", "/webhooks/dojo", raw, cause, headers, payment_intent_id=intent)
 
     def _change(
-        self, side: str, method: str, path: str, body: object, table: str, headers: dict[str, str] | None = None, **found: object
+        self, side: str, method: str, path: str, body: object, cause: str, headers: dict[str, str] | None = None, **columns: object
     ) -> Any:
+        """Ask for it. Its effect is the entry with this cause and these columns, which no other request leaves."""
+        found = {"cause": cause} | columns
         where = " AND ".join(f"{name} = ?" for name in found)
         asked = Asked(
             side=side,
             method=method,
             path=path,
             body=body,
-            effect=f"SELECT 1 FROM {table} WHERE {where}",
+            effect=f"SELECT 1 FROM journal WHERE {where}",
             values=tuple(found.values()),
             headers=headers or {},
         )
@@ -339,7 +344,7 @@ class Story:
     # -- what must be true
 
     def check_acknowledged(self) -> None:
-        """Nothing that was answered with 2xx is missing (I1)."""
+        """Of nothing that was answered with 2xx is the entry missing (I1); whether the tables say the same, `audit` knows."""
         with closing(sqlite3.connect(f"file:{self.venue.journal}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
             for asked, _ in list(self.acknowledged):
                 if not connection.execute(asked.effect, asked.values).fetchone():

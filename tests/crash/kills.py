@@ -82,9 +82,7 @@ def points_of_both_flows(venue: Venue, dojo: Dojo) -> list[Point]:
     story = Story(venue, dojo)
     story.both_flows()
     found = numbered(venue.points(), RUNNING)
-    answers = [
-        Point(AFTER_ANSWER, k, f"{asked.method} {asked.path.rsplit('_', 1)[0]}") for k, (asked, _) in enumerate(story.acknowledged, 1)
-    ]
+    answers = [Point(AFTER_ANSWER, k, f"{asked.method} {asked.path}") for k, (asked, _) in enumerate(story.acknowledged, 1)]
     check([story], 0)
     return found + answers
 

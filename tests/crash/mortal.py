@@ -3,6 +3,7 @@
 The doubles stand for what the program is given: the database's driver, the file system, the way out to Dojo, the web framework. Each
 does what the real part does, counts, and at the k-th call of its kind kills the whole process group with SIGKILL. What is to be
 counted from when on is told by CRASH_AT (`KIND:K`, from the very start) or by `POST /crash/arm` (from then on).
+After `POST /crash/lie` requests that the expression in its body matches are answered with 200, and nothing is done.
 With CRASH_NEVER_SYNC=1 it has a driver that does not wait for the disk.
 
     kind                  the group dies
@@ -49,6 +50,7 @@ CHANGES = re.compile(
     r"\s*(?P<verb>(?:INSERT|REPLACE)(?: OR \w+)? INTO|UPDATE|DELETE FROM|CREATE(?: UNIQUE)? \w+|ALTER TABLE|DROP \w+) (?P<name>\w+)"
 )
 ASKS = re.compile(r"\s*(SELECT|WITH|PRAGMA integrity_check)\b")
+IDS = re.compile(r"[0-9a-f]{16,}")
 SEALS = re.compile(r"\s*INSERT INTO checkpoint\b")
 NEVER_SYNC = os.environ.get("CRASH_NEVER_SYNC") == "1"
 """Commits are left to the page cache: a fault that no kill of a process can show."""
@@ -63,6 +65,7 @@ class Points:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.lies = re.compile("(?!)")  # METHOD PATH of the requests that are answered and not served.
         self.arm(os.environ.get("CRASH_AT", ""))
 
     def arm(self, plan: str) -> None:
@@ -186,18 +189,28 @@ def mortal_app(answer):
     def answering(app, environ, start_response):
         if environ["PATH_INFO"].startswith("/crash/"):
             return _steer(environ, start_response)
+        if points.lies.fullmatch(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return _say({"id": "nothing"}, start_response)
         body = answer(app, environ, start_response)
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            points.reach("before answer", f"{environ['REQUEST_METHOD']} /{'/'.join(environ['PATH_INFO'].split('/')[1:3])}")
+            points.reach("before answer", f"{environ['REQUEST_METHOD']} {IDS.sub('…', environ['PATH_INFO'])}")
         return body
 
     return answering
 
 
 def _steer(environ, start_response):
+    told = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
     if environ["PATH_INFO"] == "/crash/arm":
-        points.arm(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode())
-    body = json.dumps(points.seen).encode()
+        points.arm(told)
+    if environ["PATH_INFO"] == "/crash/lie":
+        points.lies = re.compile(told)
+    return _say(points.seen, start_response)
+
+
+def _say(answer, start_response):
+    body = json.dumps(answer).encode()
     start_response("200 OK", [("content-type", "application/json"), ("content-length", str(len(body)))])
     return [body]
 
