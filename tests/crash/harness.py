@@ -1,9 +1,9 @@
 """Both flows between the real program and the real simulator, through crashes; and what must be true after each.
 
-`Dojo` is the simulator in a process of its own. `Venue` is the mortal program in a process group of its own, with its journal. `Story`
-plays Dojo's and the till's part in both flows: whatever is not answered is asked again, as Dojo does, and what was answered with 2xx is
-kept in a list. Nothing here holds the journal open while the program may be killed: a second connection would keep SQLite's shared
-memory alive, and the program would never have to recover.
+`Dojo` is the simulator in a process of its own. `Venue` is the mortal program in a process group of its own, with its journal; a till
+beside it hears what it is told. `Story` plays Dojo's and the till's part in both flows: whatever is not answered is asked again, as Dojo
+does, and what was answered with 2xx is kept in a list. Nothing here holds the journal open while the program may be killed: a second
+connection would keep SQLite's shared memory alive, and the program would never have to recover.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from typing import Any
 
 from adapters.epos.signature import sign
 from tests.contract.running import KEY, PATIENCE, Client, Reply, Service, a_bill, an_event, an_order, environment, eventually, gbp
+from tests.crash.listening_till import SECRET as TILL_SECRET
+from tests.crash.listening_till import ListeningTill, a_listening_till
 from workflow.clock import SystemClock, to_text
+from workflow.effects import DESTINATIONS, TellTill, destination_of
 from workflow.journal.keys import load_key
 from workflow.journal.reads import SqliteReads
 from workflow.replay import replay, verify
@@ -92,13 +95,15 @@ class Dojo:
 
 
 class Venue(Service):
-    """The program with parts that die. Each start may be given the point at which it ends."""
+    """The program with parts that die. Each start may be given the point at which it ends. Without a `listening` till none is told."""
 
     program = "tests.crash.mortal"
 
-    def __init__(self, folder: Path, dojo_url: str, **settings: object) -> None:
+    def __init__(self, folder: Path, dojo_url: str, listening: ListeningTill | None = None, **settings: object) -> None:
         patient = {"LEASE_S": LEASE_S, "CALL_DEADLINE_MS": CALL_DEADLINE_MS, "SWEEP_S": 3600}
-        super().__init__(folder, dojo_url, **{"WEBHOOK_SECRETS": SECRET} | patient | settings)
+        told = {"TILL_URL": listening.url, "TILL_SECRET": TILL_SECRET} if listening else {}
+        super().__init__(folder, dojo_url, **{"WEBHOOK_SECRETS": SECRET} | patient | told | settings)
+        self.listening = listening
         self.kills = self.starts = 0
         self.slowest_start = 0.0
         self._starting = threading.Lock()
@@ -194,10 +199,13 @@ class Story:
     """
 
     def __init__(self, venue: Venue, dojo: Dojo, *, is_steady: bool = True, revives: bool = True) -> None:
-        self.venue, self.dojo, self._is_steady, self._revives = venue, dojo, is_steady, revives
+        assert venue.listening
+        self.venue, self.dojo, self._is_steady, self._revives, self._till = venue, dojo, is_steady, revives, venue.listening
+        self._till.wait = self._until_dojo_was_told if is_steady else lambda: None
         self.acknowledged: list[tuple[Asked, Any]] = []
         self.intents: dict[str, str] = {}
-        self.orders: dict[str, int] = {}
+        self.orders: dict[str, tuple[int, ...]] = {}
+        """How much is paid of each order, one after the other, as the till is to hear it."""
         self.on_answer: Callable[[Asked], None] = lambda asked: None
         self.on_death: Callable[[], None] = lambda: None
 
@@ -229,12 +237,27 @@ class Story:
     def _client(self, side: str) -> Client:
         return {"dojo": self.venue.dojo, "till": self.venue.till, "signed": Client(self.venue.ports[0], None)}[side]
 
+    def _until_dojo_was_told(self) -> None:
+        """Wait until nothing is under way but calls to the till, or the program is dead."""
+
+        def nothing_is() -> bool:
+            with suppress(OSError, http.client.HTTPException):
+                tasks = self._newest_tasks()
+                return all(task["status"] == "done" for task in tasks if task["effect"] != TellTill.name)
+            return True
+
+        eventually(nothing_is, PATIENCE_THROUGH_CRASHES)
+
+    def _newest_tasks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.venue.auditor.get(f"/api/outbox?limit={NEWEST_TASKS}").json["data"]
+        return found
+
     def settle(self) -> None:
         """Wait until nothing of this story is left to send, or where it is steady, nothing at all; every task ends, none by giving up."""
 
         def rests() -> bool:
             try:
-                tasks = self.venue.auditor.get(f"/api/outbox?limit={NEWEST_TASKS}").json["data"]
+                tasks = self._newest_tasks()
             except (OSError, http.client.HTTPException):
                 self._look_after()
                 return False
@@ -274,7 +297,7 @@ class Story:
         order_id = self._change(
             "dojo", "POST", "/v1/orders", order, f"create_order:{dojo_id}", trigger="announce", payment_intent_id=intent
         )["id"]
-        self.intents[intent], self.orders[order_id] = order_id, TOTAL - GIVEN_BACK
+        self.intents[intent], self.orders[order_id] = order_id, (0, TOTAL, TOTAL - GIVEN_BACK)
         self.event(intent, "Authorized")
         self.dojo.ask("POST", f"/payment-intents/{intent}/captures", {"amount": TOTAL, "tipsAmount": TIPS})
         self.event(intent, "Captured")
@@ -295,7 +318,7 @@ class Story:
         lock = {"lockId": lock_id, "expiry": to_text(datetime.now(UTC) + timedelta(hours=1))}
         self._change("dojo", "POST", f"/v1/orders/{order_id}/lock", lock, f"lock:{lock_id}", order_id=order_id, trigger="take")
         intent = self.dojo.make(TOTAL, tipsAmount=gbp(TIPS), orderDetails={"externalId": order_id})
-        self.intents[intent], self.orders[order_id] = order_id, TOTAL
+        self.intents[intent], self.orders[order_id] = order_id, (TOTAL,)
         self.event(intent, "Created", event="payment_intent.created")
         self.dojo.ask("POST", f"/sandbox/intents/{intent}/pay")
         told = {"paymentIntentId": intent, "paidAmount": gbp(TOTAL), "tipsAmount": gbp(TIPS), "lockId": lock_id}
@@ -358,27 +381,44 @@ class Story:
             taken, given_back = _taken(ledger[intent])
             if owners != [(order_id, TOTAL - given_back, TIPS, given_back, "")] or taken != TOTAL + TIPS:
                 raise Violation(f"{intent}: Dojo took {taken} and gave {given_back} back, we have {owners}")
-        for order_id, paid in self.orders.items():
+        for order_id, (*_, paid) in self.orders.items():
             order = self.venue.order(order_id)
             shown = (order["state"], order["paidAmount"]["value"], order["tipsAmount"]["value"], order["attention"], len(order["payments"]))
             if shown != ("updated", paid, TIPS, [], 1):
                 raise Violation(f"{order_id}: {shown}")
 
     def check_sends(self, crashes: int) -> None:
-        """Every task is done, Dojo answered its call, and for each crash nothing was sent twice that was not under way (I8)."""
+        """Every task is done, its call was answered, and for each crash nothing was sent twice that was not under way (I8)."""
         names = tuple(self._names)
         is_mine = " OR ".join(["? IN (intent_id, order_id)"] * len(names))
-        sql = f"SELECT effect, order_id, intent_id, status, attempts FROM outbox WHERE {is_mine}"
-        tasks = self.venue.rows(sql, names)
+        tasks = self.venue.rows(f"SELECT effect, order_id, intent_id, status, attempts FROM outbox WHERE {is_mine}", names)
         wanted = Counter(effect for effect, *_ in tasks)
         calls = [call for call in self.dojo.calls() if any(name in call["path"] + call["note"] for name in names)]
-        sent, answered = Counter(map(_effect_of, calls)), Counter(_effect_of(call) for call in calls if call["status"] == 200)
-        extra = sum(sent[effect] - count for effect, count in wanted.items())
-        allowed = crashes if self._is_steady else crashes * len(tasks)  # One under way, or any number.
-        if any(answered[effect] < count for effect, count in wanted.items()) or extra > allowed:
+        told = Counter({TellTill.name: len(self._told())})
+        sent, answered = Counter(map(_effect_of, calls)) + told, Counter(_effect_of(call) for call in calls if call["status"] == 200) + told
+        extra = {to: sum(sent[effect] - count for effect, count in wanted.items() if destination_of(effect) == to) for to in DESTINATIONS}
+        allowed = crashes if self._is_steady else crashes * len(tasks)  # One under way to each, or any number.
+        if any(answered[effect] < count for effect, count in wanted.items()) or max(extra.values()) > allowed:
             raise Violation(f"{wanted} were to be sent, {sent} came, {answered} were answered, after {crashes} crashes")
         if wrong := [task for task in tasks if task[3] != "done" or task[4] > 1 + crashes]:
             raise Violation(f"not done, or tried more often than it was interrupted: {wrong}")
+
+    def check_told(self, crashes: int) -> None:
+        """The till heard whatever waited to be told, how much is paid at last, and each piece of news once more a crash at most (I8)."""
+        for order_id, wanted in self.orders.items():
+            heard = sorted((news["orderSeq"], news["id"], news["order"]["paidAmount"]["value"]) for news in self._told(order_id))
+            paid = [*dict.fromkeys(paid for *_, paid in heard)]
+            if paid[-1:] != [wanted[-1]] or (self._is_steady and [each for each in paid if each in wanted] != [*wanted]):
+                raise Violation(f"{order_id}: the till was to hear that {wanted} is paid, and heard {heard}")
+            times = Counter(name for _, name, _ in heard)
+            tasks = self.venue.rows("SELECT order_seq FROM outbox WHERE order_id = ? AND effect = ?", (order_id, TellTill.name))
+            if {f"{order_id}.{order_seq}" for (order_seq,) in tasks} - {*times} or max(times.values()) > 1 + crashes:
+                raise Violation(f"{order_id}: {tasks} were to be told, {times} were, after {crashes} crashes")
+
+    def _told(self, order_id: str | None = None) -> list[dict[str, Any]]:
+        """What the till heard of this story's orders, or of one, as often as it heard it."""
+        orders = self.orders if order_id is None else {order_id}
+        return [news for news in self._till.heard() if news["orderId"] in orders]
 
     def check_repeats(self) -> None:
         """The same again: the same status, the same order (I11, I12)."""
@@ -396,6 +436,7 @@ def check(stories: Sequence[Story], crashes: int) -> None:
         story.check_acknowledged()
         story.check_money()
         story.check_sends(crashes)
+        story.check_told(crashes)
     before = audit(stories[0].venue)
     for story in stories:
         story.check_repeats()
@@ -457,9 +498,10 @@ def a_dojo(folder: Path) -> Iterator[Dojo]:
 
 @contextmanager
 def a_venue(folder: Path, dojo: Dojo, **settings: object) -> Iterator[Venue]:
-    """A venue that has not been started; killed at the end."""
-    venue = Venue(folder, dojo.url, **settings)
-    try:
-        yield venue
-    finally:
-        venue.kill()
+    """A venue that has not been started, with a till that listens; killed at the end."""
+    with a_listening_till() as listening:
+        venue = Venue(folder, dojo.url, listening, **settings)
+        try:
+            yield venue
+        finally:
+            venue.kill()

@@ -15,10 +15,10 @@ With CRASH_NEVER_SYNC=1 it has a driver that does not wait for the disk.
       before witness      before the k-th line of the witness
       torn witness        when half of it is written
       after witness       right after it
-      before send         before the k-th call to Dojo
+      before send         before the k-th call to Dojo or the till
       half sent           with nothing but the header of the k-th call that has a body on the wire
       on the wire         with the k-th call on the wire, whole, and no answer read
-      accepted            when Dojo's answer to the k-th call was read, and nothing else has happened
+      accepted            when the answer to the k-th call was read, and nothing else has happened
       before answer       when the k-th request that is no GET was decided, and its answer not sent
       file                before the k-th change to a file or a directory beside the journal, but for SQLite's own
       query               before the k-th question to the journal
@@ -176,8 +176,9 @@ def mortal_connection_send(send):
     @functools.wraps(send)
     def sending(connection, data):
         send(connection, data)
-        is_header = re.match(rb"[A-Z]+ /", data)
-        points.reach("half sent" if is_header and b"\r\ncontent-length:" in data.lower() else "on the wire", data[:24].decode("latin-1"))
+        if header := re.match(rb"([A-Z]+ /\S*?)(/pi_\S+)? HTTP", data):
+            connection.about = header[1].decode("latin-1")
+        points.reach("half sent" if header and b"\r\ncontent-length:" in data.lower() else "on the wire", connection.about)
 
     return sending
 
