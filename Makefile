@@ -36,8 +36,9 @@ crash: $(DEVELOPMENT) ## kill the program 1,000 times, at every point and at ran
 tampering: $(DEVELOPMENT) ## change a journal, its WAL, witness and copies in 500 ways, each of which must be found; N=changes, SEED=N for others
 	@$(BIN)/python -m tests.tampering --mutations $(or $(N),500) $(if $(SEED),--seed $(SEED))
 
-prove: fuzz soak crash tampering ## run everything that takes long: fuzz, soak, crash and tampering, and fifty times as many random walks
+prove: fuzz soak crash tampering ## run everything that takes long: these four, fifty times as many random walks, and the end of an outage with 50,000 calls
 	@WALKS=$(or $(WALKS),50) $(BIN)/python -m pytest -n 2 tests/property
+	@WAITING=$(or $(WAITING),50000) $(BIN)/python -m pytest tests/contract/test_outage_drain.py
 
 bench: $(DEVELOPMENT) ## measure; ENTRIES=N instead: verify and replay a journal of N entries, beside reading and hashing them
 	@$(BIN)/python -m $(if $(ENTRIES),tests.bench_journal $(ENTRIES),tests.bench)

@@ -17,10 +17,12 @@ from misbehaving_server import Behaviour, MisbehavingServer, answer, drip, hang_
 from prometheus_client import generate_latest
 from test_outbox_threads import PATIENCE, Sending, until
 
+import app
 from adapters.callers import count_call
 from adapters.dojo import DojoClient, DojoSettings
 from adapters.health import Health
 from adapters.metrics import Metrics
+from adapters.settings import read_settings
 from tests.contract.running import free_port
 from workflow.commands import EffectTaken, IntentRead, Result
 from workflow.conduct import ALIKE_REFUSALS
@@ -283,6 +285,10 @@ def test_an_intent_that_dojo_does_not_know_is_asked_for_seven_times_and_then_cal
         assert (venue.order().state, venue.order().paid.value, attention(venue)) == ("captured", 0, ["INTENT_NOT_FOUND"])
         until(lambda: venue.tasks_by("done"))  # What is told of the order has changed: nothing is reserved by that intent any more.
         assert [seen.target for seen in server.seen] == ["/payment-intents/pi_1?returnCanceled=true"] * 7 + ["/epos/events"]
+
+
+def test_who_refuses_us_is_asked_again_each_minute_by_the_program_as_it_is_set_up():  # U4 U20
+    assert app._probe_ms(read_settings({}, None)) == 60_000
 
 
 @pytest.mark.parametrize("kind", ["garbage", "HTML", "empty", "truncated JSON", "truncated answer", "charset", "another intent", "NaN"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 import time
@@ -19,12 +20,15 @@ from workflow.errors import TryAgain
 from workflow.ports import IntentId, OrderId
 from workflow.replay import replay
 
-WAITING = 10_000
-READS = 2_000
-"""So many of them are reads; what they find has to be told then."""
 RPS = 20
+WAITING = int(os.environ.get("WAITING", "10000"))
+READS = WAITING // 5
+"""So many of them are reads; what they find has to be told then."""
+MOST_WAITING_SECONDS = WAITING / RPS * 1.2
+"""Ten minutes for ten thousand calls."""
 OUTAGE_SECONDS = 600
 PACE = 1 / RPS
+LONG = 4 * PATIENCE * max(1, WAITING // 10_000)
 
 
 class Away(Dojo):
@@ -104,17 +108,17 @@ def test_ten_thousand_tasks_drain_within_ten_minutes_of_an_outage_at_twenty_call
     venue.engine.claim_due = counted
     try:
         what_waits(venue)
-        eventually(lambda: count(venue, "pending") == WAITING, 4 * PATIENCE)
+        eventually(lambda: count(venue, "pending") == WAITING, LONG)
         waited = {task_id for (task_id,) in venue.reads.rows("SELECT id FROM outbox")}
         venue.clock.move(OUTAGE_SECONDS)
         dojo.is_away = False
         began = venue.clock.monotonic()
         venue.open("new")
-        eventually(lambda: count(venue, "done") == WAITING + READS + 1, 4 * PATIENCE)
+        eventually(lambda: count(venue, "done") == WAITING + READS + 1, LONG)
 
         calls = list(dojo.times.items())
         assert len(calls) == WAITING + READS + 1
-        assert max(at for task_id, at in calls if task_id in waited) - began <= OUTAGE_SECONDS
+        assert max(at for task_id, at in calls if task_id in waited) - began <= MOST_WAITING_SECONDS
         assert calls[-1][1] - began >= (WAITING + READS) / RPS - 1
         gaps = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(calls[1:])]
         assert min(gaps) >= PACE - 1e-6
