@@ -45,6 +45,7 @@ from workflow.errors import (
     JournalInUse,
     JournalUnavailable,
     OrdersUnexplained,
+    PathRefused,
     WorkflowError,
 )
 from workflow.explaining import refuse_unexplained
@@ -54,6 +55,7 @@ from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads, TimeLimit
 from workflow.journal.sqlite import SqliteJournal
 from workflow.journal.unwritable import UnwritableJournal
+from workflow.journal.witness import refuse_foreign_witness
 from workflow.outbox import Outbox, OutboxSettings
 from workflow.retries import Pace
 from workflow.rotation import Rotated, Rotator, open_with_key
@@ -359,9 +361,12 @@ def _heard(reads: SqliteReads) -> Heard:
 
 def _open_journal(settings: Settings, *, accepts_loss: bool = False) -> SqliteJournal:
     """The journal and its key: both are made at first start, and a key never beside a journal that has one, or a file that is not ours."""
+    if shared := settings.shared_files():
+        raise PathRefused("; ".join(shared))
     is_there = os.path.lexists(settings.journal)
     if is_there:
         refuse_foreign(settings.journal)
+    refuse_foreign_witness(settings.witness)
 
     def open_with(key: Ed25519PrivateKey) -> SqliteJournal:
         return SqliteJournal(settings.journal, settings.witness, key, SystemClock(), accepts_loss=accepts_loss)

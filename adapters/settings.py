@@ -8,11 +8,14 @@ from __future__ import annotations
 import base64
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -29,6 +32,12 @@ UNREAD = "cannot be read"
 SHOWN_CHARACTERS = 100
 """Of a refused value, this much is repeated in the message."""
 PRODUCTION_KEY_PREFIX = "sk_prod_"
+_SUFFIXES = {
+    "JOURNAL": ("", "-wal", "-shm", "-journal", ".lock", ".new"),
+    "WITNESS": ("", ".accepting", ".broken"),
+    "SIGNING_KEY": ("", ".next"),
+}
+"""Of the files that are written for a setting: the one that it names, and others beside it."""
 
 Origin = Literal["environment", "tillproof.toml", "default"]
 
@@ -116,7 +125,16 @@ class Settings:
 
     def problems_for_serving(self) -> list[str]:
         """What keeps `serve` from starting although each value alone is good; a line each, with how to mend it."""
-        return [*self._credential_problems(), *self._exposure_problems()]
+        return [*self._credential_problems(), *self._exposure_problems(), *self.shared_files()]
+
+    def shared_files(self) -> list[str]:
+        """Where two files that the program writes are one, by whatever names: one would destroy the other. A line for each two settings."""
+        written: dict[str, Path] = {"JOURNAL": self.journal, "WITNESS": self.witness, "SIGNING_KEY": self.signing_key}
+        return [
+            f"{PREFIX}{name}: {path} is the same file as {other}'s {another}; give each a file of its own"
+            for (other, of_other), (name, of_name) in combinations(written.items(), 2)
+            for another, path in list(_same_files(other, of_other, name, of_name))[:1]
+        ]
 
     def _credential_problems(self) -> Iterator[str]:
         if self.dojo_api_key is None:
@@ -136,6 +154,24 @@ class Settings:
             yield f"{PREFIX}DOJO_URL: plain http would show the API key; use https (http needs ENV=test and a loopback address)"
         if not is_loopback(self.console_listen[0]) and not self.tokens:
             yield f"{PREFIX}CONSOLE_LISTEN: {self.console_listen[0]} is beyond loopback; set {PREFIX}TOKENS, or listen on 127.0.0.1"
+
+
+def _same_files(one: str, of_one: Path, other: str, of_other: Path) -> Iterator[tuple[Path, Path]]:
+    for path, another in product(_written(one, of_one), _written(other, of_other)):
+        if os.path.realpath(path) == os.path.realpath(another) or _is_same(path, another):
+            yield path, another
+
+
+def _written(name: str, path: Path) -> Iterator[Path]:
+    """The file that a setting names, and those that are made beside it."""
+    return (Path(f"{path}{suffix}") for suffix in _SUFFIXES[name])
+
+
+def _is_same(path: Path, another: Path) -> bool:
+    """One file under two names, such as a hard link."""
+    with suppress(OSError):
+        return path.samefile(another)
+    return False
 
 
 def is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ WorkflowError              root; carries whatever ids are known
     ServerSilent           our own server did not answer an operator's command
   JournalDamaged           replay and journal disagree; stop and call a person
     JournalUnreadable        its file is damaged: SQLite cannot read it
-    JournalForeign (NotAFile) · JournalTooNew · HeadRegressed · OrdersUnexplained (OrdersToMigrate)
+    JournalForeign (NotAFile (PathRefused) · WitnessForeign) · JournalTooNew · HeadRegressed · OrdersUnexplained (OrdersToMigrate)
   JournalInUse             another server owns the journal
   DeclarationError         the declared machines contradict themselves; the program does not start
 """
@@ -211,6 +211,14 @@ class JournalForeign(JournalDamaged):
 
 class NotAFile(JournalForeign):
     """Where the journal should be is a directory, a link or a device; check the JOURNAL setting."""
+
+
+class PathRefused(NotAFile):
+    """Two files that the program writes are one, or the witness is a directory or a device; `tillproof doctor` names the setting."""
+
+
+class WitnessForeign(JournalForeign):
+    """The file has something else in it than a witness; check the WITNESS setting. Where it was the witness, put it aside."""
 
 
 class JournalTooNew(JournalDamaged):

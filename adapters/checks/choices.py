@@ -16,19 +16,15 @@ CONTRADICTION = "change one of the two"
 
 def complete(settings: Settings) -> Iterator[Finding]:
     """What keeps `serve` from starting."""
-    problems = settings.problems_for_serving()
+    problems, shared = settings.problems_for_serving(), settings.shared_files()
     for problem in problems:
-        yield Finding("FAIL", "settings", problem, "set it in the environment or in tillproof.toml")
+        yield Finding("FAIL", "settings", problem, CONTRADICTION if problem in shared else "set it in the environment or in tillproof.toml")
     if not problems:
         yield Finding("ok", "settings", f"complete for serve (ENV={settings.env}, mode {settings.order_and_pay_mode})")
 
 
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """Settings of which each is good by itself."""
-    files = {"JOURNAL": settings.journal, "WITNESS": settings.witness, "SIGNING_KEY": settings.signing_key}
-    for name, other in (("JOURNAL", "WITNESS"), ("JOURNAL", "SIGNING_KEY"), ("WITNESS", "SIGNING_KEY")):
-        if files[name].absolute() == files[other].absolute():
-            yield Finding("FAIL", "settings", f"{name} and {other} are one file: {files[name]}", CONTRADICTION)
     if settings.listen == settings.console_listen and settings.listen[1]:
         yield Finding("FAIL", "settings", f"LISTEN and CONSOLE_LISTEN are one address: {address_text(settings.listen)}", CONTRADICTION)
     elif _overlap(settings.listen, settings.console_listen):

@@ -34,6 +34,7 @@ from workflow.errors import (
     OrdersToMigrate,
     OrdersUnexplained,
     OutcomeUnknown,
+    PathRefused,
     Refused,
     ServerSilent,
     TryAgain,
@@ -41,6 +42,7 @@ from workflow.errors import (
     UnknownEntry,
     UnknownOrder,
     UnknownTask,
+    WitnessForeign,
     WorkflowError,
 )
 from workflow.journal.connection import reading
@@ -138,6 +140,13 @@ _FAILURES: tuple[tuple[type[WorkflowError] | tuple[type[WorkflowError], ...], Ex
     (DojoRefusesUs, Exit.UNREACHABLE, "Dojo refuses the API key: ", "set TILLPROOF_DOJO_API_KEY, then tillproof doctor"),
     (Refused, Exit.FOUND, "", "{refused}"),
     (JournalInUse, Exit.UNREACHABLE, "", "stop the server that has it, then {again}"),
+    (PathRefused, Exit.SETTINGS, "", "tillproof doctor"),
+    (
+        WitnessForeign,
+        Exit.DAMAGED,
+        "",
+        "set TILLPROOF_WITNESS to the witness, or put this file aside where it was the witness, then {again}",
+    ),
     (NotAFile, Exit.SETTINGS, "", "set TILLPROOF_JOURNAL to the journal's file, then {again}"),
     (JournalForeign, Exit.DAMAGED, "", "set TILLPROOF_JOURNAL to the journal's file, then {again}"),
     (JournalTooNew, Exit.DAMAGED, "", "install the version that wrote it, then {again}"),

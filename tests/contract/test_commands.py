@@ -757,6 +757,23 @@ def test_a_failure_ends_with_the_next_command(ask, copied, tmp_path, words, wron
     assert following in next_of(ended, code)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["outbox requeue none --reason x", "orders erase x --reason x", "journal accept-lost-tail --reason x", "journal rotate-key --reason x"],
+)
+@pytest.mark.parametrize(
+    ("witness", "code", "told"), [("copy.db", 3, "same file as"), ("copy.db.key", 3, "same file as"), ("a", 5, "no witness")]
+)
+def test_without_a_server_no_command_writes_into_a_file_that_is_no_witness(ask, copied, tmp_path, words, witness, code, told):  # S14
+    (tmp_path / "a").write_text("Dear diary, nothing happened")
+    before = stored(tmp_path)
+
+    ended = ask(*words.split(), **copied, WITNESS=tmp_path / witness)
+
+    assert (ended.returncode, told in ended.stderr) == (code, True)
+    assert stored(tmp_path) == before
+
+
 @pytest.mark.parametrize("words", ["outbox requeue x --reason x", "orders erase x --reason x", "journal accept-lost-tail --reason x"])
 def test_where_a_server_has_the_journal_the_next_command_is_the_same_again_without_it(ask, copied, tmp_path, words):
     other = Service(tmp_path, **copied, TOKENS="").start()

@@ -50,8 +50,10 @@ from workflow.errors import (
     JournalInUse,
     JournalTooNew,
     JournalUnavailable,
+    PathRefused,
     UnknownOrder,
     UnknownTask,
+    WitnessForeign,
     WorkflowError,
 )
 from workflow.journal.driver import sqlite3
@@ -60,7 +62,7 @@ from workflow.journal.keys import load_or_make_key
 from workflow.journal.reads import OrderFilter, Position, SqliteReads, TimeLimit
 from workflow.journal.schema import SCHEMA_VERSION
 from workflow.journal.sqlite import WAL_PAGES, SqliteJournal
-from workflow.journal.witness import Witnessed
+from workflow.journal.witness import Witnessed, read_head
 from workflow.ledger import Frontier, leaf_hash, sign_checkpoint, tree_root, verify_checkpoint
 from workflow.order import Order
 from workflow.ports import IntentId, OrderId
@@ -740,6 +742,91 @@ def test_a_torn_last_line_of_the_witness_is_cut_off(sqlite):
     journal.close()
     assert sqlite.witness.read_bytes().startswith(whole)
     assert [size for size, _ in sqlite.witnessed()] == [1, 2]
+    assert sqlite.verified().ok
+
+
+A_LINE = b"1 " + b"0" * 64 + b"\n"
+OTHERS_FILES = {
+    "a-key": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----",
+    "a-key-with-its-last-newline": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----\n",
+    "a-text-without-a-newline": b"Dear diary, nothing happened",
+    "a-word-behind-whole-lines": A_LINE * 100 + b"Dear diary",
+    "a-line-behind-whole-lines": A_LINE * 100 + b"Dear diary\n",
+    "a-long-text-without-a-newline": b"soup " * 2_000,
+    "a-long-text-in-one-line": b"soup " * 2_000 + b"\n",
+    "a-binary-file": b"SQLite format 3\0\x10\0\x01\n\0\0\x0a\0" + bytes(8_000) + b"CREATE TABLE",
+    "numbers": b"1 2 3",
+    "more-than-a-line": A_LINE[:-1] + b"0",
+    "lines-of-another-system": A_LINE[:-1] + b"\r\n",
+    "empty-lines": b"\n\n",
+}
+
+
+@pytest.mark.parametrize("content", OTHERS_FILES.values(), ids=OTHERS_FILES)
+def test_another_programs_file_in_the_witnesss_place_is_refused_and_left_as_it_is_and_nothing_is_made(sqlite, content):  # S14
+    key = sqlite.key
+    sqlite.witness.write_bytes(content)
+    before = everything_in(sqlite.folder)
+
+    for _ in range(2):
+        with pytest.raises(WitnessForeign, match="is no witness"):
+            SqliteJournal(sqlite.path, sqlite.witness, key, sqlite.clock)
+
+    assert everything_in(sqlite.folder) == before
+    assert not sqlite.path.exists()
+
+
+@pytest.mark.parametrize("content", OTHERS_FILES.values(), ids=OTHERS_FILES)
+def test_beside_a_journal_another_programs_file_in_the_witnesss_place_is_left_as_it_is(sqlite, content):  # S14
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+    sqlite.witness.write_bytes(content)
+
+    with pytest.raises(WitnessForeign):
+        sqlite.open()
+
+    assert sqlite.witness.read_bytes() == content
+    assert sqlite.texts() == ["something"]
+
+
+def test_a_witness_that_is_a_directory_is_refused_by_its_path_alone(sqlite):  # S14
+    sqlite.witness.mkdir()
+    with pytest.raises(PathRefused, match="not a plain file"):
+        sqlite.open()
+    assert not sqlite.path.exists()
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b"2",
+        b"2 ",
+        b"2 0123456789",
+        b"2 " + b"0" * 64,
+        bytes(40),
+        bytes(9_000),
+        b"2 01" + bytes(9),
+        bytes(9) + b"2 01",
+        bytes(9_000) + b"\n",
+    ],
+    ids=["size", "space", "half", "no-newline", "hole", "long-hole", "half-and-hole", "hole-and-half", "long-hole-and-newline"],
+)
+@pytest.mark.parametrize("lines", [0, 1, 60])
+def test_whatever_a_crash_or_a_power_cut_leaves_of_a_line_stops_no_start(sqlite, torn, lines):
+    journal = sqlite.open()
+    for _ in range(lines):
+        journal.write(note())
+    journal.close()
+    whole = sqlite.witness.read_bytes()
+    sqlite.witness.write_bytes(whole + torn)
+
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+
+    assert sqlite.witness.read_bytes().startswith(whole)
+    assert read_head(sqlite.witness).size == lines + 1
     assert sqlite.verified().ok
 
 

@@ -161,6 +161,36 @@ def test_where_a_file_is_refused_no_key_is_made_beside_it(make):  # S14
     assert not service.journal.with_name(f"{service.journal.name}.key").exists()
 
 
+@pytest.mark.parametrize("name", ["tillproof.db", "sub/../tillproof.db", "tillproof.db-wal", "tillproof.db.key"])
+def test_a_journal_is_not_served_whose_witness_would_be_another_of_its_own_files(make, name):  # S14
+    service = make().start()
+    service.dojo.post("/v1/orders", an_order("kept"))
+    service.kill()  # So that there is a WAL.
+    files = {path: path.read_bytes() for path in service.folder.glob("tillproof.db*")}
+
+    ended = run_serve(service.folder, **service.settings | {"WITNESS": service.folder / name})
+
+    assert ended.returncode == 3
+    assert "is the same file as" in ended.stderr
+    assert {path: path.read_bytes() for path in service.folder.glob("tillproof.db*")} == files
+
+
+def test_another_programs_file_in_the_witnesss_place_is_refused_with_5_and_nothing_is_made(make):  # S14
+    service = make()
+    theirs = service.folder / "diary.txt"
+    theirs.write_text("Dear diary, nothing happened")
+    service.settings["WITNESS"] = theirs
+
+    code, critical = refused(service)
+
+    assert code == 5
+    assert [line["next"] for line in critical] == [
+        "set TILLPROOF_WITNESS to the witness, or put this file aside where it was the witness, then tillproof serve"
+    ]
+    assert theirs.read_text() == "Dear diary, nothing happened"
+    assert list(service.folder.glob("tillproof.db*")) == []
+
+
 def test_a_directory_in_the_journals_place_is_refused_and_left_empty(make):  # S14
     service = make()
     service.journal.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from pathlib import Path
 
@@ -336,6 +337,49 @@ def test_settings_that_contradict_each_other_may_not_serve(change, named):
     (problem,) = read(**(FIT_TO_SERVE | change)).problems_for_serving()
     assert problem.startswith(f"TILLPROOF_{named}: ")
     assert SECRET not in problem
+
+
+ONE_FILE = [
+    # settings                                                   named          is the same file as
+    ({"WITNESS": "tillproof.db"},                                "WITNESS",     "JOURNAL's tillproof.db"),
+    ({"WITNESS": "sub/../tillproof.db"},                         "WITNESS",     "JOURNAL's tillproof.db"),
+    ({"WITNESS": "./tillproof.db-wal"},                          "WITNESS",     "JOURNAL's tillproof.db-wal"),
+    ({"WITNESS": "tillproof.db-shm"},                            "WITNESS",     "JOURNAL's tillproof.db-shm"),
+    ({"WITNESS": "tillproof.db.lock"},                           "WITNESS",     "JOURNAL's tillproof.db.lock"),
+    ({"WITNESS": "tillproof.db.key"},                            "SIGNING_KEY", "WITNESS's tillproof.db.key"),
+    ({"WITNESS": "tillproof.db.key.next"},                       "SIGNING_KEY", "WITNESS's tillproof.db.key.next"),
+    ({"SIGNING_KEY": "tillproof.db"},                            "SIGNING_KEY", "JOURNAL's tillproof.db"),
+    ({"SIGNING_KEY": "tillproof.db.new"},                        "SIGNING_KEY", "JOURNAL's tillproof.db.new"),
+    ({"JOURNAL": "w.accepting", "WITNESS": "w"},                 "WITNESS",     "JOURNAL's w.accepting"),
+    ({"JOURNAL": "w.broken", "WITNESS": "w"},                    "WITNESS",     "JOURNAL's w.broken"),
+    ({"WITNESS": "hard-link"},                                   "WITNESS",     "JOURNAL's tillproof.db"),
+    ({"WITNESS": "symbolic-link"},                               "WITNESS",     "JOURNAL's tillproof.db"),
+    ({"WITNESS": "link-of-the-folder/tillproof.db-wal"},         "WITNESS",     "JOURNAL's tillproof.db-wal"),
+    ({"WITNESS": "dangling-link"},                               "WITNESS",     "JOURNAL's tillproof.db-wal"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "told"), ONE_FILE, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else ""
+)
+def test_two_files_that_are_one_may_not_serve_by_whatever_names(tmp_path, monkeypatch, changes, named, told):  # S14
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tillproof.db").write_bytes(b"journal")
+    os.link("tillproof.db", "hard-link")
+    os.symlink("tillproof.db", "symbolic-link")
+    os.symlink("tillproof.db-wal", "dangling-link")
+    os.symlink(".", "link-of-the-folder")
+
+    (problem,) = read(**(FIT_TO_SERVE | changes)).problems_for_serving()
+
+    assert problem.startswith(f"TILLPROOF_{named}: ")
+    assert f"is the same file as {told}; give each a file of its own" in problem
+
+
+def test_files_of_a_link_that_leads_to_itself_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("loop", "loop")
+    assert read(**FIT_TO_SERVE, WITNESS="loop/witness", SIGNING_KEY=".").problems_for_serving() == []
 
 
 @pytest.mark.parametrize(("key", "is_live"), [("sk_prod_1", True), ("sk_sandbox_1", False), ("my_sk_prod_1", False), (None, False)])

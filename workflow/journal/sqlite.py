@@ -39,7 +39,7 @@ from workflow.journal.keys import KeyNotInForce
 from workflow.journal.lock import owner_lock
 from workflow.journal.port import Transaction
 from workflow.journal.transaction import Signer, SqliteTransaction
-from workflow.journal.witness import Head, Witness
+from workflow.journal.witness import Head, Witness, refuse_foreign_witness
 from workflow.ledger import BadCheckpoint, Frontier, Node, key_id, leaf_hash, sign_checkpoint
 from workflow.succession import KEY_ENTRIES, ids_in_force
 
@@ -65,7 +65,8 @@ ROOM_BYTES = 1024 * 1024
 class SqliteJournal:
     """The one owner of a journal file: lock, writer thread, tree, checkpoints, witness.
 
-    Makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign, JournalTooNew,
+    Makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign (the witness's
+    file too), JournalTooNew,
     HeadRegressed when entries are gone that the witness saw, KeyNotInForce when another key than `key` signs it, JournalReadOnly or
     another JournalUnavailable when it cannot be written.
     While `condition` knows of trouble, commands are run as far as they only read (so a repeated request still gets its answer).
@@ -79,6 +80,7 @@ class SqliteJournal:
             refuse_foreign(path)
             if not is_writable(path):
                 raise JournalReadOnly(f"{path}, or its directory, cannot be written")
+        refuse_foreign_witness(witness)  # Before anything is made.
         self._lock = owner_lock(path)
         try:
             self._lock.acquire()

@@ -14,9 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow.errors import JournalDamaged
+from workflow.errors import JournalDamaged, PathRefused, WitnessForeign
+from workflow.journal.connection import translated_os
 
 _LINE = re.compile(rb"(\d{1,19}) ([0-9a-f]{64})")
+_HOLE = b"\0"
+"""A power cut can leave one where the disk did not get what was written. Nobody gains by making one."""
+_BEGUN = re.compile(rb"\0*(\d{1,19}( [0-9a-f]{0,64})?)?\0*")
+"""What a crash or a power cut leaves of a line."""
 _MOST = 10**19
 _TAIL_BYTES = 4096
 _LONGEST_LINE = 19 + 1 + 64 + 1
@@ -35,13 +40,16 @@ class Head(NamedTuple):
 
 
 class Witness:
-    """The open witness file (made 0600). A line torn by a crash is cut off before the next one is written."""
+    """The open witness file (made 0600). A line torn by a crash is cut off before the next one is written.
+
+    Raises what `refuse_foreign_witness` raises, and OSError.
+    """
 
     def __init__(self, path: Path) -> None:
+        whole = refuse_foreign_witness(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         self._path = path
-        whole = _whole_length(path)
         os.ftruncate(self._descriptor, whole)
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
@@ -92,8 +100,8 @@ class Witnessed:
     def __iter__(self) -> Iterator[Head]:
         size = 0
         for number, line in enumerate(self._lines(), start=1):
-            if line.startswith(b"\0"):
-                continue  # A power cut can leave a hole where the disk did not get what was written. Nobody gains by making one.
+            if line.startswith(_HOLE):
+                continue
             match = _LINE.fullmatch(line)
             if not match:
                 raise WitnessDamaged(f"line {number} of the witness {self._path} is no line `SIZE ROOT`: {line!r:.100}")
@@ -121,9 +129,44 @@ class Witnessed:
                 return
 
 
-def _whole_length(path: Path) -> int:
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1
+def refuse_foreign_witness(path: Path) -> int:
+    """Refuse what no server of ours writes, by its end alone, and leave it as it is; how long the file is without a torn line.
+
+    A file that is not there, or has nothing in it but a hole, is fine. Raises WitnessForeign, PathRefused, JournalUnavailable.
+    """
+    try:
+        if not path.exists():
+            return 0
+        if not path.is_file():
+            raise PathRefused(f"the witness {path} is not a plain file")
+        lines, torn, end = _last_lines(path)
+    except OSError as error:
+        raise translated_os(error, f"cannot read the witness {path}") from error
+    if not all(_LINE.fullmatch(line) for line in lines):
+        raise WitnessForeign(f"{path} is no witness: it ends with lines other than `SIZE ROOT`")
+    if not _BEGUN.fullmatch(torn):
+        raise WitnessForeign(f"{path} is no witness: its end is not the beginning of a line `SIZE ROOT`")
+    return end - len(torn)
+
+
+def _last_lines(path: Path) -> tuple[list[bytes], bytes, int]:
+    """Some of the last whole lines, holes left out, what is behind the last end of a line, and how long the file is.
+
+    Read from the end, since the witness of years is long; further back only where there is nothing but a hole.
+    """
+    wanted = _TAIL_BYTES
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while True:
+            start = max(0, end - wanted)
+            file.seek(start)
+            *lines, torn = file.read(end - start).split(b"\n")
+            if start and lines and len(lines[0]) < _LONGEST_LINE:
+                lines = lines[1:]  # It may be the rest of one.
+            lines = [line for line in lines if not line.startswith(_HOLE)]
+            if lines or start == 0 or not _BEGUN.fullmatch(torn):
+                return lines, torn, end
+            wanted *= 2
 
 
 def read_head(path: Path) -> Head | None:
