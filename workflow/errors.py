@@ -210,7 +210,7 @@ class JournalForeign(JournalDamaged):
 
 
 class NotAFile(JournalForeign):
-    """Where the journal should be is a directory, a link or a device; check the JOURNAL setting."""
+    """Where the journal should be is a directory, a device, or a file under more than one name (a link); check the JOURNAL setting."""
 
 
 class PathRefused(NotAFile):

@@ -50,6 +50,7 @@ from workflow.errors import (
     JournalInUse,
     JournalTooNew,
     JournalUnavailable,
+    NotAFile,
     PathRefused,
     UnknownOrder,
     UnknownTask,
@@ -1030,6 +1031,13 @@ def a_link_to_a_journal(path):
     path.symlink_to(elsewhere.path)
 
 
+def a_second_name_of_a_journal(path):
+    a_link_to_a_journal(path)
+    elsewhere = path.resolve()
+    path.unlink()
+    path.hardlink_to(elsewhere)
+
+
 def everything_in(folder) -> dict[str, object]:
     return {
         str(file.relative_to(folder)): os.readlink(file) if file.is_symlink() else file.read_bytes() if file.is_file() else None
@@ -1049,6 +1057,7 @@ def everything_in(folder) -> dict[str, object]:
         pytest.param(lambda path: path.write_text("dear diary\n" * 100), JournalForeign, id="text"),
         pytest.param(lambda path: path.mkdir(), JournalForeign, id="directory"),
         pytest.param(a_link_to_a_journal, JournalForeign, id="link"),
+        pytest.param(a_second_name_of_a_journal, NotAFile, id="hard-link"),
         pytest.param(lambda path: path.symlink_to("nowhere.db"), JournalForeign, id="dangling-link"),
     ],
 )

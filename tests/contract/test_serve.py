@@ -214,6 +214,25 @@ def test_a_symbolic_link_to_a_journal_is_refused(make):  # S14
     assert "not a plain file" in critical[-1]["error"]
 
 
+def test_a_journal_under_a_second_name_is_refused_by_either_while_it_is_served_and_later(make):  # P1 S14
+    service = make().start()
+    hard = service.folder / "hard.db"
+    hard.hardlink_to(service.journal)
+    second = make(JOURNAL=hard, SIGNING_KEY=f"{service.journal}.key", WITNESS=service.witness)
+    second.log_path = service.folder / "second.log"
+
+    code, critical = refused(second)
+
+    assert (code, "has another name as well" in critical[-1]["error"]) == (3, True)
+    assert not hard.with_name("hard.db.lock").exists()
+    assert service.dojo.post("/v1/orders", an_order("first")).status == 200
+    assert service.stop() == 0
+    assert refused(service)[0] == 3
+
+    hard.unlink()
+    service.start().assert_whole()
+
+
 def test_a_symbolic_link_that_leads_nowhere_is_refused_and_left_as_it_is(make):  # S14
     service = make()
     service.journal.symlink_to(service.folder / "unmounted" / "tillproof.db")
