@@ -17,6 +17,7 @@ from adapters.settings import FILE_SUFFIX, PREFIX, Settings
 from workflow.case import declared_machines
 from workflow.errors import (
     DeclarationError,
+    HeadRegressed,
     JournalDamaged,
     JournalForeign,
     JournalTooNew,
@@ -29,7 +30,8 @@ from workflow.journal.condition import Trouble
 from workflow.journal.connection import reading, refuse_foreign
 from workflow.journal.keys import UnusableKey, load_key, next_path
 from workflow.journal.reads import SqliteReads
-from workflow.journal.witness import Head, read_head
+from workflow.journal.sqlite import refuse_regressed
+from workflow.journal.witness import Head, read_head, refuse_foreign_witness
 from workflow.ledger import key_id
 from workflow.lifecycle import ATTENTION
 
@@ -42,11 +44,17 @@ def journal(settings: Settings) -> Iterator[Finding]:
     """The journal as a stranger finds it, and its witness."""
     path = settings.journal
     yield from directories(settings)
+    foreign = list(_foreign_witness(settings))
+    yield from foreign
+    head = None if foreign else read_head(settings.witness)  # Before the journal: a server may write meanwhile.
     if not os.path.lexists(path):
-        yield Finding("ok", "journal", f"none yet at {path}; serve makes it")
+        if head:
+            text = f"{settings.witness} saw {head.size:,} entries, and there is no journal at {path}"
+            yield Finding("FAIL", "witness", text, "set TILLPROOF_JOURNAL to it, or put its newest copy there")
+        else:
+            yield Finding("ok", "journal", f"none yet at {path}; serve makes it")
         return
     try:
-        head = read_head(settings.witness)  # Before the journal: a server may write meanwhile.
         with reading(path):
             size = SqliteReads(path).size()
         refuse_unexplained(SqliteReads(path), declared_machines())
@@ -70,7 +78,8 @@ def journal(settings: Settings) -> Iterator[Finding]:
         return
     yield from _writable(path)
     yield Finding("ok", "journal", f"{path}, {size:,} entries")
-    yield _witness(settings, head, size)
+    if not foreign:
+        yield _witness(settings, head, SqliteReads(path), size)
 
 
 def journal_served(settings: Settings, reads: SqliteReads, standing: Sequence[Trouble]) -> Iterator[Finding]:
@@ -82,15 +91,18 @@ def journal_served(settings: Settings, reads: SqliteReads, standing: Sequence[Tr
         if each.code in ATTENTION
     )
     yield from _writable(settings.journal)
+    foreign = list(_foreign_witness(settings))
+    yield from foreign
+    head = None if foreign else read_head(settings.witness)
     try:
-        head = read_head(settings.witness)
         size = reads.size()
     except (JournalDamaged, JournalUnavailable) as error:
         yield Finding("FAIL", "journal", str(error), "tillproof journal verify")
         return
     if not standing:
         yield Finding("ok", "journal", f"{settings.journal}, {size:,} entries, in use by this server")
-    yield _witness(settings, head, size)
+    if not foreign:
+        yield _witness(settings, head, reads, size)
 
 
 def _writable(path: Path) -> Iterator[Finding]:
@@ -115,12 +127,26 @@ def _nearest(directory: Path) -> Path:
     return next(path for path in (directory, *directory.absolute().parents) if path.exists())
 
 
-def _witness(settings: Settings, head: Head | None, size: int) -> Finding:
+def _foreign_witness(settings: Settings) -> Iterator[Finding]:
+    """Whether something else is in the witness's place, or it cannot be read."""
+    try:
+        refuse_foreign_witness(settings.witness)
+    except (JournalDamaged, JournalUnavailable) as error:
+        aside = "" if settings.shared_files() else "; put this file aside where it was the witness"
+        yield Finding("FAIL", "witness", str(error), f"set TILLPROOF_WITNESS to the witness{aside}")
+
+
+def _witness(settings: Settings, head: Head | None, reads: SqliteReads, size: int) -> Finding:
+    """Whether the journal is what its witness saw, as a start sees it."""
     if head is None:
         return Finding("warn", "witness", f"no line in {settings.witness}: a lost tail could not be noticed", "check TILLPROOF_WITNESS")
-    if head.size > size:
-        text = f"saw {head.size:,} entries, the journal has {size:,}"
-        return Finding("FAIL", "witness", text, "find the newer journal; tillproof journal verify")
+    try:
+        refuse_regressed(settings.journal, size, head, reads.tree_node)
+    except HeadRegressed as error:
+        mend = "find the newer journal, or set TILLPROOF_WITNESS to this one's own; tillproof journal verify"
+        return Finding("FAIL", "witness", str(error), mend)
+    except (JournalDamaged, JournalUnavailable) as error:
+        return Finding("FAIL", "journal", str(error), "tillproof journal verify")
     return Finding("ok", "witness", f"{settings.witness}, at {head.size:,}")
 
 
@@ -206,8 +232,9 @@ def is_ours_to_mend(path: Path) -> bool:
 
 def modes(settings: Settings, environ: Mapping[str, str], toml_path: Path, *, is_served: bool = False) -> Iterator[Finding]:
     """Who may read what should be private. `is_served`: the journal is open here, and therefore ours."""
+    others = {"witness": any(_foreign_witness(settings)), "journal": not is_served and not is_ours_to_mend(settings.journal)}
     for name, path in _private_files(settings):
-        if _is_open_to_others(path) and (name != "journal" or is_served or is_ours_to_mend(path)):
+        if _is_open_to_others(path) and not others.get(name):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
     for name, path in _secret_files(settings, environ, toml_path):
         if _is_open_to_others(path):

@@ -302,7 +302,53 @@ def test_a_rotation_of_the_key_that_a_crash_interrupted_is_named(kept):
 def test_an_older_journal_than_its_witness_saw_is_named(kept):
     kept.files["WITNESS"].write_text(f"999 {'0' * 64}\n")
 
-    assert ("FAIL", True) in [(level, "saw 999 entries" in text) for level, text, _ in kept.find("witness")]
+    assert ("FAIL", True) in [(level, "its witness saw 999" in text) for level, text, _ in kept.find("witness")]
+
+
+def test_the_witness_of_another_journal_is_named_although_it_saw_no_more_entries(kept):
+    size = kept.files["WITNESS"].read_text().splitlines()[0].split()[0]
+    kept.files["WITNESS"].write_text(f"{size} {'0' * 64}\n")
+
+    [(level, text, mend), *_] = kept.find("witness")
+
+    assert (level, f"differs from what its witness saw at size {size}" in text, "tillproof journal verify" in mend) == ("FAIL", True, True)
+
+
+def test_a_witness_whose_journal_is_gone_is_named(kept):
+    kept.files["JOURNAL"].unlink()
+
+    assert [(level, "there is no journal at" in text) for level, text, _ in kept.find("witness")][0] == ("FAIL", True)
+    assert kept.find("journal") == []
+
+
+def test_a_tree_without_the_nodes_that_the_witness_is_compared_with_is_named(kept):
+    sqlite(kept.files["JOURNAL"], "DELETE FROM tree_node", "UPDATE meta SET value = value")
+
+    assert [(level, mend) for level, text, mend in kept.find("journal") if "tree lacks" in text] == [("FAIL", "tillproof journal verify")]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["beside-its-journal", "before-the-first-start"])
+def test_another_programs_file_in_the_witnesss_place_is_named(kept, is_there):
+    kept.files["WITNESS"].write_text("Dear diary")
+    kept.files["WITNESS"].chmod(0o644)
+    if not is_there:
+        kept.files["JOURNAL"].unlink()
+
+    [(level, text, mend), *_] = kept.find("witness")
+
+    assert (level, "is no witness" in text, mend.startswith("set TILLPROOF_WITNESS")) == ("FAIL", True, True)
+    assert kept.find("file mode") == []  # Nobody is told to change what may be another program's.
+
+
+def test_where_the_witness_is_the_journal_nobody_is_told_to_put_that_aside(kept):
+    assert [mend for _, _, mend in kept.find("witness", WITNESS=kept.files["JOURNAL"])][0] == "set TILLPROOF_WITNESS to the witness"
+
+
+def test_a_witness_that_is_a_directory_is_named(kept):
+    kept.files["WITNESS"].unlink()
+    kept.files["WITNESS"].mkdir()
+
+    assert [(level, "not a plain file" in text) for level, text, _ in kept.find("witness")][0] == ("FAIL", True)
 
 
 def test_a_witness_without_a_line_is_named(kept):

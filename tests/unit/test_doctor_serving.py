@@ -85,7 +85,13 @@ def test_settings_that_the_next_start_would_not_take_are_named_before_it(served,
 
 def test_a_journal_that_is_behind_its_witness_is_named(served):
     served.WITNESS.write_text(f"999 {'0' * 64}\n")
-    assert ("FAIL", True) in [(level, "saw 999 entries" in text) for level, text, _ in served.find("witness")]
+    assert ("FAIL", True) in [(level, "its witness saw 999" in text) for level, text, _ in served.find("witness")]
+
+
+@pytest.mark.parametrize(("content", "told"), [(f"1 {'0' * 64}\n", "differs from what its witness saw at size 1"), ("a", "is no witness")])
+def test_a_witness_that_the_next_start_would_refuse_is_named(served, content, told):
+    served.WITNESS.write_text(content)
+    assert ("FAIL", True) in [(level, told in text) for level, text, _ in served.find("witness")]
 
 
 def test_a_clock_that_was_set_back_is_named_without_asking_dojo(served):

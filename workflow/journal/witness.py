@@ -176,7 +176,7 @@ def read_head(path: Path) -> Head | None:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     for line in reversed(lines):
         if match := _LINE.fullmatch(line):
