@@ -28,6 +28,7 @@ from workflow.errors import (
 from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import Trouble
 from workflow.journal.connection import reading, refuse_foreign
+from workflow.journal.file import BESIDE_SUFFIXES
 from workflow.journal.keys import UnusableKey, load_key, next_path
 from workflow.journal.reads import SqliteReads
 from workflow.journal.sqlite import refuse_regressed
@@ -38,6 +39,8 @@ from workflow.lifecycle import ATTENTION
 NO_ROOM_BYTES = 100_000_000
 """With less on the journal's disk it may stop at any time: a busy venue writes so much in a day."""
 LITTLE_ROOM_BYTES = 1_000_000_000
+JOURNAL, WITNESS, SIGNING_KEY = "journal", "witness", "signing key"
+"""What private files are called."""
 
 
 def journal(settings: Settings) -> Iterator[Finding]:
@@ -232,18 +235,22 @@ def is_ours_to_mend(path: Path) -> bool:
 
 def modes(settings: Settings, environ: Mapping[str, str], toml_path: Path, *, is_served: bool = False) -> Iterator[Finding]:
     """Who may read what should be private. `is_served`: the journal is open here, and therefore ours."""
-    others = {"witness": any(_foreign_witness(settings)), "journal": not is_served and not is_ours_to_mend(settings.journal)}
+    is_ours = {JOURNAL: is_served or is_ours_to_mend(settings.journal), WITNESS: not any(_foreign_witness(settings)), SIGNING_KEY: True}
     for name, path in _private_files(settings):
-        if _is_open_to_others(path) and not others.get(name):
+        if is_ours[name] and _is_open_to_others(path):
             yield Finding("FAIL", "file mode", f"{name} {path} can be read by others", f"chmod 600 {path}")
     for name, path in _secret_files(settings, environ, toml_path):
         if _is_open_to_others(path):
             yield Finding("warn", "file mode", f"{name} {path} holds secrets, and can be read by others", f"chmod 600 {path}")
 
 
-def _private_files(settings: Settings) -> tuple[tuple[str, Path], ...]:
-    key = settings.signing_key
-    return ("journal", settings.journal), ("signing key", key), ("signing key", next_path(key)), ("witness", settings.witness)
+def _private_files(settings: Settings) -> Iterator[tuple[str, Path]]:
+    yield JOURNAL, settings.journal
+    if not _is_open_to_others(settings.journal):  # Otherwise SQLite makes these like it, and the journal is to be mended first.
+        yield from ((JOURNAL, Path(f"{settings.journal}{suffix}")) for suffix in BESIDE_SUFFIXES)
+    yield SIGNING_KEY, settings.signing_key
+    yield SIGNING_KEY, next_path(settings.signing_key)
+    yield WITNESS, settings.witness
 
 
 def _is_open_to_others(path: Path) -> bool:

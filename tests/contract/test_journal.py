@@ -1086,6 +1086,23 @@ def test_nobody_but_the_owner_may_read_what_is_made(tmp_path):  # S17
     journal.close()
 
 
+def test_what_sqlite_keeps_beside_a_journal_is_its_owners_alone_from_the_next_start_on(sqlite, opened, tmp_path):  # S17
+    opened.write(note())
+    killed = keep_a_copy(sqlite, tmp_path / "killed")
+    beside = [killed.path.with_name(f"tillproof.db{suffix}") for suffix in ("-wal", "-shm")]
+    beside[1].touch()
+    for path in beside:
+        path.chmod(0o644)
+
+    journal = killed.open()
+    journal.write(note())
+    found = [oct(stat.S_IMODE(path.stat().st_mode)) for path in beside]
+    journal.close()
+
+    assert found == ["0o600", "0o600"]
+    assert killed.texts() == ["something"] * 2
+
+
 def test_what_a_crash_left_of_a_first_start_does_no_harm(sqlite):  # K10
     (sqlite.folder / "tillproof.db.new").write_bytes(b"half a journal")
     (sqlite.folder / "tillproof.db.new-wal").write_bytes(b"half a log" * 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -21,6 +22,8 @@ from workflow.lifecycle import DECLARATIONS
 
 WAL_BYTES_KEPT = 16 * 1024 * 1024
 """A WAL that grew beyond this while somebody read for long is cut back once it has been put into the database."""
+BESIDE_SUFFIXES = "-wal", "-shm"
+"""Of the files that SQLite makes beside an open journal."""
 REPORTS_WAL = sqlite3.sqlite_version_info >= (3, 51)
 """Whether SQLite says how long the WAL is without doing anything; an older one checkpoints by itself, and hides its errors."""
 
@@ -40,6 +43,16 @@ def open_or_make(path: Path, clock: Clock) -> Database:
     if REPORTS_WAL:
         database.execute("PRAGMA wal_autocheckpoint = 0")
     return database
+
+
+def make_private(path: Path) -> None:
+    """Let nobody but their owner read the files beside an open journal: SQLite makes them like the journal, and takes those that it finds.
+
+    Of another owner's nothing is changed. Doctor names those, and a journal that others can read itself.
+    """
+    for suffix in BESIDE_SUFFIXES:
+        with suppress(FileNotFoundError, PermissionError):
+            os.chmod(f"{path}{suffix}", 0o600)
 
 
 def migrate(database: Database) -> None:

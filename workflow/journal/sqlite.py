@@ -34,7 +34,7 @@ from workflow.journal.auditing import remove_views
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
 from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, is_writable, refuse_foreign, translated, translated_os, wal_bytes
 from workflow.journal.driver import sqlite3
-from workflow.journal.file import REPORTS_WAL, migrate, open_or_make, register_machines
+from workflow.journal.file import REPORTS_WAL, make_private, migrate, open_or_make, register_machines
 from workflow.journal.keys import KeyNotInForce
 from workflow.journal.lock import owner_lock
 from workflow.journal.port import Transaction
@@ -89,6 +89,7 @@ class SqliteJournal:
             self._witness, self._witness_lags = Witness(witness), False
             self._load(key)
             self._connection.execute("PRAGMA journal_mode = WAL")  # A sealed copy that was put back is not in it.
+            make_private(path)
             remove_views(self._database)  # Of a sealed copy that was put back: they are true of the copy alone.
             migrate(self._database)  # Only what its witness knows.
             register_machines(self._database, clock)  # Only into a journal that its witness knows.
