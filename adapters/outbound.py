@@ -143,6 +143,13 @@ class Line:
         return bytes(body)
 
 
+def reach(url: str, seconds: float) -> None:
+    """Connect to whom calls to `url` go, and hang up: nothing is sent. Raises OSError, UnicodeError where that is not done in time."""
+    parts, progress = urlsplit(url), _Progress()
+    progress.begin(seconds)
+    _connect(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), progress).close()
+
+
 def parse_retry_after(text: str, now: datetime) -> float | None:
     """Seconds from `now` (aware) that a `Retry-After` asks for, given as seconds or as an HTTP date; None without a sensible wish.
 

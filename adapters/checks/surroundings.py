@@ -1,4 +1,4 @@
-"""What is around the program: SQLite, the machine's clock, and the ports."""
+"""What is around the program: SQLite, the machine's clock, the ports, and whether the till is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 
 from adapters.checks.finding import Finding
-from adapters.outbound import Call
+from adapters.outbound import Call, reach
 from adapters.setting_kinds import Address, address_text
 from adapters.settings import Settings
 from workflow.clock import Clock, to_text
@@ -23,6 +23,8 @@ CLOCK_SECONDS = 60.0
 """Dojo's clock may differ by so much: an answer takes time, and its `Date` has whole seconds."""
 PEEK_SECONDS = 2.0
 PEEKED_BYTES = 4_096
+REACH_SECONDS = 3.0
+"""So long the till may take to accept a connection, the look-up of its name included."""
 
 
 def sqlite_version() -> str:
@@ -78,3 +80,17 @@ def _is_ours(address: Address) -> bool:
         peek.request("GET", "/openapi.json")
         return b"Tillproof" in peek.getresponse().read(PEEKED_BYTES)
     return False
+
+
+def till_reached(settings: Settings) -> Iterator[Finding]:
+    """Whether anybody listens where the till is called; nothing is sent there."""
+    if not settings.till_url:
+        return
+    try:
+        reach(settings.till_url, REACH_SECONDS)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "no answer"
+        text = f"{settings.till_url} cannot be reached: {reason}; what the till is to hear would wait"
+        yield Finding("warn", "till", text, "start the till, or check TILLPROOF_TILL_URL and the network")
+    else:
+        yield Finding("ok", "till", f"{settings.till_url} takes connections")

@@ -13,7 +13,7 @@ from adapters.checks.choices import bill, complete, contradictions, exposure, pe
 from adapters.checks.dojo import Dojo, dojo_findings
 from adapters.checks.files import disk, journal, key_file, modes
 from adapters.checks.finding import Finding
-from adapters.checks.surroundings import clock_beside, listeners, sqlite
+from adapters.checks.surroundings import clock_beside, listeners, sqlite, till_reached
 from adapters.outbound import Call
 from adapters.settings import FILE_SUFFIX, PREFIX, UNREAD, Settings, SettingsError, describe, read_settings
 from workflow.clock import Clock
@@ -24,7 +24,7 @@ ABOUT_FILES = frozenset({"journal", "witness", "signing key", "directory", "disk
 
 
 def examine(environ: Mapping[str, str], toml_path: Path, dojo: Dojo, clock: Clock) -> list[Finding]:
-    """Look at everything; nothing is changed. Only Dojo is called, and, where a port is taken, whoever has it."""
+    """Look at everything; nothing is changed. Only Dojo is called; the till gets a connection, and whoever has a port of ours is asked."""
     try:
         return _examined(read_settings(environ, toml_path), environ, toml_path, dojo, clock)
     except SettingsError as error:
@@ -50,6 +50,7 @@ def _examined(settings: Settings, environ: Mapping[str, str], toml_path: Path, d
         *modes(settings, environ, toml_path),
         *listeners(settings),
         *till(settings),
+        *(till_reached(settings) if dojo else ()),
         *asked,
     ]
 

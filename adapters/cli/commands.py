@@ -74,7 +74,7 @@ def demo(program: Program, keep: bool, opens: bool, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def doctor(program: Program, as_json: bool) -> None:
-    """Check settings, SQLite, files, clock, Dojo and registered capabilities; say how to mend what is wrong."""
+    """Check settings, SQLite, files, clock, the till, Dojo and registered capabilities; say how to mend what is wrong."""
     findings = checks.examine(os.environ, SETTINGS_FILE, program.dojo, program.clock)
     failed = sum(finding.level == "FAIL" for finding in findings)
     warned = sum(finding.level == "warn" for finding in findings)

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.checks import examine, surroundings
+from adapters import outbound
+from adapters.checks import choices, examine, surroundings
 from adapters.outbound import Call
+from adapters.settings import read_settings
 from tests.builders import FixedClock, Venue
-from tests.contract.running import sqlite
+from tests.contract.running import free_port, sqlite
 from workflow.errors import TryAgain
 from workflow.journal.keys import load_key, load_or_make_key, make_next_key, next_path
 from workflow.journal.reads import SqliteReads
@@ -38,19 +40,71 @@ def test_a_secret_without_an_address_signs_nothing(tmp_path):
     assert findings(tmp_path, TILL_SECRET=GOOD)[1:] == [("warn", "TILL_SECRET signs nothing without TILL_URL")]
 
 
-@pytest.mark.parametrize("url", ["https://till.example.com/hook", "http://127.0.0.1:9000", "http://localhost:9000/hook"])
-def test_doctor_says_what_is_called(tmp_path, url):
-    assert findings(tmp_path, TILL_URL=url, TILL_SECRET=GOOD) == [("ok", f"called at {url}, and nowhere else")]
+@pytest.fixture
+def till_port():
+    """A port at which somebody listens who never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as till:
+        yield till.getsockname()[1]
+
+
+def test_doctor_says_what_is_called_and_that_somebody_is_there(tmp_path, till_port):
+    url = f"http://127.0.0.1:{till_port}/hook"
+    assert findings(tmp_path, TILL_URL=url, TILL_SECRET=GOOD) == [
+        ("ok", f"called at {url}, and nowhere else"),
+        ("ok", f"{url} takes connections"),
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_till_at_whose_address_nobody_listens_is_a_warning(tmp_path, host):
+    url = f"http://{host}:{free_port()}/hook"
+
+    (_, (level, text)) = findings(tmp_path, TILL_URL=url, TILL_SECRET=GOOD)
+
+    assert (level, f"{url} cannot be reached: Connection refused" in text) == ("warn", True)
+
+
+def test_a_till_that_takes_no_connection_holds_doctor_up_for_no_longer_than_it_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings, "REACH_SECONDS", 0.05)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)  # Nobody accepts: the queue is full, and who comes now is not answered.
+
+        (_, (level, text)) = findings(tmp_path, TILL_URL=f"http://127.0.0.1:{address[1]}", TILL_SECRET=GOOD)
+
+        for one in waiting:
+            one.close()
+    assert (level, "cannot be reached" in text) == ("warn", True)
+
+
+def test_without_a_port_the_till_is_looked_for_where_its_scheme_says(monkeypatch):
+    asked = []
+    monkeypatch.setattr(outbound, "_connect", lambda host, port, progress: asked.append((host, port)) or socket.socket())
+
+    for url in ("http://till.example.com", "https://till.example.com/hook", "https://till.example.com:8443"):
+        outbound.reach(url, 1.0)
+
+    assert asked == [("till.example.com", 80), ("till.example.com", 443), ("till.example.com", 8443)]
+
+
+def of_the_till(**given):
+    settings = read_settings({f"TILLPROOF_{name}": value for name, value in given.items()}, None)
+    return [(one.level, one.text) for one in choices.till(settings)]
 
 
 @pytest.mark.parametrize("url", ["http://192.168.1.20:9000/hook", "http://till.example.com"])
-def test_plain_http_beyond_this_machine_is_a_warning_and_no_failure(tmp_path, url):
-    (_, (level, text)) = findings(tmp_path, TILL_URL=url, TILL_SECRET=GOOD)
+def test_plain_http_beyond_this_machine_is_a_warning_and_no_failure(url):
+    (_, (level, text)) = of_the_till(TILL_URL=url, TILL_SECRET=GOOD)
     assert (level, text.partition(":")[0]) == ("warn", "plain http beyond this machine")
 
 
-def test_a_secret_that_can_be_guessed_is_a_warning(tmp_path):
-    (_, (level, text)) = findings(tmp_path, TILL_URL="https://till.example.com", TILL_SECRET="till1234")
+def test_a_secret_that_can_be_guessed_is_a_warning():
+    (_, (level, text)) = of_the_till(TILL_URL="https://till.example.com", TILL_SECRET="till1234")
     assert (level, "till1234" in text) == ("warn", False)
 
 
@@ -107,7 +161,7 @@ SETTINGS_TABLE = [
     ({"EPOS_PASSWORD": None},                        "FAIL", "settings",      "TILLPROOF_EPOS_PASSWORD",      "set it"),
     ({"DOJO_API_KEY": None},                         "FAIL", "settings",      "TILLPROOF_DOJO_API_KEY",       "set it"),
     ({"DOJO_URL": "http://dojo.example.com"},        "FAIL", "settings",      "plain http would show the API key", "set it"),
-    ({"TILL_URL": "https://till.example.com"},       "FAIL", "settings",      "TILL_SECRET: required",        "set it"),
+    ({"TILL_URL": "https://127.0.0.1:9"},             "FAIL", "settings",      "TILL_SECRET: required",        "set it"),
     ({"CONSOLE_LISTEN": "0.0.0.0:0", "TOKENS": None}, "FAIL", "settings",     "beyond loopback",              "set it"),
     ({"WITNESS": "w", "SIGNING_KEY": "w"},           "FAIL", "settings",      "w is the same file as WITNESS's w", "change one"),
     ({"WITNESS": "a/../w", "SIGNING_KEY": "w"},      "FAIL", "settings",      "same file as WITNESS's a/../w", "change one"),
@@ -206,7 +260,7 @@ def test_of_a_good_configuration_only_dojo_and_the_one_disk_are_named(tmp_path):
 def test_no_finding_shows_a_secret(tmp_path):
     canaries = {"EPOS_PASSWORD": "canary1", "WEBHOOK_SECRETS": "canary2", "TOKENS": "till:bar:canary3", "DOJO_API_KEY": "sk_prod_canary4"}
 
-    said = str(examined(tmp_path, TILL_URL="https://till.example.com", TILL_SECRET="canary5", **canaries))
+    said = str(examined(tmp_path, TILL_URL="https://127.0.0.1:9", TILL_SECRET="canary5", **canaries))
 
     assert [word for word in ("canary1", "canary2", "canary3", "canary4", "canary5") if word in said] == []
 
