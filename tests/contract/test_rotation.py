@@ -160,8 +160,11 @@ def states_of_a_crash(shop, monkeypatch, target):
     """The folder as it would lie there if the program were killed at each change of a file and each statement of a rotation."""
     target.mkdir()
     states, lock = [], threading.RLock()
+    concerned = (threading.current_thread(), shop.venue.journal._thread)
 
     def keep(about):
+        if threading.current_thread() not in concerned:  # Somebody else's file, while the writer may be half-way through a statement.
+            return
         with lock:
             folder = target / str(len(states))
             subprocess.run(["cp", "-r", shop.folder, folder], check=True)  # In this process closing the copy would drop SQLite's locks.
