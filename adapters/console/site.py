@@ -21,7 +21,7 @@ from adapters.console.freshness import Freshness
 from adapters.console.paths import is_own_path, order_path
 from adapters.console.sessions import Session
 from adapters.console.troubles import in_words, problem_of
-from adapters.edge.answers import http_error, is_for_people, trace_id
+from adapters.edge.answers import http_error, is_for_people, logged_path, trace_id
 from adapters.edge.credentials import Role
 from adapters.edge.pages import POLICY, environment, moment, span, with_moments
 from adapters.edge.strict_json import BadInput, without_card_numbers
@@ -246,14 +246,14 @@ class Site:
     def _workflow_error(self, error: WorkflowError) -> Response:
         found = problem_of(error)
         if found.status >= 500:
-            logger.warning("page not made", extra={"trace_id": trace_id(), "path": request.path, "error": str(error)})
+            logger.warning("page not made", extra={"trace_id": trace_id(), "path": logged_path(), "error": str(error)})
         response = self.problem(found.status, found.message, following=found.following, detail=found.detail)
         if found.status == 503:
             response.headers["Retry-After"] = str(found.retry_after)
         return response
 
     def _unforeseen(self, error: Exception) -> Response:
-        logger.error("page failed", extra={"trace_id": trace_id(), "path": request.path}, exc_info=error)
+        logger.error("page failed", extra={"trace_id": trace_id(), "path": logged_path()}, exc_info=error)
         return self.problem(500, "This page could not be made. Nothing more is known here; the log has it.", detail=trace_id())
 
     def _elsewhere(self, error: HTTPException) -> Response:

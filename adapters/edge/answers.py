@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, cast
 from flask import Flask, Response, g, has_app_context, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible
+from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible, without_card_numbers
 from adapters.edge.wire import Answer, encode
 from workflow.errors import (
     JournalDamaged,
@@ -90,6 +90,11 @@ def error_answer(status: int, message: str, trace_id: str, headers: Mapping[str,
 def trace_id() -> str:
     """The present request's id: in every answer's `X-Trace-Id`, every error body and every log line about it."""
     return cast(str, g.setdefault("trace_id", secrets.token_hex(8)))
+
+
+def logged_path() -> str:
+    """The present request's path as the log may have it: anybody may ask for anything, so without card numbers."""
+    return without_card_numbers(request.path)
 
 
 def is_for_people(path: str, accept: str) -> bool:

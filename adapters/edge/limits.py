@@ -23,7 +23,7 @@ from cachetools import LRUCache, TTLCache
 from flask import Response, request
 from werkzeug.exceptions import TooManyRequests
 
-from adapters.edge.answers import MARKS, error_answer, is_for_people
+from adapters.edge.answers import MARKS, error_answer, is_for_people, logged_path
 from workflow.clock import Clock
 
 if TYPE_CHECKING:
@@ -236,7 +236,9 @@ class Guesses:
                 return
             self._said += 1
             unsaid, self._unsaid = self._unsaid, 0
-        logger.warning("caller refused", extra={"side": self._side, "address": address, "why": why, "path": request.path, "unsaid": unsaid})
+        logger.warning(
+            "caller refused", extra={"side": self._side, "address": address, "why": why, "path": logged_path(), "unsaid": unsaid}
+        )
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 
@@ -447,6 +448,19 @@ def test_a_refusal_repeats_no_card_number_and_logs_none(service, where):  # A15
     assert card not in service.log_path.read_text()
     if where != "path":
         assert card.encode() not in reply.body
+
+
+def test_a_stranger_has_no_card_number_logged(tmp_path):  # A15
+    """On a service of its own: of a module's refusals only the first of a minute are logged."""
+    with running(tmp_path) as service:
+        for port, orders in zip(service.ports, ("/v1/orders", "/api/orders"), strict=True):
+            for card in CARDS:
+                path = quote(f"{orders}/{card}")
+                is_refused(Client(port, None).get(f"{path}?card={quote(card)}", waiter_id=card, referer=path), 401)
+        refused = [(line["side"], line["path"]) for line in service.log() if line["event"] == "caller refused"]
+        logged = [("dojo", "/v1/orders/[card number removed]"), ("venue", "/api/orders/[card number removed]")]
+        assert refused == [each for each in logged for _ in CARDS]
+        assert [card for card in CARDS if card in service.log_path.read_text()] == []
 
 
 def test_no_token_and_no_password_is_in_the_log_or_in_the_arguments_of_the_process(service):  # A15

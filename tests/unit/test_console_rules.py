@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask
 
 from adapters.console import act, orders
 from adapters.console.login import _following
@@ -256,6 +256,23 @@ def test_an_error_of_the_core_is_a_page_in_words(error, status, told):
     assert found.status == status
     assert told in found.message
     assert status != 503 or found.following
+
+
+@pytest.mark.parametrize("error", [JournalDamaged("x.db: malformed"), RuntimeError("unforeseen")], ids=["not-made", "failed"])
+def test_a_page_that_fails_logs_its_path_without_card_numbers(tmp_path, caplog, error):  # A15
+    def broken(site):
+        blueprint = Blueprint("broken", __name__)
+
+        @blueprint.get("/orders/<order_id>")
+        def show(order_id):
+            raise error
+
+        return blueprint
+
+    with desk_with(tmp_path, broken) as desk:
+        assert desk.ask("/orders/4111-1111-1111-1111").status_code >= 500
+    [record] = [record for record in caplog.records if hasattr(record, "path")]
+    assert record.path == "/orders/[card number removed]"
 
 
 # -- Dojo, heard
