@@ -118,7 +118,7 @@ class _VenueConnection(HTTPConnection):
 class _VenueServer(wsgi.Server):
     """Cheroot, which gives every new connection a thread, behind a gate that looks whether there is anything to do.
 
-    The gate only peeks: the request stays in the kernel's buffer until a thread reads it.
+    The gate only peeks: what was sent stays in its buffers until a thread reads it.
     """
 
     ConnectionClass = _VenueConnection
@@ -164,14 +164,15 @@ class _VenueServer(wsgi.Server):
 
     def _passes(self, conn: _VenueConnection) -> bool:
         """Whether the connection was dealt with: given a thread, back to wait for its first byte, or closed."""
-        if conn.rfile.has_data():  # A pipelined request, read with the one before: how much of it is out of sight.
-            return self._enqueue_with_slot(conn)
         is_over = _has_hung_up(conn.socket)  # Before the look at what was sent: what comes in between may be its rest.
+        early = conn.rfile.peek() if conn.rfile.has_data() else b""  # Of a pipelined request: it was read with the one before.
         try:
-            sent = _peek(conn.socket)
+            sent = early + _peek(conn.socket)
         except BlockingIOError:
-            self.put_conn(conn)
-            return True
+            if not early:
+                self.put_conn(conn)
+                return True
+            sent = early
         except OSError:
             sent = b""
         if not sent:

@@ -617,17 +617,36 @@ def test_a_header_of_too_many_lines_is_refused(start):  # A12
     assert everything_from(send(start().address, b"GET / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n")).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_that_drips_is_cut_off_after_its_time(start, monkeypatch):  # A12
-    monkeypatch.setattr(venue_server, "BODY_SECONDS", 1)
-    began = time.monotonic()
-    with send(start().address, POST.replace(b": 5", b": 10000")) as connection, contextlib.suppress(OSError):
-        connection.settimeout(0.1)
-        while time.monotonic() - began < PATIENCE:
+def drip_until_closed(connection):
+    """Send a byte now and then; all that was answered until the server ended the connection, which it must long before PATIENCE is over."""
+    began, answered = time.monotonic(), b""
+    connection.settimeout(0.1)
+    with connection, contextlib.suppress(ConnectionError):
+        while True:
+            assert time.monotonic() - began < PATIENCE / 2, "still open"
             connection.sendall(b"x")
             with contextlib.suppress(TimeoutError):
-                assert not connection.recv(1_024).startswith(b"HTTP/1.1 5")
-                break
-    assert time.monotonic() - began < PATIENCE / 2
+                if not (piece := connection.recv(1_024)):
+                    break
+                answered += piece
+    return answered
+
+
+def test_a_body_that_drips_is_cut_off_after_its_time(start, monkeypatch):  # A12
+    monkeypatch.setattr(venue_server, "BODY_SECONDS", 1)
+    assert b"HTTP/1.1 5" not in drip_until_closed(send(start().address, POST.replace(b": 5", b": 10000")))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", POST.replace(b"Connection: close\r\n", b"") + b"hello"],
+    ids=["first", "behind-get", "behind-post"],
+)
+def test_a_header_that_drips_is_cut_off_after_its_time_also_behind_another_request(start, monkeypatch, before):  # A12
+    monkeypatch.setattr(venue_server, "HEADER_SECONDS", 1)
+    monkeypatch.setattr(venue_server, "BODY_SECONDS", 90)
+    answered = drip_until_closed(send(start().address, before + b"GET / HTTP/1.1\r\nHo"))
+    assert answered.count(b"HTTP/1.1 ") == answered.count(b"HTTP/1.1 200") == bool(before)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
