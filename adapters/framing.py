@@ -1,7 +1,8 @@
 """What the venue's side takes for a request: RFC 9112 to the letter, where Cheroot reads leniently.
 
 Whatever a proxy in front could read otherwise is refused with 400 and the connection closed, so that nothing of one request is ever
-read as another: the rest of a body that nobody wanted, above all. Dojo's side needs none of this: Granian's parser is as strict.
+read as another: the rest of a body that nobody wanted, above all. Dojo's side has Granian's parser, which is not as strict, but reads
+as RFC 9112 allows what it does not refuse: bare line feeds, equal lengths, a length beside chunks; the last ends the connection.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ EXIT_POLL_SECONDS = 0.01
 PARENT_POLL_SECONDS = 0.2
 PARENT_WAIT_SECONDS = 1.0
 READ_BYTES = 32_768
-"""Dojo's side reads so far ahead: the longest header."""
+"""Dojo's side reads so far ahead: a header that has not ended by then is refused. What comes at once may be longer, up to twice that."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1

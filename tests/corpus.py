@@ -289,9 +289,18 @@ class Corpus:
         ):
             method = b"POST" if side == DOJO else b"PUT"
             line = method + b" " + path + b" HTTP/1.1\r\n"
-            head = b"Host: a\r\nContent-Type: application/json\r\nAuthorization: " + credentials.encode() + b"\r\n"
+            hostless = b"Content-Type: application/json\r\nAuthorization: " + credentials.encode() + b"\r\n"
+            head = b"Host: a\r\n" + hostless
             length = b"Content-Length: %d\r\n" % len(good)
-            parts = {b"<line>": line, b"<head>": head, b"<length>": length, b"<body>": good, b"<path>": path, b"<method>": method}
+            parts = {
+                b"<line>": line,
+                b"<head>": head,
+                b"<hostless>": hostless,
+                b"<length>": length,
+                b"<body>": good,
+                b"<path>": path,
+                b"<method>": method,
+            }
             parts |= {
                 b"<n>": b"%d" % len(good),
                 b"<both>": b"%d" % len(good + _AFTER),
@@ -759,8 +768,11 @@ FRAMING: dict[str, tuple[bytes, frozenset[int]]] = {
             "with two thousand zeros": (b"0" * 2_000 + b"<x>\r\n<body>\r\n0\r\n\r\n", _READ),
         }.items()
     },
-    "no Host": (b"<line>" + b"Content-Type: application/json\r\n<length>\r\n<body>", _LIST),
-    "two Hosts": (_POST + b"Host: b\r\n<length>\r\n<body>", _READ),
+    "no Host": (b"<line><hostless><length>\r\n<body>", _LIST),
+    "an empty Host": (b"<line><hostless>Host:\r\n<length>\r\n<body>", _LIST),
+    "two Hosts": (_POST + b"Host: b\r\n<length>\r\n<body>", _LIST),
+    "the same Host twice": (_POST + b"Host: a\r\n<length>\r\n<body>", _LIST),
+    "no Host in HTTP/1.0": (b"<method> <path> HTTP/1.0\r\n<hostless><length>\r\n<body>", _READ),
     "a Host with a path": (_POST.replace(b"<head>", b"Host: a/b <x>\r\n") + b"<length>\r\n<body>", _LIST),
     "the target of a proxy": (b"<method> http://evil.example<path> HTTP/1.1\r\n<head><length>\r\n<body>", _READ),
     "the target of a proxy with TLS": (b"<method> https://evil.example<path> HTTP/1.1\r\n<head><length>\r\n<body>", _READ),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeVar, cast
 
 from flask import Flask, Response, g, has_app_context, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 from adapters.edge.strict_json import BODY, BadInput, BodyTooLarge, convert, printable, read_json, shown, visible, without_card_numbers
 from adapters.edge.wire import Answer, encode
@@ -45,8 +45,9 @@ MARKS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""Of every answer, unless it says otherwise itself: for no browser to guess, frame, follow or keep."""
+"""Of every answer that is not its server's own, unless it says otherwise itself: for no browser to guess, frame, follow or keep."""
 
+HEALTH_PATH = "/healthz"
 PROGRAMS = ("/api/", "/till/", "/static/", "/v1/")
 """Paths below which nobody reads pages: refusals are JSON there, whatever the caller says that it takes."""
 UNKNOWN = (UnknownOrder, UnknownBooking, LockUnknown, UnknownTask, UnknownCheckpoint, UnknownEntry)
@@ -103,13 +104,14 @@ def is_for_people(path: str, accept: str) -> bool:
 
 
 def install(app: Flask) -> None:
-    """Let `app` answer every failure with an `EPOSError`, and mark every answer with its trace id and MARKS.
+    """Let `app` answer every failure with an `EPOSError`, mark every answer with its trace id and MARKS, and refuse what names no one host.
 
     BadInput and NotOffered are 400, BodyTooLarge 413, what is UNKNOWN 404, other Refused 409,
     JournalUnavailable, JournalDamaged and LogHeld 503 with `Retry-After`.
     Anything unforeseen is logged with its traceback and answered 500 without details.
     """
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Else Flask answers OPTIONS with an empty page of HTML.
+    app.before_request(_refuse_unclear_host)
     app.after_request(_mark)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(BadInput, lambda error: error_answer(400, str(error), trace_id()))
@@ -131,6 +133,16 @@ def json_body(type_: type[T], *, max_body: int, max_depth: int) -> T:
     `max_body` + 1 bytes were read, and BadInput.
     """
     return convert(read_json(raw_body(max_body), max_body=max_body, max_depth=max_depth), type_)
+
+
+def _refuse_unclear_host() -> None:
+    """Raise BadRequest where HTTP/1.1 names no host or several, which servers join by commas: RFC 9112, section 3.2.
+
+    Nothing here goes by the name, but a proxy may; whoever only asks for our health is no proxy's client, and may leave it out.
+    """
+    host = request.environ.get("HTTP_HOST", "")
+    if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and request.path != HEALTH_PATH and (not host or "," in host):
+        raise BadRequest("Host: expected one")
 
 
 def _error_type(status: int) -> ErrorType:

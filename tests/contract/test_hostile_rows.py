@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -256,6 +257,64 @@ def test_sql_in_fields_filters_tokens_and_queries_is_text(service, stores):  # I
         is_refused(service.dojo.post("/v1/orders/search", {"cursor": {"after": text}}), 400)
     for query in ("state", "limit", "after", "attention"):
         is_refused(service.auditor.get(f"/api/orders?{query}=%27%20OR%201=1%20--"), 400)
+
+
+SMUGGLED = b"POST <smuggled> HTTP/1.1\r\n<head>Content-Length: <s>\r\n\r\n<order>"
+CHUNKED = b"<x>\r\n<good>\r\n0\r\n\r\n"
+FRAMING = {
+    "a length beside chunks": (b"Content-Length: <all>\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKED + SMUGGLED, [200], [400]),
+    "chunks beside a length": (b"Transfer-Encoding: chunked\r\nContent-Length: <all>\r\n\r\n" + CHUNKED + SMUGGLED, [200], [400]),
+    "two lengths": (b"Content-Length: <n>\r\nContent-Length: <all>\r\n\r\n<good>" + SMUGGLED, [400], [400]),
+    "two lengths, the longer first": (b"Content-Length: <all>\r\nContent-Length: <n>\r\n\r\n<good>" + SMUGGLED, [400], [400]),
+    "the same length twice": (b"Content-Length: <n>\r\nContent-Length: <n>\r\n\r\n<good>", [200, 200], [400]),
+    "a list of lengths": (b"Content-Length: <n>, <all>\r\n\r\n<good>" + SMUGGLED, [400], [400]),
+    "a folded line": (b"X-A: a\r\n b\r\nContent-Length: <n>\r\n\r\n<good>", [400], [400]),
+    "a folded length": (b"Content-Length:\r\n <n>\r\n\r\n<good>", [400], [400]),
+    "a space before the colon": (b"Content-Length : <n>\r\nContent-Length: <all>\r\n\r\n<good>" + SMUGGLED, [400], [400]),
+    "a line feed alone": (b"X-A: a\nContent-Length: <n>\r\n\r\n<good>", [200, 200], [400]),
+    "another coding": (b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKED, [415, 200], [400]),
+    "another coding last": (b"Transfer-Encoding: chunked, gzip\r\n\r\n" + CHUNKED + SMUGGLED, [400], [400]),
+    "a length with an underscore": (b"Content_Length: <n>\r\nContent-Length: <all>\r\n\r\n<good>" + SMUGGLED, [400, 200], [400, 200]),
+    "chunks with an underscore": (
+        b"Transfer_Encoding: chunked\r\nContent-Length: <all>\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        [400, 200],
+        [400, 200],
+    ),
+    "a second type": (b"Content-Type: text/plain\r\nContent-Length: <n>\r\n\r\n<good>", [200, 200], [400]),
+    "no host": (b"Content-Length: <n>\r\n\r\n<good>", [400, 200], [400, 200]),
+    "a second host": (b"Host: b\r\nContent-Length: <n>\r\n\r\n<good>", [400, 200], [400]),
+}
+"""What follows a head, and how Dojo's side and the venue's answer it and the request that is sent behind it."""
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["dojo", "venue"])
+@pytest.mark.parametrize("case", FRAMING)
+def test_a_head_that_can_be_read_in_two_ways_is_refused_or_read_as_the_rfc_allows_and_never_as_two_requests(service, side, case):  # I-13
+    """Where RFC 9112 wants the connection to end, the request behind it is not answered. An order that was smuggled would be stored."""
+    first, smuggled, client, good, order = [
+        (b"POST /v1/orders/search", b"/v1/orders", service.dojo, b"{}", an_order("smuggled")),
+        (b"PUT /till/state", b"/till/orders", service.till, b'{"takingOrders": true}', a_bill(id="smuggled")),
+    ][side]
+    raw_order = json.dumps(order).encode()
+    host = b"" if case == "no host" else b"Host: a\r\n"
+    head = b"Content-Type: application/json\r\nAuthorization: " + client.authorization.encode() + b"\r\n"
+    template, *answers = FRAMING[case]
+    request = first + b" HTTP/1.1\r\n" + host + head + template
+    parts = {b"<smuggled>": smuggled, b"<head>": b"Host: a\r\n" + head, b"<good>": good, b"<order>": raw_order}
+    parts |= {b"<s>": b"%d" % len(raw_order), b"<n>": b"%d" % len(good), b"<x>": b"%x" % len(good)}
+    for name, part in parts.items():
+        request = request.replace(name, part)
+    body = request.partition(b"\r\n\r\n")[2]
+    request = request.replace(b"<all>", b"%d" % len(body))
+
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as connection:
+        answered = b""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(request + b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            while more := connection.recv(65_536):
+                answered += more
+
+    assert [int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answered)] == answers[side], answered[:2_000]
 
 
 def test_cursors_in_both_directions_and_limits_out_of_range_are_400(service):  # I-14
