@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from ipaddress import ip_network
 
 import pytest
 
+from adapters.edge.limits import client_address
 from adapters.framing import CHUNK_LINE, DRAINED_BYTES, TRAILER_BYTES
 from adapters.venue_server import ThreadedServer
 
@@ -145,3 +147,21 @@ def test_a_chunk_that_can_be_read_in_two_ways_breaks_the_body_and_closes_the_con
 def test_a_header_with_an_underscore_cannot_pass_for_one_with_a_hyphen(port):
     request = closing(POST % b"/read") + b"Content_Length: 9\r\nContent-Length: 2\r\n\r\n{}"
     assert exchange(port, request).endswith(b"\r\n\r\n{}")
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "X-Forwarded_For", "x_forwarded-for"])
+def test_a_trusted_proxys_client_cannot_forge_its_address_by_underscores(name):  # A11
+    def app(environ, start_response):
+        address = client_address(environ, [ip_network("127.0.0.1")]).encode()
+        start_response("200 OK", [("Content-Length", str(len(address)))])
+        return [address]
+
+    server = ThreadedServer(("127.0.0.1", 0), app, threads=4)
+    server.start()
+    try:
+        forged, true = f"{name}: 203.0.113.9\r\n".encode(), b"X-Forwarded-For: 198.51.100.7\r\n"
+        for lines in (forged + true, true + forged):
+            answered = exchange(server.address[1], b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + lines + b"\r\n")
+            assert answered.endswith(b"\r\n\r\n198.51.100.7")
+    finally:
+        server.stop()
