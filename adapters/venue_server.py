@@ -26,6 +26,7 @@ VENUE_THREADS = 32
 VENUE_STOP_SECONDS = 1.0
 QUEUED_REQUESTS = 1_024
 KEPT_ALIVE = 256
+"""Connections that idle between two requests; while there are so many, others end with their answer."""
 HEADER_BYTES = 16_384
 """Of a header; on Dojo's side it is `serving.READ_BYTES`."""
 BODY_SECONDS = 30
@@ -122,7 +123,6 @@ class _VenueServer(wsgi.Server):
     """
 
     ConnectionClass = _VenueConnection
-    keep_alive_conn_limit = KEPT_ALIVE
     max_request_header_size = HEADER_BYTES
 
     def __init__(self, address: Address, app: WSGIApplication, threads: int) -> None:
@@ -137,6 +137,7 @@ class _VenueServer(wsgi.Server):
             accepted_queue_size=QUEUED_REQUESTS,
             accepted_queue_timeout=0,  # A full queue answers 503 at once instead of stopping the loop that accepts.
         )
+        self.keep_alive_conn_limit = KEPT_ALIVE
         self.slots = threading.BoundedSemaphore(max(1, threads // 2))
         self.waiting: dict[_VenueConnection, float] = {}
         """Those with a slot, and how long they may have it."""

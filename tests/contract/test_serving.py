@@ -358,6 +358,31 @@ def test_a_header_on_dojos_side_is_limited_in_length_and_lines(serve):  # A12
     assert answered(b"X: " + b"x" * 2 * serving.READ_BYTES) == answered(*many, b"Y: x") == b"431"
 
 
+def test_a_header_has_ten_seconds_at_most_on_either_side_and_dojos_holds_a_thousand_connections():  # A12
+    """The other tests shorten these limits, and so prove that they are kept, not what they are."""
+    assert max(serving.HEADER_SECONDS, venue_server.HEADER_SECONDS) <= 10
+    assert serving.CONNECTIONS >= 1_000
+
+
+def test_connections_beyond_the_limit_of_dojos_side_wait_until_another_one_ends(serve):  # A12
+    address = serve("CONNECTIONS=2", "HEADER_SECONDS=90").address
+    with contextlib.ExitStack() as opened:
+        first, second = (opened.enter_context(contextlib.closing(http.client.HTTPConnection(*address, timeout=PATIENCE))) for _ in range(2))
+        for each in [first, second]:
+            each.request("GET", "/")
+            each.getresponse().read()
+        waiting = opened.enter_context(send(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        for _ in range(100):  # Time enough, whatever the machine: who waits was there before each of these.
+            first.request("GET", "/")
+            first.getresponse().read()
+        waiting.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            waiting.recv(1)
+        waiting.settimeout(PATIENCE)
+        second.close()
+        body_of(everything_from(waiting))
+
+
 def test_more_connections_than_threads_that_send_nothing_keep_nobody_waiting_and_are_closed(serve):  # A12
     def flood(address, slow):
         return [slow.enter_context(send(address, unfinished)) for unfinished in (b"", b"GET / HTTP/1.1\r\nHo") for _ in range(300)]
@@ -557,6 +582,24 @@ def test_a_kept_connection_serves_one_request_after_the_other(start):
             sockets.add(connection.sock)
             assert connection.getresponse().read() == b"5"
     assert len(sockets) == 1
+
+
+def test_connections_beyond_those_that_may_be_kept_end_with_their_answer(start, monkeypatch):
+    def connection_header_of(each):
+        each.request("GET", "/")
+        answer = each.getresponse()
+        answer.read()
+        return answer.getheader("Connection")
+
+    def asks_on_a_new_one():
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as another:
+            return connection_header_of(another)
+
+    monkeypatch.setattr(venue_server, "KEPT_ALIVE", 1)
+    address = start().address
+    with contextlib.closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as kept:
+        assert connection_header_of(kept) != "close"
+        wait_for(lambda: asks_on_a_new_one() == "close")  # Once the thread has given back the one that is kept.
 
 
 def test_two_requests_in_one_packet_are_both_answered(start):

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -89,13 +88,15 @@ def ask_often(port, requests):
 
 
 def seconds_of_health(port):
-    """Half of some tries took no longer."""
-    taken = []
-    for _ in range(HEALTH_TRIES):
+    """The longest that one of some tries took. A second round counts in the place of one in which this machine may have been held up."""
+
+    def taken():
         began = time.monotonic()
         assert Client(port, None).get("/healthz").status == 200
-        taken.append(time.monotonic() - began)
-    return statistics.median(taken)
+        return time.monotonic() - began
+
+    longest = max(taken() for _ in range(HEALTH_TRIES))
+    return longest if longest < HEALTHY_SECONDS else max(taken() for _ in range(HEALTH_TRIES))
 
 
 # Who may ask
