@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -139,14 +138,14 @@ class Metrics:
 
         @app.before_request
         def begin() -> None:
-            g.began = time.perf_counter()
+            g.began = self._clock.monotonic()
 
         @app.after_request
         def end(response: Response) -> Response:
             began = g.get("began")
             if began is not None:
                 method = request.method if request.method in METHODS else "other"
-                self._requests.labels(side, method, str(response.status_code)).observe(time.perf_counter() - began)
+                self._requests.labels(side, method, str(response.status_code)).observe(self._clock.monotonic() - began)
             return response
 
     def blueprint(self) -> Blueprint:

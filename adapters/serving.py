@@ -238,7 +238,7 @@ _KEEP_OUR_HANDLERS: dict[str, Any] = {
 
 
 def _ends_within(seconds: float, worker: multiprocessing.process.BaseProcess) -> bool:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds  # Not by the injected clock: it is another process that is waited for.
     while worker.exitcode is None and time.monotonic() < deadline:
         time.sleep(EXIT_POLL_SECONDS)
     return worker.exitcode is not None

@@ -140,9 +140,10 @@ class _VenueServer(wsgi.Server):
         self.keep_alive_conn_limit = KEPT_ALIVE
         self.slots = threading.BoundedSemaphore(max(1, threads // 2))
         self.waiting: dict[_VenueConnection, float] = {}
-        """Those with a slot, and how long they may have it."""
+        """Those with a slot, and until when they may have it: not by the injected clock, for sockets wait in the machine's time."""
         self.gate = threading.Thread(target=self._watch_slow_clients, name="venue's gate", daemon=True)
         self._half_sent: dict[_VenueConnection, float] = {}
+        """Those whose header or slot is to come, and until when it may, in the same time."""
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
         """Cheroot's own forgets to close a socket whose address is taken."""

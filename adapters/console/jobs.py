@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,8 +63,12 @@ class Job(Generic[T]):
     error: str = ""
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _stopping: threading.Event = field(default_factory=threading.Event, repr=False)
-    _began: float = field(default_factory=time.monotonic, repr=False)
-    _rested: float = field(default_factory=time.monotonic, repr=False)
+    _clock: Clock = field(repr=False)
+    _began: float = field(init=False, repr=False)
+    _rested: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._began = self._rested = self._clock.monotonic()
 
     @property
     def is_running(self) -> bool:
@@ -85,13 +88,13 @@ class Job(Generic[T]):
 
     def tell(self, done: int) -> None:
         """So much is done. Raises Cancelled, TooLong."""
-        self.done, now = done, time.monotonic()
+        self.done, now = done, self._clock.monotonic()
         if now - self._began > self.seconds:
             raise TooLong(f"it took more than {self.seconds:,.0f} s")
         rest = min(LONGEST_PAUSE_SECONDS, PAUSE_TIMES * (now - self._rested)) if self.is_gentle else 0.0
         if self._stopping.wait(rest) if rest else self._stopping.is_set():
             raise Cancelled
-        self._rested = time.monotonic()
+        self._rested = self._clock.monotonic()
 
 
 class Jobs:
@@ -136,6 +139,7 @@ class Jobs:
                 total=total,
                 is_gentle=is_gentle,
                 seconds=seconds,
+                _clock=self._clock,
                 _stopping=self._stopping,
             )
             _put_away(self._latest.pop((kind, subject), None))

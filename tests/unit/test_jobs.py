@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from adapters.console import jobs, sealed
-from adapters.console.jobs import Jobs
+from adapters.console.jobs import LONGEST_PAUSE_SECONDS, Jobs
 from tests.builders import FixedClock
 from tests.contract.running import PATIENCE
 from workflow.errors import JournalUnavailable, Refused
@@ -96,10 +96,45 @@ def test_why_a_job_did_not_end_well_is_told(kept, error, told):
     assert "secret" not in job.error
 
 
-def test_a_job_that_takes_too_long_is_broken_off(kept):
-    job = kept.start("compare", "jo", lambda job: job.tell(1), seconds=-1.0)
+def test_a_job_that_takes_too_long_is_broken_off():
+    clock, told = FixedClock(), []
+
+    def work(job):
+        for seconds in (10, 1):
+            clock.move(seconds)
+            job.tell(1)
+            told.append(seconds)
+
+    job = Jobs(clock).start("compare", "jo", work, seconds=10)
     assert job.wait(PATIENCE)
-    assert "took more than" in job.error
+    assert (told, job.error) == ([10], "it took more than 10 s")
+
+
+def test_a_job_is_not_broken_off_by_a_wall_clock_that_jumps():
+    clock = FixedClock()
+
+    def work(job):
+        clock.jump(86_400)
+        job.tell(1)
+
+    job = Jobs(clock).start("compare", "jo", work, seconds=10)
+    assert job.wait(PATIENCE)
+    assert job.error == ""
+
+
+@pytest.mark.parametrize(("worked", "rested"), [(0.1, 0.1), (5, LONGEST_PAUSE_SECONDS)])
+def test_a_gentle_job_rests_as_long_as_it_has_worked_but_not_for_long(monkeypatch, worked, rested):
+    clock, rests = FixedClock(), []
+
+    def work(job):
+        monkeypatch.setattr(job._stopping, "wait", lambda seconds: rests.append(round(seconds, 6)))
+        clock.move(worked)
+        job.tell(1)
+        job.tell(2)
+
+    job = Jobs(clock).start("verify", "jo", work, is_gentle=True)
+    assert job.wait(PATIENCE)
+    assert rests == [rested]
 
 
 def test_the_end_of_the_process_ends_what_runs_and_puts_away_what_was_made(kept):
