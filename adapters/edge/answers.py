@@ -136,12 +136,13 @@ def json_body(type_: type[T], *, max_body: int, max_depth: int) -> T:
 
 
 def _refuse_unclear_host() -> None:
-    """Raise BadRequest where HTTP/1.1 names no host or several, which servers join by commas: RFC 9112, section 3.2.
+    """Raise BadRequest where HTTP/1.1 names no host, or anybody several, which servers join by commas: RFC 9112, section 3.2.
 
     Nothing here goes by the name, but a proxy may; whoever only asks for our health is no proxy's client, and may leave it out.
     """
     host = request.environ.get("HTTP_HOST", "")
-    if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and request.path != HEALTH_PATH and (not host or "," in host):
+    is_left_out = not host and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and request.path != HEALTH_PATH
+    if is_left_out or "," in host:
         raise BadRequest("Host: expected one")
 
 

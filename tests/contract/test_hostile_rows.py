@@ -317,6 +317,17 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused_or_read_as_the_rfc_allow
     assert [int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answered)] == answers[side], answered[:2_000]
 
 
+def test_only_a_health_check_may_leave_the_host_out_and_nobody_may_name_two(service):  # A11
+    def status(port, path, *hosts):
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+            connection.sendall(b"GET " + path + b" HTTP/1.1\r\n" + b"".join(hosts) + b"Connection: close\r\n\r\n")
+            return int(connection.recv(65_536).split(b" ")[1])
+
+    for port in service.ports:
+        assert [status(port, path) for path in (b"/healthz", b"/openapi.json")] == [200, 400]
+        assert [status(port, path, b"Host: a\r\n", b"Host: b\r\n") for path in (b"/healthz", b"/openapi.json")] == [400, 400]
+
+
 def test_cursors_in_both_directions_and_limits_out_of_range_are_400(service):  # I-14
     for path in ("/v1/orders/search", "/v1/tables/search", "/v1/parties/search", "/v1/reservations/search"):
         message = is_refused(service.dojo.post(path, {"cursor": {"before": "x", "after": "y"}}), 400)
