@@ -45,8 +45,8 @@ logger = logging.getLogger(__name__)
 class ThreadedServer:
     """The venue's side: `app` at `address`, one thread a request, in the process that calls `start`.
 
-    A request gets a thread when its header has arrived; of those whose body is not there yet, at most half of the threads wait for
-    it. So slow clients cannot keep all threads from those who send at once.
+    A request gets a thread when its header has arrived. Those whose body is not there yet, and those that were sent behind another
+    one, get half of the threads at most. So slow clients cannot keep all threads from those who send at once.
     """
 
     def __init__(self, address: Address, app: WSGIApplication, *, threads: int = VENUE_THREADS) -> None:
@@ -180,7 +180,7 @@ class _VenueServer(wsgi.Server):
         if not sent:
             conn.close()
             return True
-        if _is_whole(sent):
+        if _is_whole(sent) and not early:  # Who asks again before it has read may never read, and so would hold every thread.
             super().process_conn(conn)
             return True
         if _has_whole_header(sent):

@@ -584,6 +584,18 @@ def test_a_kept_connection_serves_one_request_after_the_other(start):
     assert len(sockets) == 1
 
 
+def test_pipelined_requests_do_not_take_every_thread(start, venue):
+    address, began = start(threads=2).address, time.monotonic()
+    with contextlib.ExitStack() as opened:
+        for _ in range(3):
+            connection = opened.enter_context(send(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /held HTTP/1.1\r\nHost: x\r\n\r\n"))
+            assert connection.recv(1_024).startswith(b"HTTP/1.1 200")
+        assert venue.begun.wait(PATIENCE)
+        for _ in range(3):
+            body_of(get(address))
+    assert time.monotonic() - began < PATIENCE / 2  # What is held is so for PATIENCE.
+
+
 def test_connections_beyond_those_that_may_be_kept_end_with_their_answer(start, monkeypatch):
     def connection_header_of(each):
         each.request("GET", "/")
