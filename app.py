@@ -50,7 +50,7 @@ from workflow.errors import (
 )
 from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import JOURNAL_DAMAGED, Trouble
-from workflow.journal.connection import refuse_foreign
+from workflow.journal.connection import refuse_foreign, refuse_second_name
 from workflow.journal.keys import load_key, load_or_make_key
 from workflow.journal.reads import SqliteReads, TimeLimit
 from workflow.journal.sqlite import SqliteJournal
@@ -366,6 +366,7 @@ def _open_journal(settings: Settings, *, accepts_loss: bool = False) -> SqliteJo
     is_there = os.path.lexists(settings.journal)
     if is_there:
         refuse_foreign(settings.journal)
+        refuse_second_name(settings.journal)
     refuse_foreign_witness(settings.witness)
 
     def open_with(key: Ed25519PrivateKey) -> SqliteJournal:

@@ -228,10 +228,9 @@ class Engine:
             cause = f"{command.source}:{command.idempotency_key}"
             decision = decisions.refuse_reused_key(self._machines, order, at=unit.at, actor=command.actor, cause=cause)
         elif isinstance(command, CreateOrder):
-            new = [
-                told for told in command.payments if told.intent_id not in order.payments
-            ]  # The others were accepted, and stay so (I12).
-            if taken := self._taken_by_other(replace(command, payments=tuple(new)), order.id, unit):
+            # What the order has was accepted, and stays so, whatever it pays since (I12).
+            added = tuple(told for told in command.payments if told.intent_id not in order.payments)
+            if taken := self._taken_by_other(replace(command, payments=added), order.id, unit):
                 return taken
             decision = decisions.repeat_order(self._machines, order, command, at=unit.at)
         else:
@@ -320,10 +319,10 @@ class Engine:
             cause = f"record_payment:{command.order_id}"
             if taken := self._taken_intent([command.intent_id], order.id, command.actor, cause, unit):
                 return taken
-        outcome = unit.store(self._decide_request(command, order, unit), order)
-        if outcome.order and outcome.order.lock != order.lock:
-            unit.transaction.on_commit(partial(self._lock_times.note, outcome.order, unit.at, unit.now_ms))
-        return outcome
+        decision = self._decide_request(command, order, unit)
+        if decision.order and any(entry.kind == "lock" for entry in decision.entries):
+            unit.transaction.on_commit(partial(self._lock_times.note, decision.order, unit.at, unit.now_ms))
+        return unit.store(decision, order)
 
     def _decide_request(self, command: OrderRequest, order: Order, unit: Unit) -> Decision:
         machines, at, ran_out = self._machines, unit.at, self._lock_times.ran_out(order, unit.now_ms)
@@ -333,7 +332,7 @@ class Engine:
             case LockOrder():
                 return requests.lock_order(machines, order, command, at=at, ran_out=ran_out)
             case ExtendLock():
-                return requests.extend_lock(machines, order, command, at=at)
+                return requests.extend_lock(machines, order, command, at=at, ran_out=ran_out)
             case ReleaseLock():
                 return requests.release_lock(machines, order, command, at=at, ran_out=ran_out)
             case RecordPayment():
@@ -377,7 +376,8 @@ class Engine:
         stored = unit.transaction.task(task.id)
         if stored is None or stored.status != "leased" or stored.task.fence != task.fence:
             return Outcome()  # Somebody else took the task over meanwhile; this result is late.
-        unit.is_paced = task.is_paced
+        if task.is_paced:
+            unit.paced_since_ms = task.lease_until_ms - self._settings.lease_ms
         if isinstance(command, AttemptFailed | PauseDestination):
             unit.transaction.note_attempt(stored.task, unit.at, command.error)
         command, stored = destinations.weigh(command, stored, unit)
@@ -418,7 +418,7 @@ class Engine:
             order = unit.order(found[0])
             is_last = not unit.transaction.read_is_to_come(order.id, command.intent.id)
             older = unit.transaction.older_read(order.id, command.intent.id)
-            doubt = Doubt(stood_ms=unit.age_ms(older.since), told=older.told) if older else None
+            doubt = Doubt(differs=older.differs, stood_ms=unit.age_ms(older.since), told=older.told) if older else None
             others = frozenset(found[1:])
             decision = decisions.intent_read(self._machines, order, command, others, at=unit.at, is_last=is_last, doubt=doubt)
             unit.store(decision, order)
@@ -454,6 +454,7 @@ def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
 
 def _release_leases(unit: Unit) -> None:
     venue.clock_before_the_journal(unit)
+    unit.transaction.forget_jumps_back()
     # The clock may have been set while nothing ran: whatever it says, nothing waits longer than it ever may.
     unit.transaction.limit_waits(unit.now_ms, LONGEST_WAIT_MS, venue.SWEEP_CAP_MS)
     for destination in DESTINATIONS:

@@ -1,7 +1,7 @@
 """How long Dojo's locks still hold by seconds that never go back: a wall clock that is set back makes none last longer (I17).
 
-A lock ends at the moment that Dojo named, by the wall clock (X12), or once the time has passed that there was until then when it was taken.
-The latter is known in memory alone: a lock that an earlier process gave ends by the wall clock.
+A lock ends at the moment that Dojo named, by the wall clock (X12), or a while after the time has passed that there was until then when it
+was taken. The latter is known in memory alone: a lock that an earlier process gave ends by the wall clock.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import NamedTuple
 from workflow.clock import from_text
 from workflow.order import Lock, Order
 
+GRACE_MS = 900_000
+"""So much longer: a clock that was fast and is put right by less takes no lock from who has it."""
 MOST_LOCKS = 10_000
 """So many are remembered; of older ones the wall clock alone says when they end."""
 
@@ -27,7 +29,7 @@ class LockTimes:
         if order.lock is None or order.lock.released:
             return
         left = from_text(order.lock.expires_at) - from_text(at)
-        self._ends[order.id] = _End(order.lock, now_ms + int(left.total_seconds() * 1000))
+        self._ends[order.id] = _End(order.lock, now_ms + int(left.total_seconds() * 1000) + GRACE_MS)
         if len(self._ends) > MOST_LOCKS:
             del self._ends[next(iter(self._ends))]
 

@@ -55,11 +55,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """The last read was older than one before it, and differed. For `stood_ms` milliseconds no read has come that did not.
+    """The last read was older than one before it, and differed as `differs` says. For `stood_ms` milliseconds none has come that did not.
 
     `told` is what a person was called about meanwhile.
     """
 
+    differs: str
     stood_ms: int
     told: tuple[str, ...] = ()
 

@@ -59,7 +59,7 @@ def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str,
     held = order.lock
     if held and held.is_live(at, ran_out=ran_out) and held.lock_id != command.lock_id:
         return _refused(case, order.held_by(), OrderLocked)
-    if held and not held.released and held.lock_id == command.lock_id and held.expires_at == command.expires_at:
+    if held and not (held.released or ran_out) and held.lock_id == command.lock_id and held.expires_at == command.expires_at:
         return Decision(order=order)
     trigger = "take_over" if held and not held.released and held.lock_id != command.lock_id else "take"
     case.record("lock", _lock_facts(command.lock_id, command.expires_at, command.holder), trigger=trigger)
@@ -69,7 +69,7 @@ def lock_order(machines: Machines, order: Order, command: LockOrder, *, at: str,
     return case.close(caller_sees=True)
 
 
-def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: str) -> Decision:
+def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: str, ran_out: bool = False) -> Decision:
     """The holder wants more time; also after the expiry, where nobody took the lock over."""
     held = order.lock
     if held is None or held.released:
@@ -77,7 +77,7 @@ def extend_lock(machines: Machines, order: Order, command: ExtendLock, *, at: st
     case = Case(machines, order, at=at, actor=command.actor, cause=f"lock:{command.lock_id}")
     if held.lock_id != command.lock_id:
         return _refused(case, order.held_by(), OrderLocked)
-    if held.expires_at == command.expires_at:
+    if held.expires_at == command.expires_at and not ran_out:
         return Decision(order=order)
     case.record("lock", _lock_facts(held.lock_id, command.expires_at, held.holder), trigger="extend")
     return case.close(caller_sees=True)

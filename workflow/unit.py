@@ -80,10 +80,10 @@ class UnitSettings:
 class Unit:
     """The writing of one command. `hand_over` gets tasks that were leased, `wake` the time of one that waits, both after the commit.
 
-    `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`. `is_paced` is set
-    where this is the answer to a call that had waited for its turn: whatever it brings about waits for its own turn behind all that
-    waits already, so that an outage's end makes no more calls a second than later attempts may be (U18). By `jump_ms` the wall clock
-    jumped just now, which nobody has noted yet.
+    `at` is what an entry says, by the wall clock; `now_ms` is what is due, leased and waited for by, see `SteadyClock`. Where this is
+    the answer to a call that had waited for its turn, `paced_since_ms` is when that was made: whatever it brings about, and what waited
+    behind it, waits for its own turn behind all that waits already, so that an outage's end makes no more calls a second than later
+    attempts may be (U18). By `jump_ms` the wall clock jumped just now, which nobody has noted yet.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Unit:
         self.transaction, self.machines, self.settings = transaction, machines, settings
         self.at, self.now_ms = to_text(clock.now()), now_ms
         self._jump_ms, self._hand_over, self._wake = jump_ms, hand_over, wake
-        self.is_paced = False
+        self.paced_since_ms: int | None = None
         self.receipt: Receipt | None = None
 
     def order(self, order_id: str) -> Order:
@@ -200,18 +200,19 @@ class Unit:
             self.put_back(stored, self.now_ms, "")
         elif self.transaction.lane_is_busy(stored.lane):
             self.transaction.put_task(stored)
-        elif self.is_paced:
+        elif self.paced_since_ms is not None:
             self.put_back(stored, self.now_ms, "", not_before_ms=self.now_ms)
         else:
             self.lease(stored)
 
     def lease_next(self, lane: str) -> None:
-        """Lease the oldest waiting task of a lane that has become free; one that was put off waits for its turn among all that were."""
-        if not self.transaction.lane_is_busy(lane) and (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
-            if waiting.task.was_put_off or self.is_paced:
-                self.wake(self.now_ms)
-            else:
-                self.lease(waiting)
+        """Lease the oldest waiting task of a lane that has become free; what was put off, or is as old, waits for its turn."""
+        if self.transaction.lane_is_busy(lane) or not (waiting := self.transaction.next_in_lane(lane, self.now_ms)):
+            return
+        if waiting.task.was_put_off or self._waited(waiting.task):
+            self.wake(self.now_ms)
+        else:
+            self.lease(waiting)
 
     def put_back(self, stored: StoredTask, at_ms: int, error: str, *, not_before_ms: int = 0, status: str = "pending") -> None:
         """Let the task wait until `at_ms`, and whatever happens until `not_before_ms`; where the destination pauses, it may be a probe."""
@@ -242,6 +243,8 @@ class Unit:
         lane = lane_of(effect, entry.order_id)
         if waiting := self.transaction.waiting_task(lane, effect.name, effect.intent_id):
             self.transaction.renew_task(waiting.task.id, entry.order_seq, self.now_ms)
+            if self._waited(waiting.task) and (stored := self.transaction.task(waiting.task.id)) and not stored.task.was_put_off:
+                self.put_back(stored, self.now_ms, "", not_before_ms=self.now_ms)  # It is young again, and still waits for its turn.
             if entry.trigger == READ_AGAIN:
                 self._hasten(waiting.task.id)
             return waiting.task
@@ -259,6 +262,10 @@ class Unit:
         stored = StoredTask(task, lane=lane, status="pending", next_at_ms=self.now_ms)
         self.begin(stored)
         return task
+
+    def _waited(self, task: Task) -> bool:
+        """This is the answer to a call that had waited for its turn, and the task was there before that was made."""
+        return self.paced_since_ms is not None and task.created_at_ms < self.paced_since_ms
 
     def _hasten(self, task_id: str) -> None:
         """A person wants to know now: the task is due, unless its destination pauses, or asked for longer."""

@@ -231,7 +231,7 @@ def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
     """The machine's wall clock jumped by so many seconds: from here on `at` may repeat, or skip (T1, T2). Whether that stood before.
 
     Nothing waits by that clock, see `SteadyClock`, and nothing is older for it, see `Unit.age_ms`. A lock ends when Dojo said, by
-    whatever the clock says (X12).
+    whatever the clock says (X12), or its time has passed: see `LockTimes`.
     """
     unit.transaction.note_jump(round(by * 1000))
     stood, cause = unit.transaction.has_venue_attention("CLOCK_JUMP"), "clock"
@@ -257,5 +257,9 @@ def task_died(command: AttemptFailed, unit: Unit) -> None:
     cause = f"{task.effect}:{task.id}"
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
-    if command.code != "INTENT_NOT_FOUND":  # The sweep goes on asking for what Dojo does not know, and calls a person in time (O8).
+    if command.code != "INTENT_NOT_FOUND":
         unit.attend(command.code, decisions.given_up(command), cause=cause, intent_id=task.intent_id)
+    elif (
+        unit.now_ms - task.created_at_ms >= unit.settings.orphan_alarm_ms
+    ):  # Otherwise the sweep asks again, and calls a person in time (O8).
+        unit.attend("ORPHAN_EVENT", decisions.given_up(command), cause=cause, intent_id=task.intent_id)

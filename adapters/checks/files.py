@@ -27,7 +27,7 @@ from workflow.errors import (
 )
 from workflow.explaining import refuse_unexplained
 from workflow.journal.condition import Trouble
-from workflow.journal.connection import reading, refuse_foreign
+from workflow.journal.connection import reading, refuse_foreign, refuse_second_name
 from workflow.journal.file import BESIDE_SUFFIXES
 from workflow.journal.keys import UnusableKey, load_key, next_path
 from workflow.journal.reads import SqliteReads
@@ -60,6 +60,7 @@ def journal(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(path):
             size = SqliteReads(path).size()
+        refuse_second_name(path)
         refuse_unexplained(SqliteReads(path), declared_machines())
     except DeclarationError as error:
         yield Finding("FAIL", "declaration", str(error), "correct workflow/lifecycle.py")

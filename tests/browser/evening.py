@@ -28,6 +28,7 @@ def play(peers: SimpleNamespace) -> SimpleNamespace:
     service.till.post("/till/orders", a_bill(total=1001, table="tbl_4", id="till-retried", reference="T-20"))
     sandbox.pay_only("tbl_4")
     _open_hostile(service)
+    sandbox.fault("GET", f"/payment-intents/{NOBODYS}", "400")
     service.dojo.post("/v1/events", an_event("evt-orphan", NOBODYS))
     orders = SimpleNamespace(
         paid=paid.order_id, split=split.order_id, open="till-open", mismatch="till-mismatch", retried="till-retried", hostile="till-hostile"

@@ -57,6 +57,7 @@ from workflow.errors import (
     WitnessForeign,
     WorkflowError,
 )
+from workflow.journal.connection import reading
 from workflow.journal.driver import sqlite3
 from workflow.journal.file import WAL_BYTES_KEPT
 from workflow.journal.keys import load_or_make_key
@@ -751,7 +752,6 @@ OTHERS_FILES = {
     "a-key": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----",
     "a-key-with-its-last-newline": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----\n",
     "a-text-without-a-newline": b"Dear diary, nothing happened",
-    "a-word-behind-whole-lines": A_LINE * 100 + b"Dear diary",
     "a-line-behind-whole-lines": A_LINE * 100 + b"Dear diary\n",
     "a-long-text-without-a-newline": b"soup " * 2_000,
     "a-long-text-in-one-line": b"soup " * 2_000 + b"\n",
@@ -829,6 +829,35 @@ def test_whatever_a_crash_or_a_power_cut_leaves_of_a_line_stops_no_start(sqlite,
     assert sqlite.witness.read_bytes().startswith(whole)
     assert read_head(sqlite.witness).size == lines + 1
     assert sqlite.verified().ok
+
+
+@pytest.mark.parametrize(
+    "torn", [b"Dear diary", bytes(range(11, 256)) * 20, b"2 01" + bytes(9) + b"\n3 45"], ids=["word", "block", "hole-in-a-line"]
+)
+def test_whatever_a_power_cut_leaves_behind_whole_lines_stops_no_start(sqlite, torn):
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+    whole = sqlite.witness.read_bytes()
+    sqlite.witness.write_bytes(whole + torn)
+
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+
+    assert sqlite.witness.read_bytes().startswith(whole)
+    assert read_head(sqlite.witness).size == 2
+    assert sqlite.verified().ok
+
+
+def test_a_copy_that_has_two_names_is_read_all_the_same(sqlite):
+    """Backups are kept so; only who writes has a lock and a WAL by the name."""
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+    sqlite.path.with_name("kept.db").hardlink_to(sqlite.path)
+    with reading(sqlite.path):
+        assert sqlite.verified().ok
 
 
 def test_a_witness_that_lags_behind_is_no_damage(sqlite):
@@ -1394,7 +1423,11 @@ def day(tmp_path_factory):
     venue.engine.handle(OpenOrder(order_id=OrderId("o5"), key="o5", bill=a_bill(), personal=personal, actor="till:t"))
     intents = {f"pi_{number}": an_intent(f"pi_{number}", paid=1000 if number < 4 else 900) for number in range(1, 5)}
     while venue.tasks:
-        venue.perform(venue.tasks.popleft(), intents)
+        task = venue.tasks.popleft()
+        if task.intent_id == "pi_stranger":
+            venue.engine.handle(AttemptFailed(task=task, error="400", next_at_ms=None))
+        else:
+            venue.perform(task, intents)
         venue.clock.move(0.3)
     venue.close()
     return SqliteStore(folder)

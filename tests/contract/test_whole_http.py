@@ -596,8 +596,9 @@ def test_attention_is_said_in_sentences_and_what_is_paid_and_not_on_the_till_com
     service = whole.service
     reused = key_reused(whole)
     order_id, intent_id = disputed(whole, "attention-amount")
+    whole.sandbox.fault("GET", "/payment-intents/pi_nobodys", "400")
     service.dojo.post("/v1/events", an_event("evt_nobodys", "pi_nobodys"))
-    service.await_rest()  # Then it is an orphan, and nothing else is to come.
+    service.await_rest()  # Then its read is given up, and nothing else is to come.
 
     data = service.auditor.get("/api/attention").json["data"]
 

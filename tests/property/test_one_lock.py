@@ -15,6 +15,7 @@ from workflow.bill import Personal
 from workflow.clock import to_text
 from workflow.commands import AmendOrder, CancelOrder, ExtendLock, LockOrder, RecordPayment, RefuseOrder, ReleaseLock, ReportProgress
 from workflow.errors import OrderLocked
+from workflow.lock_times import GRACE_MS
 from workflow.ports import IntentId, OrderId
 from workflow.replay import rebuild
 
@@ -50,7 +51,7 @@ def venue(tmp_path_factory):
 class Book:
     """Who holds the lock, as anybody on the outside would keep it: whoever was told so last, until the moment that was named.
 
-    A clock that is set back meanwhile makes that no longer than it was to be: `ends` is by a clock that never goes back.
+    A clock that is set back meanwhile makes that hardly longer than it was to be: `ends` is by a clock that never goes back.
     """
 
     def __init__(self, venue) -> None:
@@ -73,8 +74,8 @@ class Book:
             refused = self.ask(LockOrder if what == "lock" else ExtendLock, lock_id=who, expires_at=until)
             assert not (others and not refused), f"{who} has the lock of {live}"
             assert not (what == "lock" and isinstance(refused, OrderLocked) and not others), "nobody holds it"
-            if not refused and (who, until) != (self.holder, self.until):  # The very same again gives no more time.
-                self.holder, self.until, self.ends = who, until, self.venue.clock.monotonic() + 60 * number
+            if not refused and (not live or (who, until) != (self.holder, self.until)):  # The very same again gives no more time.
+                self.holder, self.until, self.ends = who, until, self.venue.clock.monotonic() + 60 * number + GRACE_MS // 1000
         elif what == "release":
             refused = self.ask(ReleaseLock, lock_id=who)
             assert not (others and not refused), f"{who} released the lock of {live}"

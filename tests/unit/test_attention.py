@@ -536,6 +536,17 @@ def test_a_read_that_agrees_or_is_newer_ends_what_an_older_one_called_for(venue,
     assert venue.order().paid.value == (0 if how == "newer, and given back" else 1000)
 
 
+def test_what_a_newer_read_called_for_is_ended_by_no_older_one(venue):  # I20 M4
+    counted(venue)
+    held = replace(PAID, status="Authorized", updated_at="2026-03-14T12:20:00Z")
+    lagging = replace(PAID, updated_at="2026-03-14T12:15:00Z"), replace(held, updated_at="2026-03-14T12:16:00Z")
+    for intent in (held, *lagging):
+        venue.event("pi_1", "Captured")
+        venue.settle({"pi_1": intent})
+    assert told(venue) == [("raise", "STATUS_LIE")]
+    assert (raised(venue), venue.order().paid.value) == (["STATUS_LIE"], 1000)
+
+
 @pytest.mark.parametrize("how", AGREES)
 def test_a_copy_of_dojos_that_lags_for_a_while_calls_nobody(venue, how):  # R1
     counted(venue)

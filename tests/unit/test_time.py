@@ -19,6 +19,7 @@ from workflow.commands import AttemptFailed, ExtendLock, LockOrder, RecordPaymen
 from workflow.errors import OrderLocked, UnknownOrder
 from workflow.journal.transaction import JUMPS as JUMPS_IN_META
 from workflow.journal.transaction import KEPT_JUMPS
+from workflow.lock_times import GRACE_MS
 from workflow.ports import IntentId, OrderId
 from workflow.replay import replay, verify
 
@@ -38,6 +39,7 @@ SQL_NOW = re.compile(
 )
 DAY, HOUR = 86_400, 3_600
 BACK, FORWARD = -3 * DAY, 2 * HOUR
+GRACE = GRACE_MS // 1000
 JUMPS = pytest.mark.parametrize("by", [BACK, FORWARD], ids=["three days back", "two hours on"])
 
 
@@ -438,6 +440,22 @@ def test_what_a_jump_made_no_older_is_no_older_to_the_next_process_either(tmp_pa
     venue.close()
 
 
+def test_a_clock_that_jumped_back_and_is_put_right_while_nothing_runs_makes_nothing_old(tmp_path):  # T1 I20
+    venue = Venue(tmp_path)
+    wait_for_all(venue)
+    venue.clock.jump(-NINE_DAYS)
+    sweep_after(venue, 10)
+    venue.close()
+    venue.clock.jump(NINE_DAYS)
+    venue = Venue(tmp_path, clock=venue.clock)
+    venue.engine.recover_leases()
+    sweep_after(venue, 60)
+    assert called(venue) == {}
+    sweep_after(venue, 120)
+    assert called(venue) == {"unread": "PAID_NOT_ON_TILL"}
+    venue.close()
+
+
 def test_a_long_stop_is_no_jump_and_who_was_not_called_before_is_called_after_it(tmp_path):  # I20
     venue = Venue(tmp_path, sends=WITH_TILL)
     wait_for_all(venue)
@@ -501,12 +519,12 @@ def test_a_clock_that_jumps_over_a_locks_expiry_gives_it_no_second_holder(venue)
     assert attention(venue).count("CLOCK_JUMP") == 1
 
 
-def test_a_clock_that_is_set_back_makes_no_lock_last_longer_than_it_was_given_for(venue):  # T1 I17 I12
+def test_a_clock_that_is_set_back_makes_no_lock_last_much_longer_than_it_was_given_for(venue):  # T1 I17 I12
     """Dojo gives the money back of a payment that is refused, here for a lock that nobody holds any more."""
     venue.open("o1")
-    lock(venue, "first")
+    lock(venue, "first", seconds=600)
     venue.clock.jump(BACK)
-    venue.clock.move(599)
+    venue.clock.move(600 + GRACE - 1)
     pay = RecordPayment(
         order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=an_intent().amount, tips=an_intent().tips, lock_id="second"
     )
@@ -527,10 +545,35 @@ def test_an_extended_lock_lasts_as_long_as_it_was_extended_for_though_the_clock_
     venue.clock.move(50)
     lock(venue, "first", seconds=600, how=ExtendLock)
     venue.clock.jump(BACK)
-    venue.clock.move(599)
+    venue.clock.move(600 + GRACE - 1)
     assert isinstance(lock(venue, "second"), OrderLocked)
     venue.clock.move(1)
     assert lock(venue, "second") is None
+
+
+def test_a_clock_that_was_fast_and_is_put_right_takes_no_lock_from_its_holder(venue):  # T1 I16 I12
+    venue.open("o1")
+    lock(venue, "first", seconds=120)  # Five minutes that Dojo wanted, by a clock that is three minutes fast.
+    venue.clock.jump(-180)
+    venue.clock.move(299)
+    assert isinstance(lock(venue, "second"), OrderLocked)
+    pay = RecordPayment(order_id=OrderId("o1"), intent_id=IntentId("pi_1"), paid=an_intent().amount, tips=an_intent().tips, lock_id="first")
+    assert venue.engine.handle(pay).refusal is None
+    venue.clock.move(1)
+    assert lock(venue, "second") is None
+
+
+@pytest.mark.parametrize("how", [LockOrder, ExtendLock])
+def test_a_lock_whose_time_has_passed_and_that_is_asked_for_once_more_is_held_again(venue, how):  # X1 X4 I16
+    venue.open("o1")
+    until = to_text(venue.clock.now() + timedelta(seconds=600))
+    first = {"order_id": OrderId("o1"), "lock_id": "first", "expires_at": until}
+    venue.engine.handle(LockOrder(**first))
+    venue.clock.jump(BACK)
+    venue.clock.move(600 + GRACE)
+    assert venue.engine.handle(how(**first)).refusal is None
+    assert isinstance(lock(venue, "second"), OrderLocked)
+    assert replay(venue.reads).ok
 
 
 def test_a_clock_that_jumps_back_gives_a_lock_that_was_taken_over_not_back(venue):  # X12 I16

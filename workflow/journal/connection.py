@@ -116,10 +116,6 @@ def refuse_foreign(path: Path) -> int:
     """
     if path.is_symlink() or not path.is_file():
         raise NotAFile(f"{path} is not a plain file")
-    if path.stat().st_nlink > 1:  # Each name has a lock and a WAL of its own: two servers would write one file.
-        raise NotAFile(
-            f"{path} has another name as well (a hard link), and must have one: remove the other, or copy it in this one's place"
-        )
     try:
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
@@ -133,6 +129,14 @@ def refuse_foreign(path: Path) -> int:
     if version > SCHEMA_VERSION:
         raise JournalTooNew(f"{path} has schema {version}, this version knows {SCHEMA_VERSION}")
     return version
+
+
+def refuse_second_name(path: Path) -> None:
+    """Refuse to write a file that has two names: each has a lock and a WAL of its own, and two servers would write it. Raises NotAFile."""
+    if path.stat().st_nlink > 1:
+        raise NotAFile(
+            f"{path} has another name as well (a hard link), and must have one: remove the other, or copy it in this one's place"
+        )
 
 
 @contextmanager

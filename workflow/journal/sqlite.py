@@ -32,7 +32,16 @@ from workflow.errors import (
 )
 from workflow.journal.auditing import remove_views
 from workflow.journal.condition import CHAIN_BROKEN, JOURNAL_DAMAGED, JOURNAL_READ_ONLY, PASSING, Condition
-from workflow.journal.connection import BUSY_TIMEOUT_S, NOT_TEXT, is_writable, refuse_foreign, translated, translated_os, wal_bytes
+from workflow.journal.connection import (
+    BUSY_TIMEOUT_S,
+    NOT_TEXT,
+    is_writable,
+    refuse_foreign,
+    refuse_second_name,
+    translated,
+    translated_os,
+    wal_bytes,
+)
 from workflow.journal.driver import sqlite3
 from workflow.journal.file import REPORTS_WAL, make_private, migrate, open_or_make, register_machines
 from workflow.journal.keys import KeyNotInForce
@@ -65,10 +74,9 @@ ROOM_BYTES = 1024 * 1024
 class SqliteJournal:
     """The one owner of a journal file: lock, writer thread, tree, checkpoints, witness.
 
-    Makes the file (0600) at first start. Raises JournalInUse when another server owns it, JournalForeign (the witness's
-    file too), JournalTooNew,
-    HeadRegressed when entries are gone that the witness saw, KeyNotInForce when another key than `key` signs it, JournalReadOnly or
-    another JournalUnavailable when it cannot be written.
+    Makes the file (0600) at first start. Raises JournalInUse when another server owns it, NotAFile, JournalForeign (of the witness, too),
+    JournalTooNew, HeadRegressed when entries are gone that the witness saw, KeyNotInForce when another key than `key` signs it,
+    JournalReadOnly or another JournalUnavailable when it cannot be written.
     While `condition` knows of trouble, commands are run as far as they only read (so a repeated request still gets its answer).
     With `accepts_loss` the witness is meant to begin anew: what the old one saw is known, and a person goes on without it.
     """
@@ -78,6 +86,7 @@ class SqliteJournal:
         self.condition = Condition(clock)
         if os.path.lexists(path):
             refuse_foreign(path)
+            refuse_second_name(path)
             if not is_writable(path):
                 raise JournalReadOnly(f"{path}, or its directory, cannot be written")
         refuse_foreign_witness(witness)  # Before anything is made.

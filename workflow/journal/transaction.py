@@ -358,6 +358,10 @@ class SqliteTransaction(Tasks):
             jumps = [(seq, first_ms + second_ms), *rest]
         self._keep(JUMPS, _encode(jumps))
 
+    def forget_jumps_back(self) -> None:
+        if sum(by_ms for _, by_ms in self._jumps()) < 0:
+            self._keep(JUMPS, _encode([]))
+
     def jumped_ms(self, since_seq: int) -> int:
         return sum(by_ms for seq, by_ms in self._jumps() if seq >= since_seq)
 

@@ -21,7 +21,8 @@ _LINE = re.compile(rb"(\d{1,19}) ([0-9a-f]{64})")
 _HOLE = b"\0"
 """A power cut can leave one where the disk did not get what was written. Nobody gains by making one."""
 _BEGUN = re.compile(rb"\0*(\d{1,19}( [0-9a-f]{0,64})?)?\0*")
-"""What a crash or a power cut leaves of a line."""
+"""What a crash leaves of a line; a power cut may leave anything behind whole lines."""
+_MOST_TORN_BYTES = 65_536
 _MOST = 10**19
 _TAIL_BYTES = 4096
 _LONGEST_LINE = 19 + 1 + 64 + 1
@@ -100,7 +101,7 @@ class Witnessed:
     def __iter__(self) -> Iterator[Head]:
         size = 0
         for number, line in enumerate(self._lines(), start=1):
-            if line.startswith(_HOLE):
+            if _HOLE in line:
                 continue
             match = _LINE.fullmatch(line)
             if not match:
@@ -144,7 +145,7 @@ def refuse_foreign_witness(path: Path) -> int:
         raise translated_os(error, f"cannot read the witness {path}") from error
     if not all(_LINE.fullmatch(line) for line in lines):
         raise WitnessForeign(f"{path} is no witness: it ends with lines other than `SIZE ROOT`")
-    if not _BEGUN.fullmatch(torn):
+    if not lines and not _BEGUN.fullmatch(torn):
         raise WitnessForeign(f"{path} is no witness: its end is not the beginning of a line `SIZE ROOT`")
     return end - len(torn)
 
@@ -163,8 +164,8 @@ def _last_lines(path: Path) -> tuple[list[bytes], bytes, int]:
             *lines, torn = file.read(end - start).split(b"\n")
             if start and lines and len(lines[0]) < _LONGEST_LINE:
                 lines = lines[1:]  # It may be the rest of one.
-            lines = [line for line in lines if not line.startswith(_HOLE)]
-            if lines or start == 0 or not _BEGUN.fullmatch(torn):
+            lines = [line for line in lines if _HOLE not in line]
+            if lines or start == 0 or (wanted > _MOST_TORN_BYTES and not _BEGUN.fullmatch(torn)):
                 return lines, torn, end
             wanted *= 2
 
