@@ -168,8 +168,7 @@ def intent_read(
     if (sum_ := sum(payment.counted) or sum(payment.gross)) and _is_unexpected_return(order, payment, case.the_order):
         told = f"{Money(sum_, order.currency)} of intent {intent.id} is {now.state}, after it was counted and told"
         case.attend("REFUND_AFTER_UPDATE", told, intent.id)
-    is_told_of_older = doubt is not None and is_told(doubt.differs, doubt.told)
-    if (is_told_of_older and not is_lie) or (payment.state in HELD | UNPAID and now.state in COUNTED | ENDED):
+    if (doubt and doubt.is_told and not is_lie) or (payment.state in HELD | UNPAID and now.state in COUNTED | ENDED):
         case.relieve("STATUS_LIE", intent.id, f"the intent reads {intent.status} now")
     case.relieve("OUTBOX_DEAD", intent.id, "it was read")  # Last: what a read moves stands right behind it, or is not told again.
     return case.close()
@@ -179,7 +178,7 @@ def _weigh_older(case: Case, intent: PaymentIntent, differs: str, doubt: Doubt |
     """The newest read stands (contract §2.4), whatever is read now: a copy that lags catches up in time, clocks that disagree never do."""
     if doubt is None:
         return
-    if not differs and is_told(doubt.differs, doubt.told):
+    if not differs and doubt.is_told:
         case.relieve("STATUS_LIE", intent.id, f"an older read of the intent says {intent.status[:STATUS_CHARACTERS]} as well")
     elif differs and not is_told(differs, doubt.told) and doubt.stood_ms >= PATIENCE_S["STATUS_LIE"] * 1000:
         stands = (

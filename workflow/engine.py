@@ -418,7 +418,7 @@ class Engine:
             order = unit.order(found[0])
             is_last = not unit.transaction.read_is_to_come(order.id, command.intent.id)
             older = unit.transaction.older_read(order.id, command.intent.id)
-            doubt = Doubt(differs=older.differs, stood_ms=unit.age_ms(older.since), told=older.told) if older else None
+            doubt = Doubt(stood_ms=unit.age_ms(older.since), told=older.told) if older else None
             others = frozenset(found[1:])
             decision = decisions.intent_read(self._machines, order, command, others, at=unit.at, is_last=is_last, doubt=doubt)
             unit.store(decision, order)
@@ -454,7 +454,6 @@ def _relieve(intent: PaymentIntent, code: str, detail: str, unit: Unit) -> None:
 
 def _release_leases(unit: Unit) -> None:
     venue.clock_before_the_journal(unit)
-    unit.transaction.forget_jumps_back()
     # The clock may have been set while nothing ran: whatever it says, nothing waits longer than it ever may.
     unit.transaction.limit_waits(unit.now_ms, LONGEST_WAIT_MS, venue.SWEEP_CAP_MS)
     for destination in DESTINATIONS:

@@ -53,16 +53,23 @@ class Verdict:
     differing: tuple[int, int, int] | None = None
 
 
+_IS_OLDER = ", and Dojo dates that before what was read earlier"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """The last read was older than one before it, and differed as `differs` says. For `stood_ms` milliseconds none has come that did not.
+    """The last read was older than one before it, and differed. For `stood_ms` milliseconds no read has come that did not.
 
     `told` is what a person was called about meanwhile.
     """
 
-    differs: str
     stood_ms: int
     told: tuple[str, ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """A person was called about some older read."""
+        return any(_IS_OLDER in detail for detail in self.told)
 
 
 class _Differs(Exception):
@@ -131,7 +138,7 @@ def what_differs(intent: PaymentIntent, payment: Payment, currency: str) -> str:
     shown, known = _shown(intent, currency), _known(payment, currency)
     if intent.status[:STATUS_CHARACTERS] == payment.status and (not payment.was_read or shown == known):
         return ""
-    return f"intent {intent.id} reads {shown}, and Dojo dates that before what was read earlier, {known}"
+    return f"intent {intent.id} reads {shown}{_IS_OLDER}, {known}"
 
 
 def _shown(intent: PaymentIntent, currency: str) -> str:

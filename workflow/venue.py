@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from workflow import decisions, requests
-from workflow.clock import CLOCK_JUMP_SECONDS, from_text, to_text
+from workflow.clock import CLOCK_JUMP_SECONDS, from_text, is_moment, to_text
 from workflow.commands import (
     AcceptLostTail,
     AttemptFailed,
@@ -244,11 +244,17 @@ def clock_jumped(by: float, unit: Unit, *, is_back: bool) -> bool:
 
 
 def clock_before_the_journal(unit: Unit) -> None:
-    """At start: the clock shows less than the newest entry does, so it was set back while nothing ran. One set on is a long stop."""
+    """At start: the clock shows less than the newest entry does, so it was set back while nothing ran. One set on is a long stop.
+
+    Where it had jumped back before, and now shows so much more at least, it may have been put right: nothing is older for that jump.
+    """
     newest = unit.transaction.newest_at() or ""
     if newest >= to_text(from_text(unit.at) + timedelta(seconds=CLOCK_JUMP_SECONDS)):  # Texts of one form compare as times do.
         detail = f"the machine's clock was set back while nothing ran: from {newest[:40]} at least, to {unit.at}"
         unit.attend("CLOCK_JUMP", detail, cause="clock", actor="clock")
+    elif is_moment(newest):
+        passed = from_text(unit.at) - from_text(newest)
+        unit.transaction.forget_jumps_back(round((passed.total_seconds() + CLOCK_JUMP_SECONDS) * 1000))
 
 
 def task_died(command: AttemptFailed, unit: Unit) -> None:
@@ -257,9 +263,5 @@ def task_died(command: AttemptFailed, unit: Unit) -> None:
     cause = f"{task.effect}:{task.id}"
     facts: Facts = {"task": task.id, "effect": task.effect, "outcome": "dead", "attempts": task.attempts, "error": command.error}
     unit.note("effect", facts, cause=cause, intent_id=task.intent_id)
-    if command.code != "INTENT_NOT_FOUND":
+    if command.code != "INTENT_NOT_FOUND":  # The sweep goes on asking for what Dojo does not know, and calls a person in time (O8).
         unit.attend(command.code, decisions.given_up(command), cause=cause, intent_id=task.intent_id)
-    elif (
-        unit.now_ms - task.created_at_ms >= unit.settings.orphan_alarm_ms
-    ):  # Otherwise the sweep asks again, and calls a person in time (O8).
-        unit.attend("ORPHAN_EVENT", decisions.given_up(command), cause=cause, intent_id=task.intent_id)

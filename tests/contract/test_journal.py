@@ -751,6 +751,8 @@ A_LINE = b"1 " + b"0" * 64 + b"\n"
 OTHERS_FILES = {
     "a-key": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----",
     "a-key-with-its-last-newline": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----\n",
+    "a-text-of-two-bytes-a-letter": "Dear diary\nnothing happened".encode("utf-16"),
+    "a-program": b"\x7fELF\2\1\1\0\0\n\0\0\3",
     "a-text-without-a-newline": b"Dear diary, nothing happened",
     "a-line-behind-whole-lines": A_LINE * 100 + b"Dear diary\n",
     "a-long-text-without-a-newline": b"soup " * 2_000,
@@ -847,6 +849,30 @@ def test_whatever_a_power_cut_leaves_behind_whole_lines_stops_no_start(sqlite, t
 
     assert sqlite.witness.read_bytes().startswith(whole)
     assert read_head(sqlite.witness).size == 2
+    assert sqlite.verified().ok
+
+
+@pytest.mark.parametrize("offset", range(3, 90, 7))
+def test_a_hole_of_a_block_anywhere_in_the_witness_is_no_damage(sqlite, offset):
+    journal = sqlite.open()
+    for _ in range(70):
+        journal.write(note())
+    journal.close()
+    whole = sqlite.witness.read_bytes()
+    sqlite.witness.write_bytes(whole[:offset] + bytes(4_096) + whole[offset + 4_096 :])
+    assert sqlite.verified().ok
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+    assert sqlite.verified().ok
+
+
+def test_what_is_torn_off_is_no_damage_before_the_next_start_either(sqlite):
+    journal = sqlite.open()
+    journal.write(note())
+    journal.close()
+    with sqlite.witness.open("ab") as witness:
+        witness.write(bytes(range(11, 256)) * 20)
     assert sqlite.verified().ok
 
 

@@ -536,6 +536,16 @@ def test_a_read_that_agrees_or_is_newer_ends_what_an_older_one_called_for(venue,
     assert venue.order().paid.value == (0 if how == "newer, and given back" else 1000)
 
 
+def test_older_reads_that_differ_otherwise_by_now_are_ended_by_one_that_agrees_too(venue):  # I20
+    counted(venue)
+    spoken_of(venue, {"pi_1": OTHERWISE["given back in part"][0]}, [*STOOD, 600])
+    assert raised(venue) == ["STATUS_LIE"]
+    for intent in (GIVEN_BACK, replace(GIVEN_BACK, updated_at="2026-03-14T12:11:00Z")):
+        resolve(venue, "read_again", intent_id="pi_1")
+        venue.settle({"pi_1": intent})
+    assert "STATUS_LIE" not in raised(venue)
+
+
 def test_what_a_newer_read_called_for_is_ended_by_no_older_one(venue):  # I20 M4
     counted(venue)
     held = replace(PAID, status="Authorized", updated_at="2026-03-14T12:20:00Z")

@@ -17,6 +17,7 @@ from workflow.commands import (
     PauseDestination,
     RequeueTask,
     ResolveOrder,
+    ResolveVenue,
     Sweep,
     ToldPayment,
 )
@@ -327,6 +328,18 @@ def test_an_intent_of_no_order_that_dojo_does_not_know_is_asked_for_again_and_ca
     assert [stored.entry().trigger for stored in venue.reads.entries()].count("sweep") == 3  # After one, three and five minutes.
     assert [(item.order_id, item.code, item.payment_intent_id) for item in venue.reads.attention()] == [("", "ORPHAN_EVENT", "pi_1")]
     assert replay(venue.reads).ok
+
+
+def test_an_orphan_that_a_person_settled_calls_nobody_again_when_dojo_says_that_it_knows_nothing_of_it(venue):  # O8
+    venue.event("pi_1", "Captured")
+    read = venue.tasks.popleft()
+    venue.clock.move(300)
+    venue.engine.handle(Sweep(limit=10))
+    assert attention_codes(venue) == ["ORPHAN_EVENT"]
+    venue.engine.handle(ResolveVenue(intent_id="pi_1", action="acknowledge", reason="the bar's", actor="operator:ada"))
+    venue.perform(read, {})
+    venue.settle({})
+    assert attention_codes(venue) == []
 
 
 def test_an_intent_that_dojo_does_not_know_holds_its_payment_and_counts_nothing(venue):  # U6

@@ -456,6 +456,22 @@ def test_a_clock_that_jumped_back_and_is_put_right_while_nothing_runs_makes_noth
     venue.close()
 
 
+def test_a_clock_that_jumped_back_and_is_put_right_by_a_later_process_is_late_for_nothing(tmp_path):  # T1 I20
+    venue = Venue(tmp_path)
+    wait_for_all(venue)
+    venue.clock.jump(-NINE_DAYS)
+    sweep_after(venue, 10)
+    venue.close()
+    venue = Venue(tmp_path, clock=venue.clock)
+    venue.engine.recover_leases()
+    sweep_after(venue, 10)
+    venue.clock.jump(NINE_DAYS)
+    sweep_after(venue, 10)
+    assert called(venue) == {}
+    assert venue.journal.write(lambda transaction: transaction.jumped_ms(0)) == 0
+    venue.close()
+
+
 def test_a_long_stop_is_no_jump_and_who_was_not_called_before_is_called_after_it(tmp_path):  # I20
     venue = Venue(tmp_path, sends=WITH_TILL)
     wait_for_all(venue)

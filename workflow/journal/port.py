@@ -334,8 +334,8 @@ class Transaction(Protocol):
     def note_jump(self, by_ms: int) -> None:
         """The wall clock jumped by so many milliseconds, after the entries that are there."""
 
-    def forget_jumps_back(self) -> None:
-        """At start: where it jumped back on the whole it may have been put right while nothing ran, and nothing is older for that."""
+    def forget_jumps_back(self, most_ms: int) -> None:
+        """Forget what was noted, where the clock jumped back on the whole, by at most so many milliseconds."""
 
     def jumped_ms(self, since_seq: int) -> int:
         """By how many milliseconds the wall clock has jumped since the entry of that place, all jumps together."""

@@ -358,8 +358,8 @@ class SqliteTransaction(Tasks):
             jumps = [(seq, first_ms + second_ms), *rest]
         self._keep(JUMPS, _encode(jumps))
 
-    def forget_jumps_back(self) -> None:
-        if sum(by_ms for _, by_ms in self._jumps()) < 0:
+    def forget_jumps_back(self, most_ms: int) -> None:
+        if -most_ms <= sum(by_ms for _, by_ms in self._jumps()) < 0:
             self._keep(JUMPS, _encode([]))
 
     def jumped_ms(self, since_seq: int) -> int:

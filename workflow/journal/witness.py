@@ -20,6 +20,8 @@ from workflow.journal.connection import translated_os
 _LINE = re.compile(rb"(\d{1,19}) ([0-9a-f]{64})")
 _HOLE = b"\0"
 """A power cut can leave one where the disk did not get what was written. Nobody gains by making one."""
+_OF_A_HOLE = re.compile(rb"[0-9a-f \0]*")
+"""What is left of lines around a hole, and within."""
 _BEGUN = re.compile(rb"\0*(\d{1,19}( [0-9a-f]{0,64})?)?\0*")
 """What a crash leaves of a line; a power cut may leave anything behind whole lines."""
 _MOST_TORN_BYTES = 65_536
@@ -96,26 +98,32 @@ class Witnessed:
     def __init__(self, path: Path, *, at_most: int | None = None) -> None:
         self._path, self._at_most = path, at_most
         self.newest = read_head(path) if at_most is None else read_head_until(path, at_most)
-        self._end = path.stat().st_size if path.exists() else 0
+        self._end = _end_of_lines(path)
 
     def __iter__(self) -> Iterator[Head]:
-        size = 0
-        for number, line in enumerate(self._lines(), start=1):
-            if _HOLE in line:
-                continue
-            match = _LINE.fullmatch(line)
-            if not match:
-                raise WitnessDamaged(f"line {number} of the witness {self._path} is no line `SIZE ROOT`: {line!r:.100}")
-            head = Head(int(match[1]), match[2].decode())
-            if head.size <= size:
-                told = f"tells of {head.size} entries, and a line before it of {size}: it only grows"
-                raise WitnessDamaged(f"line {number} of the witness {self._path} {told}")
-            size = head.size
-            if self._at_most is None or size <= self._at_most:
-                yield head
+        size, number, is_hole = 0, 1, False
+        for line in self._lines():
+            is_hole = (is_hole or _HOLE in line) and bool(_OF_A_HOLE.fullmatch(line.removesuffix(b"\n")))
+            if not is_hole:
+                size = self._size_of(line.removesuffix(b"\n"), number, size)
+                if self._at_most is None or size <= self._at_most:
+                    yield Head(size, line.split()[1].decode())
+            if line.endswith(b"\n"):
+                number, is_hole = number + 1, False
+
+    def _size_of(self, line: bytes, number: int, before: int) -> int:
+        """How many entries the line tells of. Raises WitnessDamaged."""
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise WitnessDamaged(f"line {number} of the witness {self._path} is no line `SIZE ROOT`: {line!r:.100}")
+        size = int(match[1])
+        if size <= before:
+            told = f"tells of {size} entries, and a line before it of {before}: it only grows"
+            raise WitnessDamaged(f"line {number} of the witness {self._path} {told}")
+        return size
 
     def _lines(self) -> Iterator[bytes]:
-        """Whole lines without their end. The file is open only while some of them are read."""
+        """Whole lines with their end, or pieces of what is longer than a line. The file is open only while some of them are read."""
         offset = 0
         while offset < self._end:
             with self._path.open("rb") as file:
@@ -123,11 +131,19 @@ class Witnessed:
                 lines = [line for _ in range(_LINES_AT_ONCE) if (line := file.readline(_LONGEST_LINE + 1))]
             for line in lines:
                 offset += len(line)
-                if offset > self._end or (offset == self._end and not line.endswith(b"\n")):
+                if offset > self._end:
                     return  # Written later, or torn by a crash.
-                yield line.removesuffix(b"\n")
+                yield line
             if not lines:
                 return
+
+
+def _end_of_lines(path: Path) -> int:
+    """Where the last whole line of the file ends; 0 where there is none."""
+    with suppress(FileNotFoundError):
+        _, torn, end = _last_lines(path)
+        return end - len(torn)
+    return 0
 
 
 def refuse_foreign_witness(path: Path) -> int:
@@ -164,7 +180,7 @@ def _last_lines(path: Path) -> tuple[list[bytes], bytes, int]:
             *lines, torn = file.read(end - start).split(b"\n")
             if start and lines and len(lines[0]) < _LONGEST_LINE:
                 lines = lines[1:]  # It may be the rest of one.
-            lines = [line for line in lines if _HOLE not in line]
+            lines = [line for line in lines if not (_HOLE in line and _OF_A_HOLE.fullmatch(line))]
             if lines or start == 0 or (wanted > _MOST_TORN_BYTES and not _BEGUN.fullmatch(torn)):
                 return lines, torn, end
             wanted *= 2
