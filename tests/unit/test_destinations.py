@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import WITH_TILL, Venue, a_bill, an_intent
-from workflow.bill import Personal
-from workflow.commands import AmendOrder, AttemptFailed, EffectTaken, IntentRead, PauseDestination, RequeueTask, ToldPayment, Unsent
+from tests.builders import WITH_TILL, Venue, an_intent
+from workflow.commands import AttemptFailed, EffectTaken, IntentRead, PauseDestination, ReportProgress, RequeueTask, ToldPayment, Unsent
 from workflow.conduct import ALIKE_REFUSALS, GARBAGE_ANSWERS, MOST_NOTED, Conduct
 from workflow.effects import Task
 from workflow.ports import IntentId, OrderId
@@ -216,12 +215,18 @@ def test_what_a_call_that_waited_brings_about_waits_for_its_turn_too_and_so_on(v
     assert venue.order("o1").state == "updated"
 
 
-def test_what_comes_while_a_call_is_made_that_had_waited_waits_for_no_turn(venue):  # U18
+def a_retried_read(venue):
+    """A read of the one payment of order o1 that failed, waited and was claimed."""
     venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_0"), paid=1000),), captured=True)
     fail(venue, venue.tasks.popleft(), wait_ms=1_000)
     venue.clock.move(1)
     [read] = venue.engine.claim_due(10)
     venue.tasks.clear()
+    return read
+
+
+def test_what_comes_while_a_call_is_made_that_had_waited_waits_for_no_turn(venue):  # U18
+    read = a_retried_read(venue)
     venue.clock.move(1)
     venue.event("pi_0", "Captured")
     assert list(venue.tasks) == []  # The order's one call is under way.
@@ -231,26 +236,21 @@ def test_what_comes_while_a_call_is_made_that_had_waited_waits_for_no_turn(venue
 
 
 def test_news_that_waited_wait_for_their_turn_though_a_call_that_waited_too_tells_them_more(venue):  # U18
-    venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_0"), paid=500),), captured=True)
-    amended = AmendOrder(order_id=OrderId("o1"), bill=a_bill(1100), personal=Personal(), actor="till:till-1")
-    venue.engine.handle(amended)
+    venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_0"), paid=1000),), captured=True)
+    venue.engine.handle(ReportProgress(order_id=OrderId("o1"), status="Preparing", actor="till:till-1"))
+    assert [task.effect for task in venue.tasks] == ["read_intent"]  # The news wait behind it.
     venue.engine.recover_leases()
     venue.clock.move(1)
     [read] = venue.engine.claim_due(10)
     venue.tasks.clear()
-    venue.perform(read, {"pi_0": an_intent("pi_0", paid=500)})
+    venue.perform(read, {"pi_0": an_intent("pi_0")})
     assert list(venue.tasks) == []
     [news] = venue.engine.claim_due(10)
     assert (read.effect, news.effect, news.attempts) == ("read_intent", "order_updated", 1)
 
 
 def test_what_is_new_waits_for_no_turn_while_an_outage_is_made_good(venue):  # U18
-    venue.create("o1", payments=(ToldPayment(intent_id=IntentId("pi_0"), paid=1000),), captured=True)
-    fail(venue, venue.tasks.popleft(), wait_ms=1_000)
-    venue.clock.move(1)
-    [read] = venue.engine.claim_due(10)
-    venue.tasks.clear()
-    venue.perform(read, {"pi_0": an_intent("pi_0")})
+    venue.perform(a_retried_read(venue), {"pi_0": an_intent("pi_0")})
     venue.open("o2")
     [new] = venue.tasks
     assert (new.order_id, new.attempts) == ("o2", 1)
