@@ -1,4 +1,4 @@
-"""How long Dojo's locks still hold by seconds that never go back: a wall clock that is set back makes none last longer (I17).
+"""How long Dojo's locks still hold by seconds that never go back: a wall clock that is set back makes none last much longer (I17).
 
 A lock ends at the moment that Dojo named, by the wall clock (X12), or a while after the time has passed that there was until then when it
 was taken. The latter is known in memory alone: a lock that an earlier process gave ends by the wall clock.

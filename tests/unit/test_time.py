@@ -423,48 +423,36 @@ def test_what_was_written_right_before_a_jump_is_as_old_as_what_was_written_righ
     assert called(venue) == {"before": "PAID_NOT_ON_TILL", "after": "PAID_NOT_ON_TILL"}
 
 
-@pytest.mark.parametrize("by", [FORWARD, NINE_DAYS], ids=["two hours on", "nine days on"])
-def test_what_a_jump_made_no_older_is_no_older_to_the_next_process_either(tmp_path, by):  # T2
-    venue = Venue(tmp_path)
+def restarted_after_a_jump(folder, by, *, meanwhile=0):
+    """A venue of a second process: the clock jumped under the first one, which noted it, and by `meanwhile` while nothing ran."""
+    venue = Venue(folder)
     wait_for_all(venue)
     venue.clock.jump(by)
     sweep_after(venue, 10)
     venue.close()
-    venue = Venue(tmp_path, clock=venue.clock)
+    venue.clock.jump(meanwhile)
+    venue = Venue(folder, clock=venue.clock)
     venue.engine.recover_leases()
     sweep_after(venue, 10)
+    return venue
+
+
+@pytest.mark.parametrize(
+    ("by", "meanwhile"),
+    [(FORWARD, 0), (NINE_DAYS, 0), (-NINE_DAYS, NINE_DAYS)],
+    ids=["two hours on", "nine days on", "nine days back, and put right while nothing ran"],
+)
+def test_what_a_jump_made_no_older_is_no_older_to_the_next_process_either(tmp_path, by, meanwhile):  # T1 T2 I20
+    venue = restarted_after_a_jump(tmp_path, by, meanwhile=meanwhile)
     assert called(venue) == {}
 
-    sweep_after(venue, 120)
-    assert called(venue) == {"unread": "PAID_NOT_ON_TILL"}
-    venue.close()
-
-
-def test_a_clock_that_jumped_back_and_is_put_right_while_nothing_runs_makes_nothing_old(tmp_path):  # T1 I20
-    venue = Venue(tmp_path)
-    wait_for_all(venue)
-    venue.clock.jump(-NINE_DAYS)
-    sweep_after(venue, 10)
-    venue.close()
-    venue.clock.jump(NINE_DAYS)
-    venue = Venue(tmp_path, clock=venue.clock)
-    venue.engine.recover_leases()
-    sweep_after(venue, 60)
-    assert called(venue) == {}
     sweep_after(venue, 120)
     assert called(venue) == {"unread": "PAID_NOT_ON_TILL"}
     venue.close()
 
 
 def test_a_clock_that_jumped_back_and_is_put_right_by_a_later_process_is_late_for_nothing(tmp_path):  # T1 I20
-    venue = Venue(tmp_path)
-    wait_for_all(venue)
-    venue.clock.jump(-NINE_DAYS)
-    sweep_after(venue, 10)
-    venue.close()
-    venue = Venue(tmp_path, clock=venue.clock)
-    venue.engine.recover_leases()
-    sweep_after(venue, 10)
+    venue = restarted_after_a_jump(tmp_path, -NINE_DAYS)
     venue.clock.jump(NINE_DAYS)
     sweep_after(venue, 10)
     assert called(venue) == {}
